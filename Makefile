@@ -1,0 +1,42 @@
+# The two commands to begin with: `make demo` and `make test`. Both install what they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CACHE := $(HOME)/.cache/tidewater
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+# Sets LIBCLANG_PATH, ROCKSDB_LIB_DIR and so on; installs libclang and builds RocksDB the first time.
+ENV := variables=$$(scripts/environment.sh); eval "$$variables"
+
+.PHONY: help demo test check build lint rust-tests python-tests faults bench conformance
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+demo: ## Start a server, load a real event stream, run five queries, stop
+	@$(ENV); cargo build --locked --release --bin tidewater
+	@scripts/demo.sh "$(CARGO_TARGET_DIR)/release/tidewater"
+
+test: ## Everything that decides whether a change is sound: Rust tests, then the clients from outside
+	@$(MAKE) --no-print-directory rust-tests
+	@$(MAKE) --no-print-directory python-tests
+
+rust-tests:
+	@$(ENV); cargo test --locked --workspace
+
+python-tests: build
+	@python=$$(clients/conformance/venv.sh); \
+	  TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater" "$$python" -m pytest -q clients/conformance
+
+build:
+	@$(ENV); cargo build --locked --workspace
+
+check: ## Format, lints, unit tests: before each commit
+	cargo fmt --all --check
+	@$(ENV); cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(ENV); cargo test --locked --workspace --lib --bins
+
+bench: ## Keys and load, in release; figures beside the same run's yardsticks
+	@$(ENV); cargo build --locked --release --workspace
+	@"$(CARGO_TARGET_DIR)/release/keys"
+	@"$(CARGO_TARGET_DIR)/release/load"

@@ -1,0 +1,1 @@
+"""What do the tests share? A server process, generated stubs, a small client, one comparison rule, the data."""

@@ -1,0 +1,83 @@
+"""How is a server under test started, stopped and killed?"""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import grpc
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+POLL_S = 0.05
+
+
+def binary() -> pathlib.Path:
+    if "TIDEWATER_BIN" in os.environ:
+        return pathlib.Path(os.environ["TIDEWATER_BIN"])
+    target = os.environ.get("CARGO_TARGET_DIR", pathlib.Path.home() / ".cache/tidewater/target")
+    return pathlib.Path(target) / "debug" / "tidewater"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """One process on one data folder. `restart` keeps folder and ports."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.grpc = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
+        self.log = self.folder / "server.log"
+        self.process = None
+
+    def start(self) -> "Server":
+        command = [binary(), "serve", "--data", self.folder / "data", "--grpc", self.grpc, "--http", self.http]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.is_healthy():
+            code = self.process.poll()
+            if code is not None or time.monotonic() > deadline:
+                tail = self.log.read_text(errors="replace")[-4000:]
+                self.kill()
+                raise RuntimeError(f"the server did not become healthy (exit code {code}):\n{tail}")
+            time.sleep(POLL_S)
+        return self
+
+    def is_healthy(self) -> bool:
+        """grpc.health.v1.Health/Check by hand: an empty request, and field 1 = SERVING (1) in the answer."""
+        with grpc.insecure_channel(self.grpc) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda _: b"", lambda answer: answer)
+            try:
+                return check(None, timeout=1) == b"\x08\x01"
+            except grpc.RpcError:
+                return False
+
+    def stop(self) -> int:
+        """Asks it to shut down and returns its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self, *, kill: bool = False):
+        if kill:
+            self.kill()
+        else:
+            self.stop()
+        self.start()

@@ -1,0 +1,25 @@
+"""Where do the Python stubs come from? They are generated from the .proto files when the tests begin."""
+
+import importlib
+import pathlib
+import sys
+import tempfile
+from importlib import resources
+
+from grpc_tools import protoc
+
+PROTO = pathlib.Path(__file__).resolve().parents[3] / "proto"
+FILES = ["tidewater/ingest/v1/ingest.proto", "tidewater/query/v1/query.proto"]
+
+_folder = tempfile.TemporaryDirectory(prefix="tidewater-stubs-")
+_include = resources.files("grpc_tools") / "_proto"
+# google/rpc comes from googleapis-common-protos, so only our own files are generated.
+_arguments = ["protoc", f"-I{PROTO}", f"-I{_include}", f"--python_out={_folder.name}", f"--grpc_python_out={_folder.name}"]
+if protoc.main([*_arguments, *FILES]) != 0:
+    raise RuntimeError(f"the stubs of {FILES} could not be generated")
+sys.path.insert(0, _folder.name)
+
+ingest = importlib.import_module("tidewater.ingest.v1.ingest_pb2")
+ingest_grpc = importlib.import_module("tidewater.ingest.v1.ingest_pb2_grpc")
+query = importlib.import_module("tidewater.query.v1.query_pb2")
+query_grpc = importlib.import_module("tidewater.query.v1.query_pb2_grpc")

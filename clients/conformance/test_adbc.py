@@ -1,0 +1,286 @@
+"""Does a Python program with ADBC, the strictest Flight SQL client, get along?"""
+
+import datetime
+import decimal
+import time
+
+import adbc_driver_flightsql.dbapi
+import adbc_driver_manager
+import pyarrow as pa
+import pytest
+
+from harness.client import Client
+from harness.server import Server
+from harness.stubs import query
+
+
+@pytest.fixture
+def cursor(adbc):
+    with adbc.cursor() as cursor:
+        yield cursor
+
+
+@pytest.fixture
+def table(cursor, table_name):
+    cursor.execute(f"CREATE TABLE {table_name} (id BIGINT NOT NULL, name VARCHAR, PRIMARY KEY (id))")
+    return table_name
+
+
+def rows(cursor, sql, parameters=None):
+    cursor.execute(sql, parameters)
+    return cursor.fetchall()
+
+
+def test_connect_and_select(cursor):
+    assert rows(cursor, "SELECT 1") == [(1,)]
+    assert rows(cursor, "SELECT 1;") == [(1,)]
+
+
+def test_several_connections(server):
+    connections = [adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", autocommit=True) for _ in range(10)]
+    for connection in connections:
+        with connection.cursor() as cursor:
+            assert rows(cursor, "SELECT 1") == [(1,)]
+        connection.close()
+
+
+def test_create_runs_though_no_row_is_fetched(adbc, cursor, table_name):
+    with adbc.cursor() as other:
+        other.execute(f"CREATE TABLE {table_name} (id BIGINT)")
+    assert rows(cursor, f"SELECT count(*) FROM {table_name}") == [(0,)]
+
+
+def test_insert_runs_once(cursor, table_name):
+    cursor.execute(f"CREATE TABLE {table_name} (id BIGINT)")
+    cursor.execute(f"INSERT INTO {table_name} VALUES (1), (1), (2)")
+    assert rows(cursor, f"SELECT count(*) FROM {table_name}") == [(3,)]
+
+
+def test_insert_with_parameters(cursor, table):
+    cursor.execute(f"INSERT INTO {table} VALUES (?, ?)", (1, "one"))
+    cursor.execute(f"INSERT INTO {table} VALUES ($1, $2)", (2, None))
+    assert rows(cursor, f"SELECT * FROM {table} ORDER BY id") == [(1, "one"), (2, None)]
+
+
+def test_executemany(cursor, table):
+    cursor.executemany(f"INSERT INTO {table} VALUES (?, ?)", [(i, f"name {i}") for i in range(1000)])
+    assert cursor.rowcount in (-1, 1000)
+    assert rows(cursor, f"SELECT count(*), min(name) FROM {table}") == [(1000, "name 0")]
+
+
+def test_executemany_is_atomic(cursor, table):
+    with pytest.raises(adbc_driver_manager.Error):
+        cursor.executemany(f"INSERT INTO {table} VALUES (?, ?)", [(1, "a"), (2, "b"), (None, "c")])
+    assert rows(cursor, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+@pytest.mark.parametrize("value", [
+    7, -(2**63), 0.5, "text", "", b"\x00\xff", True, None, datetime.date(2024, 2, 29), decimal.Decimal("12.50"),
+    datetime.datetime(2024, 2, 29, 1, 2, 3, 456_789),
+], ids=repr)  # fmt: skip
+def test_parameters_come_back(cursor, value):
+    ((answer,),) = rows(cursor, "SELECT ? AS v", (value,))
+    assert answer == value
+
+
+def test_parameters_in_where(cursor, table):
+    cursor.execute(f"INSERT INTO {table} VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    for n, expected in ((1, 2), (2, 1), (3, 0)):
+        assert rows(cursor, f"SELECT count(*) FROM {table} WHERE id > ?", (n,)) == [(expected,)]
+
+
+def test_schema_equals_what_is_sent(cursor, table):
+    """The driver refuses a stream whose schema differs from the announced one."""
+    cursor.execute(f"INSERT INTO {table} VALUES (1, 'a')")
+    for expression in (
+        "min(id)", "max(name)", "count(*)", "avg(id)", "sum(id)", "NULL", "now()", "CASE WHEN id > 0 THEN 'x' END", "coalesce(name, 'y')",
+        "CAST(name AS VARCHAR)", "concat(name, 'z')", "row_number() OVER ()", "array_agg(id)", "median(id)", "'literal'",
+        "CAST('2024-01-01' AS TIMESTAMP)", "INTERVAL '1 day'", "arrow_cast(name, 'Utf8View')", "arrow_cast(name, 'Dictionary(Int32, Utf8)')",
+    ):  # fmt: skip
+        group = " GROUP BY id, name" if expression.startswith(("CASE", "coalesce", "CAST(name", "concat", "arrow")) else ""
+        sql = f"SELECT {expression} AS v FROM {table}{group}"
+        for text in (sql, f"{sql} LIMIT 0", f"SELECT * FROM ({sql}) AS q UNION ALL ({sql})"):
+            cursor.execute(text)
+            cursor.fetch_arrow_table()
+
+
+def not_yet(*values, reason):
+    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, reason=reason))
+
+
+@pytest.mark.parametrize("sql", [
+    "EXPLAIN SELECT 1", "SHOW timezone", "VALUES (1, 'a')", "DESCRIBE {table}", "SELECT version()",
+    "SELECT * FROM information_schema.tables",
+    not_yet("SELECT 1 AS a, 2 AS a", reason="the planner refuses columns of one name"),
+    not_yet("SELECT current_schema()", reason="there is no such function yet"),
+    not_yet("SELECT current_schema", reason="there is no such function yet"),
+])  # fmt: skip
+def test_statements_with_rows(cursor, table, sql):
+    cursor.execute(sql.format(table=table))
+    assert cursor.fetch_arrow_table().num_columns > 0
+
+
+def test_empty_answer_has_its_schema(cursor, table):
+    cursor.execute(f"SELECT id, name FROM {table}")
+    answer = cursor.fetch_arrow_table()
+    assert (answer.num_rows, answer.schema.types) == (0, [pa.int64(), pa.string()])
+
+
+def test_many_rows(cursor):
+    cursor.execute("SELECT value FROM generate_series(1, 300000) AS s(value)")
+    column = cursor.fetch_arrow_table().column(0)
+    assert (len(column), sum(column.to_pylist())) == (300_000, 300_000 * 300_001 // 2)
+
+
+@pytest.mark.parametrize("depth", ["catalogs", "db_schemas", "tables", "columns"])
+def test_get_objects(adbc, table, depth):
+    (catalog,) = adbc.adbc_get_objects(depth=depth).read_all().to_pylist()
+    assert catalog["catalog_name"] == "tidewater"
+    if depth == "catalogs":
+        return
+    schemas = {schema["db_schema_name"]: schema for schema in catalog["catalog_db_schemas"]}
+    assert {"public", "system", "information_schema"} <= set(schemas)
+    if depth == "db_schemas":
+        return
+    found = {entry["table_name"]: entry for entry in schemas["public"]["db_schema_tables"]}[table]
+    assert found["table_type"] == "TABLE"
+    if depth == "columns":
+        assert [column["column_name"] for column in found["table_columns"]] == ["id", "name"]
+        assert all(column["xdbc_type_name"] for column in found["table_columns"])
+
+
+def test_get_objects_with_filters(adbc, table):
+    def names(**filters):
+        schemas = [s for c in adbc.adbc_get_objects(depth="tables", **filters).read_all().to_pylist() for s in c["catalog_db_schemas"]]
+        return {entry["table_name"] for schema in schemas for entry in schema["db_schema_tables"] or []}
+
+    assert names(table_name_filter=table) == {table}
+    assert names(table_name_filter="no such table") == set()
+    assert table in names(table_types_filter=["TABLE"]) and table not in names(table_types_filter=["VIEW"])
+    # pandas.read_sql asks for a table of the name of the whole statement.
+    assert names(table_name_filter="SELECT 'x%' FROM t WHERE a LIKE '_\\' " + "y" * 100_000) == set()
+
+
+def test_table_types_and_schema(adbc, table):
+    assert {"TABLE", "VIEW", "SYSTEM TABLE"} <= set(adbc.adbc_get_table_types())
+    schema = adbc.adbc_get_table_schema(table)
+    assert (schema.names, schema.types) == (["id", "name"], [pa.int64(), pa.string()])
+    with pytest.raises(adbc_driver_manager.Error):
+        adbc.adbc_get_table_schema("no_such_table")
+
+
+def test_get_info(adbc):
+    info = adbc.adbc_get_info()
+    assert info["vendor_name"].lower() == "tidewater"
+    assert info["vendor_version"]
+
+
+def test_prepare_tells_schemas(adbc, cursor, table):
+    schema = cursor.adbc_prepare(f"SELECT name FROM {table} WHERE id = ?")
+    assert len(schema) == 1
+    assert cursor.adbc_execute_schema(f"SELECT id, name FROM {table}").names == ["id", "name"]
+
+
+# Hours of work that yields often, and minutes of work between two batches of a join.
+COUNT = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 1000000000) SELECT count(*) FROM t"
+JOIN = "SELECT count(*) FROM generate_series(1, 100000) AS a(x), generate_series(1, 100000) AS b(y) WHERE (a.x * b.y) % 7 = 3"
+
+
+def running(client, marker):
+    return client.rows(
+        f"SELECT query_id FROM system.queries WHERE state = 'running' AND sql LIKE '%{marker}%' AND sql NOT LIKE '%system.queries%'"
+    )
+
+
+@pytest.mark.parametrize("how", ["close", "cancel"])
+def test_cancel(server, how):
+    marker = f"4711{len(how)}"
+    with (
+        Client(server.grpc, timeout_s=20) as client,
+        adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", autocommit=True) as connection,
+    ):
+        slow = connection.cursor()
+        slow.execute(f"{COUNT} WHERE {marker} = {marker}")
+        wait_until(lambda: running(client, marker), "the query runs")
+        if how == "cancel":
+            slow.adbc_cancel()
+        slow.close()
+        wait_until(lambda: not running(client, marker), "the query is gone")
+
+
+def test_a_heavy_query_leaves_the_others_alone(tmp_path):
+    server = Server(tmp_path / "server").start()
+    try:
+        with Client(server.grpc, timeout_s=10) as client:
+            responses = client.queries.Execute(query.QueryRequest(sql=JOIN), timeout=60)
+            assert next(responses).HasField("started")
+            for _ in range(20):
+                assert client.value("SELECT 1") == 1
+            responses.cancel()
+    finally:
+        server.kill()
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"not after 20 s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("sql", "error", "text"), [
+    ("SELEC 1", adbc_driver_manager.ProgrammingError, "SELEC|syntax|Expected"),
+    ("SELECT * FROM no_such_table", adbc_driver_manager.ProgrammingError, "table '.*no_such_table' not found"),
+    ("SELECT no_such_column FROM system.tables", adbc_driver_manager.ProgrammingError, "no_such_column"),
+    ("SELECT no_such_function(1)", adbc_driver_manager.Error, "no_such_function"),
+    ("UPDATE system.tables SET name = 'x'", adbc_driver_manager.NotSupportedError, "UPDATE"),
+    ("SELECT 1; SELECT 2", adbc_driver_manager.ProgrammingError, "one statement"),
+    ("SELECT 1 / 0", adbc_driver_manager.Error, "(?i)divi.* by zero"),
+    ("SELECT * FROM system.tables TABLESAMPLE (10)", adbc_driver_manager.Error, "(?i)sample"),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_errors(cursor, sql, error, text):
+    with pytest.raises(error, match=text) as caught:
+        cursor.execute(sql)
+        cursor.fetchall()
+    message = str(caught.value)
+    assert "TW-" in message and "\n" not in message.strip(), message
+
+
+def test_wrong_parameters(cursor, table):
+    with pytest.raises(adbc_driver_manager.Error):
+        rows(cursor, f"SELECT * FROM {table} WHERE id = ? AND name = ?", (1,))
+    with pytest.raises(adbc_driver_manager.Error):
+        rows(cursor, f"SELECT * FROM {table} WHERE id = ?", ("no number",))
+    assert rows(cursor, "SELECT 1") == [(1,)]
+
+
+def test_ingest_modes(adbc, cursor, table_name):
+    data = pa.table({"id": [1, 2], "name": ["a", "b"]})
+    with pytest.raises(adbc_driver_manager.Error, match="(?i)not.found"):
+        cursor.adbc_ingest(table_name, data, mode="append")
+    cursor.adbc_ingest(table_name, data, mode="create")
+    with pytest.raises(adbc_driver_manager.Error, match="(?i)already.exists|exists"):
+        cursor.adbc_ingest(table_name, data, mode="create")
+    cursor.adbc_ingest(table_name, data, mode="create_append")
+    assert rows(cursor, f"SELECT count(*) FROM {table_name}") == [(4,)]
+    # Columns match by name; what cannot be matched is refused as a whole.
+    cursor.adbc_ingest(table_name, data.select(["name", "id"]), mode="append")
+    with pytest.raises(adbc_driver_manager.Error, match="(?i)already.exists|other"):
+        cursor.adbc_ingest(table_name, data.append_column("other", pa.array([1, 2])), mode="append")
+    assert rows(cursor, f"SELECT count(*), sum(id) FROM {table_name}") == [(6, 9)]
+
+
+def test_ingest_of_bad_rows_is_refused_as_a_whole(cursor, table):
+    data = pa.table({"id": pa.array([1, None], pa.int64()), "name": ["a", "b"]})
+    with pytest.raises(adbc_driver_manager.Error):
+        cursor.adbc_ingest(table, data, mode="append")
+    assert rows(cursor, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_ingest_of_nothing(cursor, table):
+    empty = pa.table({"id": pa.array([], pa.int64()), "name": pa.array([], pa.string())})
+    try:
+        cursor.adbc_ingest(table, empty, mode="append")
+    except adbc_driver_manager.Error as error:
+        assert "FlightDescriptor" in str(error)
+    assert rows(cursor, f"SELECT count(*) FROM {table}") == [(0,)]

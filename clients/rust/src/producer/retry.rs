@@ -1,0 +1,35 @@
+//! How long is an answer waited for? Exponential back-off with jitter.
+
+use std::time::Duration;
+
+use backon::ExponentialBuilder;
+
+/// Waits between tries double from `min_delay` to `max_delay`, with jitter; a longer wish of the server is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    pub min_delay: Duration,
+    pub max_delay: Duration,
+    /// The sum of waits without progress after which the last error is final. `None`: never.
+    pub give_up_after: Option<Duration>,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            min_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(5),
+            give_up_after: Some(Duration::from_secs(300)),
+        }
+    }
+}
+
+impl RetryPolicy {
+    pub(crate) fn backoff(&self) -> ExponentialBuilder {
+        ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(self.min_delay)
+            .with_max_delay(self.max_delay)
+            .without_max_times()
+            .with_total_delay(self.give_up_after)
+    }
+}

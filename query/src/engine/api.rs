@@ -1,0 +1,136 @@
+//! What do callers hand in and get back? The public types of the query engine.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tidewater_storage::ids::CommitToken;
+
+use super::stream::PendingQuery;
+use crate::session::Interface;
+
+/// One row of `system.settings`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingRow {
+    pub name: String,
+    pub value: String,
+    /// `default`, `file`, `env` or `flag`.
+    pub origin: String,
+    pub default: String,
+    pub reloadable: bool,
+}
+
+/// What the query engine shows in `system` but does not own.
+#[derive(Clone)]
+pub struct SystemSources {
+    pub settings: Arc<dyn Fn() -> Vec<SettingRow> + Send + Sync>,
+    /// The text that `/metrics` serves (Prometheus exposition format).
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+pub struct QueryEngineOptions {
+    /// Folder for spill files; emptied at start.
+    pub spill_dir: std::path::PathBuf,
+    pub max_spill_bytes: u64,
+    /// Threads that run queries; their own runtime, lower priority.
+    pub threads: usize,
+    /// Queries that run at once, and that wait.
+    pub max_running: usize,
+    pub max_waiting: usize,
+    pub sources: SystemSources,
+}
+
+/// Values for `$1`, `?`: one row; columns by position.
+#[derive(Debug, Clone)]
+pub struct Parameters(pub RecordBatch);
+
+/// Per-request options.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// A UUID of the client's choosing; `QUERY_EXISTS` if one of that id runs.
+    pub query_id: Option<String>,
+    /// The statement starts after these are visible (waits up to 10 s, then `NOT_YET_VISIBLE`).
+    pub min_commit: Vec<CommitToken>,
+    /// Sooner than the session's `statement_timeout`.
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// What preparing tells.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Wire schema of the result; no fields for DDL and DML.
+    pub dataset_schema: SchemaRef,
+    /// One nullable field a parameter, named `1`, `2`, …; type Null when unknown.
+    pub parameter_schema: SchemaRef,
+    /// DDL or DML.
+    pub is_update: bool,
+}
+
+/// What a DDL or DML statement did.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateOutcome {
+    /// Rows that changed; 0 for DDL.
+    pub affected: u64,
+    /// For the user: `3 rows, 1 duplicate key dropped`.
+    pub notices: Vec<String>,
+    pub token: Option<CommitToken>,
+}
+
+/// A statement that was planned (SELECT) or run (DDL, DML).
+pub struct Planned {
+    pub query_id: String,
+    pub kind: PlannedKind,
+}
+
+pub enum PlannedKind {
+    /// Planned physically, its snapshots pinned; wire schema of the result. `start` runs it.
+    Rows { schema: SchemaRef, pending: PendingQuery },
+    /// DDL or DML; it was run.
+    Update(UpdateOutcome),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct RunSummary {
+    pub rows_out: u64,
+    pub bytes_out: u64,
+    pub rows_read_realtime: u64,
+    pub rows_read_sealed: u64,
+    pub planned_ms: f64,
+    pub ran_ms: f64,
+    pub cpu_ms: f64,
+    pub memory_peak: u64,
+    pub spilled: u64,
+    /// The snapshot of each table.
+    pub tokens: Vec<CommitToken>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryState {
+    Planning,
+    Waiting,
+    Running,
+    Finished,
+    Failed,
+    Cancelled,
+}
+
+/// A running query, or one of the last 1,000 that ended.
+#[derive(Debug, Clone)]
+pub struct QueryInfo {
+    pub query_id: String,
+    pub principal: String,
+    pub interface: Interface,
+    pub sql: String,
+    pub state: QueryState,
+    pub started_at_us: i64,
+    pub summary: RunSummary,
+    pub error_code: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canceled {
+    /// It was running or pending and stops now.
+    Stopped,
+    /// It was cancelled before (within the last minute).
+    Already,
+}

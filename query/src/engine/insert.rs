@@ -1,0 +1,246 @@
+//! How do rows get in by INSERT? The source runs like a query, is collected within a limit, and is committed as one request.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
+use futures::StreamExt;
+use tidewater_storage::catalog::TableDef;
+use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
+use tidewater_storage::{Code, Error, OnError, Result, RowsRequest, Table};
+use tokio::runtime::Handle;
+
+use super::UpdateOutcome;
+use super::context::{StatementContext, parameter_types};
+use super::job::{Job, ParameterTypes, PlannedRows};
+use super::params;
+use super::stream::run_to_end;
+use crate::admission::Class;
+use crate::limits::MAX_COMPUTED_PARAMETER_ROWS;
+use crate::registry::Query as Running;
+use crate::statement::{Insert, Source, TableName};
+
+/// An INSERT that is ready to run.
+pub(super) struct InsertWork {
+    table: Table,
+    /// Names of the columns that the source gives, in its order.
+    columns: Vec<String>,
+    time_zone: String,
+    rows: Rows,
+}
+
+enum Rows {
+    /// Batches with the bound parameters.
+    Bound(Vec<RecordBatch>),
+    /// Sources to run: one, or one for each row of parameters.
+    Planned(Vec<PlannedRows>),
+}
+
+/// Finds the table and its columns, and plans the source.
+pub(super) async fn plan_insert(
+    job: &Job,
+    context: &StatementContext,
+    insert: Insert,
+    parameters: Option<RecordBatch>,
+) -> Result<InsertWork> {
+    let (table, columns) = target(context, &insert)?;
+    let rows = match (insert.source, parameters) {
+        (Source::Parameters(rows), Some(batch)) => {
+            Rows::Bound(rows.iter().map(|row| bound_row(row, &columns, &batch)).collect::<Result<_>>()?)
+        }
+        (Source::Parameters(_), None) => return Err(Error::internal("an INSERT of parameters has none")),
+        (Source::Query(query), None) => Rows::Planned(vec![plan_source(job, context, *query, &columns, None).await?]),
+        (Source::Query(query), Some(batch)) => {
+            if batch.num_rows() > MAX_COMPUTED_PARAMETER_ROWS {
+                return Err(Error::new(
+                    Code::InvalidParameter,
+                    format!(
+                        "{} rows of parameters; an INSERT that computes with them takes {MAX_COMPUTED_PARAMETER_ROWS}",
+                        batch.num_rows()
+                    ),
+                )
+                .hint("use VALUES of plain parameters, or bulk ingest"));
+            }
+            let mut plans = Vec::with_capacity(batch.num_rows());
+            for row in 0..batch.num_rows() {
+                plans.push(plan_source(job, context, (*query).clone(), &columns, Some((&batch, row))).await?);
+            }
+            Rows::Planned(plans)
+        }
+    };
+    Ok(InsertWork { table, columns, time_zone: context.settings.timezone.clone(), rows })
+}
+
+/// The types of an INSERT's parameters: of the columns that they go to, else what the source tells.
+pub(super) async fn prepare_insert(context: &StatementContext, insert: Insert) -> Result<ParameterTypes> {
+    let (table, columns) = target(context, &insert)?;
+    let def = table.def();
+    match insert.source {
+        Source::Parameters(rows) => {
+            let mut types = ParameterTypes::new();
+            for row in &rows {
+                same_width(row.len(), columns.len())?;
+                for (parameter, column) in row.iter().zip(&columns) {
+                    if let Some(column) = def.columns.iter().find(|c| c.name == *column) {
+                        types.entry(*parameter).or_insert_with(|| column.data_type.clone());
+                    }
+                }
+            }
+            Ok(types)
+        }
+        // The types of parameters inside VALUES follow from what is bound: they are planned when they are there.
+        Source::Query(query) if matches!(&*query.body, SetExpr::Values(_)) => Ok(ParameterTypes::new()),
+        Source::Query(query) => {
+            let plan = context.logical(crate::statement::plain(Sql::Query(query))).await?;
+            same_width(plan.schema().fields().len(), columns.len())?;
+            parameter_types(&plan)
+        }
+    }
+}
+
+/// The table and the columns that the source gives.
+fn target(context: &StatementContext, insert: &Insert) -> Result<(Table, Vec<String>)> {
+    let table = context.table(&insert.table)?;
+    let def = table.def();
+    if insert.columns.is_empty() {
+        let all = def.columns.iter().map(|column| column.name.clone()).collect();
+        return Ok((table, all));
+    }
+    for column in &insert.columns {
+        known_column(&def, column, &insert.table)?;
+    }
+    Ok((table, insert.columns.clone()))
+}
+
+fn known_column(def: &TableDef, column: &str, table: &TableName) -> Result<()> {
+    if def.columns.iter().any(|known| known.name == column) {
+        return Ok(());
+    }
+    let names: Vec<&str> = def.columns.iter().map(|column| column.name.as_str()).take(20).collect();
+    Err(Error::new(Code::ColumnNotFound, format!("table {table} has no column '{column}'"))
+        .hint(format!("its columns are {}", names.join(", "))))
+}
+
+fn same_width(got: usize, wanted: usize) -> Result<()> {
+    if got == wanted {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidStatement, format!("the INSERT names {wanted} columns, its rows have {got}"))
+        .hint("give one value for each column"))
+}
+
+/// One row of VALUES over all rows of parameters.
+fn bound_row(row: &[usize], columns: &[String], parameters: &RecordBatch) -> Result<RecordBatch> {
+    same_width(row.len(), columns.len())?;
+    let arrays = row.iter().map(|i| Arc::clone(parameters.column(*i))).collect();
+    named(columns, arrays, parameters.num_rows())
+}
+
+/// A batch of `arrays` under the names of the columns that they go to.
+fn named(columns: &[String], arrays: Vec<arrow::array::ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let fields = columns.iter().zip(&arrays).map(|(name, array)| Field::new(name, array.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+}
+
+async fn plan_source(
+    job: &Job,
+    context: &StatementContext,
+    query: Query,
+    columns: &[String],
+    parameters: Option<(&RecordBatch, usize)>,
+) -> Result<PlannedRows> {
+    let statement = crate::statement::plain(Sql::Query(Box::new(query)));
+    let mut plan = context.logical(statement).await?;
+    same_width(plan.schema().fields().len(), columns.len())?;
+    if let Some((batch, row)) = parameters {
+        plan = params::bind(plan, batch, row)?;
+    }
+    job.physical(context, &plan).await
+}
+
+impl InsertWork {
+    /// Its source runs on the query threads, so it waits for a slot.
+    pub(super) fn reads_tables(&self) -> bool {
+        matches!(&self.rows, Rows::Planned(plans) if plans.iter().any(|plan| plan.class == Class::Tables))
+    }
+
+    /// Runs the sources; what is left to do is the commit.
+    pub(super) async fn collect(self, running: &Arc<Running>, runtime: &Handle) -> Result<Collected> {
+        let Self { table, columns, time_zone, rows } = self;
+        let batches = match rows {
+            Rows::Bound(batches) => batches,
+            Rows::Planned(plans) => collect(plans, &columns, running, runtime).await?,
+        };
+        let batches = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
+        Ok(Collected { table, time_zone, batches })
+    }
+}
+
+/// The rows of an INSERT.
+pub(super) struct Collected {
+    table: Table,
+    time_zone: String,
+    batches: Vec<RecordBatch>,
+}
+
+/// Commits all rows together.
+pub(super) async fn run_insert(work: Collected, running: &Arc<Running>) -> Result<UpdateOutcome> {
+    let batches = work.batches;
+    if batches.is_empty() {
+        return Ok(UpdateOutcome { affected: 0, notices: vec!["0 rows".into()], token: None });
+    }
+    let def = work.table.def();
+    let request = RowsRequest {
+        rows: batches.into_iter().map(Into::into).collect(),
+        producer: None,
+        idempotency_key: None,
+        principal: running.session().principal.name.clone(),
+        on_error: OnError::Abort,
+        durability: None,
+        time_zone: Some(work.time_zone),
+        expected_schema: Some(def.schema_id.0),
+        ignore_unknown_columns: false,
+        statement: true,
+    };
+    let outcome = work.table.write(request).await?;
+    let mut notice = count(outcome.accepted, "row");
+    if outcome.duplicates > 0 {
+        notice = format!("{notice}, {} dropped", count(outcome.duplicates, "duplicate key"));
+    }
+    Ok(UpdateOutcome { affected: outcome.accepted, notices: vec![notice], token: Some(outcome.token) })
+}
+
+fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// Runs plans one after the other and keeps their rows, up to what one statement may write.
+async fn collect(
+    plans: Vec<PlannedRows>,
+    columns: &[String],
+    running: &Arc<Running>,
+    runtime: &Handle,
+) -> Result<Vec<RecordBatch>> {
+    let mut out = Vec::new();
+    let mut bytes = 0;
+    for plan in plans {
+        let mut batches = run_to_end(plan, running, runtime);
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            bytes += batch.get_array_memory_size();
+            if bytes > MAX_STATEMENT_ROWS_BYTES {
+                return Err(Error::new(
+                    Code::StatementRowsTooLarge,
+                    format!("the rows of the INSERT have more than {} MiB", MAX_STATEMENT_ROWS_BYTES >> 20),
+                )
+                .hint("insert in parts, or use bulk ingest"));
+            }
+            let rows = batch.num_rows();
+            out.push(named(columns, batch.columns().to_vec(), rows)?);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,230 @@
+//! What happens on a planner thread? Text becomes a statement, a query becomes a physical plan, the rest a description of work.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::parser::Statement as PlannerStatement;
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, Query, Statement as Sql, Visit, VisitMut, Visitor, VisitorMut,
+};
+use tidewater_storage::catalog::NewTable;
+use tidewater_storage::{Code, Error, Result, View};
+use tokio::runtime::Handle;
+
+use super::context::{Contexts, StatementContext, parameter_types};
+use super::insert::{InsertWork, plan_insert, prepare_insert};
+use super::{Parameters, Prepared, params, show};
+use crate::admission::Class;
+use crate::error::OrError;
+use crate::memory::QueryPool;
+use crate::provider::StatementCatalog;
+use crate::session::{Role, Session};
+use crate::statement::{CATALOG, Kind, Statement, TableName, classify, read_text, reparse};
+use crate::wire_types::wire_schema;
+
+/// A query that is ready to run.
+pub(super) struct PlannedRows {
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    pub(super) task: Arc<TaskContext>,
+    pub(super) catalog: Arc<StatementCatalog>,
+    /// As the client sees it.
+    pub(super) schema: SchemaRef,
+    pub(super) class: Class,
+}
+
+/// What a statement comes down to.
+pub(super) enum Work {
+    Rows(PlannedRows),
+    Batch(RecordBatch),
+    Set { name: String, value: Option<String> },
+    CreateTable { new: Box<NewTable>, if_not_exists: bool },
+    DropTables { names: Vec<TableName>, if_exists: bool },
+    Truncate { names: Vec<TableName>, if_exists: bool },
+    CreateView { view: View, or_replace: bool, if_not_exists: bool },
+    DropViews { names: Vec<TableName>, if_exists: bool },
+    Insert(InsertWork),
+}
+
+/// Everything that a planner thread needs.
+pub(super) struct Job {
+    pub(super) contexts: Arc<Contexts>,
+    pub(super) handle: Handle,
+    pub(super) session: Session,
+    pub(super) sql: String,
+    pub(super) pool: Arc<QueryPool>,
+}
+
+impl Job {
+    /// Plans the statement as far as it goes without changing anything.
+    pub(super) fn plan(self, parameters: Option<Parameters>) -> Result<Work> {
+        let (statement, context) = self.read()?;
+        let rows = params::rows(parameters, statement.n_parameters)?;
+        let handle = self.handle.clone();
+        handle.block_on(async {
+            Ok(match statement.kind {
+                Kind::Query(query) => Work::Rows(self.plan_query(&context, *query, rows.as_ref()).await?),
+                Kind::Show(what) => Work::Batch(show::answer(&what, &context).await?),
+                Kind::Insert(insert) => Work::Insert(plan_insert(&self, &context, insert, rows).await?),
+                Kind::CreateView { name, query, or_replace, if_not_exists } => {
+                    let view = self.plan_view(&context, name, query).await?;
+                    Work::CreateView { view, or_replace, if_not_exists }
+                }
+                Kind::Set { name, value } => Work::Set { name, value },
+                Kind::CreateTable { new, if_not_exists } => Work::CreateTable { new, if_not_exists },
+                Kind::DropTables { names, if_exists } => Work::DropTables { names, if_exists },
+                Kind::Truncate { names, if_exists } => Work::Truncate { names, if_exists },
+                Kind::DropViews { names, if_exists } => Work::DropViews { names, if_exists },
+            })
+        })
+    }
+
+    /// Plans for the shape of the answer only.
+    pub(super) fn prepare(self) -> Result<Prepared> {
+        let (statement, context) = self.read()?;
+        let n = statement.n_parameters;
+        let is_update = statement.kind.is_update();
+        let handle = self.handle.clone();
+        let (dataset_schema, known) = handle.block_on(async {
+            let nothing = || (Arc::new(Schema::empty()), HashMap::new());
+            Ok::<_, Error>(match statement.kind {
+                Kind::Query(query) => {
+                    let plan = context.logical(*query).await?;
+                    let known = parameter_types(&plan)?;
+                    let plan = if n == 0 { plan } else { params::bind_nulls(plan, &params::types(&known, n))? };
+                    (self.physical(&context, &plan).await?.schema, known)
+                }
+                Kind::Show(what) => (wire_schema(&show::answer(&what, &context).await?.schema()), HashMap::new()),
+                Kind::Insert(insert) => (Arc::new(Schema::empty()), prepare_insert(&context, insert).await?),
+                _ => nothing(),
+            })
+        })?;
+        Ok(Prepared { dataset_schema, parameter_schema: params::schema(&params::types(&known, n)), is_update })
+    }
+
+    fn read(&self) -> Result<(Statement, StatementContext)> {
+        let schema = self.session.current().schema;
+        let statement = classify(read_text(&self.sql)?, &schema)?;
+        let (role, what) = statement.kind.needs();
+        if self.session.principal.role < role {
+            let who = match role {
+                Role::Admin => "an admin",
+                _ => "a writer",
+            };
+            return Err(Error::new(Code::PermissionDenied, format!("{} may not {what}", self.session.principal.name))
+                .hint(format!("ask {who} to do it")));
+        }
+        let context = self.contexts.statement(&self.session, &statement)?;
+        Ok((statement, context))
+    }
+
+    async fn plan_query(
+        &self,
+        context: &StatementContext,
+        query: PlannerStatement,
+        parameters: Option<&RecordBatch>,
+    ) -> Result<PlannedRows> {
+        let mut plan = context.logical(query).await?;
+        if let Some(batch) = parameters {
+            params::one_row(batch)?;
+            plan = params::bind(plan, batch, 0)?;
+        }
+        self.physical(context, &plan).await
+    }
+
+    /// Optimises and plans physically; pins what the plan scans.
+    pub(super) async fn physical(&self, context: &StatementContext, plan: &LogicalPlan) -> Result<PlannedRows> {
+        let plan = context.state.create_physical_plan(plan).await.or_error()?;
+        context.catalog.finish_planning();
+        let pool = Arc::clone(&self.pool) as Arc<dyn MemoryPool>;
+        let class = if context.catalog.tokens().is_empty() { Class::Metadata } else { Class::Tables };
+        Ok(PlannedRows {
+            schema: wire_schema(&plan.schema()),
+            task: self.contexts.task(&context.state, pool)?,
+            catalog: Arc::clone(&context.catalog),
+            plan,
+            class,
+        })
+    }
+
+    /// The view as it is stored: names fully qualified, so that it means the same in every session. It must plan from that text.
+    async fn plan_view(&self, context: &StatementContext, name: TableName, mut query: Box<Query>) -> Result<View> {
+        let mut ctes = CteNames::default();
+        let _: ControlFlow<()> = Visit::visit(&*query, &mut ctes);
+        let mut qualify = Qualify { schema: &context.settings.schema, ctes: ctes.0, own: &name, names_itself: false };
+        let _: ControlFlow<()> = VisitMut::visit(&mut *query, &mut qualify);
+        if qualify.names_itself {
+            return Err(Error::new(Code::InvalidDefinition, format!("view {name} selects from itself"))
+                .hint("select from the tables behind it"));
+        }
+        let sql = Sql::Query(query).to_string();
+        let text = reparse(&sql)?;
+        if text.n_parameters > 0 {
+            return Err(Error::new(Code::InvalidStatement, "a view takes no parameters").hint("write the values out"));
+        }
+        let plan = context.logical(text.statement).await?;
+        context.state.optimize(&plan).or_error()?;
+        Ok(View { schema_name: name.schema, name: name.name, sql })
+    }
+}
+
+/// Names of WITH, anywhere in a query.
+#[derive(Default)]
+struct CteNames(Vec<String>);
+
+impl Visitor for CteNames {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(with) = &query.with {
+            self.0.extend(with.cte_tables.iter().map(|cte| folded(&cte.alias.name)));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Puts catalog and schema before every table name.
+struct Qualify<'a> {
+    schema: &'a str,
+    ctes: Vec<String>,
+    own: &'a TableName,
+    names_itself: bool,
+}
+
+impl VisitorMut for Qualify<'_> {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        let parts: Option<Vec<String>> = relation.0.iter().map(|part| part.as_ident().map(folded)).collect();
+        let full = match parts.as_deref() {
+            Some([name]) if self.ctes.contains(name) || is_table_function(name) => return ControlFlow::Continue(()),
+            Some([name]) => [CATALOG, self.schema, name],
+            Some([schema, name]) => [CATALOG, schema, name],
+            _ => return ControlFlow::Continue(()),
+        };
+        self.names_itself |= full[1] == self.own.schema && full[2] == self.own.name;
+        *relation = ObjectName::from(full.map(|part| Ident::with_quote('"', part)).to_vec());
+        ControlFlow::Continue(())
+    }
+}
+
+/// `FROM generate_series(…)` looks like a table to the visitor.
+fn is_table_function(name: &str) -> bool {
+    matches!(name, "generate_series" | "range" | "unnest")
+}
+
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// Types by parameter index, for [`Prepared`].
+pub(super) type ParameterTypes = HashMap<usize, DataType>;

@@ -1,0 +1,251 @@
+//! From text to answer: preparing, planning and running one statement.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use tidewater_storage::ids::CommitToken;
+use tidewater_storage::{Code, Error, Result};
+
+use super::insert::run_insert;
+use super::job::{Job, Work};
+use super::stream::Source;
+use super::{
+    Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryState, RunOptions, UpdateOutcome,
+    update,
+};
+use crate::limits::MAX_VISIBLE_WAIT;
+use crate::registry::{Query, Running, StopReason};
+use crate::runtime::DropOnQueryThread;
+use crate::session::Session;
+use crate::wire_types::{to_wire, wire_schema};
+
+/// What planning a statement came to.
+enum Outcome {
+    Rows { schema: SchemaRef, source: Source },
+    Update(UpdateOutcome),
+}
+
+impl QueryEngine {
+    /// Parses and plans without running. Any statement kind.
+    pub async fn prepare(&self, session: &Session, sql: &str) -> Result<Prepared> {
+        self.open()?;
+        let job = self.job(session, sql, self.memory.query_pool());
+        self.planner.run(move || job.prepare()).await
+    }
+
+    /// Plans a SELECT (EXPLAIN, SHOW, VALUES …), or runs DDL and DML. Exactly one statement, a trailing `;` is fine.
+    /// `parameters` has one row; DML takes several rows: as many executions, committed together.
+    pub async fn plan(
+        &self,
+        session: &Session,
+        sql: &str,
+        parameters: Option<Parameters>,
+        options: RunOptions,
+    ) -> Result<Planned> {
+        self.open()?;
+        let settings = session.current();
+        let timeout = options.timeout.map_or(settings.statement_timeout, |t| t.min(settings.statement_timeout));
+        let running = self.registry.begin(session, sql, options.query_id, self.memory.query_pool())?;
+        let query = Arc::clone(running.query());
+        let outcome = tokio::select! {
+            biased;
+            error = query.stopped() => Err(error),
+            outcome = self.plan_or_update(&query, session, sql, parameters, &options.min_commit, timeout) => outcome,
+        };
+        match outcome {
+            Ok(Outcome::Rows { schema, source }) => {
+                let pending = self.pending(running, Arc::clone(&schema), source, timeout, settings.max_rows);
+                Ok(Planned { query_id: query.id().to_string(), kind: PlannedKind::Rows { schema, pending } })
+            }
+            Ok(Outcome::Update(outcome)) => {
+                running.end(Ok(()));
+                Ok(Planned { query_id: query.id().to_string(), kind: PlannedKind::Update(outcome) })
+            }
+            Err(error) => {
+                running.end(Err(&error));
+                Err(error.with("query_id", query.id()))
+            }
+        }
+    }
+
+    /// EXPLAIN as text.
+    pub async fn explain(&self, session: &Session, sql: &str, analyze: bool) -> Result<String> {
+        let sql = format!("EXPLAIN {}{sql}", if analyze { "ANALYZE " } else { "" });
+        let planned = self.plan(session, &sql, None, RunOptions::default()).await?;
+        let PlannedKind::Rows { pending, .. } = planned.kind else {
+            return Err(Error::internal("EXPLAIN gave no rows"));
+        };
+        let mut batches = pending.start().await?;
+        let mut text = String::new();
+        while let Some(batch) = batches.next().await {
+            append_plan(&batch?, &mut text);
+        }
+        Ok(text)
+    }
+
+    fn open(&self) -> Result<()> {
+        match self.closing.load(Ordering::Acquire) {
+            true => {
+                Err(Error::new(Code::ShuttingDown, "the server is stopping")
+                    .hint("send it again when the server is back"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn job(&self, session: &Session, sql: &str, pool: Arc<crate::memory::QueryPool>) -> Job {
+        Job {
+            contexts: Arc::clone(&self.contexts),
+            handle: self.runtime.handle().clone(),
+            session: session.clone(),
+            sql: sql.to_string(),
+            pool,
+        }
+    }
+
+    fn pending(
+        &self,
+        running: Running,
+        schema: SchemaRef,
+        source: Source,
+        timeout: Duration,
+        max_rows: u64,
+    ) -> PendingQuery {
+        let handle = self.runtime.handle().clone();
+        PendingQuery {
+            running,
+            source: DropOnQueryThread::new(source, handle.clone()),
+            schema,
+            admission: Arc::clone(&self.admission),
+            handle,
+            timeout,
+            max_rows,
+        }
+    }
+
+    async fn plan_or_update(
+        &self,
+        query: &Arc<Query>,
+        session: &Session,
+        sql: &str,
+        parameters: Option<Parameters>,
+        min_commit: &[CommitToken],
+        timeout: Duration,
+    ) -> Result<Outcome> {
+        self.wait_visible(min_commit).await?;
+        let clock = Arc::clone(&self.storage.env().clock);
+        let start = clock.uptime();
+        let job = self.job(session, sql, Arc::clone(&query.pool));
+        let work = self.planner.run(move || job.plan(parameters)).await?;
+        query.set_planned(clock.uptime().saturating_sub(start));
+        match work {
+            Work::Rows(planned) => {
+                query.set_catalog(Arc::clone(&planned.catalog));
+                query.set_state(QueryState::Waiting);
+                Ok(Outcome::Rows { schema: Arc::clone(&planned.schema), source: Source::Plan(planned) })
+            }
+            Work::Batch(batch) => {
+                let schema = wire_schema(&batch.schema());
+                let batch = to_wire(batch, &schema)?;
+                Ok(Outcome::Rows { schema, source: Source::Batch(batch) })
+            }
+            other => {
+                query.set_state(QueryState::Running);
+                self.update(other, query, session, timeout).await.map(Outcome::Update)
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        work: Work,
+        query: &Arc<Query>,
+        session: &Session,
+        timeout: Duration,
+    ) -> Result<UpdateOutcome> {
+        let storage = &self.storage;
+        match work {
+            Work::Insert(insert) => self.insert(insert, query, timeout).await,
+            Work::Set { name, value } => {
+                self.set(session, &name, value.as_deref())?;
+                Ok(UpdateOutcome::default())
+            }
+            Work::CreateTable { new, if_not_exists } => update::create_table(storage, *new, if_not_exists).await,
+            Work::DropTables { names, if_exists } => update::drop_tables(storage, names, if_exists).await,
+            Work::Truncate { names, if_exists } => update::truncate(storage, names, if_exists).await,
+            Work::CreateView { view, or_replace, if_not_exists } => {
+                update::create_view(storage, view, or_replace, if_not_exists).await
+            }
+            Work::DropViews { names, if_exists } => update::drop_views(storage, names, if_exists).await,
+            Work::Rows(_) | Work::Batch(_) => Err(Error::internal("a query is no update")),
+        }
+    }
+
+    /// An INSERT waits for a slot like a query. Its deadline holds for the source; a commit that has begun is waited for.
+    async fn insert(
+        &self,
+        work: super::insert::InsertWork,
+        query: &Arc<Query>,
+        timeout: Duration,
+    ) -> Result<UpdateOutcome> {
+        let handle = self.runtime.handle();
+        let slot = match work.reads_tables() {
+            true => Some(self.admission.admit(crate::admission::Class::Tables).await?),
+            false => None,
+        };
+        let watched = Arc::clone(query);
+        let deadline = tokio_util::task::AbortOnDropHandle::new(handle.spawn(async move {
+            tokio::time::sleep(timeout).await;
+            watched.stop(StopReason::Deadline(timeout));
+        }));
+        let rows = work.collect(query, handle).await?;
+        drop(deadline);
+        drop(slot);
+        run_insert(rows, query).await
+    }
+
+    /// Waits until the commits that a client saw are visible here.
+    async fn wait_visible(&self, tokens: &[CommitToken]) -> Result<()> {
+        let wait = async {
+            for token in tokens {
+                let tables = self.storage.tables();
+                let Some(table) = tables.into_iter().find(|table| table.def().id == token.table) else {
+                    return Err(Error::new(
+                        Code::TableNotFound,
+                        format!("there is no table with the id {}", token.table),
+                    )
+                    .hint("the table of this commit token was dropped"));
+                };
+                table.wait_visible(token).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(MAX_VISIBLE_WAIT, wait).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
+                Code::NotYetVisible,
+                format!("a commit of min_commit was not visible within {} s", MAX_VISIBLE_WAIT.as_secs()),
+            )
+            .hint("try again, or ask the server that acknowledged it")),
+        }
+    }
+}
+
+/// The plans of an EXPLAIN result, each under its name.
+fn append_plan(batch: &RecordBatch, text: &mut String) {
+    let (Some(kinds), Some(plans)) = (
+        batch.column(0).as_string_opt::<i32>(),
+        batch.columns().get(1).and_then(|column| column.as_string_opt::<i32>()),
+    ) else {
+        return;
+    };
+    for (kind, plan) in kinds.iter().zip(plans.iter()) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}:\n{}", kind.unwrap_or_default(), plan.unwrap_or_default().trim_end());
+    }
+}

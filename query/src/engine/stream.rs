@@ -1,0 +1,316 @@
+//! How do results reach their reader? A task on the query runtime pushes batches through a bounded channel; the reader's side keeps the
+//! deadline even when that task is busy.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::stream::BoxStream;
+use futures::{FutureExt, Stream, StreamExt};
+use tidewater_storage::{Code, Error, Result};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::job::PlannedRows;
+use super::{QueryState, RunSummary};
+use crate::admission::{Admission, Slot};
+use crate::error::OrError;
+use crate::limits::{BATCH_ROWS, MAX_STALL, RESULT_QUEUE_BATCHES};
+use crate::planner::panicked;
+use crate::registry::{Query, Running, StopReason};
+use crate::runtime::{DropOnQueryThread, metered};
+use crate::wire_types::to_wire;
+
+/// What a query sends.
+pub(super) enum Source {
+    Plan(PlannedRows),
+    /// Ready: sent without a slot.
+    Batch(RecordBatch),
+}
+
+/// A planned query that waits to be started. Dropping it releases its snapshots.
+pub struct PendingQuery {
+    pub(super) running: Running,
+    pub(super) source: DropOnQueryThread<Source>,
+    pub(super) schema: SchemaRef,
+    pub(super) admission: Arc<Admission>,
+    pub(super) handle: Handle,
+    pub(super) timeout: Duration,
+    pub(super) max_rows: u64,
+}
+
+impl PendingQuery {
+    /// Admits and starts the query.
+    pub async fn start(self) -> Result<QueryStream> {
+        let query = Arc::clone(self.running.query());
+        let deadline = Instant::now() + self.timeout;
+        let Some(source) = self.source.take() else {
+            return Err(Error::internal("a query was started twice"));
+        };
+        let slot = match admit(&source, &self.admission, &query, deadline, self.timeout).await {
+            Ok(slot) => slot,
+            Err(error) => {
+                drop(DropOnQueryThread::new(source, self.handle));
+                self.running.end(Err(&error));
+                return Err(error.with("query_id", query.id()));
+            }
+        };
+        query.set_state(QueryState::Running);
+        let (sender, receiver) = mpsc::channel(RESULT_QUEUE_BATCHES);
+        let pump = Pump {
+            query: Arc::clone(&query),
+            schema: Arc::clone(&self.schema),
+            sender,
+            max_rows: self.max_rows,
+            deadline,
+            timeout: self.timeout,
+        };
+        let meter = Arc::clone(&query.meter);
+        self.handle.spawn(metered(meter, pump.run(source, slot, self.running)));
+        Ok(QueryStream {
+            stopped: Box::pin(query.cancellation().cancelled_owned()),
+            deadline: Box::pin(tokio::time::sleep_until(deadline)),
+            timeout: self.timeout,
+            query,
+            schema: self.schema,
+            receiver,
+            ended: false,
+        })
+    }
+}
+
+/// Waits for a slot, for the deadline, or for a cancel.
+async fn admit(
+    source: &Source,
+    admission: &Admission,
+    query: &Query,
+    deadline: Instant,
+    timeout: Duration,
+) -> Result<Option<Slot>> {
+    let Source::Plan(plan) = source else { return Ok(None) };
+    query.set_state(QueryState::Waiting);
+    tokio::select! {
+        biased;
+        error = query.stopped() => Err(error),
+        slot = admission.admit(plan.class) => slot.map(Some),
+        () = tokio::time::sleep_until(deadline) => {
+            query.stop(StopReason::Deadline(timeout));
+            Err(query.stop_error())
+        }
+    }
+}
+
+/// The task of one query.
+struct Pump {
+    query: Arc<Query>,
+    schema: SchemaRef,
+    sender: mpsc::Sender<Result<RecordBatch>>,
+    max_rows: u64,
+    deadline: Instant,
+    timeout: Duration,
+}
+
+impl Pump {
+    /// Runs to the end, or until it is stopped; then lets everything go, and only then tells the reader.
+    async fn run(self, source: Source, slot: Option<Slot>, running: Running) {
+        let outcome = tokio::select! {
+            biased;
+            error = self.query.stopped() => Err(error),
+            () = tokio::time::sleep_until(self.deadline) => {
+                self.query.stop(StopReason::Deadline(self.timeout));
+                Err(self.query.stop_error())
+            }
+            pumped = AssertUnwindSafe(self.pump(source)).catch_unwind() => match pumped {
+                Ok(outcome) => outcome,
+                Err(panic) => Err(panicked(&*panic)),
+            },
+        };
+        drop(slot);
+        // Time counts when a poll returns: without this the last stretch would be missing in the summary.
+        tokio::task::yield_now().await;
+        match outcome {
+            Ok(()) => running.end(Ok(())),
+            Err(error) => {
+                running.end(Err(&error));
+                let error = if error.metadata().iter().any(|(key, _)| *key == "query_id") {
+                    error
+                } else {
+                    error.with("query_id", self.query.id())
+                };
+                // A reader that has gone needs no error; one that does not read gets it from its own deadline.
+                drop(tokio::time::timeout(MAX_STALL, self.sender.send(Err(error))).await);
+            }
+        }
+    }
+
+    async fn pump(&self, source: Source) -> Result<()> {
+        let planned = match source {
+            Source::Batch(batch) => return self.send(batch).await,
+            Source::Plan(planned) => planned,
+        };
+        let plan = Arc::clone(&planned.plan);
+        let mut batches = execute_stream(planned.plan, planned.task).or_error()?;
+        let outcome = loop {
+            match batches.next().await {
+                Some(Ok(batch)) => {
+                    if let Err(error) = self.send(batch).await {
+                        break Err(error);
+                    }
+                }
+                Some(Err(error)) => break Err(error).or_error(),
+                None => break Ok(()),
+            }
+        };
+        self.query.spilled.store(spilled_bytes(&plan), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Sends a batch in parts of at most [`BATCH_ROWS`] rows.
+    async fn send(&self, batch: RecordBatch) -> Result<()> {
+        let rows = self.query.rows_out.load(Ordering::Relaxed) + batch.num_rows() as u64;
+        if self.max_rows > 0 && rows > self.max_rows {
+            return Err(Error::new(
+                Code::ResultTooLarge,
+                format!("the result has more than {} rows, the cap of this session", self.max_rows),
+            )
+            .hint("add LIMIT, or raise max_rows"));
+        }
+        for start in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+            let part = batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start));
+            let part = to_wire(part, &self.schema)?;
+            self.query.rows_out.fetch_add(part.num_rows() as u64, Ordering::Relaxed);
+            self.query.bytes_out.fetch_add(bytes_of(&part), Ordering::Relaxed);
+            match tokio::time::timeout(MAX_STALL, self.sender.send(Ok(part))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => {
+                    self.query.stop(StopReason::Dropped);
+                    return Err(self.query.stop_error());
+                }
+                Err(_) => {
+                    self.query.stop(StopReason::Stalled);
+                    return Err(self.query.stop_error());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0) as u64).sum()
+}
+
+/// What all operators of a plan have spilled.
+fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.spilled_bytes()).unwrap_or(0) as u64;
+    own + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
+}
+
+/// Batches of wire types, at most 8,192 rows each. Dropping the stream cancels the query.
+pub struct QueryStream {
+    query: Arc<Query>,
+    schema: SchemaRef,
+    receiver: mpsc::Receiver<Result<RecordBatch>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    deadline: Pin<Box<Sleep>>,
+    timeout: Duration,
+    ended: bool,
+}
+
+impl QueryStream {
+    pub fn query_id(&self) -> &str {
+        self.query.id()
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// What the query has done so far; final once the stream has ended.
+    pub fn summary(&self) -> RunSummary {
+        self.query.summary()
+    }
+}
+
+impl Stream for QueryStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        // The query may be in one long computation and not see its stop: the reader does not wait for it.
+        if this.deadline.as_mut().poll(cx).is_ready() {
+            this.query.stop(StopReason::Deadline(this.timeout));
+        }
+        if this.stopped.as_mut().poll(cx).is_ready() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(this.query.stop_error())));
+        }
+        match this.receiver.poll_recv(cx) {
+            Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(Ok(batch))),
+            Poll::Ready(last) => {
+                this.ended = true;
+                Poll::Ready(last)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for QueryStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.query.stop(StopReason::Dropped);
+        }
+    }
+}
+
+/// The batches of a plan that runs on the query runtime for a statement of ours. Ends with an error when the statement is stopped.
+pub(super) fn run_to_end(
+    planned: PlannedRows,
+    query: &Arc<Query>,
+    handle: &Handle,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let (sender, receiver) = mpsc::channel::<Result<RecordBatch>>(RESULT_QUEUE_BATCHES);
+    let owner = Arc::clone(query);
+    let work = async move {
+        let mut batches = match execute_stream(planned.plan, planned.task).or_error() {
+            Ok(batches) => batches,
+            Err(error) => {
+                drop(sender.send(Err(error)).await);
+                return;
+            }
+        };
+        while let Some(batch) = batches.next().await {
+            if sender.send(batch.or_error()).await.is_err() {
+                return;
+            }
+        }
+    };
+    let stoppable = async move {
+        tokio::select! {
+            biased;
+            _ = owner.stopped() => {}
+            done = AssertUnwindSafe(work).catch_unwind() => if let Err(panic) = done {
+                owner.stop(StopReason::Failed(panicked(&*panic).message().to_string()));
+            },
+        }
+    };
+    handle.spawn(metered(Arc::clone(&query.meter), stoppable));
+    let query = Arc::clone(query);
+    let ending = futures::stream::once(async move { query.is_stopped().then(|| Err(query.stop_error())) });
+    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
+        .chain(ending.filter_map(futures::future::ready))
+        .boxed()
+}

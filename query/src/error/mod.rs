@@ -1,0 +1,199 @@
+//! What does an error of DataFusion mean to a user? One map into our codes.
+
+#[cfg(test)]
+mod tests;
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::sql::sqlparser::parser::ParserError;
+use tidewater_storage::{Code, Error, Result};
+
+/// Our error as one that travels through DataFusion; [`from_datafusion`] gets it out again.
+pub(crate) fn to_datafusion(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Maps an error of planning or running.
+pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => from_foreign(&*other).unwrap_or_else(|| failed(other.to_string())),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => from_datafusion(first),
+            None => Error::internal("the engine reported a failure without a reason"),
+        },
+        other => classify(&other),
+    }
+}
+
+/// `?` for results of DataFusion.
+pub(crate) trait OrError<T> {
+    fn or_error(self) -> Result<T>;
+}
+
+impl<T> OrError<T> for Result<T, DataFusionError> {
+    fn or_error(self) -> Result<T> {
+        self.map_err(from_datafusion)
+    }
+}
+
+/// The same error again: errors that several readers share have one owner.
+pub(crate) fn copy(error: &Error) -> Error {
+    let mut out = Error::new(error.code(), error.message());
+    if let Some(hint) = error.hint_text() {
+        out = out.hint(hint);
+    }
+    for (key, value) in error.metadata() {
+        out = out.with(key, value);
+    }
+    match error.retry_delay() {
+        Some(delay) => out.retry_after(delay),
+        None => out,
+    }
+}
+
+fn classify(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::SQL(parser, _) => from_parser(parser),
+        DataFusionError::Plan(message) => planning(message),
+        DataFusionError::Configuration(message) => Error::new(Code::InvalidStatement, clean(message)),
+        DataFusionError::SchemaError(schema, _) => from_schema(schema),
+        DataFusionError::NotImplemented(message) => {
+            Error::new(Code::UnsupportedStatement, format!("not supported yet: {}", clean(message)))
+        }
+        DataFusionError::Internal(message) => Error::internal(clean(message)),
+        DataFusionError::Execution(message) => failed(clean(message)),
+        DataFusionError::ArrowError(arrow, _) => from_arrow(arrow),
+        DataFusionError::ResourcesExhausted(message) => exhausted(message),
+        DataFusionError::External(inner) => from_foreign(&**inner).unwrap_or_else(|| failed(inner.to_string())),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
+        DataFusionError::Shared(inner) => classify(inner),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => classify(first),
+            None => Error::internal("the engine reported a failure without a reason"),
+        },
+        DataFusionError::ExecutionJoin(join) => Error::internal(format!("a task of the query failed: {join}")),
+        DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull => spill(&io.to_string()),
+        other => Error::internal(clean(&other.to_string())),
+    }
+}
+
+/// An error that somebody boxed: ours, DataFusion's or Arrow's.
+fn from_foreign(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return Some(copy(ours));
+    }
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return Some(classify(inner));
+    }
+    error.downcast_ref::<ArrowError>().map(from_arrow)
+}
+
+fn from_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(inner) => from_foreign(&**inner).unwrap_or_else(|| failed(inner.to_string())),
+        ArrowError::DivideByZero => failed("division by zero".into()).hint("use NULLIF(divisor, 0)"),
+        ArrowError::CastError(message) => failed(message.clone()).hint("TRY_CAST gives NULL instead"),
+        other => failed(other.to_string()),
+    }
+}
+
+pub(crate) fn from_parser(error: &ParserError) -> Error {
+    match error {
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            Error::new(Code::SyntaxError, clean(message))
+        }
+        ParserError::RecursionLimitExceeded => too_deep(),
+    }
+}
+
+/// A statement that nests too deeply, wherever that is noticed.
+pub(crate) fn too_deep() -> Error {
+    Error::new(
+        Code::StatementTooComplex,
+        format!("the statement nests more than {} levels", crate::limits::MAX_STATEMENT_DEPTH),
+    )
+    .hint("flatten parentheses and subqueries, or name parts with WITH")
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let not_found = Error::new(Code::ColumnNotFound, format!("there is no column '{}'", field.flat_name()));
+            match nearest_columns(&field.name, valid_fields.iter().map(|c| c.name.as_str())) {
+                Some(hint) => not_found.hint(hint),
+                None => not_found,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(Code::InvalidStatement, format!("column '{}' is in more than one table", field.name))
+                .hint("put the table's name or alias before it")
+        }
+        other => Error::new(Code::InvalidStatement, clean(&other.to_string())),
+    }
+}
+
+/// Which column was meant, or which there are.
+fn nearest_columns<'a>(wanted: &str, valid: impl Iterator<Item = &'a str>) -> Option<String> {
+    let valid: Vec<&str> = valid.collect();
+    if let Some(quoted) = valid.iter().find(|name| name.eq_ignore_ascii_case(wanted) && **name != wanted) {
+        return Some(format!("the column is \"{quoted}\": quote it to keep its capitals"));
+    }
+    let nearest =
+        valid.iter().max_by(|a, b| strsim::jaro_winkler(a, wanted).total_cmp(&strsim::jaro_winkler(b, wanted)))?;
+    if strsim::jaro_winkler(nearest, wanted) > 0.8 {
+        return Some(format!("did you mean '{nearest}'?"));
+    }
+    let some: Vec<&str> = valid.iter().copied().take(20).collect();
+    Some(format!("the columns are {}{}", some.join(", "), if valid.len() > 20 { ", …" } else { "" }))
+}
+
+fn planning(message: &str) -> Error {
+    let message = clean(message);
+    let quoted = |prefix: &str| {
+        let name = message.strip_prefix(prefix)?.strip_suffix("' not found")?;
+        Some(name.trim_start_matches("tidewater.").to_string())
+    };
+    if let Some(name) = quoted("table '") {
+        return Error::new(Code::TableNotFound, format!("table '{name}' not found"))
+            .hint("SHOW TABLES lists what there is");
+    }
+    if let Some(schema) = message.strip_prefix("failed to resolve schema: ") {
+        return Error::new(Code::SchemaNotFound, format!("there is no schema '{schema}'"))
+            .hint("SHOW SCHEMAS lists what there is");
+    }
+    if let Some(catalog) = message.strip_prefix("failed to resolve catalog: ") {
+        return Error::new(Code::SchemaNotFound, format!("there is no catalog '{catalog}'"))
+            .hint("the only catalog is tidewater");
+    }
+    Error::new(Code::InvalidStatement, message)
+}
+
+fn exhausted(message: &str) -> Error {
+    if message.contains("disk space") || message.contains("max_temp_directory_size") {
+        return spill(message);
+    }
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or_default();
+    Error::new(Code::QueryMemory, format!("the query needs more memory than it may have: {}", clean(first)))
+        .hint("filter or aggregate earlier, select fewer columns, or raise memory_limit")
+}
+
+fn spill(message: &str) -> Error {
+    Error::new(Code::QuerySpill, format!("the query spills more to disk than it may: {}", clean(message)))
+        .hint("filter or aggregate earlier, or free disk space")
+}
+
+fn failed(message: String) -> Error {
+    Error::new(Code::QueryFailed, message)
+}
+
+/// DataFusion's text without its own prefixes, backtraces and advice.
+fn clean(message: &str) -> String {
+    let message = message.split("\n\nbacktrace:").next().unwrap_or(message);
+    let message = message.split(".\nThis issue was likely caused by a bug").next().unwrap_or(message);
+    message.trim().trim_start_matches("Error during planning: ").to_string()
+}

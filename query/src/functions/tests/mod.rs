@@ -1,0 +1,30 @@
+//! Do functions keep what they promise? Buckets against a brute-force oracle, known answers, guards.
+
+mod buckets;
+mod guards;
+mod sql;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use datafusion::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+fn context(time_zone: &str) -> SessionContext {
+    let mut config = SessionConfig::new();
+    config.options_mut().execution.time_zone = Some(time_zone.to_owned());
+    let mut state = SessionStateBuilder::new().with_default_features().with_config(config).build();
+    super::register(&mut state).expect("functions register");
+    SessionContext::new_with_state(state)
+}
+
+async fn run(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
+    context.sql(sql).await?.collect().await
+}
+
+/// The first value of the answer as text.
+async fn value(context: &SessionContext, sql: &str) -> Result<String> {
+    let batches = run(context, sql).await?;
+    let batch = batches.iter().find(|batch| batch.num_rows() > 0);
+    Ok(batch.map_or_else(String::new, |batch| array_value_to_string(batch.column(0), 0).expect("printable")))
+}

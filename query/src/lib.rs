@@ -1,0 +1,24 @@
+//! What is the answer? SQL over one snapshot of every table that a statement names.
+
+mod admission;
+mod engine;
+mod error;
+mod functions;
+mod limits;
+mod memory;
+mod metrics;
+mod planner;
+mod provider;
+mod registry;
+mod runtime;
+mod session;
+mod statement;
+mod system;
+pub mod wire_types;
+
+pub use engine::{
+    Canceled, Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryEngineOptions, QueryInfo,
+    QueryState, QueryStream, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
+};
+pub use session::{Interface, Principal, Role, Session, SessionSettings};
+pub use tidewater_storage::{Code, Error, ErrorKind, Result};

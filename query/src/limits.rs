@@ -1,0 +1,81 @@
+//! What is too much for a query? Every limit that this crate holds, with its reason.
+
+use std::time::Duration;
+
+/// Text of one statement: what a person or a dashboard writes is a hundred times smaller.
+pub const MAX_STATEMENT_BYTES: usize = 256 << 10;
+
+/// Words and operators of one statement, counted before it is parsed: a chain `1+1+…` becomes a tree as deep as it is long, and
+/// walking or dropping that tree takes stack. Literals, commas and parentheses are free: a long list of values is flat.
+pub const MAX_STATEMENT_WORDS: usize = 20_000;
+
+/// Nesting of parentheses, brackets and CASE, counted before the statement is parsed: the parser tries several readings of each.
+pub const MAX_STATEMENT_PARENTHESES: usize = 80;
+
+/// Nodes of the parsed statement, without the literals of VALUES rows and IN lists: planning is more than linear in them.
+pub const MAX_STATEMENT_NODES: usize = 5_000;
+
+/// Nesting of expressions and subqueries. Chains of one level (`a + b + c`, `x OR y OR z`) do not nest.
+pub const MAX_STATEMENT_DEPTH: usize = 40;
+
+/// Nesting that the parser itself takes before it gives up; above [`MAX_STATEMENT_DEPTH`], because it counts two or three levels for one.
+pub const PARSER_RECURSION: usize = 200;
+
+/// Stack of planner and query threads. Planning a chain of 2,500 terms in a debug build needs about 20 MiB; it is virtual memory.
+pub const DEEP_STACK_BYTES: usize = 64 << 20;
+
+/// Planners at work at once.
+pub const PLANNERS: usize = 4;
+
+/// Plannings that overran their deadline and cannot be stopped; past this many, no thread replaces them until one ends.
+pub const MAX_ABANDONED_PLANNERS: usize = 4;
+
+/// Debug builds plan several times slower.
+pub const PLANNING_DEADLINE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
+
+/// Nodes of one view's plan, with the views in it: views of views can double with every level.
+pub const MAX_VIEW_PLAN_NODES: usize = 5_000;
+
+pub const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// A snapshot holds memory, so no query holds one for longer.
+pub const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// Waiting for a place to run.
+pub const MAX_QUEUE_WAIT: Duration = Duration::from_secs(30);
+/// What a caller is told to wait when the queue is full.
+pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Statements that read nothing but system tables run beside the others, so that a full queue can be looked at.
+pub const METADATA_SLOTS: usize = 4;
+
+/// A stream that nobody reads for this long ends: its snapshot holds memory.
+pub const MAX_STALL: Duration = Duration::from_secs(60);
+
+/// Waiting for `min_commit`.
+pub const MAX_VISIBLE_WAIT: Duration = Duration::from_secs(10);
+
+/// Rows of a batch on its way to a client, and of a batch inside a query.
+pub const BATCH_ROWS: usize = 8192;
+
+/// Batches between query and reader.
+pub const RESULT_QUEUE_BATCHES: usize = 4;
+
+/// Ended queries that `system.queries` remembers.
+pub const RECENT_QUERIES: usize = 1_000;
+/// Text of a statement that is kept with a query.
+pub const KEPT_SQL_BYTES: usize = 16 << 10;
+/// A repeated cancel within this time is answered like the first.
+pub const CANCEL_MEMORY: Duration = Duration::from_secs(60);
+
+/// Rows of parameters that are planned one by one because the statement computes with them.
+pub const MAX_COMPUTED_PARAMETER_ROWS: usize = 1_000;
+
+/// How often the process's memory is looked at.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_millis(100);
+/// After it stopped a query, the watchdog waits this long for memory to come back before it stops another.
+pub const WATCHDOG_PAUSE: Duration = Duration::from_secs(1);
+
+/// Priority of query threads below those that acknowledge ingest (0).
+pub const QUERY_NICE: i32 = 5;
+
+const _: () = assert!(MAX_STATEMENT_DEPTH < PARSER_RECURSION);
+const _: () = assert!(MAX_STATEMENT_NODES < MAX_STATEMENT_WORDS);

@@ -1,0 +1,258 @@
+//! Which names does a statement see? Our catalog as DataFusion's, with every table pinned once for the statement.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::TableType;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tidewater_storage::ids::CommitToken;
+use tidewater_storage::{Code, Engine, Error};
+
+use super::counters::ScanCounters;
+use super::table::HybridTable;
+use crate::error::{from_datafusion, to_datafusion};
+use crate::session::Session;
+use crate::statement::CATALOG;
+use crate::system::{self, SystemState};
+
+/// The schema of system tables.
+pub const SYSTEM_SCHEMA: &str = "system";
+
+/// Views within views, at most.
+const MAX_VIEW_DEPTH: usize = 16;
+
+/// Plans the SELECT of a view into a table (DataFusion's `ViewTable`). It resolves names with the catalog that it is given,
+/// which pins the same snapshots and knows which views are being planned. It must not hold a catalog itself: the catalog
+/// holds the planner.
+pub type ViewPlanner =
+    Arc<dyn Fn(Arc<StatementCatalog>, String) -> BoxFuture<'static, Result<Arc<dyn TableProvider>>> + Send + Sync>;
+
+/// What a statement needs of the catalog.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CatalogOptions {
+    /// Tables show `_commit_seq` and `_ingested_at` behind their own columns: set when the statement names one of them.
+    pub with_system_columns: bool,
+}
+
+/// The catalog of one statement. Every table is pinned when it is first named, and stays.
+pub struct StatementCatalog {
+    shared: Arc<Shared>,
+    /// The views whose SELECT is being planned, outermost first.
+    planning: Vec<(String, String)>,
+}
+
+struct Shared {
+    storage: Arc<Engine>,
+    system: Arc<SystemState>,
+    session: Session,
+    options: CatalogOptions,
+    tables: Mutex<HashMap<(String, String), Arc<HybridTable>>>,
+    view_planner: OnceLock<ViewPlanner>,
+    planned: AtomicBool,
+    counters: Arc<ScanCounters>,
+}
+
+impl StatementCatalog {
+    pub fn new(storage: Arc<Engine>, system: Arc<SystemState>, session: Session, options: CatalogOptions) -> Arc<Self> {
+        let shared = Shared {
+            storage,
+            system,
+            session,
+            options,
+            tables: Mutex::default(),
+            view_planner: OnceLock::new(),
+            planned: AtomicBool::new(false),
+            counters: Arc::default(),
+        };
+        Arc::new(Self { shared: Arc::new(shared), planning: Vec::new() })
+    }
+
+    /// Without a planner, naming a view is an error. The first one given stays.
+    pub fn set_view_planner(&self, planner: ViewPlanner) {
+        // A second planner would plan the same SQL: the first is as good.
+        let _ = self.shared.view_planner.set(planner);
+    }
+
+    /// Planning is over: from now on only `information_schema` asks for tables, and it leaves out a view that no longer
+    /// plans (its table was dropped), where a statement that names it gets the error.
+    pub fn finish_planning(&self) {
+        self.shared.planned.store(true, Ordering::Release);
+    }
+
+    /// The snapshots of the tables that the statement scans, in the order of their names.
+    pub fn tokens(&self) -> Vec<CommitToken> {
+        let tables = self.shared.tables.lock();
+        let mut tokens: Vec<_> =
+            tables.iter().filter_map(|(name, table)| Some((name, table.scanned_token()?))).collect();
+        tokens.sort_by(|a, b| a.0.cmp(b.0));
+        tokens.into_iter().map(|(_, token)| token).collect()
+    }
+
+    pub fn metrics(&self) -> Arc<ScanCounters> {
+        Arc::clone(&self.shared.counters)
+    }
+
+    /// The SELECT of a view.
+    pub fn view(&self, schema: &str, name: &str) -> Option<String> {
+        let is_it = |view: &tidewater_storage::View| view.schema_name == schema && view.name == name;
+        self.shared.storage.views().into_iter().find(is_it).map(|view| view.sql)
+    }
+
+    fn pinned(&self, schema: &str, name: &str) -> Option<Arc<HybridTable>> {
+        let mut tables = self.shared.tables.lock();
+        let key = (schema.to_owned(), name.to_owned());
+        if let Some(table) = tables.get(&key) {
+            return Some(Arc::clone(table));
+        }
+        let snapshot = self.shared.storage.table(schema, name)?.snapshot();
+        let with_system_columns = self.shared.options.with_system_columns && snapshot.def().options.system_columns;
+        let table = Arc::new(HybridTable::new(snapshot, with_system_columns, self.metrics()));
+        tables.insert(key, Arc::clone(&table));
+        Some(table)
+    }
+
+    async fn plan_view(&self, schema: &str, name: &str, sql: String) -> Result<Option<Arc<dyn TableProvider>>> {
+        let key = (schema.to_owned(), name.to_owned());
+        let refuse = |problem: &str, hint: &str| {
+            to_datafusion(Error::new(Code::InvalidStatement, format!("view {schema}.{name} {problem}")).hint(hint))
+        };
+        if self.planning.contains(&key) {
+            return Err(refuse("selects from itself", "replace it by one that does not"));
+        }
+        if self.planning.len() == MAX_VIEW_DEPTH {
+            return Err(refuse("is nested too deep", "select from the tables behind it"));
+        }
+        let Some(planner) = self.shared.view_planner.get() else {
+            return Err(refuse("cannot be planned here", "select from the tables behind it"));
+        };
+        let planning = self.planning.iter().cloned().chain([key]).collect();
+        let inner = Arc::new(Self { shared: Arc::clone(&self.shared), planning });
+        match planner(inner, sql).await {
+            Ok(table) => Ok(Some(table)),
+            Err(_) if self.shared.planned.load(Ordering::Acquire) => Ok(None),
+            Err(error) => Err(in_view(schema, name, from_datafusion(error))),
+        }
+    }
+
+    fn share(&self) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::clone(&self.shared), planning: self.planning.clone() })
+    }
+}
+
+impl fmt::Debug for StatementCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatementCatalog").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+impl CatalogProviderList for StatementCatalog {
+    fn register_catalog(&self, _name: String, _catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| self.share() as Arc<dyn CatalogProvider>)
+    }
+}
+
+impl CatalogProvider for StatementCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names = self.shared.storage.schemas();
+        names.push(SYSTEM_SCHEMA.to_owned());
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == SYSTEM_SCHEMA {
+            return Some(Arc::new(SystemSchema { catalog: self.share() }));
+        }
+        let known = self.shared.storage.schemas().iter().any(|schema| schema == name);
+        known.then(|| Arc::new(UserSchema { catalog: self.share(), name: name.to_owned() }) as Arc<dyn SchemaProvider>)
+    }
+}
+
+/// A schema of users' tables and views.
+#[derive(Debug)]
+struct UserSchema {
+    catalog: Arc<StatementCatalog>,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for UserSchema {
+    fn table_names(&self) -> Vec<String> {
+        let storage = &self.catalog.shared.storage;
+        let tables = storage.tables().into_iter().map(|table| table.def());
+        let tables = tables.filter(|def| def.schema_name == self.name).map(|def| def.name.clone());
+        let views = storage.views().into_iter().filter(|view| view.schema_name == self.name).map(|view| view.name);
+        let mut names: Vec<String> = tables.chain(views).collect();
+        names.sort();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(table) = self.catalog.pinned(&self.name, name) {
+            return Ok(Some(table));
+        }
+        match self.catalog.view(&self.name, name) {
+            Some(sql) => self.catalog.plan_view(&self.name, name, sql).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        if self.catalog.shared.storage.table(&self.name, name).is_some() {
+            return Ok(Some(TableType::Base));
+        }
+        Ok(self.catalog.view(&self.name, name).map(|_| TableType::View))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.catalog.shared.storage.table(&self.name, name).is_some() || self.catalog.view(&self.name, name).is_some()
+    }
+}
+
+/// What is wrong with a view's SELECT, with the view's name: the statement does not show what it means.
+fn in_view(schema: &str, name: &str, error: Error) -> DataFusionError {
+    let named = Error::new(error.code(), format!("view {schema}.{name} cannot be planned: {}", error.message()));
+    to_datafusion(match error.hint_text() {
+        Some(hint) => named.hint(hint),
+        None => named,
+    })
+}
+
+/// The schema of system tables.
+#[derive(Debug)]
+struct SystemSchema {
+    catalog: Arc<StatementCatalog>,
+}
+
+#[async_trait]
+impl SchemaProvider for SystemSchema {
+    fn table_names(&self) -> Vec<String> {
+        system::TABLE_NAMES.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Shared { system, session, .. } = &*self.catalog.shared;
+        Ok(system::table(name, system, &session.principal))
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        system::TABLE_NAMES.contains(&name)
+    }
+}

@@ -1,0 +1,69 @@
+//! Which zones can a predicate not match? One vectorised test over the bounds of all zones of all parts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+
+use super::rows::RealtimeRows;
+
+/// IN lists up to this length are tested value by value against a zone's bounds; longer ones by their range only.
+const MAX_PRUNED_IN_LIST: usize = 256;
+
+/// For each zone whether it may hold a matching row. A predicate that says nothing about bounds keeps all zones.
+/// `predicate` is over `rows.schema`; dynamic filters count with their value of this moment.
+pub(super) fn zones_to_read(rows: &RealtimeRows, predicate: &Arc<dyn PhysicalExpr>) -> Vec<bool> {
+    let all = || vec![true; rows.zones.len()];
+    if rows.zones.is_empty() {
+        return Vec::new();
+    }
+    let builder = PruningPredicateBuilder::new()
+        .with_file_schema(Arc::clone(&rows.schema))
+        .with_max_in_list_size(MAX_PRUNED_IN_LIST);
+    match builder.try_build(Arc::clone(predicate)) {
+        Ok(pruning) if !pruning.always_true() => pruning.prune(&AllZones(rows)).unwrap_or_else(|error| {
+            tracing::debug!(%error, "zones could not be pruned");
+            all()
+        }),
+        // What cannot be turned into a test of bounds is evaluated row by row.
+        _ => all(),
+    }
+}
+
+struct AllZones<'a>(&'a RealtimeRows);
+
+impl AllZones<'_> {
+    fn column(&self, column: &Column) -> Option<usize> {
+        self.0.schema.index_of(&column.name).ok()
+    }
+}
+
+impl PruningStatistics for AllZones<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        Some(Arc::clone(&self.0.bounds(self.column(column)?)?.min))
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        Some(Arc::clone(&self.0.bounds(self.column(column)?)?.max))
+    }
+
+    fn num_containers(&self) -> usize {
+        self.0.zones.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        Some(Arc::new(self.0.bounds(self.column(column)?)?.nulls.clone()))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        Some(Arc::new(self.0.zones.iter().map(|zone| Some(zone.rows.len() as u64)).collect::<UInt64Array>()))
+    }
+
+    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}

@@ -1,0 +1,5 @@
+//! Are scans exact? Realtime parts beside the same rows in DataFusion's own memory table.
+
+mod exactness;
+mod plans;
+mod support;

@@ -1,0 +1,91 @@
+//! Who asks, with which settings? A session is what a connection (or a single request) carries from statement to statement.
+
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub(crate) use settings::{DESCRIPTIONS, canonical_name, change, show};
+
+use crate::limits::DEFAULT_STATEMENT_TIMEOUT;
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Reader,
+    Writer,
+    Admin,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub name: String,
+    pub role: Role,
+}
+
+/// Through which interface; the text stands in `system.queries.interface`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    FlightSql,
+    Grpc,
+    Http,
+    Internal,
+}
+
+impl Interface {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Interface::FlightSql => "flight_sql",
+            Interface::Grpc => "grpc",
+            Interface::Http => "http",
+            Interface::Internal => "internal",
+        }
+    }
+}
+
+/// What SET changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionSettings {
+    /// IANA name or fixed offset such as `+02:00`.
+    pub timezone: String,
+    /// Up to one hour; default 5 minutes.
+    pub statement_timeout: Duration,
+    /// More rows are an error, never a shorter answer. 0: no cap.
+    pub max_rows: u64,
+    pub schema: String,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            timezone: "UTC".into(),
+            statement_timeout: DEFAULT_STATEMENT_TIMEOUT,
+            max_rows: 0,
+            schema: "public".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub principal: Principal,
+    pub interface: Interface,
+    pub settings: Arc<Mutex<SessionSettings>>,
+}
+
+impl Session {
+    /// A session with default settings.
+    pub fn new(principal: Principal, interface: Interface) -> Self {
+        Self { principal, interface, settings: Arc::default() }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn current(&self) -> SessionSettings {
+        self.settings.lock().clone()
+    }
+}

@@ -1,0 +1,141 @@
+//! How large and how deep is a parsed statement? Counted before planning, because planning is more than linear in both.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, ObjectName, Query, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+};
+use tidewater_storage::{Code, Error, Result};
+
+use crate::error::too_deep;
+use crate::limits::{MAX_STATEMENT_DEPTH, MAX_STATEMENT_NODES};
+
+/// Errors when the statement is past a limit.
+pub(super) fn check(statement: &Statement) -> Result<()> {
+    let Some(sql) = inner(statement) else { return Ok(()) };
+    let mut counter = Counter::default();
+    match sql.visit(&mut counter) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(Past::Depth) => Err(too_deep()),
+        ControlFlow::Break(Past::Nodes) => Err(Error::new(
+            Code::StatementTooComplex,
+            format!("the statement has more than {MAX_STATEMENT_NODES} expressions"),
+        )
+        .hint("use IN lists, parameters or a table of values instead of long chains")),
+    }
+}
+
+/// The statement of SQL in it; EXPLAIN is looked through.
+fn inner(statement: &Statement) -> Option<&SqlStatement> {
+    match statement {
+        Statement::Statement(sql) => Some(sql),
+        Statement::Explain(explain) => inner(&explain.statement),
+        _ => None,
+    }
+}
+
+/// `1`, `'a'`, `-1`, `DATE '2026-01-01'`.
+fn is_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::UnaryOp { expr, .. } => matches!(**expr, Expr::Value(_)),
+        _ => false,
+    }
+}
+
+enum Past {
+    Nodes,
+    Depth,
+}
+
+#[derive(Default)]
+struct Counter {
+    nodes: usize,
+    depth: usize,
+    /// Literals that lie flat in a list; they are not counted as nodes.
+    free: usize,
+    /// Left operands of a chain: they stand on the level of the operator over them. Addresses within the tree that is being
+    /// visited, which does not move meanwhile.
+    chained: HashSet<*const Expr>,
+}
+
+impl Counter {
+    fn node(&mut self) -> ControlFlow<Past> {
+        self.nodes += 1;
+        if self.nodes > MAX_STATEMENT_NODES { ControlFlow::Break(Past::Nodes) } else { ControlFlow::Continue(()) }
+    }
+
+    fn down(&mut self) -> ControlFlow<Past> {
+        self.depth += 1;
+        if self.depth > MAX_STATEMENT_DEPTH { ControlFlow::Break(Past::Depth) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Nodes of the literals in a list.
+    fn literals(list: &[Expr]) -> usize {
+        list.iter()
+            .map(|e| {
+                if !is_literal(e) {
+                    0
+                } else if matches!(e, Expr::UnaryOp { .. }) {
+                    2
+                } else {
+                    1
+                }
+            })
+            .sum()
+    }
+}
+
+impl Visitor for Counter {
+    type Break = Past;
+
+    fn pre_visit_statement(&mut self, _statement: &SqlStatement) -> ControlFlow<Past> {
+        self.node()
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Past> {
+        if let SetExpr::Values(values) = &*query.body {
+            self.free += values.rows.iter().map(|row| Self::literals(row)).sum::<usize>();
+        }
+        self.node()?;
+        self.down()
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<Past> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, _relation: &ObjectName) -> ControlFlow<Past> {
+        self.node()
+    }
+
+    fn pre_visit_table_factor(&mut self, _factor: &TableFactor) -> ControlFlow<Past> {
+        self.node()
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Past> {
+        match expr {
+            Expr::InList { list, .. } => self.free += Self::literals(list),
+            Expr::BinaryOp { left, .. } if matches!(**left, Expr::BinaryOp { .. }) => {
+                self.chained.insert(&raw const **left);
+            }
+            _ => {}
+        }
+        if self.free > 0 && is_literal(expr) {
+            self.free -= 1;
+        } else {
+            self.node()?;
+        }
+        if self.chained.contains(&(expr as *const Expr)) { ControlFlow::Continue(()) } else { self.down() }
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Past> {
+        if !self.chained.contains(&(expr as *const Expr)) {
+            self.depth -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+}

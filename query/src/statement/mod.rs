@@ -1,0 +1,121 @@
+//! What does a statement ask for? Our own front end over the parsed text: limits, refusals, and one closed list of statements.
+
+mod audit;
+mod classify;
+mod create_table;
+mod hidden;
+mod insert;
+mod measure;
+mod names;
+mod parse;
+mod refuse;
+mod show;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use datafusion::sql::parser::Statement as PlannerStatement;
+use datafusion::sql::sqlparser::ast::Query;
+use tidewater_storage::catalog::NewTable;
+
+pub(crate) use classify::classify;
+pub(crate) use create_table::sql_name;
+pub(crate) use hidden::hide_system_columns;
+pub(crate) use names::{CATALOG, TableName};
+pub(crate) use parse::{read_text, reparse};
+pub(crate) use show::plain;
+
+use crate::session::Role;
+
+/// A statement that passed the limits and that we know how to run.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) kind: Kind,
+    /// How many parameters it takes: the highest `$n`.
+    pub(crate) n_parameters: usize,
+    /// It names `_commit_seq` or `_ingested_at`.
+    pub(crate) names_hidden: bool,
+    /// Every word of its text, folded to lower case.
+    pub(crate) words: HashSet<String>,
+}
+
+/// The closed list.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// SELECT, VALUES, WITH, and EXPLAIN of one; SHOW of what `information_schema` knows.
+    Query(Box<PlannerStatement>),
+    Show(Show),
+    Set {
+        name: String,
+        value: Option<String>,
+    },
+    CreateTable {
+        new: Box<NewTable>,
+        if_not_exists: bool,
+    },
+    DropTables {
+        names: Vec<TableName>,
+        if_exists: bool,
+    },
+    Truncate {
+        names: Vec<TableName>,
+        if_exists: bool,
+    },
+    CreateView {
+        name: TableName,
+        query: Box<Query>,
+        or_replace: bool,
+        if_not_exists: bool,
+    },
+    DropViews {
+        names: Vec<TableName>,
+        if_exists: bool,
+    },
+    Insert(Insert),
+}
+
+/// What SHOW and DESCRIBE answer without a plan.
+#[derive(Debug)]
+pub(crate) enum Show {
+    Setting(String),
+    AllSettings,
+    Columns(TableName),
+}
+
+/// INSERT INTO table [(columns)] source.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    pub(crate) table: TableName,
+    /// Folded; empty: all columns in order.
+    pub(crate) columns: Vec<String>,
+    pub(crate) source: Source,
+}
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// `VALUES ($1, $2), …` with nothing but parameters: by row, the index of each cell's parameter from 0.
+    Parameters(Vec<Vec<usize>>),
+    Query(Box<Query>),
+}
+
+impl Kind {
+    /// DDL and DML: run when planned, answered without rows.
+    pub(crate) fn is_update(&self) -> bool {
+        !matches!(self, Kind::Query(_) | Kind::Show(_))
+    }
+
+    /// Who may run it, and what it is called when they may not.
+    pub(crate) fn needs(&self) -> (Role, &'static str) {
+        match self {
+            Kind::Query(_) | Kind::Show(_) | Kind::Set { .. } => (Role::Reader, "read"),
+            Kind::Insert(_) => (Role::Writer, "INSERT"),
+            Kind::CreateTable { .. } => (Role::Admin, "CREATE TABLE"),
+            Kind::DropTables { .. } => (Role::Admin, "DROP TABLE"),
+            Kind::Truncate { .. } => (Role::Admin, "TRUNCATE"),
+            Kind::CreateView { .. } => (Role::Admin, "CREATE VIEW"),
+            Kind::DropViews { .. } => (Role::Admin, "DROP VIEW"),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Which table is meant? Names of one to three parts, folded, with the session's schema.
+
+use std::fmt;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use tidewater_storage::{Code, Error, Result};
+
+/// The only catalog.
+pub(crate) const CATALOG: &str = "tidewater";
+
+/// A table or view of our catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TableName {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+impl TableName {
+    /// Resolves a name in the session's schema. `SCHEMA_NOT_FOUND` for another catalog.
+    pub(super) fn resolve(name: &ObjectName, schema: &str) -> Result<Self> {
+        let parts = parts(name)?;
+        match &parts[..] {
+            [name] => Ok(Self { schema: schema.to_string(), name: name.clone() }),
+            [schema, name] => Ok(Self { schema: schema.clone(), name: name.clone() }),
+            [catalog, schema, name] if catalog == CATALOG => Ok(Self { schema: schema.clone(), name: name.clone() }),
+            [catalog, _, _] => Err(Error::new(Code::SchemaNotFound, format!("there is no catalog '{catalog}'"))
+                .hint(format!("the only catalog is {CATALOG}"))),
+            _ => Err(Error::new(Code::InvalidName, format!("'{name}' is not a table name"))
+                .hint("a name has one to three parts: catalog.schema.table")),
+        }
+    }
+}
+
+/// A name's parts, folded.
+pub(super) fn parts(name: &ObjectName) -> Result<Vec<String>> {
+    let part = |part: &ObjectNamePart| match part {
+        ObjectNamePart::Identifier(ident) => Ok(fold(ident)),
+        ObjectNamePart::Function(_) => {
+            Err(Error::new(Code::InvalidName, format!("'{name}' is not a name")).hint("write a plain name"))
+        }
+    };
+    name.0.iter().map(part).collect()
+}
+
+/// An unquoted identifier in lower case, a quoted one as it is.
+pub(super) fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}

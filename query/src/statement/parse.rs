@@ -1,0 +1,144 @@
+//! Is this text one statement, of a size that can be planned? Bytes and words before parsing, one statement after it.
+
+use std::collections::HashSet;
+
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use tidewater_storage::{Code, Error, Result};
+
+use super::hidden::HIDDEN_COLUMNS;
+use super::measure;
+use crate::error::{from_datafusion, from_parser, too_deep};
+use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
+
+/// A statement's text, parsed and within the limits, with what only its text tells.
+pub(crate) struct Text {
+    pub(crate) statement: Statement,
+    pub(crate) n_parameters: usize,
+    pub(crate) names_hidden: bool,
+    pub(crate) words: HashSet<String>,
+}
+
+/// Parses exactly one statement. Needs a thread with a big stack, also where the result is dropped.
+pub(crate) fn read_text(sql: &str) -> Result<Text> {
+    if sql.len() > MAX_STATEMENT_BYTES {
+        return Err(Error::new(
+            Code::StatementTooLarge,
+            format!("the statement has {} bytes; at most {MAX_STATEMENT_BYTES} are taken", sql.len()),
+        )
+        .hint("send rows through bulk ingest or parameters rather than in the text"));
+    }
+    let dialect = GenericDialect {};
+    let mut tokens =
+        Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| from_parser(&ParserError::from(e)))?;
+    check_words(&tokens)?;
+    let n_parameters = number_parameters(&mut tokens)?;
+    let words = words(&tokens);
+    let names_hidden = HIDDEN_COLUMNS.iter().any(|hidden| words.contains(*hidden));
+    let statement = one_statement(tokens)?;
+    measure::check(&statement)?;
+    Ok(Text { statement, n_parameters, names_hidden, words })
+}
+
+/// Parses a text that we made or that was within the limits before: the SELECT of a view.
+pub(crate) fn reparse(sql: &str) -> Result<Text> {
+    read_text(sql)
+}
+
+fn one_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    let dialect = GenericDialect {};
+    let mut parser = DFParserBuilder::new(tokens)
+        .with_dialect(&dialect)
+        .with_recursion_limit(PARSER_RECURSION)
+        .build()
+        .map_err(from_datafusion)?;
+    let mut statements = parser.parse_statements().map_err(from_datafusion)?;
+    match (statements.pop_front(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (None, _) => Err(Error::new(Code::SyntaxError, "the statement is empty").hint("write one SQL statement")),
+        (Some(_), more) => Err(Error::new(Code::InvalidStatement, format!("{} statements in one request", more + 1))
+            .hint("send one statement at a time")),
+    }
+}
+
+/// A chain of operators becomes a tree as deep as it is long, so their number is bounded before there is a tree.
+fn check_words(tokens: &[TokenWithSpan]) -> Result<()> {
+    let flat = |token: &Token| {
+        matches!(
+            token,
+            Token::Whitespace(_)
+                | Token::Comma
+                | Token::LParen
+                | Token::RParen
+                | Token::SemiColon
+                | Token::Period
+                | Token::Number(_, _)
+                | Token::SingleQuotedString(_)
+                | Token::NationalStringLiteral(_)
+                | Token::EscapedStringLiteral(_)
+                | Token::HexStringLiteral(_)
+                | Token::Placeholder(_)
+                | Token::EOF
+        )
+    };
+    let mut nested = 0usize;
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => nested += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => nested = nested.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::CASE => nested += 1,
+            Token::Word(word) if word.keyword == Keyword::END => nested = nested.saturating_sub(1),
+            _ => {}
+        }
+        if nested > MAX_STATEMENT_PARENTHESES {
+            return Err(too_deep());
+        }
+    }
+    let words = tokens.iter().filter(|t| !flat(&t.token)).count();
+    if words > MAX_STATEMENT_WORDS {
+        return Err(Error::new(
+            Code::StatementTooComplex,
+            format!("the statement has {words} words and operators; at most {MAX_STATEMENT_WORDS} are taken"),
+        )
+        .hint("use IN lists, parameters or a table of values instead of long chains"));
+    }
+    Ok(())
+}
+
+/// Names each `?` `$1`, `$2`, … in order, and returns how many parameters there are.
+fn number_parameters(tokens: &mut [TokenWithSpan]) -> Result<usize> {
+    let mut questions = 0;
+    let mut highest = 0;
+    for token in tokens {
+        let Token::Placeholder(name) = &mut token.token else { continue };
+        if name == "?" {
+            questions += 1;
+            *name = format!("${questions}");
+            continue;
+        }
+        let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).filter(|n| (1..=65_535).contains(n));
+        match number {
+            Some(number) => highest = highest.max(number),
+            None => {
+                return Err(Error::new(Code::InvalidParameter, format!("'{name}' is not a parameter"))
+                    .hint("write parameters as ? or as $1, $2, …"));
+            }
+        }
+    }
+    if questions > 0 && highest > 0 {
+        return Err(Error::new(Code::InvalidParameter, "the statement mixes ? and $n parameters")
+            .hint("use one of the two styles"));
+    }
+    Ok(questions.max(highest))
+}
+
+fn words(tokens: &[TokenWithSpan]) -> HashSet<String> {
+    let words = tokens.iter().filter_map(|t| match &t.token {
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
+    });
+    words.collect()
+}

@@ -1,0 +1,127 @@
+//! What table does a CREATE TABLE ask for?
+
+use arrow::datatypes::DataType;
+use tidewater_storage::catalog::NewTable;
+
+use super::super::{Kind, sql_name};
+use super::{front_end, on_big_stack, read};
+
+fn create(sql: &'static str) -> NewTable {
+    on_big_stack(move || match front_end(sql).map(|s| s.kind) {
+        Ok(Kind::CreateTable { new, .. }) => *new,
+        other => panic!("{sql}: {other:?}"),
+    })
+}
+
+#[test]
+fn columns_keys_and_options_are_taken() {
+    let table = create(
+        "CREATE TABLE IF NOT EXISTS sales.Orders (Id BIGINT, at TIMESTAMP NOT NULL COMMENT 'when', v DOUBLE, PRIMARY KEY (id, at))
+         WITH (time_column = 'at', sort_by = 'id, at', dedup_window = 'forever', system_columns = off, seal_after_rows = 10)",
+    );
+    assert_eq!((table.schema_name.as_str(), table.name.as_str()), ("sales", "orders"));
+    assert_eq!(table.key, ["id", "at"]);
+    let nullable: Vec<bool> = table.columns.iter().map(|c| c.nullable).collect();
+    assert_eq!(nullable, [false, false, true]);
+    assert_eq!(table.columns[1].comment.as_deref(), Some("when"));
+    let options: Vec<String> = table.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(
+        options,
+        ["time_column=at", "sort_by=id, at", "dedup_window=forever", "system_columns=off", "seal_after_rows=10"]
+    );
+    assert_eq!(create("CREATE TABLE t (a BIGINT PRIMARY KEY, b TEXT)").key, ["a"]);
+}
+
+#[test]
+fn every_sql_type_has_its_storage_type_and_back() {
+    for (declared, named) in [
+        ("BOOLEAN", "BOOLEAN"),
+        ("BOOL", "BOOLEAN"),
+        ("TINYINT", "TINYINT"),
+        ("SMALLINT", "SMALLINT"),
+        ("INT", "INTEGER"),
+        ("INTEGER", "INTEGER"),
+        ("BIGINT", "BIGINT"),
+        ("INT8", "BIGINT"),
+        ("TINYINT UNSIGNED", "TINYINT UNSIGNED"),
+        ("UTINYINT", "TINYINT UNSIGNED"),
+        ("USMALLINT", "SMALLINT UNSIGNED"),
+        ("UINTEGER", "INTEGER UNSIGNED"),
+        ("INTEGER UNSIGNED", "INTEGER UNSIGNED"),
+        ("UBIGINT", "BIGINT UNSIGNED"),
+        ("BIGINT UNSIGNED", "BIGINT UNSIGNED"),
+        ("REAL", "REAL"),
+        ("FLOAT", "REAL"),
+        ("DOUBLE", "DOUBLE"),
+        ("DOUBLE PRECISION", "DOUBLE"),
+        ("DECIMAL(10, 2)", "DECIMAL(10, 2)"),
+        ("NUMERIC(38)", "DECIMAL(38, 0)"),
+        ("VARCHAR", "VARCHAR"),
+        ("TEXT", "VARCHAR"),
+        ("STRING", "VARCHAR"),
+        ("VARBINARY", "VARBINARY"),
+        ("BLOB", "VARBINARY"),
+        ("BYTEA", "VARBINARY"),
+        ("DATE", "DATE"),
+        ("TIME", "TIME"),
+        ("TIMESTAMP", "TIMESTAMP"),
+        ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP"),
+        ("DATETIME", "TIMESTAMP"),
+        ("TIMESTAMPTZ", "TIMESTAMPTZ"),
+        ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"),
+        ("BIGINT[]", "BIGINT[]"),
+        ("ARRAY<VARCHAR>", "VARCHAR[]"),
+        ("STRUCT<a BIGINT, b TEXT[]>", "STRUCT<a BIGINT, b VARCHAR[]>"),
+    ] {
+        let sql: &'static str = Box::leak(format!("CREATE TABLE t (c {declared})").into_boxed_str());
+        let column = create(sql).columns.remove(0);
+        assert_eq!(sql_name(&column.data_type), named, "{declared}");
+        assert!(!matches!(column.data_type, DataType::Utf8View | DataType::LargeUtf8), "{declared}");
+    }
+}
+
+#[test]
+fn what_a_table_cannot_hold_or_do_is_refused_with_a_hint() {
+    for (definition, part) in [
+        ("(c INTERVAL)", "use BIGINT"),
+        ("(c JSON)", "use VARCHAR"),
+        ("(c UUID)", "use VARCHAR"),
+        ("(c ENUM('a', 'b'))", "use VARCHAR"),
+        ("(c VARCHAR(10))", "lengths are not enforced"),
+        ("(c CHAR(10))", "never padded"),
+        ("(c DECIMAL)", "precision and a scale"),
+        ("(c DECIMAL(50, 2))", "out of range"),
+        ("(c DECIMAL(5, 6))", "out of range"),
+        ("(c TIMESTAMP(3))", "microseconds"),
+        ("(c BIGINT[3])", "leave the size out"),
+        ("(c HUGEINT)", "DECIMAL(38, 0)"),
+        ("(c nosuchtype)", "there is no type"),
+        ("(c BIGINT CHECK (c > 0))", "CHECK"),
+        ("(c BIGINT UNIQUE)", "PRIMARY KEY"),
+        ("(c BIGINT DEFAULT 1)", "DEFAULT"),
+        ("(c BIGINT REFERENCES u (a))", "REFERENCES"),
+        ("(c BIGINT, d BIGINT GENERATED ALWAYS AS (c) STORED)", "generated column"),
+        ("(c BIGINT, UNIQUE (c))", "UNIQUE"),
+        ("(c BIGINT, CHECK (c > 0))", "CHECK"),
+        ("(c BIGINT, FOREIGN KEY (c) REFERENCES u (a))", "FOREIGN KEY"),
+        ("(c BIGINT PRIMARY KEY, PRIMARY KEY (c))", "two primary keys"),
+        ("(c BIGINT, PRIMARY KEY (c + 1))", "a key cannot be"),
+        ("(c BIGINT) PARTITION BY (c)", "PARTITION BY"),
+        ("(c BIGINT) WITH (a = 1, a = 2)", "given twice"),
+        ("(c BIGINT) WITH (a = b + 1)", "cannot be"),
+        ("(c BIGINT) ENGINE = MergeTree", "not supported"),
+        ("AS SELECT 1", "INSERT INTO … SELECT"),
+        ("LIKE u", "write the columns out"),
+    ] {
+        let (_, error) = read(&format!("CREATE TABLE t {definition}")).expect_err(definition);
+        assert!(error.contains(part), "{definition}: {error}");
+    }
+    for sql in [
+        "CREATE TEMPORARY TABLE t (a INT)",
+        "CREATE OR REPLACE TABLE t (a INT)",
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+    ] {
+        let (_, error) = read(sql).expect_err(sql);
+        assert!(error.contains("not supported"), "{sql}: {error}");
+    }
+}

@@ -1,0 +1,45 @@
+//! What does the system say about itself? Tables of the schema `system`, made when they are read.
+
+mod columns;
+mod prometheus;
+mod rows;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use tidewater_storage::Engine;
+
+use crate::engine::{QueryInfo, SystemSources};
+use crate::session::Principal;
+
+pub use columns::TABLE_NAMES;
+
+/// Running queries and those that ended lately; the query engine keeps the list.
+pub trait QueryListing: Send + Sync {
+    /// Everybody's, newest first.
+    fn list(&self) -> Vec<QueryInfo>;
+}
+
+/// Where system tables take their rows from.
+#[derive(Clone)]
+pub struct SystemState {
+    pub storage: Arc<Engine>,
+    pub sources: SystemSources,
+    pub queries: Arc<dyn QueryListing>,
+}
+
+impl fmt::Debug for SystemState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemState").finish_non_exhaustive()
+    }
+}
+
+/// A system table as `principal` sees it; `None` if there is none of that name.
+pub(crate) fn table(name: &str, state: &Arc<SystemState>, principal: &Principal) -> Option<Arc<dyn TableProvider>> {
+    table::table(name, state, principal)
+}

@@ -1,0 +1,305 @@
+//! Which rows do system tables have? Each table's columns from storage, settings, metrics and running queries.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use datafusion::common::ScalarValue;
+use tidewater_storage::catalog::{TableDef, delta_type, sql_type};
+use tidewater_storage::{Result, Table, TableSnapshot};
+
+use super::{SystemState, prometheus};
+use crate::engine::{QueryInfo, QueryState};
+use crate::provider::{max_of, min_of};
+use crate::session::{Principal, Role};
+
+/// Columns of batches, in the order of the table's schema.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<Vec<ArrayRef>>> + Send>;
+
+/// The rows of a system table now. Tables of users are read one after another, as the reader asks for more.
+pub(super) fn batches(name: &str, state: &Arc<SystemState>, principal: &Principal) -> Batches {
+    let each = |rows: fn(&Table) -> Result<Vec<ArrayRef>>| -> Batches {
+        Box::new(state.storage.tables().into_iter().map(move |table| rows(&table)))
+    };
+    let once = |rows: Vec<ArrayRef>| -> Batches { Box::new(std::iter::once(Ok(rows))) };
+    match name {
+        "tables" => each(tables),
+        "columns" => each(columns),
+        "segments" => each(segments),
+        "producers" => each(producers),
+        "ledger" => each(ledger),
+        "rejected" => each(rejected),
+        "jobs" => each(jobs),
+        "queries" => {
+            // Statements hold other people's data: only an admin sees everybody's.
+            let sees = |query: &QueryInfo| principal.role == Role::Admin || query.principal == principal.name;
+            once(queries(&state.queries.list().into_iter().filter(sees).collect::<Vec<_>>()))
+        }
+        "settings" => once(settings(&(state.sources.settings)())),
+        "metrics" => once(metrics(&(state.sources.metrics)(), state.storage.env().clock.now_us())),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+fn tables(table: &Table) -> Result<Vec<ArrayRef>> {
+    let def = table.def();
+    let stats = table.stats();
+    let snapshot_names = |columns: &[usize]| names(&def, columns);
+    let health = if stats.healthy { "ok" } else { "failed" };
+    Ok(vec![
+        text([def.id.to_string()]),
+        text([&def.schema_name]),
+        text([&def.name]),
+        // Nothing is sealed yet, so that there is no folder to name.
+        opt_text([None::<&str>]),
+        opt_text([snapshot_names(&def.key)]),
+        opt_text([def.options.time_column.map(|column| def.columns[column].name.as_str())]),
+        opt_text([snapshot_names(&def.options.sort_by)]),
+        text([options(&def)]),
+        int([stats.realtime_rows]),
+        int([0]),
+        int([0]),
+        int([0]),
+        int([0]),
+        int([stats.realtime_bytes]),
+        int([0]),
+        int([stats.commit_seq]),
+        opt_int([None]),
+        opt_time([stats.watermark_us]),
+        opt_time([stats.last_write_us]),
+        opt_time([None]),
+        text([stats.dedup_class]),
+        int([stats.dedup_keys]),
+        int([stats.dedup_bytes]),
+        text([health]),
+        opt_text([stats.health_reason]),
+    ])
+}
+
+/// Column names as in an option: `a, b`; `None` for none.
+fn names(def: &TableDef, columns: &[usize]) -> Option<String> {
+    let names: Vec<&str> = columns.iter().map(|&column| def.columns[column].name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// All options as a JSON object, with the values that CREATE TABLE takes.
+fn options(def: &TableDef) -> String {
+    let options = def.options_text().into_iter().map(|(name, value)| (name, value.into()));
+    serde_json::Value::Object(options.collect()).to_string()
+}
+
+fn columns(table: &Table) -> Result<Vec<ArrayRef>> {
+    let def = table.def();
+    let columns = &def.columns;
+    Ok(vec![
+        text(columns.iter().map(|_| def.id.to_string())),
+        text(columns.iter().map(|column| &column.name)),
+        int(1..=columns.len() as u64),
+        text(columns.iter().map(|column| sql_type(&column.data_type))),
+        text(columns.iter().map(|column| column.data_type.to_string())),
+        text(columns.iter().map(|column| delta_type(&column.data_type))),
+        Arc::new(columns.iter().map(|column| Some(column.nullable)).collect::<BooleanArray>()),
+        opt_text(columns.iter().map(|_| None::<&str>)),
+        opt_text(columns.iter().map(|column| column.comment.as_deref())),
+    ])
+}
+
+/// The realtime segment of a table that has rows in it: the only kind of segment there is yet.
+fn segments(table: &Table) -> Result<Vec<ArrayRef>> {
+    let snapshot = table.snapshot();
+    let def = Arc::clone(snapshot.def());
+    let rows = if snapshot.n_rows() > 0 { vec![&snapshot] } else { Vec::new() };
+    let stamps = |snapshot: &TableSnapshot| -> Vec<(i64, i64)> {
+        snapshot.parts().iter().flat_map(|part| part.stamps.iter().copied()).collect()
+    };
+    let of_stamps = |pick: fn(Vec<(i64, i64)>) -> Option<i64>| rows.iter().map(|s| pick(stamps(s))).collect::<Vec<_>>();
+    let times = rows.iter().map(|snapshot| time_range(snapshot)).collect::<Vec<_>>();
+    let bytes = |snapshot: &&TableSnapshot| snapshot.parts().iter().map(|part| part.bytes).sum::<u64>();
+    Ok(vec![
+        text(rows.iter().map(|_| def.id.to_string())),
+        text(rows.iter().map(|_| "realtime")),
+        text(rows.iter().map(|_| "realtime")),
+        opt_text(rows.iter().map(|_| None::<&str>)),
+        opt_time(times.iter().map(|range| range.map(|range| range.0))),
+        opt_time(times.iter().map(|range| range.map(|range| range.1))),
+        opt_int(of_stamps(|stamps| stamps.iter().map(|stamp| stamp.0).min())),
+        opt_int(of_stamps(|stamps| stamps.iter().map(|stamp| stamp.0).max())),
+        int(rows.iter().map(|snapshot| snapshot.n_rows())),
+        int(rows.iter().map(|_| 0)),
+        int(rows.iter().map(bytes)),
+        opt_text(rows.iter().map(|_| None::<&str>)),
+        opt_int(rows.iter().map(|_| None)),
+        opt_time(of_stamps(|stamps| stamps.iter().map(|stamp| stamp.1).min())),
+    ])
+}
+
+/// Smallest and largest event time of the snapshot's rows, in microseconds.
+fn time_range(snapshot: &TableSnapshot) -> Option<(i64, i64)> {
+    let column = snapshot.def().options.time_column?;
+    let us = |value: ScalarValue| match value {
+        ScalarValue::TimestampMicrosecond(us, _) => us,
+        _ => None,
+    };
+    let parts = || snapshot.parts().iter().map(|part| part.rows.column(column));
+    let min = parts().filter_map(|values| us(min_of(values).ok()?)).min()?;
+    let max = parts().filter_map(|values| us(max_of(values).ok()?)).max()?;
+    Some((min, max))
+}
+
+fn producers(table: &Table) -> Result<Vec<ArrayRef>> {
+    let id = table.def().id.to_string();
+    let rows = table.producers()?;
+    Ok(vec![
+        text(rows.iter().map(|_| &id)),
+        text(rows.iter().map(|row| &row.producer)),
+        unsigned(rows.iter().map(|row| Some(row.epoch))),
+        unsigned(rows.iter().map(|row| Some(row.last_sequence))),
+        int(rows.iter().map(|row| row.last_commit_seq)),
+        opt_time(rows.iter().map(|row| Some(row.last_seen_us))),
+        int(rows.iter().map(|row| row.rows)),
+        int(rows.iter().map(|row| row.duplicates)),
+        int(rows.iter().map(|row| row.repeated)),
+        int(rows.iter().map(|row| row.rejected)),
+        text(rows.iter().map(|row| &row.principal)),
+    ])
+}
+
+fn ledger(table: &Table) -> Result<Vec<ArrayRef>> {
+    let id = table.def().id.to_string();
+    let rows = table.ledger()?;
+    Ok(vec![
+        text(rows.iter().map(|_| &id)),
+        text(rows.iter().map(|row| &row.producer)),
+        opt_time(rows.iter().map(|row| Some(row.minute_us))),
+        int(rows.iter().map(|row| row.received)),
+        int(rows.iter().map(|row| row.accepted)),
+        int(rows.iter().map(|row| row.duplicate)),
+        int(rows.iter().map(|row| row.repeated)),
+        int(rows.iter().map(|row| row.rejected)),
+        int(rows.iter().map(|row| row.late)),
+        int(rows.iter().map(|row| row.future)),
+        int(rows.iter().map(|row| row.bytes)),
+    ])
+}
+
+fn rejected(table: &Table) -> Result<Vec<ArrayRef>> {
+    let id = table.def().id.to_string();
+    let rows = table.rejected()?;
+    Ok(vec![
+        text(rows.iter().map(|_| &id)),
+        opt_text(rows.iter().map(|row| row.producer.as_deref())),
+        unsigned(rows.iter().map(|row| row.sequence)),
+        int(rows.iter().map(|row| row.row)),
+        opt_text(rows.iter().map(|row| row.column.as_deref())),
+        text(rows.iter().map(|row| row.code.as_str())),
+        text(rows.iter().map(|row| &row.message)),
+        text(rows.iter().map(|row| &row.payload)),
+        opt_time(rows.iter().map(|row| Some(row.received_us))),
+        opt_time(rows.iter().map(|row| Some(row.expires_us))),
+    ])
+}
+
+fn jobs(table: &Table) -> Result<Vec<ArrayRef>> {
+    let id = table.def().id.to_string();
+    let rows = table.jobs();
+    Ok(vec![
+        int(rows.iter().map(|row| row.id)),
+        text(rows.iter().map(|row| row.kind)),
+        text(rows.iter().map(|_| &id)),
+        text(rows.iter().map(|row| row.state)),
+        text(rows.iter().map(|row| row.cause)),
+        Arc::new(rows.iter().map(|row| row.progress).collect::<Float64Array>()),
+        opt_time(rows.iter().map(|row| row.started_us)),
+        opt_time(rows.iter().map(|row| row.ended_us)),
+        opt_text(rows.iter().map(|row| row.error.as_deref())),
+    ])
+}
+
+fn queries(rows: &[QueryInfo]) -> Vec<ArrayRef> {
+    vec![
+        text(rows.iter().map(|row| &row.query_id)),
+        text(rows.iter().map(|row| &row.principal)),
+        text(rows.iter().map(|row| row.interface.as_str())),
+        text(rows.iter().map(|row| &row.sql)),
+        text(rows.iter().map(|row| state(row.state))),
+        opt_time(rows.iter().map(|row| Some(row.started_at_us))),
+        float(rows.iter().map(|row| row.summary.planned_ms)),
+        float(rows.iter().map(|row| row.summary.ran_ms)),
+        float(rows.iter().map(|row| row.summary.cpu_ms)),
+        int(rows.iter().map(|row| row.summary.rows_read_realtime)),
+        int(rows.iter().map(|row| row.summary.rows_read_sealed)),
+        int(rows.iter().map(|_| 0)),
+        int(rows.iter().map(|_| 0)),
+        int(rows.iter().map(|row| row.summary.rows_out)),
+        int(rows.iter().map(|row| row.summary.bytes_out)),
+        int(rows.iter().map(|row| row.summary.memory_peak)),
+        int(rows.iter().map(|row| row.summary.spilled)),
+        opt_int(rows.iter().map(|_| None)),
+        opt_text(rows.iter().map(|row| row.error_code.as_deref())),
+    ]
+}
+
+fn state(state: QueryState) -> &'static str {
+    match state {
+        QueryState::Planning => "planning",
+        QueryState::Waiting => "waiting",
+        QueryState::Running => "running",
+        QueryState::Finished => "finished",
+        QueryState::Failed => "failed",
+        QueryState::Cancelled => "cancelled",
+    }
+}
+
+fn settings(rows: &[crate::engine::SettingRow]) -> Vec<ArrayRef> {
+    vec![
+        text(rows.iter().map(|row| &row.name)),
+        text(rows.iter().map(|row| &row.value)),
+        text(rows.iter().map(|row| &row.origin)),
+        text(rows.iter().map(|row| &row.default)),
+        Arc::new(rows.iter().map(|row| Some(row.reloadable)).collect::<BooleanArray>()),
+    ]
+}
+
+fn metrics(exposition: &str, now_us: i64) -> Vec<ArrayRef> {
+    let samples = prometheus::samples(exposition);
+    let labels = samples.iter().map(|sample| {
+        let labels = sample.labels.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        serde_json::Value::Object(labels.collect()).to_string()
+    });
+    vec![
+        opt_time(samples.iter().map(|_| Some(now_us))),
+        text(samples.iter().map(|sample| &sample.name)),
+        text(labels),
+        float(samples.iter().map(|sample| sample.value)),
+    ]
+}
+
+fn text<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn opt_text<T: AsRef<str>>(values: impl IntoIterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+/// Counts as BIGINT: every client reads it, and none of them comes near its end.
+fn int(values: impl IntoIterator<Item = u64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values.into_iter().map(|value| i64::try_from(value).unwrap_or(i64::MAX))))
+}
+
+fn opt_int(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<Int64Array>())
+}
+
+fn unsigned(values: impl IntoIterator<Item = Option<u64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<UInt64Array>())
+}
+
+fn float(values: impl IntoIterator<Item = f64>) -> ArrayRef {
+    Arc::new(Float64Array::from_iter_values(values))
+}
+
+fn opt_time(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}

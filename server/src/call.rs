@@ -1,0 +1,89 @@
+//! Who calls, and until when? What every gRPC call brings along in its metadata.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tidewater_query::{Principal, Role};
+use tidewater_storage::{Code, Error, Result};
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+
+use crate::App;
+
+/// How long a client should wait for a server that shuts down.
+pub const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// Who calls, until when.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub principal: Principal,
+    /// From `grpc-timeout`. The transport enforces it only until the response headers, so streams look at it too.
+    pub deadline: Option<Instant>,
+}
+
+impl Call {
+    /// Reads what a call's metadata says. New calls are refused while the process shuts down.
+    pub fn of(app: &App, metadata: &MetadataMap) -> Result<Self> {
+        if app.draining.is_cancelled() {
+            return Err(shutting_down());
+        }
+        let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        let principal = app.auth.principal(text("authorization"))?;
+        let timeout = text("grpc-timeout").and_then(parse_timeout);
+        Ok(Self { principal, deadline: timeout.map(|timeout| Instant::now() + timeout) })
+    }
+
+    /// A call that writes: readers may not.
+    pub fn of_writer(app: &App, metadata: &MetadataMap) -> Result<Self> {
+        let call = Self::of(app, metadata)?;
+        if call.principal.role < Role::Writer {
+            return Err(Error::new(Code::PermissionDenied, format!("'{}' may read, not write", call.principal.name))
+                .hint("ask an administrator for the role 'writer'"));
+        }
+        Ok(call)
+    }
+
+    /// Waits for `work` until this call's deadline; dropping `work` stops it.
+    pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        bounded(self.deadline, work).await
+    }
+}
+
+/// Waits for `work` until `deadline`.
+pub async fn bounded<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| Err(deadline_passed())),
+        None => work.await,
+    }
+}
+
+/// The error of a call whose `grpc-timeout` ran out.
+pub fn deadline_passed() -> Error {
+    Error::new(Code::QueryDeadline, "the deadline that the client set for this call passed")
+        .hint("give the call more time")
+}
+
+/// The error of calls while the process shuts down.
+pub fn shutting_down() -> Error {
+    Error::new(Code::ShuttingDown, "the server is shutting down")
+        .hint("call again when it is back; a batch under the same producer and sequence is stored once")
+        .retry_after(RESTART_DELAY)
+}
+
+/// The value of a `grpc-timeout` header: at most eight digits and a unit.
+pub fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}

@@ -1,0 +1,191 @@
+//! What can be written on the command line?
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A real-time OLAP store with a built-in query server.
+#[derive(Debug, Parser)]
+#[command(name = "tidewater", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Address of the server, for all verbs but serve and config
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "TIDEWATER_SERVER", default_value = "127.0.0.1:8815")]
+    pub server: String,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  tidewater serve --data ./data
+  tidewater ingest git_events events.parquet --create --key event_id --time authored_at
+  tidewater sql -c 'SELECT count(*) FROM git_events'";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a server
+    Serve(ServeArgs),
+    /// Run statements and print their answers
+    Sql(SqlArgs),
+    /// Load files into a table, each row once, however often it is repeated
+    Ingest(IngestArgs),
+    /// List and show tables
+    Table(TableArgs),
+    /// Succeed if the server takes requests
+    Health,
+    /// Show, check or begin a configuration
+    Config(ConfigArgs),
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+pub struct SettingArgs {
+    /// Configuration file [default: tidewater.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Any setting, such as query.threads=2; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Folder of all data [default: ./tidewater-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address of Flight SQL and gRPC [default: 127.0.0.1:8815]
+    #[arg(long, value_name = "IP:PORT")]
+    pub grpc: Option<String>,
+    /// Address of HTTP [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    pub http: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting with its value
+    Show {
+        /// Also print where each value comes from
+        #[arg(long)]
+        origin: bool,
+        #[command(flatten)]
+        settings: SettingArgs,
+    },
+    /// Succeed if a server could start with this configuration
+    Check {
+        #[command(flatten)]
+        settings: SettingArgs,
+    },
+    /// Print a configuration file with all settings, commented out
+    Example,
+}
+
+/// The form of printed rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// A box, for people
+    Table,
+    Csv,
+    /// One object a line
+    Json,
+    /// An Arrow IPC stream
+    Arrow,
+}
+
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// Statements, separated by semicolons
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub command: Option<String>,
+    /// File with statements; without -c and -f they are read from standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Form of the rows [default: table on a terminal, else csv]
+    #[arg(long, value_enum)]
+    pub format: Option<OutputFormat>,
+}
+
+#[derive(Debug, Args)]
+pub struct TableArgs {
+    #[command(subcommand)]
+    pub command: TableCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// All tables
+    List {
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+    /// One table: its figures and its columns
+    Show {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+}
+
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    Parquet,
+    /// With a header line
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+    /// Arrow IPC, file or stream
+    Arrow,
+}
+
+/// What happens to rows that a table cannot take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// Store the good rows, keep the bad ones in system.rejected
+    Keep,
+    /// Stop at the first chunk with a bad row
+    Abort,
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// TABLE or SCHEMA.TABLE
+    pub table: String,
+    /// Files; - is standard input (CSV and NDJSON, not resumable)
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Form of the files [default: by their names]
+    #[arg(long, value_enum)]
+    pub format: Option<InputFormat>,
+    /// Create the table in the shape of the first file if it does not exist
+    #[arg(long)]
+    pub create: bool,
+    /// Columns of the primary key
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "create")]
+    pub key: Vec<String>,
+    /// Column of the event time
+    #[arg(long, value_name = "COLUMN", requires = "create")]
+    pub time: Option<String>,
+    /// Columns that rows are sorted by
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "create")]
+    pub sort: Vec<String>,
+    /// Rows of a chunk, which is stored as a whole; another number makes a file another one
+    #[arg(long, value_name = "N", default_value_t = super::ingest::DEFAULT_CHUNK_ROWS,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub chunk_rows: u32,
+    #[arg(long, value_enum, default_value = "keep")]
+    pub on_error: OnError,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

@@ -1,0 +1,40 @@
+//! How would a server be set up here?
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::util::pretty::pretty_format_batches;
+use std::sync::Arc;
+
+use super::args::{ConfigArgs, ConfigCommand, SettingArgs};
+use super::serve::variables;
+use super::terminal::print;
+use crate::config::{Config, FileSource, Sources, example};
+
+pub(super) fn run(args: ConfigArgs) -> anyhow::Result<()> {
+    match args.command {
+        ConfigCommand::Example => print(&example()),
+        ConfigCommand::Check { settings } => {
+            let config = load(settings)?;
+            let file = config.file.map_or("no file".to_owned(), |file| file.display().to_string());
+            print(&format!("ok ({file})\n"))
+        }
+        ConfigCommand::Show { origin, settings } => show(&load(settings)?, origin),
+    }
+}
+
+fn load(args: SettingArgs) -> anyhow::Result<Config> {
+    let file = args.config.map_or(FileSource::Usual, FileSource::Named);
+    Ok(Config::load(Sources { flags: args.set, env: variables(), file })?)
+}
+
+fn show(config: &Config, origin: bool) -> anyhow::Result<()> {
+    let column = |text: fn(&tidewater_query::SettingRow) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(config.rows.iter().map(text)))
+    };
+    let mut columns = vec![("name", column(|row| &row.name)), ("value", column(|row| &row.value))];
+    if origin {
+        columns.push(("origin", column(|row| &row.origin)));
+        columns.push(("default", column(|row| &row.default)));
+    }
+    let table = RecordBatch::try_from_iter(columns)?;
+    print(&format!("{}\n", pretty_format_batches(&[table])?))
+}

@@ -1,0 +1,76 @@
+//! How does a file become a table? CREATE TABLE in its shape, with the key, time and order that were asked for.
+
+use anyhow::bail;
+use arrow::datatypes::{DataType, SchemaRef};
+use tidewater_client::Client;
+use tidewater_storage::catalog::sql_type;
+
+use crate::cli::args::IngestArgs;
+use crate::cli::sql::{self, Printer};
+use crate::cli::table::{identifier, literal};
+
+/// Creates the table if it does not exist.
+pub(super) async fn create_table(
+    client: &Client,
+    name: (&str, &str),
+    shape: &SchemaRef,
+    args: &IngestArgs,
+) -> anyhow::Result<()> {
+    let statement = statement(name, shape, args)?;
+    tracing::debug!(statement, "creating the table");
+    sql::run_one(client, &statement, &mut Printer::new(None)).await?;
+    Ok(())
+}
+
+/// The CREATE TABLE statement. Columns of the key and of the event time are NOT NULL: rows without them are rejected.
+pub(super) fn statement((schema, table): (&str, &str), shape: &SchemaRef, args: &IngestArgs) -> anyhow::Result<String> {
+    let column = |wanted: &str| {
+        let exact = shape.fields().iter().find(|field| field.name() == wanted);
+        let found = exact.or_else(|| shape.fields().iter().find(|field| field.name().eq_ignore_ascii_case(wanted)));
+        match found {
+            Some(field) => Ok(field.name().clone()),
+            None => {
+                let names: Vec<&str> = shape.fields().iter().map(|field| field.name().as_str()).collect();
+                bail!("there is no column '{wanted}'; the columns are {}", names.join(", "))
+            }
+        }
+    };
+    let key = args.key.iter().map(|name| column(name.trim())).collect::<anyhow::Result<Vec<_>>>()?;
+    let sort = args.sort.iter().map(|name| column(name.trim())).collect::<anyhow::Result<Vec<_>>>()?;
+    let time = args.time.as_deref().map(|name| column(name.trim())).transpose()?;
+
+    let mut parts = Vec::new();
+    for field in shape.fields() {
+        let required = !field.is_nullable() || key.contains(field.name()) || time.as_ref() == Some(field.name());
+        let not_null = if required { " NOT NULL" } else { "" };
+        parts.push(format!("{} {}{not_null}", identifier(field.name()), declared_type(field.data_type())));
+    }
+    if !key.is_empty() {
+        parts.push(format!("PRIMARY KEY ({})", key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")));
+    }
+    let mut options = Vec::new();
+    if let Some(time) = time {
+        options.push(format!("time_column = {}", literal(&time)));
+    }
+    if !sort.is_empty() {
+        options.push(format!("sort_by = {}", literal(&sort.join(", "))));
+    }
+    let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
+    Ok(format!("CREATE TABLE IF NOT EXISTS {}.{} ({}){with}", identifier(schema), identifier(table), parts.join(", ")))
+}
+
+/// A type as CREATE TABLE takes it: the parser reads the fields of a STRUCT between angle brackets only.
+fn declared_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Struct(fields) => {
+            let field = |field: &arrow::datatypes::FieldRef| {
+                format!("{} {}", identifier(field.name()), declared_type(field.data_type()))
+            };
+            format!("STRUCT<{}>", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("{}[]", declared_type(item.data_type()))
+        }
+        other => sql_type(other),
+    }
+}

@@ -1,0 +1,89 @@
+//! Which tables are there? Questions to the `system` schema.
+
+use anyhow::{Context, bail};
+
+use super::args::{OutputFormat, TableArgs, TableCommand};
+use super::sql::{self, Printer};
+
+pub(super) async fn run(server: &str, args: TableArgs) -> anyhow::Result<()> {
+    let client = super::connect(server).await?;
+    match args.command {
+        TableCommand::List { format } => {
+            let list = "SELECT schema, name, realtime_rows + built_rows + sealed_rows AS rows, realtime_bytes, key_columns, \
+                        time_column, commit_seq, last_write_at, health FROM system.tables ORDER BY schema, name";
+            sql::run_one(&client, list, &mut printer(format)).await?;
+        }
+        TableCommand::Show { name, format } => {
+            let (schema, table) = split_name(&name)?;
+            let of_table = format!("schema = {} AND name = {}", literal(&schema), literal(&table));
+            let mut printer = printer(format);
+            let figures = format!("SELECT * FROM system.tables WHERE {of_table}");
+            if sql::run_one(&client, &figures, &mut printer).await? == 0 {
+                bail!("table '{schema}.{table}' not found; 'tidewater table list' lists them");
+            }
+            let columns = format!(
+                "SELECT position, name, sql_type, nullable, comment FROM system.columns \
+                 WHERE table_id = (SELECT id FROM system.tables WHERE {of_table}) ORDER BY position"
+            );
+            sql::run_one(&client, &columns, &mut printer).await.context("the columns cannot be listed")?;
+        }
+    }
+    Ok(())
+}
+
+fn printer(format: Option<OutputFormat>) -> Printer {
+    Printer::new(format)
+}
+
+/// `TABLE` or `SCHEMA.TABLE`, folded to lower case as unquoted names in SQL; quoted parts are taken as they are.
+pub(super) fn split_name(name: &str) -> anyhow::Result<(String, String)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    loop {
+        let (part, after) = take_part(rest).with_context(|| format!("'{name}' is not the name of a table"))?;
+        parts.push(part);
+        match after.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if after.is_empty() => break,
+            None => bail!("'{name}' is not the name of a table"),
+        }
+    }
+    match <[String; 2]>::try_from(parts) {
+        Ok([schema, table]) => Ok((schema, table)),
+        Err(parts) => match <[String; 1]>::try_from(parts) {
+            Ok([table]) => Ok(("public".to_owned(), table)),
+            Err(_) => bail!("'{name}' has too many parts: write TABLE or SCHEMA.TABLE"),
+        },
+    }
+}
+
+fn take_part(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find('.').unwrap_or(text.len());
+        let part = text[..end].to_lowercase();
+        return (!part.is_empty()).then(|| (part, &text[end..]));
+    };
+    let mut part = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        if character != '"' {
+            part.push(character);
+        } else if quoted[at + 1..].starts_with('"') {
+            part.push('"');
+            characters.next();
+        } else {
+            return (!part.is_empty()).then(|| (part, &quoted[at + 1..]));
+        }
+    }
+    None
+}
+
+/// A name as SQL writes it.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as SQL writes it.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,210 @@
+//! Which settings are there, and what do their values mean? Every one in the list works; there is no other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tidewater_query::SettingRow;
+use tidewater_storage::{Code, Error, Result};
+
+use super::layers::{Resolved, Sources, resolve};
+use super::units::{self, Amount};
+
+/// A setting: its name as in the file and in `system.settings`, its default as text, and what it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub doc: &'static str,
+}
+
+/// All settings, in the order of documentation.
+pub const SETTINGS: &[Setting] = &[
+    Setting { name: "server.data", default: "./tidewater-data", doc: "Folder of all data; made if it does not exist." },
+    Setting {
+        name: "server.grpc",
+        default: "127.0.0.1:8815",
+        doc: "Address of Flight SQL and gRPC. Port 0 takes a free one.",
+    },
+    Setting { name: "server.http", default: "127.0.0.1:8080", doc: "Address of HTTP. Port 0 takes a free one." },
+    Setting {
+        name: "storage.min_free",
+        default: "1 GiB",
+        doc: "Free disk space below which rows are refused, so that what is acknowledged can always be kept; at least 256 MiB.",
+    },
+    Setting {
+        name: "memory.limit",
+        default: "60%",
+        doc: "Memory of the process: bytes ('2 GiB') or a part of the machine or container ('60%').",
+    },
+    Setting { name: "query.threads", default: "auto", doc: "Threads that run queries; auto: one a core." },
+    Setting { name: "query.max_running", default: "auto", doc: "Queries that run at once; auto: two a core." },
+    Setting { name: "query.max_waiting", default: "64", doc: "Queries that wait for their turn; more are refused." },
+    Setting {
+        name: "query.spill",
+        default: "10%",
+        doc: "Disk for what queries cannot hold in memory: bytes or a part of the disk.",
+    },
+    Setting {
+        name: "log.level",
+        default: "info",
+        doc: "error, warn, info, debug or trace, also by module: 'info,tidewater_storage=debug'.",
+    },
+    Setting { name: "log.format", default: "text", doc: "text or json; to standard error." },
+    Setting {
+        name: "auth",
+        default: "off",
+        doc: "off: every caller is admin, and the server listens on loopback only. 'on' is not supported yet.",
+    },
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data: PathBuf,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    pub min_free_bytes: u64,
+    pub memory_limit_bytes: u64,
+    pub query_threads: usize,
+    pub query_max_running: usize,
+    pub query_max_waiting: usize,
+    pub query_spill_bytes: u64,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    /// Every setting with its value as written and its origin, for `system.settings` and `config show`.
+    pub rows: Vec<SettingRow>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+}
+
+/// More would only make threads wait for each other.
+const MAX_THREADS: u64 = 1024;
+const MAX_QUERIES: u64 = 100_000;
+
+impl Config {
+    /// Reads and checks everything. An error is `INVALID_CONFIG` and names the setting and where its value comes from.
+    pub fn load(sources: Sources) -> Result<Self> {
+        let resolved = resolve(sources)?;
+        check_auth(&resolved)?;
+        let data = PathBuf::from(non_empty(&resolved, "server.data")?);
+        let grpc = address(&resolved, "server.grpc")?;
+        let http = address(&resolved, "server.http")?;
+        if grpc == http && grpc.port() != 0 {
+            return Err(invalid(format!("server.grpc and server.http are both {grpc}")).hint("give them two ports"));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let spill = amount(&resolved, "query.spill", || units::disk_bytes(&data))?;
+        Ok(Self {
+            min_free_bytes: amount(&resolved, "storage.min_free", || units::disk_bytes(&data))?,
+            memory_limit_bytes: amount(&resolved, "memory.limit", units::machine_memory_bytes)?,
+            query_threads: count(&resolved, "query.threads", Some(cores), 1..=MAX_THREADS)?,
+            query_max_running: count(&resolved, "query.max_running", Some(2 * cores), 1..=MAX_QUERIES)?,
+            query_max_waiting: count(&resolved, "query.max_waiting", None, 0..=MAX_QUERIES)?,
+            query_spill_bytes: spill,
+            log_level: log_level(&resolved)?,
+            log_format: log_format(&resolved)?,
+            rows: resolved.rows(),
+            file: resolved.file.clone(),
+            data,
+            grpc,
+            http,
+        })
+    }
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Code::InvalidConfig, message)
+}
+
+fn check_auth(resolved: &Resolved) -> Result<()> {
+    match resolved.text("auth") {
+        "off" => Ok(()),
+        "on" => Err(invalid("auth = 'on' is not supported yet").hint("leave auth off and listen on loopback")),
+        other => Err(invalid(format!("auth is '{other}'{}", resolved.from("auth"))).hint("write auth = 'off'")),
+    }
+}
+
+fn non_empty<'a>(resolved: &'a Resolved, name: &str) -> Result<&'a str> {
+    let text = resolved.text(name);
+    if text.is_empty() {
+        return Err(invalid(format!("{name} is empty{}", resolved.from(name))));
+    }
+    Ok(text)
+}
+
+/// An address on this machine only: without accounts nobody else may get in.
+fn address(resolved: &Resolved, name: &str) -> Result<SocketAddr> {
+    let text = resolved.text(name);
+    let by_number = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let address: SocketAddr = by_number.parse().map_err(|_| {
+        invalid(format!("{name} is '{text}'{}, which is not an address", resolved.from(name)))
+            .hint("write IP:PORT, such as 127.0.0.1:8815")
+    })?;
+    if !address.ip().is_loopback() {
+        let message = format!("{name} is {address}{}, beyond loopback, while auth is off", resolved.from(name));
+        return Err(invalid(message).hint(
+            "listen on 127.0.0.1 or [::1] and put a proxy that checks callers in front; auth = 'on' is not supported yet",
+        ));
+    }
+    Ok(address)
+}
+
+fn amount(resolved: &Resolved, name: &str, whole: impl FnOnce() -> Option<u64>) -> Result<u64> {
+    let text = resolved.text(name);
+    let unreadable = |reason: &str| {
+        invalid(format!("{name} is '{text}'{}: {reason}", resolved.from(name)))
+            .hint("write '2 GiB', '512 MiB' or '60%'")
+    };
+    match units::parse_amount(text).map_err(|reason| unreadable(&reason))? {
+        Amount::Bytes(bytes) => Ok(bytes),
+        Amount::Percent(percent) => {
+            let whole = whole().ok_or_else(|| unreadable("the size of the whole cannot be found out here"))?;
+            Ok((whole as f64 * percent / 100.0) as u64)
+        }
+    }
+}
+
+fn count(resolved: &Resolved, name: &str, auto: Option<u64>, range: std::ops::RangeInclusive<u64>) -> Result<usize> {
+    let text = resolved.text(name);
+    let value = match auto {
+        Some(auto) if text == "auto" => Some(auto),
+        _ => text.parse().ok(),
+    };
+    let value = value.filter(|value| range.contains(value)).ok_or_else(|| {
+        let or_auto = if auto.is_some() { ", or 'auto'" } else { "" };
+        invalid(format!("{name} is '{text}'{}", resolved.from(name))).hint(format!(
+            "write a number from {} to {}{or_auto}",
+            range.start(),
+            range.end()
+        ))
+    })?;
+    usize::try_from(value).map_err(|_| invalid(format!("{name} is too large")))
+}
+
+fn log_level(resolved: &Resolved) -> Result<String> {
+    let text = non_empty(resolved, "log.level")?;
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|reason| {
+        invalid(format!("log.level is '{text}'{}: {reason}", resolved.from("log.level")))
+            .hint("write error, warn, info, debug or trace")
+    })?;
+    Ok(text.to_owned())
+}
+
+fn log_format(resolved: &Resolved) -> Result<LogFormat> {
+    match resolved.text("log.format") {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => {
+            Err(invalid(format!("log.format is '{other}'{}", resolved.from("log.format"))).hint("write text or json"))
+        }
+    }
+}

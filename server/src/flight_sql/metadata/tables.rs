@@ -1,0 +1,252 @@
+//! Which schemas and tables are there? User tables and views from the catalog, system tables from the query engine.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_flight::sql::CommandGetTables;
+use arrow_flight::sql::metadata::GetTablesBuilder;
+use parking_lot::Mutex;
+use tidewater_query::Session;
+use tidewater_storage::{ErrorKind, Result};
+
+use super::Pattern;
+use super::type_info::{base_type_name, column_size, scale};
+use crate::App;
+use crate::flight_sql::command::{CATALOG, DEFAULT_SCHEMA, quoted};
+use crate::flight_sql::statement::schema_bytes;
+
+/// Rows of one batch; a client that looks for one name finds it in the first.
+const MAX_BATCH_ROWS: usize = 1_000;
+
+const SYSTEM_TABLE: &str = "SYSTEM TABLE";
+const TABLE: &str = "TABLE";
+const VIEW: &str = "VIEW";
+
+/// All table types, sorted.
+pub(super) const TABLE_TYPES: [&str; 3] = [SYSTEM_TABLE, TABLE, VIEW];
+
+/// Tables that the query engine may have of its own; it is asked which of them it has.
+const SYSTEM_TABLES: [(&str, &[&str]); 2] = [
+    (
+        "system",
+        &[
+            "columns",
+            "events",
+            "jobs",
+            "ledger",
+            "metrics",
+            "producers",
+            "queries",
+            "rejected",
+            "segments",
+            "settings",
+            "tables",
+        ],
+    ),
+    ("information_schema", &["columns", "df_settings", "parameters", "routines", "schemata", "tables", "views"]),
+];
+
+/// What GetTables asks for.
+pub(in crate::flight_sql) struct Filter {
+    is_our_catalog: bool,
+    schema: Option<Pattern>,
+    table: Option<Pattern>,
+    /// Upper case; empty means all.
+    types: Vec<String>,
+}
+
+impl Filter {
+    pub fn new(query: &CommandGetTables) -> Self {
+        // Grafana asks for BASE TABLE, as information_schema calls it; spelling varies.
+        let types = query.table_types.iter().map(|name| match name.to_uppercase() {
+            name if name == "BASE TABLE" => TABLE.to_owned(),
+            name => name,
+        });
+        Self {
+            is_our_catalog: query.catalog.as_deref().is_none_or(|catalog| catalog == CATALOG),
+            schema: query.db_schema_filter_pattern.as_deref().map(Pattern::new),
+            table: query.table_name_filter_pattern.as_deref().map(Pattern::new),
+            types: types.collect(),
+        }
+    }
+
+    pub fn matches(&self, schema: &str, name: &str, kind: &str) -> bool {
+        self.is_our_catalog
+            && (self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind))
+            && self.schema.as_ref().is_none_or(|pattern| pattern.matches(schema))
+            && self.table.as_ref().is_none_or(|pattern| pattern.matches(name))
+    }
+
+    /// The table whose name is the pattern's own text: some clients pass a name unescaped and read the first row.
+    fn is_named(&self, name: &str) -> bool {
+        self.table.as_ref().is_some_and(|pattern| pattern.equals(name))
+    }
+}
+
+/// A table or view.
+#[derive(Debug, Clone)]
+pub(in crate::flight_sql) struct Listed {
+    pub schema_name: String,
+    pub name: String,
+    pub kind: &'static str,
+    /// Wire types, with what Flight SQL says of columns in the metadata.
+    pub columns: SchemaRef,
+}
+
+/// The system tables that exist, once they are known: they are fixed for a process.
+#[derive(Default)]
+pub(super) struct SystemTables {
+    known: Mutex<Option<Arc<Vec<Listed>>>>,
+}
+
+impl SystemTables {
+    /// Names of all schemas, sorted.
+    pub async fn schemas(&self, app: &App, session: &Session) -> Result<Vec<String>> {
+        let mut names: BTreeSet<String> = app.storage.schemas().into_iter().collect();
+        names.insert(DEFAULT_SCHEMA.to_owned());
+        names.extend(self.known(app, session).await.iter().map(|table| table.schema_name.clone()));
+        Ok(names.into_iter().collect())
+    }
+
+    /// Tables and views that match. Views are planned only if their columns are wanted.
+    pub async fn tables(
+        &self,
+        app: &App,
+        session: &Session,
+        filter: &Filter,
+        with_columns: bool,
+    ) -> Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for table in app.storage.tables() {
+            let def = table.def();
+            if filter.matches(&def.schema_name, &def.name, TABLE) {
+                let remarks: HashMap<_, _> = def
+                    .columns
+                    .iter()
+                    .filter_map(|column| Some((column.name.as_str(), column.comment.as_deref()?)))
+                    .collect();
+                let columns = described(&def.schema_name, &def.name, &def.arrow_schema, &remarks);
+                listed.push(Listed {
+                    schema_name: def.schema_name.clone(),
+                    name: def.name.clone(),
+                    kind: TABLE,
+                    columns,
+                });
+            }
+        }
+        for view in app.storage.views() {
+            if filter.matches(&view.schema_name, &view.name, VIEW) {
+                let columns = match with_columns {
+                    true => planned_columns(app, session, &view.schema_name, &view.name).await.unwrap_or_default(),
+                    false => None,
+                };
+                // A view over a table that is gone still exists; nobody can say its columns.
+                let columns = columns.unwrap_or_else(|| Arc::new(Schema::empty()));
+                listed.push(Listed { schema_name: view.schema_name, name: view.name, kind: VIEW, columns });
+            }
+        }
+        let system = self.known(app, session).await;
+        let matching = |table: &&Listed| filter.matches(&table.schema_name, &table.name, SYSTEM_TABLE);
+        listed.extend(system.iter().filter(matching).cloned());
+        Ok(listed)
+    }
+
+    async fn known(&self, app: &App, session: &Session) -> Arc<Vec<Listed>> {
+        if let Some(known) = self.known.lock().clone() {
+            return known;
+        }
+        let (mut found, mut is_complete) = (Vec::new(), true);
+        for (schema_name, names) in SYSTEM_TABLES {
+            for &name in names {
+                match planned_columns(app, session, schema_name, name).await {
+                    Ok(Some(columns)) => found.push(Listed {
+                        schema_name: schema_name.to_owned(),
+                        name: name.to_owned(),
+                        kind: SYSTEM_TABLE,
+                        columns,
+                    }),
+                    Ok(None) => {}
+                    // Planning was too busy: ask again next time.
+                    Err(()) => is_complete = false,
+                }
+            }
+        }
+        let found = Arc::new(found);
+        if is_complete {
+            *self.known.lock() = Some(found.clone());
+        }
+        found
+    }
+}
+
+/// The columns that a SELECT from `schema.name` has; `None` if it cannot be planned, an error if it could not be tried.
+async fn planned_columns(app: &App, session: &Session, schema: &str, name: &str) -> Result<Option<SchemaRef>, ()> {
+    let sql = format!("SELECT * FROM {}.{}", quoted(schema), quoted(name));
+    match app.query.prepare(session, &sql).await {
+        Ok(prepared) => Ok(Some(described(schema, name, &prepared.dataset_schema, &HashMap::new()))),
+        Err(error) => match error.kind() {
+            ErrorKind::ResourceExhausted
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Unavailable
+            | ErrorKind::Cancelled => Err(()),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// `columns` with the metadata that JDBC and ODBC read.
+fn described(schema_name: &str, table: &str, columns: &Schema, remarks: &HashMap<&str, &str>) -> SchemaRef {
+    let fields = columns.fields().iter().map(|field| {
+        let data_type = field.data_type();
+        let is_text = matches!(data_type, DataType::Utf8);
+        let mut entries = vec![
+            ("CATALOG_NAME", CATALOG.to_owned()),
+            ("DB_SCHEMA_NAME", schema_name.to_owned()),
+            ("TABLE_NAME", table.to_owned()),
+            ("TYPE_NAME", base_type_name(data_type)),
+            ("IS_AUTO_INCREMENT", "0".to_owned()),
+            ("IS_CASE_SENSITIVE", if is_text { "1" } else { "0" }.to_owned()),
+            ("IS_READ_ONLY", "0".to_owned()),
+            ("IS_SEARCHABLE", "1".to_owned()),
+        ];
+        entries.extend(column_size(data_type).map(|size| ("PRECISION", size.to_string())));
+        entries.extend(scale(data_type).map(|scale| ("SCALE", scale.to_string())));
+        entries.extend(remarks.get(field.name().as_str()).map(|remark| ("REMARKS", (*remark).to_owned())));
+        let metadata = entries.into_iter().map(|(key, value)| (format!("ARROW:FLIGHT:SQL:{key}"), value));
+        Field::new(field.name(), data_type.clone(), field.is_nullable()).with_metadata(metadata.collect())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// With `table_schema` if it is asked for.
+pub(super) fn schema(include_schema: bool) -> SchemaRef {
+    GetTablesBuilder::new(None::<String>, None::<String>, None::<String>, None::<String>, include_schema).schema()
+}
+
+/// The rows in the order of the specification, but the table that is named literally first.
+pub(in crate::flight_sql) fn batches(
+    mut listed: Vec<Listed>,
+    filter: &Filter,
+    include_schema: bool,
+) -> Result<Vec<RecordBatch>> {
+    listed.sort_by(|a, b| {
+        let key = |table: &Listed| !filter.is_named(&table.name);
+        (key(a), &a.schema_name, &a.name, a.kind).cmp(&(key(b), &b.schema_name, &b.name, b.kind))
+    });
+    let is_open = filter.table.as_ref().is_none_or(Pattern::is_open);
+    let batch_rows = if is_open { MAX_BATCH_ROWS } else { listed.len().max(1) };
+    listed.chunks(batch_rows).map(|tables| batch(tables, include_schema)).collect()
+}
+
+fn batch(tables: &[Listed], include_schema: bool) -> Result<RecordBatch> {
+    let text = |get: fn(&Listed) -> &str| Arc::new(StringArray::from_iter_values(tables.iter().map(get))) as ArrayRef;
+    let mut columns =
+        vec![text(|_| CATALOG), text(|table| &table.schema_name), text(|table| &table.name), text(|table| table.kind)];
+    if include_schema {
+        let schemas = tables.iter().map(|table| schema_bytes(&table.columns)).collect::<Result<Vec<_>>>()?;
+        columns.push(Arc::new(BinaryArray::from_iter_values(schemas)));
+    }
+    Ok(RecordBatch::try_new(schema(include_schema), columns)?)
+}

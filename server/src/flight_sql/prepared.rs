@@ -1,0 +1,195 @@
+//! Which statements are prepared, and with which values? Handles on the server, each with the last values bound to it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidewater_query::{Parameters, Prepared, Principal};
+use tidewater_storage::env::{Clock, Rng};
+use tidewater_storage::memory::{Charge, MemoryLedger, Share};
+use tidewater_storage::{Code, Error, Result};
+
+use super::command::invalid;
+use super::tickets::check_owner;
+
+/// A handle that nobody uses for this long is forgotten. SqlInfo 100 says the same.
+pub(super) const HANDLE_TTL: Duration = Duration::from_secs(3600);
+
+/// Handles of one user.
+pub(super) const MAX_HANDLES: usize = 10_000;
+
+/// Statements and bound values of all handles together.
+const MAX_BYTES: usize = 256 << 20;
+
+/// Values that one bind may hold: the rows of an `executemany`.
+pub(super) const MAX_BOUND_BYTES: usize = 64 << 20;
+
+struct Entry {
+    owner: String,
+    /// By the clock's uptime.
+    expires: Duration,
+    statement: Statement,
+    charge: Charge,
+}
+
+/// A prepared statement.
+#[derive(Clone)]
+pub(super) struct Statement {
+    pub sql: Arc<str>,
+    pub prepared: Arc<Prepared>,
+    /// One row an execution; columns by position.
+    pub bound: Option<RecordBatch>,
+}
+
+/// The registry of one service.
+pub(super) struct PreparedStatements {
+    entries: Mutex<HashMap<Bytes, Entry>>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    memory: Arc<MemoryLedger>,
+}
+
+impl PreparedStatements {
+    pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>, memory: Arc<MemoryLedger>) -> Self {
+        Self { entries: Mutex::new(HashMap::new()), clock, rng, memory }
+    }
+
+    /// Keeps a statement and returns its handle: 16 random bytes.
+    pub fn create(&self, owner: &str, sql: &str, prepared: Prepared) -> Result<Bytes> {
+        let mut handle = [0; 16];
+        self.rng.fill(&mut handle);
+        let handle = Bytes::copy_from_slice(&handle);
+        self.sweep();
+        let mut entries = self.entries.lock();
+        if entries.values().filter(|entry| entry.owner == owner).count() >= MAX_HANDLES {
+            return Err(full(format!("{owner} has {MAX_HANDLES} prepared statements open")));
+        }
+        check_space(&entries, sql.len())?;
+        let charge = self.memory.charge(Share::Unassigned, sql.len() as u64);
+        let statement = Statement { sql: sql.into(), prepared: Arc::new(prepared), bound: None };
+        let entry = Entry { owner: owner.to_owned(), expires: self.clock.uptime() + HANDLE_TTL, statement, charge };
+        entries.insert(handle.clone(), entry);
+        Ok(handle)
+    }
+
+    /// The statement of a handle; using it keeps it for another [`HANDLE_TTL`].
+    pub fn get(&self, handle: &[u8], caller: &Principal) -> Result<Statement> {
+        let now = self.clock.uptime();
+        let mut entries = self.entries.lock();
+        let entry = entries.get_mut(handle).filter(|entry| entry.expires > now).ok_or_else(not_found)?;
+        check_owner(&entry.owner, caller)?;
+        entry.expires = now + HANDLE_TTL;
+        Ok(entry.statement.clone())
+    }
+
+    /// Sets the values of a handle; the last bind wins. A batch without columns means none.
+    pub fn bind(&self, handle: &[u8], caller: &Principal, values: Option<RecordBatch>) -> Result<()> {
+        self.sweep();
+        let mut entries = self.entries.lock();
+        let n_bytes = values.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let freed = entries.get(handle).map_or(0, |entry| usize::try_from(entry.charge.bytes()).unwrap_or(0));
+        check_space(&entries, n_bytes.saturating_sub(freed))?;
+        let entry = entries.get_mut(handle).ok_or_else(not_found)?;
+        check_owner(&entry.owner, caller)?;
+        entry.statement.bound = values;
+        entry.charge.resize((entry.statement.sql.len() + n_bytes) as u64);
+        entry.expires = self.clock.uptime() + HANDLE_TTL;
+        Ok(())
+    }
+
+    /// Forgets a handle. One that is not known is fine: clients close twice.
+    pub fn close(&self, handle: &[u8], caller: &Principal) -> Result<()> {
+        let mut entries = self.entries.lock();
+        if let Some(entry) = entries.get(handle) {
+            check_owner(&entry.owner, caller)?;
+            entries.remove(handle);
+        }
+        Ok(())
+    }
+
+    /// Forgets what expired.
+    pub fn sweep(&self) {
+        let now = self.clock.uptime();
+        self.entries.lock().retain(|_, entry| entry.expires > now);
+    }
+
+    /// Handles that are open.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.lock().len()
+    }
+}
+
+impl Statement {
+    /// The values for one execution of a query, checked against what the statement wants.
+    pub fn query_parameters(&self) -> Result<Option<Parameters>> {
+        match self.parameters(self.bound.as_ref())? {
+            Some(Parameters(rows)) if rows.num_rows() > 1 => {
+                Err(invalid(format!("{} rows of parameters are bound to a query", rows.num_rows()))
+                    .hint("bind one row: a query runs once"))
+            }
+            parameters => Ok(parameters),
+        }
+    }
+
+    /// `values` for this statement; `None` when it has no parameters.
+    pub fn parameters(&self, values: Option<&RecordBatch>) -> Result<Option<Parameters>> {
+        let wanted = self.prepared.parameter_schema.fields().len();
+        let given = values.filter(|values| values.num_rows() > 0).map_or(0, RecordBatch::num_columns);
+        if wanted != given {
+            return Err(Error::new(Code::InvalidParameter, format!("expected {wanted} parameters, got {given}"))
+                .hint("bind one value for each parameter"));
+        }
+        Ok(values.filter(|_| wanted > 0).cloned().map(Parameters))
+    }
+}
+
+/// Rows of parameters as one batch with plain values: dictionaries, as some clients send them, are spelled out.
+pub(super) fn joined(batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {
+    let Some(first) = batches.first() else { return Ok(None) };
+    let joined = concat_batches(&first.schema(), &batches)?;
+    let mut fields = Vec::with_capacity(joined.num_columns());
+    let mut columns = Vec::with_capacity(joined.num_columns());
+    for (index, (field, column)) in joined.schema().fields().iter().zip(joined.columns()).enumerate() {
+        let column = plain(column).map_err(|error| {
+            Error::new(Code::InvalidParameter, format!("parameter {}: {}", index + 1, error.message()))
+        })?;
+        fields.push(Field::new(field.name(), column.data_type().clone(), true));
+        columns.push(column);
+    }
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?))
+}
+
+fn plain(column: &ArrayRef) -> Result<ArrayRef> {
+    match column.data_type() {
+        DataType::Dictionary(_, values) => Ok(cast(column, values)?),
+        DataType::RunEndEncoded(_, values) => Ok(cast(column, values.data_type())?),
+        _ => Ok(column.clone()),
+    }
+}
+
+fn check_space(entries: &HashMap<Bytes, Entry>, n_bytes: usize) -> Result<()> {
+    let held: u64 = entries.values().map(|entry| entry.charge.bytes()).sum();
+    if held + n_bytes as u64 > MAX_BYTES as u64 {
+        return Err(full(format!("prepared statements and their parameters hold {held} bytes")));
+    }
+    Ok(())
+}
+
+fn full(message: String) -> Error {
+    Error::new(Code::MemoryPressure, message)
+        .hint("close prepared statements that are not needed any more")
+        .retry_after(Duration::from_secs(5))
+}
+
+fn not_found() -> Error {
+    Error::new(Code::HandleNotFound, "the prepared statement is unknown or expired").hint("prepare it again")
+}

@@ -1,0 +1,177 @@
+//! Bulk append: the table of modes, atomicity, and what a client may send.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray};
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::sql::{
+    CommandStatementIngest, DoPutUpdateResult, ProstMessageExt, TableDefinitionOptions, TableExistsOption as Exists,
+    TableNotExistOption as NotExist,
+};
+use arrow_flight::{FlightData, FlightDescriptor};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use prost::Message;
+use tonic::{Code, Status};
+
+use super::Server;
+
+fn rows(ids: &[i64]) -> RecordBatch {
+    let names: Vec<String> = ids.iter().map(|id| format!("n{id}")).collect();
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from(ids.to_vec()))), ("name", Arc::new(StringArray::from(names)))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn command(not_exist: NotExist, exists: Exists, options: &[(&str, &str)]) -> CommandStatementIngest {
+    CommandStatementIngest {
+        table_definition_options: Some(TableDefinitionOptions {
+            if_not_exist: not_exist.into(),
+            if_exists: exists.into(),
+        }),
+        table: "t".into(),
+        options: options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect::<HashMap<_, _>>(),
+        ..CommandStatementIngest::default()
+    }
+}
+
+async fn messages(command: CommandStatementIngest, batches: Vec<RecordBatch>) -> Vec<FlightData> {
+    FlightDataEncoderBuilder::new()
+        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command.as_any().encode_to_vec())))
+        .with_schema(batches[0].schema())
+        .build(stream::iter(batches.into_iter().map(Ok)))
+        .try_collect()
+        .await
+        .unwrap()
+}
+
+async fn append(server: &Server, command: CommandStatementIngest, batches: Vec<RecordBatch>) -> Result<i64, Status> {
+    let mut answers = server.raw().do_put(stream::iter(messages(command, batches).await)).await?.into_inner();
+    let answer = answers.message().await?.expect("one answer");
+    assert!(answers.message().await?.is_none());
+    Ok(DoPutUpdateResult::decode(answer.app_metadata).unwrap().record_count)
+}
+
+async fn code_of(server: &Server, command: CommandStatementIngest, batches: Vec<RecordBatch>) -> Code {
+    append(server, command, batches).await.unwrap_err().code()
+}
+
+async fn count(server: &Server) -> u64 {
+    server.app.storage.table("public", "t").map_or(0, |table| table.snapshot().n_rows())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modes() {
+    let server = Server::start().await;
+    let batches = || vec![rows(&[1, 2]), rows(&[3])];
+    assert_eq!(code_of(&server, command(NotExist::Fail, Exists::Append, &[]), batches()).await, Code::NotFound);
+    assert_eq!(append(&server, command(NotExist::Create, Exists::Fail, &[]), batches()).await.unwrap(), 3);
+    assert_eq!(code_of(&server, command(NotExist::Create, Exists::Fail, &[]), batches()).await, Code::AlreadyExists);
+    assert_eq!(append(&server, command(NotExist::Fail, Exists::Append, &[]), batches()).await.unwrap(), 3);
+    assert_eq!(append(&server, command(NotExist::Create, Exists::Append, &[]), batches()).await.unwrap(), 3);
+    assert_eq!(code_of(&server, command(NotExist::Create, Exists::Replace, &[]), batches()).await, Code::Unimplemented);
+    assert_eq!(count(&server).await, 9);
+    // All rows of one append are one commit.
+    assert_eq!(server.app.storage.table("public", "t").unwrap().snapshot().upper().0, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_honoured_and_must_not_change() {
+    let server = Server::start().await;
+    let create = |options| command(NotExist::Create, Exists::Append, options);
+    assert_eq!(append(&server, create(&[("primary_key", "id")]), vec![rows(&[1, 2, 2])]).await.unwrap(), 2);
+    assert_eq!(append(&server, create(&[("primary_key", "ID")]), vec![rows(&[2, 3])]).await.unwrap(), 1);
+    assert_eq!(append(&server, create(&[]), vec![rows(&[3, 4])]).await.unwrap(), 1);
+    assert_eq!(code_of(&server, create(&[("primary_key", "name")]), vec![rows(&[5])]).await, Code::InvalidArgument);
+    assert_eq!(count(&server).await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_match_by_name() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR)"]).await;
+    let append_mode = || command(NotExist::Fail, Exists::Append, &[]);
+    let columns: [(&str, ArrayRef); 2] =
+        [("name", Arc::new(StringViewArray::from(vec!["a"]))), ("id", Arc::new(Int32Array::from(vec![1])))];
+    assert_eq!(append(&server, append_mode(), vec![RecordBatch::try_from_iter(columns).unwrap()]).await.unwrap(), 1);
+    let only_id: [(&str, ArrayRef); 1] = [("id", Arc::new(Int64Array::from(vec![2])))];
+    assert_eq!(append(&server, append_mode(), vec![RecordBatch::try_from_iter(only_id).unwrap()]).await.unwrap(), 1);
+    let only_name: [(&str, ArrayRef); 1] = [("name", Arc::new(StringArray::from(vec!["a"])))];
+    let status =
+        append(&server, append_mode(), vec![RecordBatch::try_from_iter(only_name).unwrap()]).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert!(status.message().contains("'id' is missing"), "{status}");
+    let extra: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from(vec![3]))), ("more", Arc::new(Int64Array::from(vec![3])))];
+    let status = append(&server, append_mode(), vec![RecordBatch::try_from_iter(extra).unwrap()]).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert!(status.message().contains("'more' is not in the table"), "{status}");
+    assert_eq!(count(&server).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_rows_still_make_the_table() {
+    let server = Server::start().await;
+    assert_eq!(append(&server, command(NotExist::Create, Exists::Fail, &[]), vec![rows(&[])]).await.unwrap(), 0);
+    assert!(server.app.storage.table("public", "t").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_stream_leaves_nothing() {
+    let server = Server::start().await;
+    let mut sent = messages(command(NotExist::Create, Exists::Append, &[]), vec![rows(&[1]), rows(&[2])]).await;
+    let body = sent[2].data_body.clone();
+    sent[2].data_body = body.slice(0..8);
+    let status = server.raw().do_put(stream::iter(sent)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(server.app.storage.table("public", "t").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_leaves_nothing() {
+    let server = Server::start().await;
+    let sent = messages(command(NotExist::Create, Exists::Append, &[]), vec![rows(&[1])]).await;
+    let (reached, seen) = tokio::sync::oneshot::channel();
+    let open = stream::iter(sent).chain(stream::once(async move {
+        let _ = reached.send(());
+        std::future::pending::<FlightData>().await
+    }));
+    let mut client = server.raw();
+    let put = tokio::spawn(async move { client.do_put(open).await });
+    seen.await.unwrap();
+    put.abort();
+    assert!(put.await.unwrap_err().is_cancelled());
+    assert!(server.app.storage.table("public", "t").is_none());
+    // The name is free.
+    assert_eq!(append(&server, command(NotExist::Create, Exists::Fail, &[]), vec![rows(&[1])]).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_row_refuses_all_and_takes_the_new_table_with_it() {
+    let server = Server::start().await;
+    let nullable = |ids: Vec<Option<i64>>| {
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids));
+        RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap()
+    };
+    let with_null = || vec![nullable(vec![Some(7)]), nullable(vec![Some(1), None])];
+    let keyed = || command(NotExist::Create, Exists::Append, &[("primary_key", "id")]);
+    assert_eq!(code_of(&server, keyed(), with_null()).await, Code::InvalidArgument);
+    assert!(server.app.storage.table("public", "t").is_none());
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL)"]).await;
+    assert_eq!(
+        code_of(&server, command(NotExist::Fail, Exists::Append, &[]), with_null()).await,
+        Code::InvalidArgument
+    );
+    assert_eq!(count(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_without_a_counterpart_are_refused() {
+    let server = Server::start().await;
+    let nulls: [(&str, ArrayRef); 1] = [("a", Arc::new(arrow::array::NullArray::new(2)))];
+    let status =
+        append(&server, command(NotExist::Create, Exists::Fail, &[]), vec![RecordBatch::try_from_iter(nulls).unwrap()])
+            .await;
+    assert_eq!(status.unwrap_err().code(), Code::InvalidArgument);
+    assert!(server.app.storage.table("public", "t").is_none());
+}

@@ -1,0 +1,179 @@
+//! Which planned queries wait to be fetched, and for how long?
+//!
+//! GetFlightInfo plans a query and pins its snapshots; DoGet fetches it once. What nobody fetches is dropped after
+//! [`TICKET_TTL`], and its snapshots with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidewater_query::{Principal, Role};
+use tidewater_storage::env::Clock;
+use tidewater_storage::{Code, Error, Result};
+
+/// How long a planned query waits for its DoGet.
+pub(super) const TICKET_TTL: Duration = Duration::from_secs(60);
+
+/// Planned queries that wait at once: each pins a snapshot of its tables.
+pub(super) const MAX_PENDING: usize = 1_000;
+
+/// Tickets that were fetched or cancelled and are still told apart from unknown ones.
+const MAX_GONE: usize = 10_000;
+
+/// What became of a ticket that waits no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    Consumed,
+    Cancelled,
+}
+
+struct Waiting<P> {
+    owner: String,
+    /// By the clock's uptime.
+    expires: Duration,
+    payload: P,
+}
+
+struct Past {
+    owner: String,
+    /// By the clock's uptime.
+    expires: Duration,
+    how: Gone,
+}
+
+struct Inner<P> {
+    waiting: HashMap<String, Waiting<P>>,
+    past: HashMap<String, Past>,
+    /// Ids of `past`, oldest first.
+    order: VecDeque<String>,
+}
+
+/// What cancelling a ticket found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CancelledTicket {
+    /// It was waiting and is dropped.
+    Dropped,
+    /// It was cancelled before.
+    Already,
+    /// It was fetched: its query may still run.
+    Fetched,
+}
+
+/// The registry of one service.
+pub(super) struct Tickets<P> {
+    inner: Mutex<Inner<P>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<P> Tickets<P> {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner { waiting: HashMap::new(), past: HashMap::new(), order: VecDeque::new() };
+        Self { inner: Mutex::new(inner), clock }
+    }
+
+    /// Keeps `payload` under `id` for `owner`. `QUERY_QUEUE_FULL` when too many wait.
+    pub fn insert(&self, id: &str, owner: &str, payload: P) -> Result<()> {
+        let now = self.clock.uptime();
+        let expired = self.take_expired(now);
+        let mut inner = self.inner.lock();
+        if inner.waiting.len() >= MAX_PENDING {
+            drop(inner);
+            drop(expired);
+            return Err(Error::new(Code::QueryQueueFull, format!("{MAX_PENDING} planned queries wait to be fetched"))
+                .hint("fetch each FlightInfo with DoGet, or try again in a minute")
+                .retry_after(Duration::from_secs(5)));
+        }
+        let waiting = Waiting { owner: owner.to_owned(), expires: now + TICKET_TTL, payload };
+        inner.waiting.insert(id.to_owned(), waiting);
+        Ok(())
+    }
+
+    /// Hands the payload over, once.
+    pub fn take(&self, id: &str, caller: &Principal) -> Result<P> {
+        drop(self.take_expired(self.clock.uptime()));
+        let mut inner = self.inner.lock();
+        if let Some(waiting) = inner.waiting.get(id) {
+            check_owner(&waiting.owner, caller)?;
+        }
+        if let Some(Waiting { owner, payload, .. }) = inner.waiting.remove(id) {
+            inner.bury(id, owner, self.clock.uptime() + TICKET_TTL, Gone::Consumed);
+            return Ok(payload);
+        }
+        let Some(past) = inner.past.get(id) else { return Err(not_found()) };
+        check_owner(&past.owner, caller)?;
+        Err(match past.how {
+            Gone::Consumed => Error::new(Code::TicketConsumed, "this ticket was already fetched")
+                .hint("run the query again: a result can be read once"),
+            Gone::Cancelled => Error::new(Code::QueryCancelled, "the query of this ticket was cancelled"),
+        })
+    }
+
+    /// Drops a waiting query, or says what became of it. `HANDLE_NOT_FOUND` for a ticket that is not known.
+    pub fn cancel(&self, id: &str, caller: &Principal) -> Result<CancelledTicket> {
+        drop(self.take_expired(self.clock.uptime()));
+        let mut inner = self.inner.lock();
+        if let Some(waiting) = inner.waiting.get(id) {
+            check_owner(&waiting.owner, caller)?;
+        }
+        if let Some(Waiting { owner, payload, .. }) = inner.waiting.remove(id) {
+            inner.bury(id, owner, self.clock.uptime() + TICKET_TTL, Gone::Cancelled);
+            drop(inner);
+            drop(payload);
+            return Ok(CancelledTicket::Dropped);
+        }
+        let Some(past) = inner.past.get(id) else { return Err(not_found()) };
+        check_owner(&past.owner, caller)?;
+        Ok(match past.how {
+            Gone::Consumed => CancelledTicket::Fetched,
+            Gone::Cancelled => CancelledTicket::Already,
+        })
+    }
+
+    /// Drops what expired.
+    pub fn sweep(&self) {
+        drop(self.take_expired(self.clock.uptime()));
+    }
+
+    /// Queries that wait.
+    #[cfg(test)]
+    pub fn n_waiting(&self) -> usize {
+        self.inner.lock().waiting.len()
+    }
+
+    /// What expired, to be dropped outside of the lock: a payload's end may take time.
+    fn take_expired(&self, now: Duration) -> Vec<Waiting<P>> {
+        let mut inner = self.inner.lock();
+        while let Some(oldest) = inner.order.front() {
+            if inner.past.get(oldest).is_some_and(|past| past.expires > now) {
+                break;
+            }
+            let oldest = inner.order.pop_front();
+            oldest.and_then(|id| inner.past.remove(&id));
+        }
+        inner.waiting.extract_if(|_, waiting| waiting.expires <= now).map(|(_, waiting)| waiting).collect()
+    }
+}
+
+impl<P> Inner<P> {
+    fn bury(&mut self, id: &str, owner: String, expires: Duration, how: Gone) {
+        if self.order.len() >= MAX_GONE {
+            let oldest = self.order.pop_front();
+            oldest.and_then(|id| self.past.remove(&id));
+        }
+        self.order.push_back(id.to_owned());
+        self.past.insert(id.to_owned(), Past { owner, expires, how });
+    }
+}
+
+/// A handle is of use to the one who got it, and to an admin.
+pub(super) fn check_owner(owner: &str, caller: &Principal) -> Result<()> {
+    if owner == caller.name || caller.role == Role::Admin {
+        return Ok(());
+    }
+    Err(Error::new(Code::PermissionDenied, "this handle belongs to another user"))
+}
+
+fn not_found() -> Error {
+    Error::new(Code::HandleNotFound, "the ticket is unknown or expired").hint("run the query again")
+}

@@ -1,0 +1,110 @@
+//! What listens on the gRPC port? Flight SQL, ingest, queries, health and reflection, with the limits of the transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Request;
+use http_body_util::BodyExt;
+use tidewater_storage::{Error, Result};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tonic::{Code, Status};
+use tonic_health::ServingStatus;
+use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
+use tonic_health::server::HealthReporter;
+use tower::layer::util::{Identity, Stack};
+use tower::util::MapRequestLayer;
+
+use crate::App;
+use crate::connections::Listener;
+
+/// HTTP/2's own 64 KiB would stall results on a long line.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
+const MAX_STREAMS: u32 = 256;
+
+/// The health of the process as gRPC tells it: the empty service name.
+pub struct Health(HealthReporter);
+
+impl Health {
+    /// Not serving, until [`Self::serving`].
+    pub async fn new() -> Self {
+        let reporter = HealthReporter::new();
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        Self(reporter)
+    }
+
+    pub async fn serving(&self) {
+        self.0.set_service_status("", ServingStatus::Serving).await;
+    }
+
+    /// Says so to those who watch, and ends their streams: they would hold their connections open for ever.
+    pub async fn stopping(&mut self) {
+        self.0.set_service_status("", ServingStatus::NotServing).await;
+        self.0.clear_service_status("").await;
+    }
+}
+
+type Adapt = fn(Request<Body>) -> Request<Body>;
+
+/// Tells a client that goes away from one that has said everything. tonic reads a cancelled request body as one that has ended, and
+/// half of a bulk append would be taken for all of it.
+pub fn whole_requests() -> MapRequestLayer<Adapt> {
+    let adapt: Adapt = |request| {
+        request.map(|body| {
+            Body::new(body.map_err(|status| match status.code() {
+                Code::Cancelled => Status::aborted("the client went away before the end of its request"),
+                _ => status,
+            }))
+        })
+    };
+    MapRequestLayer::new(adapt)
+}
+
+/// All services.
+pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequestLayer<Adapt>, Identity>>> {
+    let health = tonic_health::server::HealthService::from_health_reporter(health.0.clone());
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tidewater_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
+        .build_v1()
+        .map_err(|reason| Error::internal(format!("the descriptors for reflection are damaged: {reason}")))?;
+    let reflection_alpha = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tidewater_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
+        .build_v1alpha()
+        .map_err(|reason| Error::internal(format!("the descriptors for reflection are damaged: {reason}")))?;
+    let router = Server::builder()
+        .layer(whole_requests())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection)
+        .add_service(reflection_alpha)
+        .add_service(crate::flight_sql::service(Arc::clone(app)))
+        .add_service(crate::ingest::service(Arc::clone(app)))
+        .add_service(crate::query_api::service(Arc::clone(app)));
+    Ok(router)
+}
+
+/// Serves until `stop`, then says GOAWAY to all connections and returns when the last stream has ended.
+pub async fn serve(
+    listener: Listener,
+    router: Router<Stack<MapRequestLayer<Adapt>, Identity>>,
+    stop: CancellationToken,
+) -> std::result::Result<(), tonic::transport::Error> {
+    let connections = futures::stream::unfold(listener, |listener| async move {
+        let connection = listener.accept().await;
+        Some((Ok::<_, std::io::Error>(connection), listener))
+    });
+    router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await
+}

@@ -1,0 +1,200 @@
+//! What does a request to `/api/v1/sql` ask for? Statement, parameters, settings, and the form of the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions, StringArray,
+    UInt64Array,
+};
+use arrow::datatypes::{Field, Schema};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tidewater_query::{Parameters, RunOptions};
+use tidewater_storage::ids::CommitToken;
+use tidewater_storage::{Code, Error};
+
+use super::problem::Problem;
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnswerFormat {
+    Json,
+    Csv,
+    Arrow,
+}
+
+impl AnswerFormat {
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            AnswerFormat::Json => "application/json",
+            AnswerFormat::Csv => "text/csv; charset=utf-8; header=present",
+            AnswerFormat::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(AnswerFormat::Json),
+            "csv" => Some(AnswerFormat::Csv),
+            "arrow" => Some(AnswerFormat::Arrow),
+            _ => None,
+        }
+    }
+
+    /// The first known type of an `Accept` header; JSON without one. `None` if nothing that is asked for can be had.
+    pub(super) fn accepted(accept: Option<&str>) -> Option<Self> {
+        let Some(accept) = accept else { return Some(AnswerFormat::Json) };
+        accept.split(',').find_map(|part| {
+            let (media_type, parameters) = part.split_once(';').unwrap_or((part, ""));
+            // A quality of zero means "not this".
+            if parameters.split(';').any(|p| matches!(p.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")) {
+                return None;
+            }
+            match media_type.trim() {
+                "application/json" | "application/*" | "*/*" => Some(AnswerFormat::Json),
+                "text/csv" | "text/*" => Some(AnswerFormat::Csv),
+                "application/vnd.apache.arrow.stream" => Some(AnswerFormat::Arrow),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// A parsed request.
+#[derive(Debug)]
+pub(super) struct SqlRequest {
+    pub(super) sql: String,
+    pub(super) parameters: Option<Parameters>,
+    /// As for SET: name and value.
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) format: Option<AnswerFormat>,
+    pub(super) options: RunOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    sql: String,
+    #[serde(default)]
+    params: Vec<Value>,
+    #[serde(default)]
+    settings: Map<String, Value>,
+    format: Option<String>,
+    query_id: Option<String>,
+    #[serde(default)]
+    min_commit: Vec<String>,
+    timeout_ms: Option<u64>,
+}
+
+/// Reads a body of `content_type`: a JSON object, or the bare statement as text.
+pub(super) fn parse(content_type: Option<&str>, body: &[u8]) -> Result<SqlRequest, Problem> {
+    let media_type = content_type.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        "application/json" => parse_json(body),
+        "text/plain" | "application/sql" => {
+            let sql = std::str::from_utf8(body).map_err(|_| bad("the statement is not UTF-8 text"))?;
+            Ok(SqlRequest {
+                sql: sql.to_owned(),
+                parameters: None,
+                settings: Vec::new(),
+                format: None,
+                options: RunOptions::default(),
+            })
+        }
+        "" => Err(unsupported("the request has no Content-Type".to_owned())),
+        other => Err(unsupported(format!("the Content-Type '{other}' cannot be read"))),
+    }
+}
+
+fn bad(message: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, message)
+}
+
+fn unsupported(message: String) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+        .hint("send a JSON object as application/json, or the statement itself as text/plain or application/sql")
+}
+
+fn parse_json(body: &[u8]) -> Result<SqlRequest, Problem> {
+    let body: Body = serde_json::from_slice(body).map_err(|reason| {
+        bad(format!("the request is not as expected: {reason}"))
+            .hint("send {\"sql\": \"…\", \"params\": […], \"settings\": {…}, \"format\": \"json\"}; all but sql may be left out")
+    })?;
+    let format = body
+        .format
+        .map(|name| {
+            AnswerFormat::named(&name)
+                .ok_or_else(|| bad(format!("'{name}' is not a format")).hint("use json, csv or arrow"))
+        })
+        .transpose()?;
+    let settings = body.settings.into_iter().map(setting).collect::<Result<_, _>>()?;
+    let min_commit = body.min_commit.iter().map(|text| token(text)).collect::<Result<_, _>>()?;
+    Ok(SqlRequest {
+        sql: body.sql,
+        parameters: parameters(&body.params)?,
+        settings,
+        format,
+        options: RunOptions {
+            query_id: body.query_id,
+            min_commit,
+            timeout: body.timeout_ms.map(Duration::from_millis),
+        },
+    })
+}
+
+fn setting((name, value): (String, Value)) -> Result<(String, String), Problem> {
+    let value = match value {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        _ => return Err(bad(format!("the value of the setting '{name}' is neither a text nor a number"))),
+    };
+    Ok((name, value))
+}
+
+fn token(text: &str) -> Result<CommitToken, Problem> {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    CommitToken::decode(&bytes).map_err(Problem::from)
+}
+
+/// One row with a column for each parameter; `None` without parameters.
+pub(super) fn parameters(values: &[Value]) -> Result<Option<Parameters>, Problem> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(values.len());
+    for (at, value) in values.iter().enumerate() {
+        columns.push(parameter(at + 1, value)?);
+    }
+    let fields: Vec<Field> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| Field::new((at + 1).to_string(), column.data_type().clone(), true))
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row =
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(Error::from)?;
+    Ok(Some(Parameters(row)))
+}
+
+fn parameter(position: usize, value: &Value) -> Result<ArrayRef, Problem> {
+    Ok(match value {
+        Value::Null => Arc::new(NullArray::new(1)),
+        Value::Bool(flag) => Arc::new(BooleanArray::from(vec![*flag])),
+        Value::String(text) => Arc::new(StringArray::from(vec![text.as_str()])),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(value), _, _) => Arc::new(Int64Array::from(vec![value])),
+            (None, Some(value), _) => Arc::new(UInt64Array::from(vec![value])),
+            (None, None, value) => Arc::new(Float64Array::from(vec![value])),
+        },
+        Value::Array(_) | Value::Object(_) => {
+            let message = format!("parameter {position} is an array or an object, which is not supported yet");
+            return Err(Error::new(Code::InvalidParameter, message)
+                .hint("send null, a boolean, a number or a text")
+                .into());
+        }
+    })
+}

@@ -1,0 +1,148 @@
+//! How does an answer leave? Streamed; what breaks after its beginning breaks the connection, never a shorter answer.
+
+use std::collections::VecDeque;
+
+use arrow::array::RecordBatch;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::Response;
+use base64::Engine;
+use bytes::Bytes;
+use futures::StreamExt;
+use serde_json::json;
+use tidewater_query::{QueryStream, UpdateOutcome};
+use tidewater_storage::ids::CommitToken;
+use tidewater_storage::{Error, Result};
+
+use super::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
+use super::problem::Problem;
+use super::request::AnswerFormat;
+
+/// The answer to DDL and DML: JSON, whatever form was asked for.
+pub(super) fn update(query_id: &str, outcome: &UpdateOutcome) -> Result<Response, Problem> {
+    let body = json!({
+        "query_id": query_id,
+        "affected_rows": outcome.affected,
+        "notices": outcome.notices,
+        "commit_token": outcome.token.as_ref().map(token_text),
+    });
+    response(query_id, AnswerFormat::Json, Body::from(body.to_string()))
+}
+
+/// The answer to a query. Its first rows are awaited, so that what fails at once has its own status.
+pub(super) async fn rows(mut stream: QueryStream, format: AnswerFormat) -> Result<Response, Problem> {
+    let query_id = stream.query_id().to_owned();
+    let mut encoder = Encoder::new(format, &stream)?;
+    let mut ready = VecDeque::from([encoder.begin(&query_id)?]);
+    let first = stream.next().await.transpose()?;
+    let ended = first.is_none();
+    if let Some(batch) = first {
+        ready.push_back(encoder.batch(&batch)?);
+    }
+    let answer = Answer { stream, encoder, ready, ended, finished: false };
+    let chunks = futures::stream::try_unfold(answer, |mut answer| async move {
+        Ok::<_, Error>(answer.next().await?.map(|chunk| (chunk, answer)))
+    });
+    response(&query_id, format, Body::from_stream(chunks))
+}
+
+fn response(query_id: &str, format: AnswerFormat, body: Body) -> Result<Response, Problem> {
+    Response::builder()
+        .header(CONTENT_TYPE, format.content_type())
+        .header(CACHE_CONTROL, "no-store")
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header("x-query-id", query_id)
+        .body(body)
+        .map_err(|reason| Error::internal(format!("the answer has a bad header: {reason}")).into())
+}
+
+fn token_text(token: &CommitToken) -> String {
+    base64::engine::general_purpose::STANDARD.encode(token.encode())
+}
+
+/// A query that is being answered. Dropping it, as happens when the client goes, cancels the query.
+struct Answer {
+    stream: QueryStream,
+    encoder: Encoder,
+    /// Chunks that are made but not sent.
+    ready: VecDeque<Bytes>,
+    /// The stream has no more rows.
+    ended: bool,
+    /// The last chunk was made.
+    finished: bool,
+}
+
+impl Answer {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.ready.pop_front() {
+                Some(chunk) if chunk.is_empty() => continue,
+                Some(chunk) => return Ok(Some(chunk)),
+                None if self.finished => return Ok(None),
+                None if self.ended => {
+                    self.finished = true;
+                    self.ready.push_back(self.encoder.end(&self.stream)?);
+                }
+                None => match self.stream.next().await.transpose() {
+                    Ok(Some(batch)) => self.ready.push_back(self.encoder.batch(&batch)?),
+                    Ok(None) => self.ended = true,
+                    Err(error) => {
+                        tracing::info!(query_id = self.stream.query_id(), %error, "an answer broke off");
+                        return Err(error);
+                    }
+                },
+            }
+        }
+    }
+}
+
+enum Encoder {
+    Json(JsonEncoder),
+    Csv(CsvEncoder),
+    Arrow(Box<ArrowEncoder>),
+}
+
+impl Encoder {
+    fn new(format: AnswerFormat, stream: &QueryStream) -> Result<Self> {
+        let schema = stream.schema();
+        Ok(match format {
+            AnswerFormat::Json => Self::Json(JsonEncoder::new(schema)),
+            AnswerFormat::Csv => Self::Csv(CsvEncoder::new(schema)),
+            AnswerFormat::Arrow => Self::Arrow(Box::new(ArrowEncoder::new(&schema)?)),
+        })
+    }
+
+    fn begin(&mut self, query_id: &str) -> Result<Bytes> {
+        match self {
+            Self::Json(json) => json.begin(query_id),
+            Self::Csv(csv) => csv.header(),
+            Self::Arrow(arrow) => Ok(arrow.take()),
+        }
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) -> Result<Bytes> {
+        match self {
+            Self::Json(json) => json.batch(batch),
+            Self::Csv(csv) => csv.batch(batch),
+            Self::Arrow(arrow) => arrow.batch(batch),
+        }
+    }
+
+    fn end(&mut self, stream: &QueryStream) -> Result<Bytes> {
+        match self {
+            Self::Json(json) => {
+                let summary = stream.summary();
+                let tokens: Vec<String> = summary.tokens.iter().map(token_text).collect();
+                Ok(json.end(&json!({
+                    "rows_read_realtime": summary.rows_read_realtime,
+                    "rows_read_sealed": summary.rows_read_sealed,
+                    "planned_ms": summary.planned_ms,
+                    "ran_ms": summary.ran_ms,
+                    "commit_tokens": tokens,
+                })))
+            }
+            Self::Csv(_) => Ok(Bytes::new()),
+            Self::Arrow(arrow) => arrow.end(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Are these bytes Arrow data that we take, and which rows are in them? The one decoder for Arrow IPC from outside.
+//!
+//! Arrow's own reader trusts what a message declares: a forged length makes it allocate until the process ends, a
+//! forged schema makes it panic, and a small compressed or dictionary-coded body may stand for gigabytes. Here nothing
+//! that a message declares is believed before it is checked:
+//!
+//! - the flatbuffer is verified, the schema is read against a list of the types that we take (`schema`);
+//! - every buffer lies inside the body, is decompressed by a bounded reader into exactly its declared length, and is
+//!   paid for out of a budget before it is allocated (`body`);
+//! - arrays are built with Arrow's full validation: offsets, UTF-8, dictionary indexes, counts of NULLs (`arrays`);
+//! - what rows would take with dictionaries and views spelled out is known before anybody spells them out (`size`).
+//!
+//! Each buffer is copied into an allocation of its own: messages on the wire are not aligned anyway, and a column that
+//! is kept must not keep the whole message.
+
+mod arrays;
+mod body;
+mod decoder;
+mod frame;
+mod schema;
+mod size;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use tidewater_storage::{Code, Error};
+
+pub use decoder::{Decoded, Decoder, decode_stream};
+pub use size::{flat_batch_bytes, flat_bytes};
+
+/// Flatbuffer bytes of one message: 2,000 columns with long names and what clients keep in the metadata fit many times.
+pub const MAX_METADATA_BYTES: usize = 2 << 20;
+
+/// All buffers of one payload, decompressed. Four times what one batch may hold, so that the clean `BATCH_TOO_LARGE`
+/// of the batch limit comes first for everything that is merely too large.
+pub const MAX_DECODED_BYTES: u64 = 64 << 20;
+
+/// Values of all dictionaries that one stream keeps.
+pub const MAX_DICTIONARY_BYTES: u64 = 16 << 20;
+
+/// Rows of one record batch: a column of one byte a row fills the batch limit with them.
+pub const MAX_ROWS: u64 = 16 << 20;
+
+/// Lists and structs in each other.
+pub const MAX_NESTING: usize = 16;
+
+/// What a decoder may spend.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all buffers of one payload (a stream, or one message of a long-lived stream), decompressed.
+    pub decoded_bytes: u64,
+    /// Bytes of the dictionaries that are kept from message to message.
+    pub dictionary_bytes: u64,
+    /// Rows of one record batch.
+    pub rows: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { decoded_bytes: MAX_DECODED_BYTES, dictionary_bytes: MAX_DICTIONARY_BYTES, rows: MAX_ROWS }
+    }
+}
+
+/// The payload is not what it says it is.
+fn malformed(what: impl std::fmt::Display) -> Error {
+    Error::new(Code::MalformedPayload, format!("the Arrow data cannot be read: {what}"))
+        .hint("send an Arrow IPC stream as an Arrow library writes it")
+}
+
+/// The payload is well formed, but of a kind that is not taken.
+fn unsupported(what: impl std::fmt::Display) -> Error {
+    Error::new(Code::MalformedPayload, format!("the Arrow data is not taken: {what}"))
+        .hint("cast the column to one of the types in the documentation of tables")
+}
+
+/// The payload asks for more than `limit` bytes.
+fn too_large(what: &str, bytes: u64, limit: u64) -> Error {
+    Error::new(Code::BatchTooLarge, format!("{what} has {bytes} bytes when decoded, more than {limit}"))
+        .hint("send fewer rows in one batch")
+        .with("limit_bytes", limit)
+        .with("bytes", bytes)
+}
+
+/// Bytes that may still be decoded. Paid before anything is allocated.
+#[derive(Debug)]
+struct Budget {
+    limit: u64,
+    spent: u64,
+}
+
+impl Budget {
+    fn new(limit: u64) -> Self {
+        Self { limit, spent: 0 }
+    }
+
+    fn pay(&mut self, bytes: u64) -> Result<(), Error> {
+        self.spent = self.spent.saturating_add(bytes);
+        if self.spent > self.limit {
+            return Err(too_large("the payload", self.spent, self.limit));
+        }
+        Ok(())
+    }
+}

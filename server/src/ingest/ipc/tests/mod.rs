@@ -1,0 +1,6 @@
+//! Does the decoder give back what was written, and survive what was not?
+
+pub(crate) mod fixtures;
+mod forged;
+mod limits;
+mod round_trip;

@@ -1,0 +1,96 @@
+//! Which calls does the service answer? Thin handlers: authenticate, read the request, call storage, convert.
+
+use std::sync::Arc;
+
+use tidewater_proto::ingest::v1::ingest_server::Ingest;
+use tidewater_proto::ingest::v1::{
+    GetTableSchemaRequest, GetTableSchemaResponse, InitProducerRequest, InitProducerResponse, WriteRequest,
+    WriteResponse, WriteStreamRequest, WriteStreamResponse,
+};
+use tidewater_storage::Result;
+use tidewater_storage::ids::ProducerId;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::request::{Target, find_table};
+use super::{answer, payload, stream};
+use crate::App;
+use crate::call::Call;
+use crate::status::to_status;
+
+/// `tidewater.ingest.v1.Ingest`.
+pub struct IngestService {
+    app: Arc<App>,
+}
+
+impl IngestService {
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    async fn write_one(&self, request: Request<WriteRequest>) -> Result<WriteResponse> {
+        let call = Call::of_writer(&self.app, request.metadata())?;
+        let request = request.into_inner();
+        let target = Target::of_write(&self.app, &request, &call.principal)?;
+        let (batch_id, sequence) = (0, request.sequence);
+        let stored = call.bounded(async {
+            let payload = request.payload.unwrap_or_default();
+            let rows = payload::decode(&target, payload, None, self.app.storage.memory()).await?;
+            target.table.write(target.rows_request(rows, sequence)?).await
+        });
+        let result = answer::stored(batch_id, sequence, stored.await?);
+        Ok(WriteResponse { result: Some(result) })
+    }
+
+    async fn begin_epoch(&self, request: Request<InitProducerRequest>) -> Result<InitProducerResponse> {
+        let call = Call::of_writer(&self.app, request.metadata())?;
+        let InitProducerRequest { table, producer_id, reset } = request.into_inner();
+        let table = find_table(&self.app, table.as_ref())?;
+        let id = ProducerId::new(producer_id)?;
+        let info = call.bounded(table.init_producer(id, reset, &call.principal.name)).await?;
+        Ok(InitProducerResponse {
+            epoch: info.epoch,
+            last_sequence: info.last_sequence,
+            known: info.known,
+            // No producer is forgotten yet.
+            state_ttl: None,
+        })
+    }
+
+    fn table_schema(&self, request: &Request<GetTableSchemaRequest>) -> Result<GetTableSchemaResponse> {
+        Call::of(&self.app, request.metadata())?;
+        let table = find_table(&self.app, request.get_ref().table.as_ref())?;
+        Ok(GetTableSchemaResponse { schema: Some(answer::table_schema(&table.def())?) })
+    }
+}
+
+#[tonic::async_trait]
+impl Ingest for IngestService {
+    async fn write(&self, request: Request<WriteRequest>) -> Result<Response<WriteResponse>, Status> {
+        self.write_one(request).await.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    type WriteStreamStream = ReceiverStream<Result<WriteStreamResponse, Status>>;
+
+    async fn write_stream(
+        &self,
+        request: Request<Streaming<WriteStreamRequest>>,
+    ) -> Result<Response<Self::WriteStreamStream>, Status> {
+        let call = Call::of_writer(&self.app, request.metadata()).map_err(|error| to_status(&error))?;
+        Ok(Response::new(stream::start(Arc::clone(&self.app), call, request.into_inner())))
+    }
+
+    async fn init_producer(
+        &self,
+        request: Request<InitProducerRequest>,
+    ) -> Result<Response<InitProducerResponse>, Status> {
+        self.begin_epoch(request).await.map(Response::new).map_err(|error| to_status(&error))
+    }
+
+    async fn get_table_schema(
+        &self,
+        request: Request<GetTableSchemaRequest>,
+    ) -> Result<Response<GetTableSchemaResponse>, Status> {
+        self.table_schema(&request).map(Response::new).map_err(|error| to_status(&error))
+    }
+}

@@ -1,0 +1,182 @@
+//! What does the client send, and how much of it at once? The reading side of a stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewater_proto::ingest::v1::write_stream_request::Msg;
+use tidewater_proto::ingest::v1::write_stream_response::Msg as Answer;
+use tidewater_proto::ingest::v1::{Batch, GoAway, Throttle, WriteStreamRequest, WriteStreamResponse};
+use tidewater_storage::memory::Share;
+use tidewater_storage::{Error, PreparedWrite, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tonic::Streaming;
+
+use super::open::{Stream, broken};
+use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, THROTTLE_EVERY, THROTTLE_FROM};
+use crate::App;
+use crate::call::shutting_down;
+use crate::ingest::payload;
+use crate::ingest::request::invalid;
+
+/// Bytes are counted in these: a semaphore's permits have 32 bits.
+const PERMIT_BYTES: usize = 1024;
+
+/// A batch that was read and is being decoded.
+pub(super) struct Waiting {
+    pub batch_id: u64,
+    pub sequence: u64,
+    /// Decoding and admission; aborted when nobody waits for it any more.
+    pub prepared: Preparing,
+    pub place: Place,
+}
+
+/// Work that ends when it is dropped.
+pub(super) struct Preparing(JoinHandle<Result<PreparedWrite>>);
+
+impl Preparing {
+    pub async fn done(mut self) -> Result<PreparedWrite> {
+        let done = (&mut self.0).await;
+        done.unwrap_or_else(|error| Err(Error::internal(format!("a batch could not be prepared: {error}"))))
+    }
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A place among the batches under way; free again when dropped.
+pub(super) struct Place {
+    _batch: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// Why reading ended.
+pub(super) enum End {
+    /// The client is done, or gone.
+    Client,
+    /// The process shuts down.
+    Draining,
+    /// The protocol was broken.
+    Broken(Error),
+}
+
+pub(super) struct Reader<'a> {
+    app: &'a Arc<App>,
+    stream: &'a Stream,
+    answers: &'a Answers,
+    batches: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    last_batch_id: u64,
+    /// When the client may be asked to slow down again.
+    next_throttle: Instant,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(app: &'a Arc<App>, stream: &'a Stream, answers: &'a Answers) -> Self {
+        Self {
+            app,
+            stream,
+            answers,
+            batches: Arc::new(Semaphore::new(MAX_INFLIGHT_BATCHES)),
+            bytes: Arc::new(Semaphore::new(MAX_INFLIGHT_BYTES / PERMIT_BYTES)),
+            last_batch_id: 0,
+            next_throttle: Instant::now(),
+        }
+    }
+
+    /// Reads until the end, and sets every batch to work. Returns why it ended; `waiting` is closed then.
+    pub async fn run(mut self, mut requests: Streaming<WriteStreamRequest>, waiting: mpsc::Sender<Waiting>) -> End {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = self.answers.closed() => return End::Client,
+                () = self.app.draining.cancelled() => {
+                    self.go_away().await;
+                    return End::Draining;
+                }
+                message = requests.message() => message,
+            };
+            let batch = match message {
+                Ok(Some(WriteStreamRequest { msg: Some(Msg::Batch(batch)) })) => batch,
+                Ok(Some(WriteStreamRequest { msg: Some(Msg::Open(_)) })) => {
+                    return End::Broken(invalid("a second Open", "open another stream for another table or producer"));
+                }
+                Ok(Some(WriteStreamRequest { msg: None })) => {
+                    return End::Broken(invalid("a message without content", "send batches after Open"));
+                }
+                Ok(None) => return End::Client,
+                Err(status) => return End::Broken(broken(&status)),
+            };
+            if batch.batch_id <= self.last_batch_id {
+                return End::Broken(invalid(
+                    format!("batch_id {} after {}", batch.batch_id, self.last_batch_id),
+                    "number the batches of a stream from 1, each above the last, also when a batch is sent again",
+                ));
+            }
+            self.last_batch_id = batch.batch_id;
+            self.throttle().await;
+            let Some(place) = self.place(&batch).await else { return End::Client };
+            if waiting.send(self.prepare(batch, place)).await.is_err() {
+                return End::Client;
+            }
+        }
+    }
+
+    /// Waits until a batch fits; `None` when the client went away meanwhile.
+    async fn place(&self, batch: &Batch) -> Option<Place> {
+        let size = batch.payload.as_ref().and_then(|payload| payload.format.as_ref()).map_or(0, payload::size_of);
+        let permits = (size.min(MAX_INFLIGHT_BYTES) / PERMIT_BYTES).max(1) as u32;
+        let place = async {
+            let batch = Arc::clone(&self.batches).acquire_owned().await.ok()?;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits).await.ok()?;
+            Some(Place { _batch: batch, _bytes: bytes })
+        };
+        tokio::select! {
+            () = self.answers.closed() => None,
+            place = place => place,
+        }
+    }
+
+    /// Decoding and admission begin at once, side by side with those of other batches.
+    fn prepare(&self, batch: Batch, place: Place) -> Waiting {
+        let (app, stream) = (Arc::clone(self.app), self.stream.clone());
+        let Batch { batch_id, sequence, payload } = batch;
+        let prepared = tokio::spawn(async move {
+            let Stream { target, decoder } = &stream;
+            let payload = payload.unwrap_or_default();
+            let rows = payload::decode(target, payload, decoder.as_ref(), app.storage.memory()).await?;
+            target.table.prepare(target.rows_request(rows, sequence)?).await
+        });
+        Waiting { batch_id, sequence, prepared: Preparing(prepared), place }
+    }
+
+    /// Asks the client to send slower when realtime memory fills up.
+    async fn throttle(&mut self) {
+        let fill = self.app.storage.memory().fill(Share::Realtime);
+        let now = Instant::now();
+        if fill < THROTTLE_FROM || now < self.next_throttle {
+            return;
+        }
+        self.next_throttle = now + THROTTLE_EVERY;
+        let urgency = ((fill - THROTTLE_FROM) / (1.0 - THROTTLE_FROM)).clamp(0.1, 1.0);
+        let reason = format!("realtime rows hold {:.0} % of their memory", fill * 100.0);
+        self.say(Answer::Throttle(Throttle { delay: delay(THROTTLE_EVERY.mul_f64(urgency)), reason })).await;
+    }
+
+    async fn go_away(&self) {
+        self.say(Answer::GoAway(GoAway { grace: delay(GRACE), reason: shutting_down().message().to_owned() })).await;
+    }
+
+    async fn say(&self, msg: Answer) {
+        // A client that is gone is noticed at the next message.
+        let _ = self.answers.send(Ok(WriteStreamResponse { msg: Some(msg) })).await;
+    }
+}
+
+fn delay(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}

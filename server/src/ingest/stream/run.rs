@@ -1,0 +1,166 @@
+//! How does a stream run to its end? The loops that submit and answer, and what is said last.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidewater_proto::ingest::v1::write_stream_response::Msg;
+use tidewater_proto::ingest::v1::{BatchResult, WriteStreamRequest, WriteStreamResponse};
+use tidewater_storage::{Code, Error, PendingWrite, PreparedWrite, Result, RowsOutcome, SequenceMode};
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+use super::open::{Stream, open};
+use super::order::{Order, Round};
+use super::reader::{End, Place, Reader, Waiting};
+use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, STALLED};
+use crate::App;
+use crate::call::{Call, bounded, shutting_down};
+use crate::ingest::answer;
+use crate::status::to_status;
+
+/// A batch that stands in the table's queue, or was refused before.
+struct Submitted {
+    batch_id: u64,
+    sequence: u64,
+    round: Round,
+    outcome: Result<Outcome>,
+    _place: Place,
+}
+
+/// What came of a batch that was submitted.
+enum Outcome {
+    Pending(PendingWrite),
+    Known(Box<RowsOutcome>),
+}
+
+/// Serves one stream.
+pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<WriteStreamRequest>, answers: Answers) {
+    let deadline = call.deadline;
+    let ended = bounded(deadline, async {
+        let Some((stream, opened)) = open(&app, &call, &mut requests).await? else { return Ok(()) };
+        let opened = WriteStreamResponse { msg: Some(Msg::Opened(opened)) };
+        if answers.send(Ok(opened)).await.is_err() {
+            return Ok(());
+        }
+        batches(&app, &stream, requests, &answers).await
+    });
+    if let Err(error) = ended.await {
+        // A client that is gone needs no last word.
+        let _ = answers.send(Err(to_status(&error))).await;
+    }
+}
+
+/// Reads, submits and answers batches until the stream ends; an error is its last word.
+async fn batches(
+    app: &Arc<App>,
+    stream: &Stream,
+    requests: Streaming<WriteStreamRequest>,
+    answers: &Answers,
+) -> Result<()> {
+    let order = Mutex::new(Order::new(stream.target.numbering().is_some()));
+    let (waiting, to_submit) = mpsc::channel(MAX_INFLIGHT_BATCHES);
+    let (submitted, to_answer) = mpsc::channel(MAX_INFLIGHT_BATCHES);
+    let reader = Reader::new(app, stream, answers).run(requests, waiting);
+    let rest =
+        async { tokio::join!(submit(stream, &order, to_submit, submitted), answer(&order, to_answer, answers)).1 };
+    tokio::pin!(reader, rest);
+    let end = tokio::select! {
+        end = &mut reader => end,
+        // Answering ended first: the client is gone, or the stream cannot go on.
+        ended = &mut rest => return ended,
+    };
+    match end {
+        End::Client => rest.await,
+        End::Broken(error) => {
+            rest.await?;
+            Err(error)
+        }
+        End::Draining => {
+            // What has no answer when the time is up is sent again by the client.
+            if let Ok(ended) = tokio::time::timeout(GRACE, rest).await {
+                ended?;
+            }
+            Err(shutting_down())
+        }
+    }
+}
+
+/// Puts batches into the table's queue in the order in which they were read.
+async fn submit(
+    stream: &Stream,
+    order: &Mutex<Order>,
+    mut waiting: mpsc::Receiver<Waiting>,
+    submitted: mpsc::Sender<Submitted>,
+) {
+    loop {
+        let next = tokio::select! {
+            // Answering ended, because the stream cannot go on.
+            () = submitted.closed() => return,
+            next = waiting.recv() => next,
+        };
+        let Some(Waiting { batch_id, sequence, prepared, place }) = next else { return };
+        let admitted = order.lock().admit(sequence);
+        let (round, outcome) = match admitted {
+            Err(error) => (0, Err(error)),
+            Ok(round) => match prepared.done().await {
+                Ok(prepared) => (round, hand_over(stream, prepared).await),
+                Err(error) => (round, Err(error)),
+            },
+        };
+        let outcome = outcome.map_err(|error| order.lock().refuse(round, sequence, error));
+        if submitted.send(Submitted { batch_id, sequence, round, outcome, _place: place }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A contiguous producer's batches follow one another into the queue: the table itself refuses what comes behind a refused one. With
+/// gaps it cannot know, so each batch waits for the outcome of the one before.
+async fn hand_over(stream: &Stream, prepared: PreparedWrite) -> Result<Outcome> {
+    let pending = stream.target.table.submit(prepared).await?;
+    match stream.target.numbering() {
+        Some(SequenceMode::Monotonic) => pending.outcome().await.map(|outcome| Outcome::Known(Box::new(outcome))),
+        _ => Ok(Outcome::Pending(pending)),
+    }
+}
+
+/// Answers batches in the order in which they were read. An error ends the stream.
+async fn answer(order: &Mutex<Order>, mut submitted: mpsc::Receiver<Submitted>, answers: &Answers) -> Result<()> {
+    while let Some(Submitted { batch_id, sequence, round, outcome, _place }) = submitted.recv().await {
+        let outcome = match outcome {
+            Ok(Outcome::Known(outcome)) => Ok(*outcome),
+            Ok(Outcome::Pending(pending)) => {
+                pending.outcome().await.map_err(|error| order.lock().refuse(round, sequence, error))
+            }
+            Err(error) => Err(error),
+        };
+        let (result, last) = match outcome {
+            Ok(outcome) => (answer::stored(batch_id, sequence, outcome), None),
+            Err(error) => (answer::refused(batch_id, sequence, &error), Some(error).filter(ends_stream)),
+        };
+        if send(answers, result).await.is_err() {
+            return Ok(());
+        }
+        if let Some(error) = last {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// No later batch of the stream can be taken.
+fn ends_stream(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::ProducerFenced | Code::ProducerOwned | Code::TableClosed | Code::LogUnavailable | Code::ShuttingDown
+    )
+}
+
+/// Sends an answer. `Err` when the client is gone, or does not read its answers.
+async fn send(answers: &Answers, result: BatchResult) -> std::result::Result<(), ()> {
+    let answer = WriteStreamResponse { msg: Some(Msg::Result(result)) };
+    match tokio::time::timeout(STALLED, answers.send(Ok(answer))).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(()),
+    }
+}

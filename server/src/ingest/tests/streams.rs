@@ -1,0 +1,208 @@
+//! Do streams keep order, bounds and their word? WriteStream from Open to the last answer.
+
+use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
+use tidewater_proto::ingest::v1::payload::Format;
+use tidewater_proto::ingest::v1::write_stream_request::Msg;
+use tidewater_proto::ingest::v1::write_stream_response::Msg as Answer;
+use tidewater_proto::ingest::v1::{
+    Batch, BatchResult, InitProducerRequest, Open, Opened, Payload, WriteStreamRequest, WriteStreamResponse,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use super::{Server, arrow, ids, json, producer, reason, reason_of, table};
+use crate::ingest::schema_message;
+
+/// A client that does what a test tells it.
+struct Talk {
+    requests: Option<mpsc::Sender<WriteStreamRequest>>,
+    answers: Streaming<WriteStreamResponse>,
+    last_batch_id: u64,
+}
+
+impl Talk {
+    async fn open(server: &Server, open: Open) -> Result<(Self, Opened), Status> {
+        let mut talk = Self::silent(server).await;
+        talk.say(Msg::Open(open)).await;
+        match talk.hear().await? {
+            Some(Answer::Opened(opened)) => Ok((talk, opened)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn silent(server: &Server) -> Self {
+        let (requests, receiver) = mpsc::channel(1_000);
+        let answers = server.ingest().write_stream(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        Self { requests: Some(requests), answers, last_batch_id: 0 }
+    }
+
+    async fn say(&self, msg: Msg) {
+        self.requests.as_ref().unwrap().send(WriteStreamRequest { msg: Some(msg) }).await.unwrap();
+    }
+
+    async fn batch(&mut self, sequence: u64, payload: Option<Payload>) {
+        self.last_batch_id += 1;
+        self.say(Msg::Batch(Batch { batch_id: self.last_batch_id, sequence, payload })).await;
+    }
+
+    async fn rows(&mut self, sequence: u64) {
+        self.batch(sequence, arrow(&ids(&[sequence as i64]))).await;
+    }
+
+    fn done(&mut self) {
+        self.requests = None;
+    }
+
+    async fn hear(&mut self) -> Result<Option<Answer>, Status> {
+        Ok(self.answers.message().await?.map(|answer| answer.msg.unwrap()))
+    }
+
+    async fn result(&mut self) -> BatchResult {
+        match self.hear().await.unwrap() {
+            Some(Answer::Result(result)) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn open_as(id: &str) -> Open {
+    Open { table: table("t"), producer: producer(id), ..Open::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_batches_under_way_are_answered_in_order() {
+    let server = Server::with_table().await;
+    let (mut talk, opened) = Talk::open(&server, open_as("p")).await.unwrap();
+    assert_eq!((opened.last_sequence, opened.max_batch_bytes), (0, 16 << 20));
+    assert!(opened.max_inflight_batches > 1 && opened.max_inflight_bytes >= opened.max_batch_bytes);
+    assert_eq!(opened.schema.unwrap().primary_key, ["id"]);
+    for sequence in 1..=300 {
+        talk.rows(sequence).await;
+    }
+    for sequence in 1..=300 {
+        let result = talk.result().await;
+        assert_eq!((result.batch_id, result.sequence, result.accepted), (sequence, sequence, 1));
+        assert!(result.status.is_none() && !result.commit_token.is_empty());
+    }
+    talk.done();
+    assert!(talk.hear().await.unwrap().is_none());
+
+    let (mut talk, opened) = Talk::open(&server, open_as("p")).await.unwrap();
+    assert_eq!(opened.last_sequence, 300);
+    talk.rows(300).await;
+    talk.rows(301).await;
+    assert!(talk.result().await.repeated);
+    assert!(!talk.result().await.repeated);
+    assert_eq!(server.json("SELECT count(*) AS n FROM t").await, "{\"n\":301}\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_behind_a_refused_one_wait_for_it() {
+    let server = Server::with_table().await;
+    let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    talk.rows(1).await;
+    talk.batch(2, Some(Payload { format: Some(Format::ArrowIpcStream(vec![1, 2, 3].into())) })).await;
+    talk.rows(3).await;
+    talk.rows(4).await;
+    assert!(talk.result().await.status.is_none());
+    assert_eq!(reason_of(&talk.result().await), (Code::InvalidArgument, "MALFORMED_PAYLOAD".to_owned()));
+    for _ in 3..=4 {
+        assert_eq!(reason_of(&talk.result().await), (Code::Aborted, "PREDECESSOR_FAILED".to_owned()));
+    }
+    for sequence in 2..=4 {
+        talk.rows(sequence).await;
+    }
+    for sequence in 2..=4 {
+        let result = talk.result().await;
+        assert_eq!((result.sequence, result.status), (sequence, None));
+    }
+    // A gap is told with the number to go back to.
+    talk.rows(9).await;
+    talk.rows(10).await;
+    assert_eq!(reason_of(&talk.result().await), (Code::OutOfRange, "SEQUENCE_GAP".to_owned()));
+    assert_eq!(reason_of(&talk.result().await), (Code::Aborted, "PREDECESSOR_FAILED".to_owned()));
+    talk.rows(5).await;
+    assert!(talk.result().await.status.is_none());
+    assert_eq!(server.json("SELECT count(*) AS n FROM t").await, "{\"n\":5}\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_under_the_schema_of_open() {
+    let server = Server::with_table().await;
+    let rows = ids(&[1, 2, 3]);
+    let open = Open { arrow_schema: schema_message(&rows.schema()).unwrap().into(), ..open_as("p") };
+    let (mut talk, _) = Talk::open(&server, open).await.unwrap();
+    let (options, mut tracker) = (IpcWriteOptions::default(), DictionaryTracker::new(true));
+    let (_, data) =
+        IpcDataGenerator::default().encode(&rows, &mut tracker, &options, &mut IpcWriteContext::default()).unwrap();
+    let mut message = Vec::new();
+    write_message(&mut message, data, &options).unwrap();
+    talk.batch(1, Some(Payload { format: Some(Format::ArrowIpcMessage(message.into())) })).await;
+    assert_eq!(talk.result().await.accepted, 3);
+    // Without a producer nothing is numbered, and nothing is held back.
+    let (mut talk, _) = Talk::open(&server, Open { producer: None, ..open_as("-") }).await.unwrap();
+    talk.batch(0, json("[")).await;
+    talk.batch(0, json("{\"id\":4}")).await;
+    assert_eq!(reason_of(&talk.result().await).1, "MALFORMED_PAYLOAD");
+    assert_eq!(talk.result().await.accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_protocol_ends_the_stream() {
+    let server = Server::with_table().await;
+    let refused = async |mut talk: Talk| loop {
+        match talk.hear().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended well"),
+            Err(status) => break reason(&status),
+        }
+    };
+    let mut talk = Talk::silent(&server).await;
+    talk.rows(1).await;
+    assert_eq!(refused(talk).await, (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
+
+    let (talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    talk.say(Msg::Open(open_as("p"))).await;
+    assert_eq!(refused(talk).await.1, "INVALID_REQUEST");
+
+    let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    talk.rows(1).await;
+    talk.last_batch_id = 0;
+    talk.rows(2).await;
+    assert_eq!(refused(talk).await.1, "INVALID_REQUEST");
+    assert_eq!(server.json("SELECT count(*) AS n FROM t").await, "{\"n\":1}\n");
+
+    let unknown = Open { table: table("nobody"), ..Open::default() };
+    let Err(status) = Talk::open(&server, unknown).await else { panic!("opened") };
+    assert_eq!(reason(&status), (Code::NotFound, "TABLE_NOT_FOUND".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_producer_is_told_and_its_stream_ends() {
+    let server = Server::with_table().await;
+    let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    talk.rows(1).await;
+    assert!(talk.result().await.status.is_none());
+    let init = InitProducerRequest { table: table("t"), producer_id: "p".to_owned(), reset: false };
+    server.ingest().init_producer(init).await.unwrap();
+    talk.rows(2).await;
+    assert_eq!(reason_of(&talk.result().await), (Code::FailedPrecondition, "PRODUCER_FENCED".to_owned()));
+    assert_eq!(reason(&talk.hear().await.unwrap_err()).1, "PRODUCER_FENCED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shuts_down_says_so_and_answers_what_it_read() {
+    let server = Server::with_table().await;
+    let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    talk.rows(1).await;
+    assert!(talk.result().await.status.is_none());
+    server.app.draining.cancel();
+    match talk.hear().await.unwrap() {
+        Some(Answer::GoAway(go_away)) => assert!(go_away.grace.is_some()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(reason(&talk.hear().await.unwrap_err()), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
+    let status = server.write(super::write("p", 2, &[2])).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
+}

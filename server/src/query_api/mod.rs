@@ -1,0 +1,27 @@
+//! How does a program ask without Flight SQL? The gRPC service `tidewater.query.v1.Query`.
+
+mod service;
+
+mod execute;
+mod params;
+
+mod answer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tidewater_proto::query::v1::query_server::QueryServer;
+
+pub use service::QueryService;
+
+use crate::App;
+
+/// What the transport takes: a statement and its parameters.
+const MAX_DECODING_BYTES: usize = 64 << 20;
+
+/// The query service of a process.
+pub fn service(app: Arc<App>) -> QueryServer<QueryService> {
+    QueryServer::new(QueryService::new(app)).max_decoding_message_size(MAX_DECODING_BYTES)
+}

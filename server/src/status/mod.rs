@@ -1,0 +1,109 @@
+//! What does an error look like outside? The only map from error kinds to gRPC and HTTP.
+//!
+//! Outside there are a status code, one line of text and a few facts for programs. What lies behind an error (paths,
+//! sources, backtraces) stays in the log of the server.
+
+mod details;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value, json};
+use tidewater_storage::{Code, Error, ErrorKind};
+use tonic_types::pb;
+
+/// The text of an error, percent-encoded as gRPC sends it; it stands in the details once more.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 10;
+
+/// The details of an error in base64, as gRPC sends them: proxies and clients refuse header lists beyond 8 KiB.
+pub const MAX_DETAILS_BYTES: usize = 4 << 10;
+
+/// `ErrorInfo.domain` of every error of ours.
+pub const DOMAIN: &str = "tidewater";
+
+/// The gRPC status of an error, with google.rpc details (ErrorInfo, RetryInfo, BadRequest) within
+/// [`MAX_DETAILS_BYTES`] and a text within [`MAX_MESSAGE_BYTES`].
+pub fn to_status(error: &Error) -> tonic::Status {
+    let message = details::one_line(&error.to_string(), MAX_MESSAGE_BYTES);
+    let details = details::encode(error, grpc_code(error.kind()), &message);
+    tonic::Status::with_details(grpc_code(error.kind()), message, details.into())
+}
+
+/// The same as a message, for answers that carry a status of their own.
+pub fn to_rpc(error: &Error) -> pb::Status {
+    let message = details::one_line(&error.to_string(), MAX_MESSAGE_BYTES);
+    details::build(error, grpc_code(error.kind()), message)
+}
+
+/// The gRPC code of a kind of error.
+pub fn grpc_code(kind: ErrorKind) -> tonic::Code {
+    match kind {
+        ErrorKind::InvalidArgument => tonic::Code::InvalidArgument,
+        ErrorKind::NotFound => tonic::Code::NotFound,
+        ErrorKind::AlreadyExists => tonic::Code::AlreadyExists,
+        ErrorKind::FailedPrecondition => tonic::Code::FailedPrecondition,
+        ErrorKind::OutOfRange => tonic::Code::OutOfRange,
+        ErrorKind::Aborted => tonic::Code::Aborted,
+        ErrorKind::ResourceExhausted => tonic::Code::ResourceExhausted,
+        ErrorKind::Unavailable => tonic::Code::Unavailable,
+        ErrorKind::DeadlineExceeded => tonic::Code::DeadlineExceeded,
+        ErrorKind::Cancelled => tonic::Code::Cancelled,
+        ErrorKind::DataLoss => tonic::Code::DataLoss,
+        ErrorKind::Unsupported => tonic::Code::Unimplemented,
+        ErrorKind::Unauthenticated => tonic::Code::Unauthenticated,
+        ErrorKind::PermissionDenied => tonic::Code::PermissionDenied,
+        ErrorKind::Internal => tonic::Code::Internal,
+    }
+}
+
+/// The HTTP status code of an error. The kind decides; a few codes have a status of their own.
+pub fn to_http(error: &Error) -> u16 {
+    match error.code() {
+        Code::BatchTooLarge | Code::StatementTooLarge | Code::StatementRowsTooLarge => return 413,
+        Code::SchemaVersionMismatch => return 412,
+        // The request is understood and would fail again as it is: not a matter of waiting, so not 429.
+        Code::QueryMemory | Code::QuerySpill | Code::ResultTooLarge | Code::ExpansionTooLarge => return 422,
+        Code::DiskFull => return 507,
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::InvalidArgument => 400,
+        ErrorKind::Unauthenticated => 401,
+        ErrorKind::PermissionDenied => 403,
+        ErrorKind::NotFound => 404,
+        ErrorKind::AlreadyExists | ErrorKind::FailedPrecondition | ErrorKind::OutOfRange | ErrorKind::Aborted => 409,
+        ErrorKind::ResourceExhausted => 429,
+        ErrorKind::Cancelled => 499,
+        ErrorKind::DataLoss | ErrorKind::Internal => 500,
+        ErrorKind::Unsupported => 501,
+        ErrorKind::Unavailable => 503,
+        ErrorKind::DeadlineExceeded => 504,
+    }
+}
+
+/// Status and body of an `application/problem+json` answer (RFC 9457). `retry_after` is in whole seconds, rounded up;
+/// the handler repeats it in the `Retry-After` header.
+pub fn problem(error: &Error) -> (u16, Value) {
+    let status = to_http(error);
+    let mut body = Map::new();
+    body.insert("type".to_owned(), json!(format!("urn:tidewater:error:{}", error.code().reason())));
+    body.insert("title".to_owned(), json!(error.code().reason()));
+    body.insert("status".to_owned(), json!(status));
+    body.insert("detail".to_owned(), json!(details::one_line(error.message(), MAX_MESSAGE_BYTES)));
+    body.insert("code".to_owned(), json!(error.code().to_string()));
+    if let Some(hint) = error.hint_text() {
+        body.insert("hint".to_owned(), json!(details::one_line(hint, MAX_MESSAGE_BYTES)));
+    }
+    if let Some(delay) = error.retry_delay() {
+        body.insert("retry_after".to_owned(), json!(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)));
+    }
+    if !error.metadata().is_empty() {
+        let facts: Map<_, _> = error.metadata().iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        body.insert("metadata".to_owned(), Value::Object(facts));
+    }
+    if !error.rows().is_empty() {
+        let rows = error.rows().iter();
+        let rows = rows.map(|r| json!({"row": r.row, "column": r.column, "code": r.code, "message": r.message}));
+        body.insert("row_errors".to_owned(), rows.collect());
+    }
+    (status, Value::Object(body))
+}

@@ -1,0 +1,105 @@
+//! Does every error look right outside, and never too large?
+
+use std::time::Duration;
+
+use tidewater_storage::{Code, Error, RowFault};
+use tonic_types::StatusExt;
+
+use super::*;
+
+fn huge() -> Error {
+    let rows = (0..100).map(|row| RowFault {
+        row,
+        column: Some("näme".repeat(60)),
+        code: "TYPE_MISMATCH",
+        message: "\u{1f300}\n".repeat(5_000),
+    });
+    let mut error = Error::new(Code::BadRows, "§ many\nlines\r\n".repeat(2_000)).hint("\u{0}".repeat(3_000));
+    for _ in 0..50 {
+        error = error.with("fact", "€".repeat(2_000));
+    }
+    error.with_rows(rows.collect()).retry_after(Duration::from_millis(1_500))
+}
+
+#[test]
+fn a_status_carries_reason_code_facts_and_delay() {
+    let error = Error::new(Code::SequenceGap, "batch 9 follows 6")
+        .hint("send 7")
+        .with("last_sequence", 6)
+        .retry_after(Duration::from_millis(250));
+    let status = to_status(&error);
+    assert_eq!(status.code(), tonic::Code::OutOfRange);
+    assert_eq!(status.message(), "batch 9 follows 6; send 7 (TW-1206)");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), ("SEQUENCE_GAP", "tidewater"));
+    assert_eq!(info.metadata["last_sequence"], "6");
+    assert_eq!(info.metadata["code"], "TW-1206");
+    assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_millis(250)));
+}
+
+#[test]
+fn rows_become_field_violations() {
+    let row = RowFault { row: 17, column: Some("id".into()), code: "NULL_VIOLATION", message: "is NULL".into() };
+    let whole = RowFault { row: 18, column: None, code: "MALFORMED", message: "not JSON".into() };
+    let status = to_status(&Error::new(Code::BadRows, "2 bad rows").with_rows(vec![row, whole]));
+    let bad = status.get_details_bad_request().unwrap();
+    let fields: Vec<_> = bad.field_violations.iter().map(|v| v.field.as_str()).collect();
+    assert_eq!(fields, ["rows[17].id", "rows[18]"]);
+}
+
+#[test]
+fn nothing_outgrows_its_limits() {
+    let status = to_status(&huge());
+    let mut headers = axum::http::HeaderMap::new();
+    status.add_header(&mut headers).unwrap();
+    assert!(headers["grpc-message"].len() <= MAX_MESSAGE_BYTES, "{}", headers["grpc-message"].len());
+    assert!(headers["grpc-status-details-bin"].len() <= MAX_DETAILS_BYTES);
+    assert!(!status.message().contains(['\n', '\r', '\0']));
+    assert_eq!(status.get_details_error_info().unwrap().reason, "BAD_ROWS");
+    assert!(status.get_details_retry_info().is_some());
+    let (_, body) = problem(&huge());
+    assert_eq!(body["retry_after"], 2);
+}
+
+#[test]
+fn every_code_has_a_grpc_and_an_http_status() {
+    for code in Code::ALL {
+        let error = Error::new(*code, "x");
+        assert_ne!(to_status(&error).code(), tonic::Code::Ok);
+        assert_ne!(to_status(&error).code(), tonic::Code::Unknown);
+        let (status, body) = problem(&error);
+        assert!((400..600).contains(&status), "{code}");
+        assert_eq!(body["code"], code.to_string());
+        assert_eq!(body["title"], code.reason());
+    }
+}
+
+#[test]
+fn http_statuses() {
+    let check = |code, expected| assert_eq!(to_http(&Error::new(code, "x")), expected, "{code}");
+    check(Code::SyntaxError, 400);
+    check(Code::Unauthenticated, 401);
+    check(Code::PermissionDenied, 403);
+    check(Code::TableNotFound, 404);
+    check(Code::TableExists, 409);
+    check(Code::SequenceGap, 409);
+    check(Code::PredecessorFailed, 409);
+    check(Code::SchemaVersionMismatch, 412);
+    check(Code::BatchTooLarge, 413);
+    check(Code::ResultTooLarge, 422);
+    check(Code::MemoryPressure, 429);
+    check(Code::QueryCancelled, 499);
+    check(Code::LogDamaged, 500);
+    check(Code::UnsupportedStatement, 501);
+    check(Code::ShuttingDown, 503);
+    check(Code::QueryDeadline, 504);
+    check(Code::DiskFull, 507);
+}
+
+#[test]
+fn a_text_is_cut_at_a_character() {
+    assert_eq!(details::one_line("short", 10), "short");
+    assert_eq!(details::one_line("a\tb", 10), "a b");
+    assert_eq!(details::one_line("aaaaaaaaaaaa", 10), "aaaaaaa...");
+    assert_eq!(details::one_line("ääää", 12), "ä...");
+}

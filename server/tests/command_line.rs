@@ -1,0 +1,203 @@
+//! Does the program behave as documented, from outside: exit statuses, the order of a stop, files loaded once?
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidewater");
+
+fn program(words: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(words).env_remove("TIDEWATER_SERVER").current_dir(std::env::temp_dir());
+    command
+}
+
+/// A server process with free ports; killed when dropped.
+struct Served {
+    child: Child,
+    grpc: String,
+}
+
+impl Served {
+    fn start(data: &Path) -> Self {
+        let data = data.to_str().unwrap();
+        let mut child = program(&["serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let grpc = line.split_whitespace().find_map(|word| word.strip_prefix("grpc=")).unwrap().to_owned();
+        Self { child, grpc }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn status(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        program(words).env("TIDEWATER_SERVER", &self.grpc).output().unwrap()
+    }
+
+    /// The standard output of a command that succeeds.
+    #[track_caller]
+    fn output(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Exit status and standard error of a command that ends by itself.
+fn ends(words: &[&str]) -> (Option<i32>, String) {
+    let output = program(words).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_start_that_cannot_be_has_its_status_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let unknown = folder.path().join("unknown.toml");
+    std::fs::write(&unknown, "[server]\ngrcp = \"127.0.0.1:1\"\n").unwrap();
+    for (words, status, part) in [
+        (
+            vec!["serve", "--data", data, "--grpc", &address, "--http", "127.0.0.1:0"],
+            73,
+            "another process listens there",
+        ),
+        (vec!["serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", &address], 73, "server.http"),
+        (vec!["serve", "--data", data, "--grpc", "0.0.0.0:0"], 64, "beyond loopback"),
+        (vec!["serve", "--data", data, "--config", unknown.to_str().unwrap()], 64, "did you mean 'server.grpc'?"),
+        (vec!["serve", "--data", data, "--set", "auth=on"], 64, "not supported yet"),
+        (vec!["serve", "--nonsense"], 2, "--nonsense"),
+        (vec!["health", "--server", "127.0.0.1:1"], 1, "no server at 127.0.0.1:1"),
+    ] {
+        let (code, message) = ends(&words);
+        assert_eq!(code, Some(status), "{words:?}: {message}");
+        assert!(message.contains(part), "{words:?}: {message}");
+    }
+}
+
+#[test]
+fn a_folder_serves_one_process_and_a_stop_is_orderly() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path());
+    assert_eq!(server.output(&["health"]), "ok\n");
+    let data = folder.path().to_str().unwrap();
+    let (code, message) = ends(&["serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    assert_eq!(code, Some(73), "{message}");
+    assert!(message.contains(data), "{message}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.status(), Some(0));
+    let server = Served::start(folder.path());
+    server.signal(Signal::INT);
+    assert_eq!(server.status(), Some(0));
+}
+
+#[test]
+fn a_file_is_stored_once_over_repeats_and_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    let mut text = String::from("id,at,name\n");
+    for id in 0..2500 {
+        text += &format!("{id},2024-01-01T00:00:00.{id:06}Z,\"n,{id}\"\n");
+    }
+    std::fs::write(&file, &text).unwrap();
+    let file = file.to_str().unwrap();
+    let data = folder.path().join("data");
+    let ingest = ["ingest", "rows", file, "--create", "--key", "id", "--time", "at", "--chunk-rows", "1000"];
+    let count = ["sql", "-c", "SELECT count(*) AS n, count(DISTINCT name) AS d FROM rows"];
+
+    let server = Served::start(&data);
+    let first = server.output(&ingest);
+    assert!(first.contains("2500 rows received, 2500 accepted, 0 duplicate, 0 rejected, 0 repeated"), "{first}");
+    server.signal(Signal::KILL);
+    assert_eq!(server.status(), None);
+
+    let server = Served::start(&data);
+    assert_eq!(server.output(&count), "n,d\n2500,2500\n");
+    let second = server.output(&ingest);
+    assert!(second.contains("2500 rows received, 0 accepted, 0 duplicate, 0 rejected, 2500 repeated"), "{second}");
+    std::fs::write(file, text + "2500,2024-01-02T00:00:00Z,new\nbad,2024-01-02T00:00:00Z,x\n").unwrap();
+    let changed = server.output(&ingest);
+    assert!(changed.contains("2502 rows received, 1 accepted, 2500 duplicate, 1 rejected, 0 repeated"), "{changed}");
+    assert_eq!(server.output(&count), "n,d\n2501,2501\n");
+    server.signal(Signal::TERM);
+    assert_eq!(server.status(), Some(0));
+}
+
+#[test]
+fn answers_are_printed_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path());
+    let statements = folder.path().join("s.sql");
+    std::fs::write(&statements, "-- two\nSELECT 1 AS a, 'x;y' AS b; SELECT NULL AS c;").unwrap();
+    let statements = statements.to_str().unwrap();
+    assert_eq!(server.output(&["sql", "-f", statements]), "a,b\n1,x;y\nc\n\"\"\n");
+    assert_eq!(
+        server.output(&["sql", "-f", statements, "--format", "json"]),
+        "{\"a\":1,\"b\":\"x;y\"}\n{\"c\":null}\n"
+    );
+    let table = server.output(&["sql", "-c", "SELECT 1 AS a", "--format", "table"]);
+    assert_eq!(table, "+---+\n| a |\n+---+\n| 1 |\n+---+\n");
+    let arrow = server.run(&["sql", "-c", "SELECT 1 AS a", "--format", "arrow"]).stdout;
+    let batches = arrow::ipc::reader::StreamReader::try_new(arrow.as_slice(), None).unwrap();
+    assert_eq!(batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 1);
+
+    let failed = server.run(&["sql", "-c", "SELECT 1 AS a; SELECT nothing; SELECT 2"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&failed.stdout), "a\n1\n");
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("nothing"));
+
+    let mut piped = program(&["sql"])
+        .env("TIDEWATER_SERVER", &server.grpc)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    piped.stdin.take().unwrap().write_all(b"SELECT 3 AS a").unwrap();
+    let mut printed = String::new();
+    piped.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert!(piped.wait().unwrap().success());
+    assert_eq!(printed, "a\n3\n");
+
+    server.output(&["sql", "-c", "CREATE TABLE shown (id BIGINT NOT NULL, s STRUCT<a INTEGER>, PRIMARY KEY (id))"]);
+    assert!(server.output(&["table", "list"]).contains("shown"));
+    assert!(server.output(&["table", "show", "Shown"]).contains("STRUCT"));
+    assert_eq!(server.run(&["table", "show", "hidden"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_configuration_is_shown_with_its_origins() {
+    let output = program(&["config", "show", "--origin", "--set", "query.threads=3"])
+        .env("TIDEWATER__LOG__LEVEL", "warn")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(line("query.threads").contains("flag") && line("log.level").contains("env"), "{text}");
+    assert!(line("server.grpc").contains("default"), "{text}");
+    let (code, message) = ends(&["config", "check", "--set", "memory.limit=much"]);
+    assert_eq!(code, Some(64), "{message}");
+}

@@ -1,0 +1,114 @@
+//! Which rows of a batch are bad, and why? One reason a row: the first that is found.
+
+use arrow::array::BooleanArray;
+use arrow::buffer::BooleanBuffer;
+
+use super::rows::{OnError, RejectCode, RejectedRow};
+use crate::catalog::TableDef;
+use crate::error::{Code, Error, RowFault};
+use crate::limits::ROW_ERRORS_IN_ANSWER;
+
+/// Bad rows that the error of an aborted batch lists.
+const ROWS_IN_MESSAGE: usize = 10;
+
+/// Bad rows whose reasons are kept when the batch is to be aborted anyway.
+const ROWS_OF_ABORTED: usize = 1000;
+
+/// One value in a message has at most this many characters.
+const SHOWN_CHARS: usize = 60;
+
+/// A bad row of the decoded batch.
+pub(super) struct Refusal {
+    pub row: usize,
+    pub column: usize,
+    pub code: RejectCode,
+    pub message: String,
+}
+
+/// Collects bad rows column by column.
+pub(super) struct Refusals {
+    on_error: OnError,
+    n_rows: usize,
+    /// One flag a row; empty until the first bad row.
+    bad: Vec<bool>,
+    n_bad: usize,
+    list: Vec<Refusal>,
+}
+
+impl Refusals {
+    pub fn new(n_rows: usize, on_error: OnError) -> Self {
+        Self { on_error, n_rows, bad: Vec::new(), n_bad: 0, list: Vec::new() }
+    }
+
+    /// Notes that `row` is bad, unless it already is. The message is made only when it is kept.
+    pub fn add(&mut self, row: usize, column: usize, code: RejectCode, message: &dyn Fn() -> String) {
+        if self.bad.is_empty() {
+            self.bad = vec![false; self.n_rows];
+        }
+        if std::mem::replace(&mut self.bad[row], true) {
+            return;
+        }
+        self.n_bad += 1;
+        if self.on_error == OnError::Keep || self.list.len() < ROWS_OF_ABORTED {
+            self.list.push(Refusal { row, column, code, message: message() });
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.n_bad
+    }
+
+    /// True for good rows; `None` when all are.
+    pub fn good(&self) -> Option<BooleanArray> {
+        (self.n_bad > 0).then(|| BooleanArray::new(BooleanBuffer::from_iter(self.bad.iter().map(|bad| !bad)), None))
+    }
+
+    /// The bad rows, ascending.
+    pub fn into_sorted(mut self) -> Vec<Refusal> {
+        self.list.sort_unstable_by_key(|refusal| refusal.row);
+        self.list
+    }
+}
+
+/// The error of a batch that is refused whole because rows of it are bad.
+///
+/// `rejected` holds the first bad rows, ascending; `n_bad` of `received` are bad.
+pub(super) fn bad_rows(def: &TableDef, rejected: &[RejectedRow], n_bad: usize, received: u64) -> Error {
+    let mut message = format!("{n_bad} of {received} rows for the table '{}' are bad, so none was stored", def.name);
+    for row in rejected.iter().take(ROWS_IN_MESSAGE) {
+        let column = row.column.as_deref().map(|name| format!(", column '{name}'")).unwrap_or_default();
+        message.push_str(&format!("; row {}{column}: {} ({})", row.row, row.message, row.code.as_str()));
+    }
+    if n_bad > ROWS_IN_MESSAGE {
+        message.push_str(&format!("; and {} more", n_bad - ROWS_IN_MESSAGE));
+    }
+    let faults = rejected.iter().take(ROW_ERRORS_IN_ANSWER).map(|row| RowFault {
+        row: row.row,
+        column: row.column.clone(),
+        code: row.code.as_str(),
+        message: row.message.clone(),
+    });
+    let error = Error::new(Code::BadRows, message)
+        .with("rejected", n_bad)
+        .with("received", received)
+        .with_rows(faults.collect());
+    match rejected.first() {
+        Some(first) => {
+            let error = error.with("row", first.row).with("reject_code", first.code.as_str());
+            match &first.column {
+                Some(column) => error.with("column", column),
+                None => error,
+            }
+        }
+        None => error,
+    }
+    .hint("correct these rows and send the batch again, or let good rows be stored with on_error = keep")
+}
+
+/// `text` cut to what a message shows.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

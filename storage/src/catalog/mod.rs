@@ -1,0 +1,20 @@
+//! Which tables exist, in what shape? Definitions, their options, their disk form.
+
+mod define;
+mod definition;
+mod disk;
+mod names;
+mod options;
+mod types;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use define::define;
+pub use definition::{ColumnDef, NewTable, TableDef, View};
+pub use disk::{view_from_disk, view_to_disk};
+pub(crate) use names::normalized;
+pub use names::{check_name, nearest};
+pub use options::{Durability, TableOptions};
+pub(crate) use types::MAX_TYPE_DEPTH;
+pub use types::{canonical_type, delta_type, sql_type};

@@ -1,0 +1,139 @@
+//! What do the engine's tests share? A folder that can be opened again, small tables, their keys.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use tempfile::TempDir;
+
+use crate::catalog::{ColumnDef, NewTable};
+use crate::engine::{Engine, EngineOptions};
+use crate::ids::ProducerId;
+use crate::table::{ProducerBatch, RowsRequest, SequenceMode, Table};
+
+pub(super) struct Fixture {
+    folder: TempDir,
+    engine: Option<Arc<Engine>>,
+}
+
+fn options(folder: &TempDir) -> EngineOptions {
+    EngineOptions { min_free_bytes: 0, ..EngineOptions::new(folder.path(), 2 << 30) }
+}
+
+impl Fixture {
+    pub(super) fn open() -> Self {
+        Self::open_with(|_| {})
+    }
+
+    pub(super) fn open_with(change: impl FnOnce(&mut EngineOptions)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = options(&folder);
+        change(&mut options);
+        let (engine, _) = Engine::open(options).expect("a new folder opens");
+        Self { folder, engine: Some(engine) }
+    }
+
+    pub(super) fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        self.engine.as_ref().expect("the engine is open")
+    }
+
+    pub(super) fn table(&self, name: &str) -> Table {
+        self.engine().table("public", name).expect("the table is there")
+    }
+
+    pub(super) async fn create(&self, name: &str) -> Table {
+        self.engine().create_table(definition(name)).await.expect("created").0
+    }
+
+    pub(super) async fn close(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown().await.expect("a clean end");
+            wait_for_last(engine).await;
+        }
+    }
+
+    pub(super) fn reopen(&mut self) -> crate::Result<()> {
+        self.engine = Some(Engine::open(options(&self.folder))?.0);
+        Ok(())
+    }
+
+    pub(super) async fn restart(&mut self) {
+        self.close().await;
+        self.reopen().expect("the folder opens again");
+    }
+}
+
+/// Tasks that ended may still be dropping their handles: the folder is free when the last is gone.
+async fn wait_for_last(engine: Arc<Engine>) {
+    let open = Arc::downgrade(&engine.parts.store.open);
+    drop(engine);
+    for _ in 0..1_000_000 {
+        if open.strong_count() == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("a handle to a table is still held: drop it before the restart");
+}
+
+/// `id BIGINT PRIMARY KEY, name VARCHAR, at TIMESTAMPTZ NOT NULL`.
+pub(super) fn definition(name: &str) -> NewTable {
+    let column =
+        |name: &str, data_type, nullable| ColumnDef { name: name.to_owned(), data_type, nullable, comment: None };
+    NewTable {
+        schema_name: "public".to_owned(),
+        name: name.to_owned(),
+        columns: vec![
+            column("id", DataType::Int64, false),
+            column("name", DataType::Utf8, true),
+            column("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        ],
+        key: vec!["id".to_owned()],
+        ..NewTable::default()
+    }
+}
+
+/// Rows with these keys; the other columns follow from the key.
+pub(super) fn batch(keys: &[i64]) -> RecordBatch {
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+    ]);
+    let names = StringArray::from_iter(keys.iter().map(|k| (k % 7 != 0).then(|| format!("name {}", k % 1_000))));
+    let at = TimestampMicrosecondArray::from_iter_values(keys.iter().map(|k| k.wrapping_mul(977) & 0xff_ffff))
+        .with_timezone("UTC");
+    RecordBatch::try_new(
+        Arc::new(schema),
+        vec![Arc::new(Int64Array::from(keys.to_vec())), Arc::new(names), Arc::new(at)],
+    )
+    .expect("columns of one length")
+}
+
+pub(super) fn request(rows: RecordBatch) -> RowsRequest {
+    RowsRequest::new("me", vec![rows.into()])
+}
+
+pub(super) fn producer(id: &str, sequence: u64, rows: RecordBatch) -> RowsRequest {
+    let id = ProducerId::new(id).expect("a valid id");
+    let batch = ProducerBatch { id, epoch: 0, sequence, mode: SequenceMode::Contiguous, last_acked: None };
+    RowsRequest { producer: Some(batch), ..request(rows) }
+}
+
+/// The keys that a query would see, sorted; checks that every row's other columns belong to it.
+pub(super) fn keys_of(table: &Table) -> Vec<i64> {
+    let snapshot = table.snapshot();
+    let mut keys = Vec::new();
+    for part in snapshot.parts() {
+        let own: Vec<i64> = part.rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(part.rows, batch(&own).with_schema(part.rows.schema()).expect("the table's schema"));
+        keys.extend(own);
+    }
+    assert_eq!(snapshot.n_rows(), keys.len() as u64);
+    keys.sort_unstable();
+    keys
+}

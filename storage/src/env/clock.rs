@@ -1,0 +1,73 @@
+//! What time is it? Wall clock and uptime; nothing else in the project reads a clock.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970-01-01 UTC. May jump in both directions.
+    fn now_us(&self) -> i64;
+
+    /// Time since the clock was made. Never goes back.
+    fn uptime(&self) -> Duration;
+}
+
+/// The machine's clocks.
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    #[expect(clippy::new_without_default, reason = "reading the clock is not a default")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now_us(&self) -> i64 {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+            Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn uptime(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// A clock that moves when a test says so.
+pub struct ManualClock {
+    wall_us: AtomicI64,
+    up_us: AtomicI64,
+}
+
+impl ManualClock {
+    pub fn at(wall_us: i64) -> Self {
+        Self { wall_us: AtomicI64::new(wall_us), up_us: AtomicI64::new(0) }
+    }
+
+    /// Time passes: both clocks move.
+    pub fn advance(&self, by: Duration) {
+        let us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.wall_us.fetch_add(us, Ordering::SeqCst);
+        self.up_us.fetch_add(us, Ordering::SeqCst);
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn set_wall(&self, wall_us: i64) {
+        self.wall_us.store(wall_us, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_us(&self) -> i64 {
+        self.wall_us.load(Ordering::SeqCst)
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_micros(self.up_us.load(Ordering::SeqCst).unsigned_abs())
+    }
+}

@@ -1,0 +1,75 @@
+//! What is too much? Every limit that storage holds, with its reason.
+
+/// Rows of one batch, decoded. A batch is answered as a whole, so it bounds what one request can hold in memory.
+pub const MAX_BATCH_BYTES: usize = 16 << 20;
+
+/// Rows of one atomic statement (INSERT, Flight bulk append), decoded: it enters the log as one entry.
+pub const MAX_STATEMENT_ROWS_BYTES: usize = 256 << 20;
+
+/// A group is cut here, compressed: one MiB is what one sync carries at little more than the price of 64 bytes.
+pub const GROUP_BYTES: usize = 1 << 20;
+
+/// A batch of at least this many rows or bytes keeps its own block; smaller ones are joined by the worker.
+pub const LARGE_BATCH_ROWS: usize = 4096;
+pub const LARGE_BATCH_BYTES: usize = 256 << 10;
+
+/// The tail merges batches by doubling until a batch has this many rows: smaller ones poison scans.
+pub const TAIL_BATCH_ROWS: usize = 8192;
+
+/// Rows of one sorted run, and of one Parquet row group.
+pub const RUN_ROWS: usize = 131_072;
+
+/// Rows of one zone of a run: minimum, maximum and null count are kept for each.
+pub const ZONE_ROWS: usize = 8192;
+
+/// What waits in front of one table's worker, decoded. Past it the stream is not read.
+pub const TABLE_QUEUE_BYTES: usize = 32 << 20;
+
+/// Groups that are prepared and not yet published: one syncs, one is prepared.
+pub const GROUPS_IN_FLIGHT: usize = 2;
+
+/// Producers that one table remembers.
+pub const MAX_PRODUCERS: usize = 100_000;
+
+/// Batch hashes that a producer's state keeps, to tell a repeat from a reused number.
+pub const BATCH_HASHES: usize = 64;
+
+/// Batches whose counts a producer's state keeps, so that a repeat is answered with the first answer.
+pub const BATCH_RESULTS: usize = 5;
+
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
+pub const MAX_IDEMPOTENCY_KEYS: usize = 1_000_000;
+pub const IDEMPOTENCY_KEY_TTL_S: i64 = 24 * 3600;
+
+pub const MAX_NAME_BYTES: usize = 255;
+pub const MAX_COLUMNS: usize = 2_000;
+pub const MAX_TABLES: usize = 10_000;
+
+/// Row errors that an answer carries; all of them are in `system.rejected`.
+pub const ROW_ERRORS_IN_ANSWER: usize = 100;
+
+/// One rejected row is kept up to this size, all of a table up to the other.
+pub const MAX_REJECTED_ROW_BYTES: usize = 64 << 10;
+pub const MAX_REJECTED_BYTES: u64 = 1 << 30;
+pub const REJECTED_TTL_S: i64 = 30 * 24 * 3600;
+
+/// Rows of one batch whose bad rows are to be kept: each may become a rejected row with a reason of its own in memory.
+pub const MAX_BATCH_ROWS: usize = 1 << 20;
+
+/// Text of the rejected rows of one batch, which goes into one write of the log; past it rows keep their reason only.
+pub const MAX_REJECTED_BATCH_BYTES: usize = 16 << 20;
+
+/// RocksDB's memtable size; two of them are the floor of free disk space, so that a flush always fits.
+pub const MEMTABLE_BYTES: usize = 128 << 20;
+/// When the write-ahead log passes this, all families are flushed.
+pub const MAX_WAL_BYTES: u64 = 128 << 20;
+pub const MIN_FREE_BYTES: u64 = 1 << 30;
+
+/// A wall clock this far behind the last stamp makes ingest unavailable rather than wrong.
+pub const MAX_CLOCK_STEP_BACK_US: i64 = 5 * 60 * 1_000_000;
+
+const _: () = assert!(LARGE_BATCH_ROWS <= TAIL_BATCH_ROWS && TAIL_BATCH_ROWS <= RUN_ROWS);
+const _: () = assert!(RUN_ROWS.is_multiple_of(ZONE_ROWS));
+const _: () = assert!(BATCH_RESULTS <= BATCH_HASHES);
+const _: () = assert!(LARGE_BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= MAX_BATCH_BYTES);
+const _: () = assert!(MAX_REJECTED_ROW_BYTES <= MAX_REJECTED_BATCH_BYTES);

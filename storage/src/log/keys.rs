@@ -1,0 +1,102 @@
+//! Under which key does a record stand in RocksDB? Table and shard first, so that a table is one range.
+
+use crate::ids::{CommitSeq, Shard, TableId, array};
+
+/// The three column families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Entries: `table ‖ shard ‖ commit_seq`.
+    Log,
+    /// Producers, ledger, rejected rows, idempotency keys: `kind ‖ table ‖ shard ‖ …`.
+    State,
+    /// Format, log id, table definitions, views.
+    Meta,
+}
+
+impl Family {
+    pub(crate) const ALL: [Family; 3] = [Family::Log, Family::State, Family::Meta];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Family::Log => "log",
+            Family::State => "state",
+            Family::Meta => "meta",
+        }
+    }
+}
+
+const TABLE_BYTES: usize = 16 + 2;
+/// Kind, table, shard: where the own part of a state key begins.
+const STATE_PREFIX_BYTES: usize = 1 + TABLE_BYTES;
+
+/// The prefix of all entries of a table.
+pub(crate) fn log_prefix(table: TableId, shard: Shard) -> Vec<u8> {
+    let mut key = Vec::with_capacity(TABLE_BYTES + 8);
+    key.extend(table.0.as_bytes());
+    key.extend(shard.0.to_be_bytes());
+    key
+}
+
+pub(crate) fn log_key(table: TableId, shard: Shard, seq: CommitSeq) -> Vec<u8> {
+    let mut key = log_prefix(table, shard);
+    key.extend(seq.0.to_be_bytes());
+    key
+}
+
+/// All entries of a table from `from` (inclusive) to `to` (exclusive).
+pub(crate) fn log_range(table: TableId, shard: Shard, from: CommitSeq, to: CommitSeq) -> (Vec<u8>, Vec<u8>) {
+    (log_key(table, shard, from), log_key(table, shard, to))
+}
+
+/// The sequence in a log key.
+pub(crate) fn log_seq(key: &[u8]) -> CommitSeq {
+    CommitSeq(u64::from_be_bytes(array(key.get(TABLE_BYTES..).unwrap_or_default())))
+}
+
+/// What a state record is about; the byte stands first in its key.
+pub(crate) mod state_key {
+    pub(crate) const PRODUCER: u8 = b'p';
+    pub(crate) const LEDGER: u8 = b'l';
+    pub(crate) const REJECTED: u8 = b'r';
+    pub(crate) const IDEMPOTENCY: u8 = b'i';
+    /// The first sequence that the log still holds.
+    pub(crate) const BASE: u8 = b'b';
+}
+
+/// The prefix of all records of one kind of one table.
+pub(crate) fn state_prefix(kind: u8, table: TableId, shard: Shard) -> Vec<u8> {
+    let mut key = Vec::with_capacity(STATE_PREFIX_BYTES + 32);
+    key.push(kind);
+    key.extend(log_prefix(table, shard));
+    key
+}
+
+/// The own part of a state key.
+pub(crate) fn suffix_of(key: &[u8]) -> &[u8] {
+    key.get(STATE_PREFIX_BYTES..).unwrap_or_default()
+}
+
+/// Keys of the `meta` family.
+pub(crate) mod meta_key {
+    use crate::ids::TableId;
+
+    pub(crate) const FORMAT: &[u8] = b"format";
+    pub(crate) const LOG_ID: &[u8] = b"log_id";
+    pub(crate) const TABLE: u8 = b'T';
+    pub(crate) const DROPPED: u8 = b'D';
+    pub(crate) const VIEW: u8 = b'V';
+
+    pub(crate) fn of_table(kind: u8, table: TableId) -> Vec<u8> {
+        let mut key = vec![kind];
+        key.extend(table.0.as_bytes());
+        key
+    }
+
+    pub(crate) fn of_view(schema: &str, name: &str) -> Vec<u8> {
+        let mut key = vec![VIEW];
+        key.extend(schema.as_bytes());
+        key.push(0);
+        key.extend(name.as_bytes());
+        key
+    }
+}

@@ -1,0 +1,63 @@
+//! Does an entry come back as it was written, and is anything else refused?
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use proptest::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::*;
+use crate::error::Code;
+use crate::ids::SchemaId;
+
+fn rows(n: usize, width: usize) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..n as i64));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..n).map(|i| format!("{i:0width$}"))));
+    RecordBatch::try_from_iter([("id", ids), ("text", texts)]).expect("columns of one length")
+}
+
+fn entry(blocks: Vec<Block>) -> Entry {
+    let batches = vec![BatchMeta { producer: "p".to_owned(), epoch: 1, sequence: 7, rows: 3 }];
+    Entry { schema: SchemaId(1), stamp_us: 5, uptime_us: 6, body: EntryBody::Rows { batches, blocks } }
+}
+
+#[test]
+fn rows_come_back_without_those_that_lost() {
+    for width in [4, 2_000] {
+        let lost: RoaringBitmap = [0, 2].into_iter().collect();
+        let blocks = vec![
+            Block::encode(&rows(3, width)).expect("encodes"),
+            Block::encode(&rows(5, width)).expect("encodes").with_lost(lost),
+        ];
+        let read = Entry::decode(&entry(blocks).encode()).expect("own bytes");
+        assert_eq!((read.stamp_us, read.uptime_us, read.schema), (5, 6, SchemaId(1)));
+        let EntryBody::Rows { blocks, batches } = read.body else { panic!("a rows entry") };
+        assert_eq!(batches[0].sequence, 7);
+        assert_eq!(blocks[0].decode().expect("decodes"), rows(3, width));
+        let kept = blocks[1].decode().expect("decodes");
+        assert_eq!(kept.num_rows(), 3);
+        assert_eq!(kept.column(0).as_ref(), &Int64Array::from(vec![1, 3, 4]));
+    }
+}
+
+#[test]
+fn the_first_version_is_still_read() {
+    let fixture = include_bytes!("../../fixtures/entry-v1.bin");
+    let read = Entry::decode(fixture).expect("the fixture");
+    let EntryBody::Rows { blocks, .. } = read.body else { panic!("a rows entry") };
+    assert_eq!(blocks[0].decode().expect("decodes"), rows(3, 4));
+}
+
+proptest! {
+    /// No damage is believed, and none brings the process down.
+    #[test]
+    fn damage_is_found(at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<prop::sample::Index>()) {
+        let good = entry(vec![Block::encode(&rows(100, 8)).expect("encodes")]).encode();
+        let mut flipped = good.clone();
+        let i = at.index(flipped.len());
+        flipped[i] ^= 1 << bit;
+        prop_assert!(Entry::decode(&flipped).is_err());
+        let short = &good[..cut.index(good.len())];
+        prop_assert_eq!(Entry::decode(short).map(|_| ()).map_err(|e| e.code()), Err(Code::LogDamaged));
+    }
+}

@@ -1,0 +1,14 @@
+//! How are fresh rows scanned? A tail of merged batches, then sorted runs with zone maps.
+
+mod part;
+mod runs;
+mod version;
+mod zones;
+
+#[cfg(test)]
+mod tests;
+
+pub use part::RealtimePart;
+pub use runs::build_runs;
+pub use version::Realtime;
+pub use zones::{ZoneColumn, ZoneMap};

@@ -1,0 +1,305 @@
+//! How do others reach a table? A cheap handle: reads see the published version, changes wait in the worker's queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use crate::admission::ledger::Ledger;
+use crate::catalog::TableDef;
+use crate::dedup::{KeyIndex, KeySpec};
+use crate::env::Env;
+use crate::error::{Code, Error, Result};
+use crate::ids::{CommitSeq, CommitToken, LogId, ProducerId};
+use crate::limits::{LARGE_BATCH_BYTES, TABLE_QUEUE_BYTES};
+use crate::log::Store;
+use crate::memory::{Charge, MemoryLedger, Share};
+use crate::table::gate::Gate;
+use crate::table::prepare::{PreparedRows, prepare};
+use crate::table::request::{ProducerInfo, RowsOutcome, RowsRequest, TableStats};
+use crate::table::snapshot::{TableSnapshot, TableVersion};
+use crate::table::system::Jobs;
+use crate::table::worker::{TableRequest, closed};
+
+/// The queue's permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
+const PERMIT_BYTES: usize = 1024;
+/// Requests that wait, beside their bytes: a bound for tiny ones.
+pub(crate) const QUEUE_REQUESTS: usize = 1024;
+
+/// What the handle, the worker and recovery share.
+pub(crate) struct Shared {
+    pub(crate) log_id: LogId,
+    pub(crate) def: Arc<TableDef>,
+    pub(crate) spec: Option<KeySpec>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) memory: Arc<MemoryLedger>,
+    pub(crate) env: Env,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) version: ArcSwap<TableVersion>,
+    pub(crate) visible: watch::Sender<CommitSeq>,
+    /// A worker runs, or is being started again.
+    pub(crate) running: watch::Sender<bool>,
+    /// What the realtime rows hold.
+    pub(crate) charge: Mutex<Charge>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) activity: Activity,
+    pub(crate) jobs: Mutex<Jobs>,
+    figures: Mutex<Figures>,
+    pub(crate) queue: ArcSwapOption<mpsc::Sender<TableRequest>>,
+    queue_bytes: Arc<Semaphore>,
+    /// Why the queue is closed.
+    pub(crate) closed_reason: Mutex<Option<String>>,
+}
+
+/// What an engine gives to each of its tables.
+#[derive(Clone)]
+pub(crate) struct SharedParts {
+    pub(crate) log_id: LogId,
+    pub(crate) store: Arc<Store>,
+    pub(crate) memory: Arc<MemoryLedger>,
+    pub(crate) env: Env,
+    pub(crate) gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Figures {
+    last_write_us: Option<i64>,
+    dedup_class: &'static str,
+    dedup_keys: u64,
+    dedup_bytes: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: SharedParts, def: Arc<TableDef>) -> Arc<Self> {
+        let SharedParts { log_id, store, memory, env, gate } = parts;
+        Arc::new(Self {
+            version: ArcSwap::from_pointee(TableVersion::empty(Arc::clone(&def), log_id)),
+            visible: watch::Sender::new(CommitSeq(0)),
+            running: watch::Sender::new(false),
+            charge: Mutex::new(memory.charge(Share::Realtime, 0)),
+            spec: KeySpec::new(&def),
+            ledger: Mutex::new(Ledger::default()),
+            activity: Activity::default(),
+            jobs: Mutex::new(Jobs::default()),
+            figures: Mutex::new(Figures { dedup_class: "none", ..Figures::default() }),
+            queue: ArcSwapOption::empty(),
+            queue_bytes: Arc::new(Semaphore::new(TABLE_QUEUE_BYTES / PERMIT_BYTES)),
+            closed_reason: Mutex::new(None),
+            log_id,
+            def,
+            store,
+            memory,
+            env,
+            gate,
+        })
+    }
+
+    /// A group became visible.
+    pub(crate) fn note_publish(&self, stamp_us: i64, keys: Option<&KeyIndex>) {
+        let mut figures = self.figures.lock();
+        figures.last_write_us = Some(stamp_us).filter(|stamp| *stamp > 0);
+        if let Some(keys) = keys {
+            let stats = keys.stats();
+            (figures.dedup_class, figures.dedup_keys, figures.dedup_bytes) = (stats.class, stats.keys, stats.bytes);
+        }
+    }
+
+    async fn send(&self, request: TableRequest) -> Result<()> {
+        let queue = self.queue.load_full();
+        let sent = match queue {
+            Some(queue) => queue.send(request).await.is_ok(),
+            None => false,
+        };
+        if sent { Ok(()) } else { Err(self.closed()) }
+    }
+
+    fn closed(&self) -> Error {
+        closed(&self.def.name, self.closed_reason.lock().clone())
+    }
+}
+
+/// When each producer was last active, and its largest event time: the watermark stands on it.
+#[derive(Default)]
+pub(crate) struct Activity(Mutex<HashMap<ProducerId, (i64, Option<i64>)>>);
+
+/// A producer that was silent for this long does not hold the watermark back.
+const ACTIVE_US: i64 = 60_000_000;
+
+impl Activity {
+    pub(crate) fn note(&self, id: &ProducerId, stamp_us: i64, max_event_us: Option<i64>) {
+        self.0.lock().insert(id.clone(), (stamp_us, max_event_us));
+    }
+
+    /// The smallest, over active producers, of the largest event time; never above `now_us`.
+    fn watermark(&self, now_us: i64) -> Option<i64> {
+        let mut active = self.0.lock();
+        active.retain(|_, (stamp, _)| now_us.saturating_sub(*stamp) <= ACTIVE_US);
+        active.values().filter_map(|(_, event)| *event).min().map(|event| event.min(now_us))
+    }
+}
+
+/// A batch that passed admission and waits to be submitted. Made in parallel; submitted in the producer's order.
+pub struct PreparedWrite {
+    rows: Box<PreparedRows>,
+    _queued: OwnedSemaphorePermit,
+    _held: Charge,
+}
+
+/// A batch that stands in the worker's queue. Batches of one caller are decided in the order in which they were submitted.
+pub struct PendingWrite {
+    shared: Arc<Shared>,
+    answer: oneshot::Receiver<Result<RowsOutcome>>,
+    _queued: OwnedSemaphorePermit,
+    _held: Charge,
+}
+
+impl PendingWrite {
+    /// Waits until the batch is durable, deduplicated and visible.
+    pub async fn outcome(self) -> Result<RowsOutcome> {
+        self.answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+}
+
+/// A handle to a table. Cheap to clone; all changes go through its worker.
+#[derive(Clone)]
+pub struct Table {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let def = &self.shared.def;
+        write!(f, "Table({}.{} {})", def.schema_name, def.name, def.id)
+    }
+}
+
+impl Table {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Takes no more requests; what is in the queue is answered.
+    pub(crate) fn close(&self, reason: &str) {
+        *self.shared.closed_reason.lock() = Some(reason.to_owned());
+        self.shared.queue.store(None);
+    }
+
+    /// Returns when everything that was in the queue is answered.
+    pub(crate) async fn closed(&self) {
+        let mut running = self.shared.running.subscribe();
+        // The sender lives as long as the table.
+        let _ = running.wait_for(|running| !running).await;
+    }
+
+    /// Asks the worker to keep its records within their limits. A closed table does not.
+    pub(crate) async fn housekeep(&self) {
+        let _ = self.shared.send(TableRequest::Housekeep).await;
+    }
+
+    pub fn def(&self) -> Arc<TableDef> {
+        Arc::clone(&self.shared.version.load().def)
+    }
+
+    /// What is visible now. Holds memory until dropped.
+    pub fn snapshot(&self) -> TableSnapshot {
+        TableSnapshot::new(self.shared.version.load_full())
+    }
+
+    /// Stores a batch: durable, deduplicated and visible when this returns.
+    pub async fn write(&self, request: RowsRequest) -> Result<RowsOutcome> {
+        let prepared = self.prepare(request).await?;
+        self.submit(prepared).await?.outcome().await
+    }
+
+    /// Casts, admits, hashes and compresses a batch. Waits for a place in the table's queue first (32 MiB a table).
+    pub async fn prepare(&self, request: RowsRequest) -> Result<PreparedWrite> {
+        let shared = &self.shared;
+        let last_stamp_us = shared.figures.lock().last_write_us.unwrap_or(i64::MIN);
+        shared.gate.check(last_stamp_us)?;
+        let bytes: usize = request.rows.iter().map(|r| r.batch.get_array_memory_size()).sum();
+        let permits = bytes.clamp(PERMIT_BYTES, TABLE_QUEUE_BYTES) / PERMIT_BYTES;
+        let queued =
+            Arc::clone(&shared.queue_bytes).acquire_many_owned(permits as u32).await.map_err(|_| shared.closed())?;
+        let held = shared.memory.charge(Share::Realtime, bytes as u64);
+        let def = self.def();
+        let now_us = shared.env.clock.now_us().max(last_stamp_us);
+        let rows = if bytes >= LARGE_BATCH_BYTES {
+            let task_shared = Arc::clone(shared);
+            tokio::task::spawn_blocking(move || prepare(&def, task_shared.spec.as_ref(), request, now_us))
+                .await
+                .map_err(|e| Error::internal(format!("a batch could not be prepared: {e}")))??
+        } else {
+            prepare(&def, shared.spec.as_ref(), request, now_us)?
+        };
+        Ok(PreparedWrite { rows: Box::new(rows), _queued: queued, _held: held })
+    }
+
+    /// Puts a prepared batch into the worker's queue.
+    pub async fn submit(&self, prepared: PreparedWrite) -> Result<PendingWrite> {
+        let (answer, receiver) = oneshot::channel();
+        self.shared.send(TableRequest::Rows { rows: prepared.rows, answer }).await?;
+        Ok(PendingWrite {
+            shared: Arc::clone(&self.shared),
+            answer: receiver,
+            _queued: prepared._queued,
+            _held: prepared._held,
+        })
+    }
+
+    /// Fences older clients of this producer and says where it stopped. `reset` lets it start at any number.
+    pub async fn init_producer(&self, id: ProducerId, reset: bool, principal: &str) -> Result<ProducerInfo> {
+        let (answer, receiver) = oneshot::channel();
+        let principal = principal.to_owned();
+        self.shared.send(TableRequest::InitProducer { id, reset, principal, answer }).await?;
+        receiver.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+
+    /// Where a producer stands, without fencing anybody.
+    pub async fn producer(&self, id: &ProducerId) -> Result<Option<ProducerInfo>> {
+        let (answer, receiver) = oneshot::channel();
+        self.shared.send(TableRequest::LookUpProducer { id: id.clone(), answer }).await?;
+        let info = receiver.await.unwrap_or_else(|_| Err(self.shared.closed()))?;
+        Ok(info.known.then_some(info))
+    }
+
+    /// Forgets rows and keys, keeps producers' positions. Returns the rows that went.
+    pub async fn truncate(&self) -> Result<(u64, CommitToken)> {
+        let (answer, receiver) = oneshot::channel();
+        self.shared.send(TableRequest::Truncate { answer }).await?;
+        receiver.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+
+    /// Returns when `token` is visible; the caller bounds the wait. A token of another table or log is `INVALID_COMMIT_TOKEN`.
+    pub async fn wait_visible(&self, token: &CommitToken) -> Result<()> {
+        if token.table != self.shared.def.id || token.log != self.shared.log_id {
+            return Err(Error::new(
+                Code::InvalidCommitToken,
+                format!("the commit token is not of table {}", self.shared.def.name),
+            )
+            .hint("pass a token that a write to this table returned, from this server"));
+        }
+        let mut visible = self.shared.visible.subscribe();
+        visible.wait_for(|seq| *seq >= token.seq).await.map_err(|_| self.shared.closed())?;
+        Ok(())
+    }
+
+    pub fn stats(&self) -> TableStats {
+        let version = self.shared.version.load();
+        let figures = self.shared.figures.lock();
+        let health_reason = self.shared.closed_reason.lock().clone();
+        TableStats {
+            realtime_rows: version.realtime.n_rows(),
+            realtime_bytes: version.realtime.bytes(),
+            commit_seq: version.upper.0,
+            watermark_us: self.shared.activity.watermark(self.shared.env.clock.now_us()),
+            last_write_us: figures.last_write_us,
+            dedup_class: figures.dedup_class,
+            dedup_keys: figures.dedup_keys,
+            dedup_bytes: figures.dedup_bytes,
+            healthy: health_reason.is_none(),
+            health_reason,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What was the table when the process ended? Replay: it inserts keys and rows as the log has them and decides nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::dedup::KeyIndex;
+use crate::error::{Error, Result};
+use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO, array};
+use crate::log::{
+    Commit, Entry, EntryBody, Family, LogWriter, entries, name_entry, state_key, state_prefix, suffix_of,
+};
+use crate::producers::ProducerState;
+use crate::realtime::{Realtime, build_runs};
+use crate::table::handle::{QUEUE_REQUESTS, Shared};
+use crate::table::snapshot::TableVersion;
+use crate::table::worker::{IdempotencyKeys, TableState, Worker};
+
+/// What a replay found, for the line that the start prints.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Replayed {
+    pub(crate) entries: u64,
+    pub(crate) rows: u64,
+    pub(crate) keys: u64,
+    pub(crate) producers: usize,
+    pub(crate) last_seq: CommitSeq,
+}
+
+/// Reads the table's records and log. Streams: one entry is in memory beside what stays. Blocks.
+fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
+    let def = Arc::clone(&shared.def);
+    let base = match shared.store.get(Family::State, &state_prefix(state_key::BASE, def.id, SHARD_ZERO))? {
+        Some(bytes) => CommitSeq(u64::from_be_bytes(array(&bytes))),
+        None => CommitSeq(1),
+    };
+    let mut state = load_state(shared)?;
+    let mut version = TableVersion::empty(Arc::clone(&def), shared.log_id);
+    let mut replayed = Replayed { producers: state.producers.len(), ..Replayed::default() };
+    let mut realtime = Realtime::empty();
+    for entry in entries(&shared.store, def.id, base)? {
+        let (seq, entry) = entry?;
+        shared.env.fail.hit("replay.entry")?;
+        realtime = apply(&mut state, shared, realtime, seq, &entry).map_err(|e| name_entry(e, def.id, seq))?;
+        while let Some(parts) = realtime.sortable() {
+            let runs = build_runs(&parts, &def.options.sort_by)?;
+            realtime = realtime.with_run(&parts, runs.into_iter().map(Arc::new).collect());
+        }
+        (state.last_seq, state.last_stamp_us) = (seq, entry.stamp_us);
+        state.uptime_before_us = entry.uptime_us;
+        replayed.entries += 1;
+    }
+    replayed.rows = realtime.n_rows();
+    replayed.keys = state.keys.as_ref().map_or(0, |k| k.stats().keys);
+    replayed.last_seq = state.last_seq;
+    version = version.with_entry(state.last_seq, realtime);
+    Ok((state, version, replayed))
+}
+
+fn apply(
+    state: &mut TableState,
+    shared: &Shared,
+    realtime: Realtime,
+    seq: CommitSeq,
+    entry: &Entry,
+) -> Result<Realtime> {
+    match &entry.body {
+        EntryBody::Rows { blocks, .. } => {
+            let mut realtime = realtime;
+            for block in blocks {
+                let rows = block.decode()?;
+                if rows.schema().fields() != state.def.arrow_schema.fields() {
+                    return Err(Error::new(crate::Code::LogDamaged, "holds rows of another schema than its table"));
+                }
+                if let (Some(keys), Some(spec)) = (&mut state.keys, &shared.spec) {
+                    keys.insert(&spec.keys(&rows), None);
+                }
+                realtime = realtime.with_rows(rows, seq.0, entry.stamp_us)?;
+            }
+            Ok(realtime)
+        }
+        EntryBody::Truncate => {
+            if let Some(keys) = &mut state.keys {
+                keys.clear();
+            }
+            Ok(Realtime::empty())
+        }
+        // The producer's record was written in the same batch.
+        EntryBody::Producer(_) => Ok(realtime),
+        EntryBody::Schema { .. } => {
+            Err(Error::new(crate::Code::LogUnknownVersion, "is a Schema entry, which this version does not apply"))
+        }
+    }
+}
+
+/// Producers, ledger and idempotency keys, as their records say.
+fn load_state(shared: &Shared) -> Result<TableState> {
+    let def = Arc::clone(&shared.def);
+    let mut state = TableState {
+        last_seq: CommitSeq(0),
+        last_stamp_us: 0,
+        uptime_before_us: 0,
+        keys: shared.spec.as_ref().map(|spec| KeyIndex::new(spec, &shared.memory)),
+        producers: Default::default(),
+        idempotency: IdempotencyKeys::default(),
+        unwritten: Default::default(),
+        unsynced: false,
+        def: Arc::clone(&def),
+    };
+    for record in shared.store.scan(Family::State, &state_prefix(state_key::PRODUCER, def.id, SHARD_ZERO))? {
+        let (key, value) = record?;
+        let name = String::from_utf8_lossy(suffix_of(&key)).into_owned();
+        let producer = ProducerState::from_disk(&value)?;
+        let id = ProducerId::new(name)?;
+        shared.activity.note(&id, producer.last_seen_us, producer.max_event_us);
+        state.producers.insert(id, producer);
+    }
+    let mut ledger = shared.ledger.lock();
+    *ledger = Default::default();
+    for record in shared.store.scan(Family::State, &state_prefix(state_key::LEDGER, def.id, SHARD_ZERO))? {
+        let (key, value) = record?;
+        ledger.load(suffix_of(&key), &value)?;
+    }
+    for record in shared.store.scan(Family::State, &state_prefix(state_key::IDEMPOTENCY, def.id, SHARD_ZERO))? {
+        let (key, value) = record?;
+        state.idempotency.load(suffix_of(&key), &value)?;
+    }
+    state.idempotency.loaded();
+    Ok(state)
+}
+
+/// Opens the table from its log and starts its worker. When the worker fails, the table is closed, opened from the log and
+/// started again: memory that may be ahead of the log is never gone on with.
+pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Replayed> {
+    let (worker, replayed) = open(shared, log)?;
+    let (shared, log) = (Arc::clone(shared), Arc::clone(log));
+    shared.running.send_replace(true);
+    tokio::spawn(async move {
+        let mut next = Some(worker);
+        while let Some(worker) = next {
+            next = match tokio::spawn(worker.run()).await {
+                Ok(Ok(())) => None,
+                Ok(Err(e)) => reopen(&shared, &log, e.to_string()).await,
+                Err(panic) => reopen(&shared, &log, format!("its worker failed: {panic}")).await,
+            };
+        }
+        shared.running.send_replace(false);
+    });
+    Ok(replayed)
+}
+
+/// Closes the table, waits until what its worker had submitted is written, and opens it from the log. `None`: it stays closed.
+async fn reopen(shared: &Arc<Shared>, log: &Arc<LogWriter>, reason: String) -> Option<Worker> {
+    tracing::error!(table = %shared.def.name, reason, "the table is closed and opened from its log");
+    *shared.closed_reason.lock() = Some(reason);
+    shared.queue.store(None);
+    log.commit(Commit { ops: Vec::new(), sync: true }).await.ok()?;
+    let (task_shared, task_log) = (Arc::clone(shared), Arc::clone(log));
+    match tokio::task::spawn_blocking(move || open(&task_shared, &task_log)).await.ok()? {
+        Ok((worker, _)) => {
+            *shared.closed_reason.lock() = None;
+            Some(worker)
+        }
+        Err(e) => {
+            *shared.closed_reason.lock() = Some(e.to_string());
+            None
+        }
+    }
+}
+
+fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)> {
+    let (state, version, replayed) = replay(shared)?;
+    shared.charge.lock().resize(version.realtime.bytes());
+    let upper = version.upper;
+    shared.version.store(Arc::new(version));
+    // Who waits for a sequence reads the version next.
+    shared.visible.send_replace(upper);
+    if state.last_seq > CommitSeq(0) {
+        shared.note_publish(state.last_stamp_us, state.keys.as_ref());
+    }
+    let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
+    shared.queue.store(Some(Arc::new(queue)));
+    Ok((Worker::new(state, Arc::clone(shared), Arc::clone(log), requests), replayed))
+}

@@ -1,0 +1,111 @@
+//! What becomes durable together? One group: one entry, the state records that belong to it, the answers that rest on it.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{concat_batches, filter_record_batch};
+use roaring::RoaringBitmap;
+use tokio::sync::oneshot;
+
+use crate::error::Result;
+use crate::ids::CommitSeq;
+use crate::ids::CommitToken;
+use crate::log::{BatchMeta, Block, Op};
+use crate::table::prepare::PreparedPart;
+use crate::table::request::{ProducerInfo, RowsOutcome};
+
+/// An answer that waits for its sequence to be durable and visible.
+pub(crate) enum Answer {
+    Rows(oneshot::Sender<Result<RowsOutcome>>, Result<RowsOutcome>),
+    Producer(oneshot::Sender<Result<ProducerInfo>>, Result<ProducerInfo>),
+    Truncated(oneshot::Sender<Result<(u64, CommitToken)>>, Result<(u64, CommitToken)>),
+}
+
+impl Answer {
+    /// A caller that has gone away is no error: what it asked for stands.
+    pub(crate) fn send(self) {
+        match self {
+            Answer::Rows(to, answer) => drop(to.send(answer)),
+            Answer::Producer(to, answer) => drop(to.send(answer)),
+            Answer::Truncated(to, answer) => drop(to.send(answer)),
+        }
+    }
+}
+
+/// How the visible version changes when a group is durable.
+pub(crate) enum Publish {
+    /// These rows, in order; empty when all were duplicates or rejected.
+    Rows(Vec<RecordBatch>),
+    /// Everything before goes.
+    Truncate,
+    /// Only the sequence moves.
+    Nothing,
+}
+
+/// Rows that wait to become one group.
+#[derive(Default)]
+pub(crate) struct RowsGroup {
+    pub(crate) seq: CommitSeq,
+    pub(crate) stamp_us: i64,
+    pub(crate) batches: Vec<BatchMeta>,
+    blocks: Vec<Block>,
+    /// Accepted rows of small parts that have no block yet.
+    small: Vec<RecordBatch>,
+    accepted: Vec<RecordBatch>,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) sync: bool,
+    bytes: usize,
+}
+
+impl RowsGroup {
+    pub(crate) fn new(seq: CommitSeq, stamp_us: i64) -> Self {
+        Self { seq, stamp_us, ..Self::default() }
+    }
+
+    /// About what the group will write, compressed or not.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// No batch consumed its number: there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Adds a part whose keys are claimed; `losers` are the rows that were here before. Returns how many of its rows the entry holds.
+    pub(crate) fn add(&mut self, part: PreparedPart, losers: Option<&BooleanBuffer>) -> Result<u32> {
+        let won = match losers {
+            None => part.rows.clone(),
+            Some(losers) => filter_record_batch(&part.rows, &BooleanArray::new(!losers, None))?,
+        };
+        if won.num_rows() == 0 {
+            return Ok(0);
+        }
+        self.accepted.push(won.clone());
+        let Some(block) = part.block else {
+            let n_rows = won.num_rows() as u32;
+            self.bytes += won.get_array_memory_size();
+            self.small.push(won);
+            return Ok(n_rows);
+        };
+        self.flush_small()?;
+        let lost: RoaringBitmap = losers.into_iter().flat_map(|l| l.set_indices()).map(|row| row as u32).collect();
+        self.bytes += block.bytes();
+        self.blocks.push(block.with_lost(lost));
+        Ok(part.rows.num_rows() as u32)
+    }
+
+    fn flush_small(&mut self) -> Result<()> {
+        let Some(first) = self.small.first() else { return Ok(()) };
+        let joined = concat_batches(&first.schema(), &self.small)?;
+        self.small.clear();
+        self.blocks.push(Block::encode(&joined)?);
+        Ok(())
+    }
+
+    /// The entry's blocks, and the rows that become visible.
+    pub(crate) fn take_rows(&mut self) -> Result<(Vec<Block>, Vec<RecordBatch>)> {
+        self.flush_small()?;
+        Ok((std::mem::take(&mut self.blocks), std::mem::take(&mut self.accepted)))
+    }
+}

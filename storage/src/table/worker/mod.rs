@@ -1,0 +1,16 @@
+//! Who changes a table? One worker owns its mutable state: a closed list of requests, one file a handler.
+
+mod request;
+mod task;
+
+mod housekeep;
+mod producer;
+mod rows;
+mod truncate;
+
+mod group;
+mod state;
+
+pub(crate) use request::TableRequest;
+pub(crate) use state::{IdempotencyKeys, TableState};
+pub(crate) use task::{Worker, closed};

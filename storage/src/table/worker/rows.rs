@@ -1,0 +1,190 @@
+//! Rows: producer check, deduplication, into the group. All that can refuse stands before the claim.
+
+use tokio::sync::oneshot;
+
+use crate::admission::ledger::{Counts, minute_of};
+use crate::admission::rejected::RejectedRecord;
+use crate::catalog::Durability;
+use crate::dedup::Claimed;
+use crate::error::{Code, Error, Result};
+use crate::ids::{CommitToken, SHARD_ZERO};
+use crate::limits::{MAX_PRODUCERS, ROW_ERRORS_IN_ANSWER};
+use crate::log::{BatchMeta, Family, Op, state_key};
+use crate::producers::{BatchCounts, Decision, ProducerState, decide};
+use crate::table::prepare::PreparedRows;
+use crate::table::request::{ProducerBatch, RowsOutcome};
+use crate::table::worker::group::{Answer, RowsGroup};
+use crate::table::worker::state::IdempotencyKeys;
+use crate::table::worker::task::Worker;
+
+/// What the checks found.
+enum Verdict {
+    Store,
+    Repeat { first: Option<BatchCounts> },
+}
+
+impl Worker {
+    /// Puts the rows into `group` and their answer with them. An error that is returned (rather than answered) closes the table.
+    pub(crate) fn on_rows(
+        &mut self,
+        group: &mut RowsGroup,
+        mut rows: PreparedRows,
+        answer: oneshot::Sender<Result<RowsOutcome>>,
+    ) -> Result<()> {
+        let verdict = self.check_rows(group, &rows);
+        let durability = rows.durability;
+        group.sync |=
+            durability == Durability::Fsync && (!matches!(verdict, Ok(Verdict::Repeat { .. })) || self.state.unsynced);
+        let outcome = match verdict {
+            Err(refused) => {
+                metrics::counter!("tidewater_refused_batches_total", "code" => refused.code().reason()).increment(1);
+                Err(refused)
+            }
+            Ok(Verdict::Repeat { first }) => Ok(self.repeat(group, &rows, first)),
+            Ok(Verdict::Store) => Ok(self.store(group, &mut rows)?),
+        };
+        group.answers.push(Answer::Rows(answer, outcome));
+        Ok(())
+    }
+
+    /// Everything that can refuse the batch. Changes nothing but forgotten idempotency keys.
+    fn check_rows(&mut self, group: &mut RowsGroup, rows: &PreparedRows) -> Result<Verdict> {
+        if let Some((principal, key)) = &rows.idempotency {
+            let suffix = IdempotencyKeys::suffix(principal, key);
+            if let Some(first) = self.state.idempotency.get(&suffix) {
+                return Ok(Verdict::Repeat { first: Some(first) });
+            }
+            let (gone, fits) = self.state.idempotency.expire(group.stamp_us);
+            group.ops.extend(
+                gone.iter().map(|s| Op::Delete(Family::State, self.state.state_key(state_key::IDEMPOTENCY, s))),
+            );
+            fits?;
+        }
+        if let Some(batch) = &rows.producer {
+            let known = self.state.producers.get(&batch.id);
+            if let Decision::Repeat { first } = decide(known, batch, rows.hash, &rows.principal)? {
+                return Ok(Verdict::Repeat { first });
+            }
+            if known.is_none() && self.state.producers.len() >= MAX_PRODUCERS {
+                return Err(Error::new(
+                    Code::TooManyProducers,
+                    format!("table {} remembers {MAX_PRODUCERS} producers", self.state.def.name),
+                )
+                .hint("reuse producer ids: one for each long-lived client, not one for each batch"));
+            }
+        }
+        if let Some(keys) = &mut self.state.keys {
+            keys.has_capacity(rows.n_rows())?;
+        }
+        Ok(Verdict::Store)
+    }
+
+    fn repeat(&mut self, group: &RowsGroup, rows: &PreparedRows, first: Option<BatchCounts>) -> RowsOutcome {
+        let received = rows.received;
+        let counts = Counts { received, repeated: received, ..Counts::default() };
+        if let Some(batch) = &rows.producer
+            && let Some(state) = self.state.producers.get_mut(&batch.id)
+        {
+            state.repeated += received;
+        }
+        let (suffix, value) = self.count(rows.producer.as_ref(), group.stamp_us, &counts);
+        self.state.unwritten.insert(suffix, value);
+        let first = first.unwrap_or_default();
+        RowsOutcome {
+            received: first.received,
+            accepted: first.accepted,
+            duplicates: first.duplicates,
+            rejected: first.rejected,
+            repeated: true,
+            row_errors: Vec::new(),
+            token: self.token(self.state.last_seq),
+            durability: rows.durability,
+        }
+    }
+
+    /// Claims keys and fills the group. From the claim on nothing may fail but the write.
+    fn store(&mut self, group: &mut RowsGroup, rows: &mut PreparedRows) -> Result<RowsOutcome> {
+        let mut counts =
+            BatchCounts { received: rows.received, rejected: rows.rejected.len() as u64, ..BatchCounts::default() };
+        let mut in_entry = 0;
+        for part in std::mem::take(&mut rows.parts) {
+            let n_rows = part.rows.num_rows() as u64;
+            let claimed = match (&mut self.state.keys, &part.keys) {
+                (Some(index), Some(keys)) => index.claim(keys, None),
+                _ => Claimed { losers: None, n_losers: 0 },
+            };
+            counts.duplicates += claimed.n_losers as u64;
+            counts.accepted += n_rows - claimed.n_losers as u64;
+            in_entry += group.add(part, claimed.losers.as_ref())?;
+        }
+        group.batches.push(BatchMeta {
+            producer: rows.producer.as_ref().map(|p| p.id.to_string()).unwrap_or_default(),
+            epoch: rows.producer.as_ref().map_or(0, |p| p.epoch),
+            sequence: rows.producer.as_ref().map_or(0, |p| p.sequence),
+            rows: in_entry,
+        });
+        self.note_producer(group, rows, counts);
+        if let Some((principal, key)) = &rows.idempotency {
+            let suffix = IdempotencyKeys::suffix(principal, key);
+            let value = self.state.idempotency.note(&suffix, counts, group.stamp_us);
+            group.ops.push(Op::Put(Family::State, self.state.state_key(state_key::IDEMPOTENCY, &suffix), value));
+        }
+        self.note_rejected(group, rows);
+        let ledger = Counts { late: rows.late, future: rows.future, bytes: rows.bytes, ..Counts::from(counts) };
+        let (suffix, value) = self.count(rows.producer.as_ref(), group.stamp_us, &ledger);
+        self.state.unwritten.insert(suffix, value);
+        Ok(RowsOutcome {
+            received: counts.received,
+            accepted: counts.accepted,
+            duplicates: counts.duplicates,
+            rejected: counts.rejected,
+            repeated: false,
+            row_errors: std::mem::take(&mut rows.rejected).into_iter().take(ROW_ERRORS_IN_ANSWER).collect(),
+            token: self.token(group.seq),
+            durability: rows.durability,
+        })
+    }
+
+    fn note_producer(&mut self, group: &mut RowsGroup, rows: &PreparedRows, counts: BatchCounts) {
+        let Some(batch) = &rows.producer else { return };
+        let state = self.state.producers.entry(batch.id.clone()).or_insert_with(|| ProducerState::new(&rows.principal));
+        state.note(batch.sequence, rows.hash, counts, (group.seq, group.stamp_us));
+        state.max_event_us = state.max_event_us.max(rows.max_event_us);
+        let state = state.clone();
+        group.ops.push(self.state.producer_op(&batch.id, &state));
+        self.shared.activity.note(&batch.id, group.stamp_us, state.max_event_us);
+    }
+
+    fn note_rejected(&mut self, group: &mut RowsGroup, rows: &PreparedRows) {
+        for row in &rows.rejected {
+            // The index is unique within the entry: several batches may share it.
+            let mut suffix = group.seq.0.to_be_bytes().to_vec();
+            suffix.extend((self.rejected_in_group as u32).to_be_bytes());
+            self.rejected_in_group += 1;
+            let (producer, sequence) = rows.producer.as_ref().map_or(("", 0), |p| (p.id.as_str(), p.sequence));
+            let record = RejectedRecord::new(producer, sequence, row.clone(), group.stamp_us);
+            let key = self.state.state_key(state_key::REJECTED, &suffix);
+            group.ops.push(Op::Put(Family::State, key, record.encode()));
+        }
+    }
+
+    /// Adds to the ledger; returns the record's own key and absolute value.
+    fn count(&mut self, producer: Option<&ProducerBatch>, stamp_us: i64, counts: &Counts) -> (Vec<u8>, Vec<u8>) {
+        for (kind, n) in [
+            ("accepted", counts.accepted),
+            ("duplicate", counts.duplicate),
+            ("repeated", counts.repeated),
+            ("rejected", counts.rejected),
+        ] {
+            if n > 0 {
+                metrics::counter!("tidewater_ingest_rows_total", "table" => self.state.def.name.clone(), "outcome" => kind).increment(n);
+            }
+        }
+        let producer = producer.map_or("", |p| p.id.as_str());
+        self.shared.ledger.lock().add(producer, minute_of(stamp_us), counts)
+    }
+
+    pub(crate) fn token(&self, seq: crate::ids::CommitSeq) -> CommitToken {
+        CommitToken { table: self.state.def.id, shard: SHARD_ZERO, log: self.shared.log_id, seq }
+    }
+}

@@ -1,0 +1,143 @@
+//! What does a worker know? The mutable state of one table; nobody else touches it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::admission::ledger::Counts;
+use crate::catalog::TableDef;
+use crate::dedup::KeyIndex;
+use crate::error::{Code, Error, Result};
+use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
+use crate::limits::{IDEMPOTENCY_KEY_TTL_S, MAX_IDEMPOTENCY_KEYS};
+use crate::log::{Family, Op, state_key, state_prefix};
+use crate::producers::{BatchCounts, ProducerState};
+
+/// Ahead of the log by the groups in flight: what stands here is decided, what is published is durable.
+pub(crate) struct TableState {
+    pub(crate) def: Arc<TableDef>,
+    /// The last sequence given to an entry.
+    pub(crate) last_seq: CommitSeq,
+    /// The largest stamp given to an entry, microseconds.
+    pub(crate) last_stamp_us: i64,
+    /// Uptime of this log before this process, microseconds.
+    pub(crate) uptime_before_us: u64,
+    /// `None`: the table has no primary key.
+    pub(crate) keys: Option<KeyIndex>,
+    pub(crate) producers: HashMap<ProducerId, ProducerState>,
+    pub(crate) idempotency: IdempotencyKeys,
+    /// Ledger rows that changed since they were last in a commit: pure repeats write no entry.
+    pub(crate) unwritten: HashMap<Vec<u8>, Vec<u8>>,
+    /// Some entry was written and not synced.
+    pub(crate) unsynced: bool,
+}
+
+impl TableState {
+    pub(crate) fn state_key(&self, kind: u8, suffix: &[u8]) -> Vec<u8> {
+        let mut key = state_prefix(kind, self.def.id, SHARD_ZERO);
+        key.extend(suffix);
+        key
+    }
+
+    pub(crate) fn producer_op(&self, id: &ProducerId, state: &ProducerState) -> Op {
+        Op::Put(Family::State, self.state_key(state_key::PRODUCER, id.as_str().as_bytes()), state.to_disk())
+    }
+
+    /// The ledger rows that wait for a commit.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<Op> {
+        let changed: Vec<_> = self.unwritten.drain().collect();
+        changed
+            .into_iter()
+            .map(|(suffix, value)| Op::Put(Family::State, self.state_key(state_key::LEDGER, &suffix), value))
+            .collect()
+    }
+}
+
+impl From<BatchCounts> for Counts {
+    fn from(counts: BatchCounts) -> Self {
+        Counts {
+            received: counts.received,
+            accepted: counts.accepted,
+            duplicate: counts.duplicates,
+            rejected: counts.rejected,
+            ..Counts::default()
+        }
+    }
+}
+
+/// The first answer to a request with an idempotency key, as it stands on disk.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct FirstAnswer {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(message, required, tag = "2")]
+    pub(crate) counts: BatchCounts,
+    #[prost(int64, tag = "3")]
+    stamp_us: i64,
+}
+
+/// Idempotency keys of the last 24 hours, by principal and key.
+#[derive(Default)]
+pub(crate) struct IdempotencyKeys {
+    answers: HashMap<Vec<u8>, FirstAnswer>,
+    /// Oldest first.
+    order: VecDeque<(i64, Vec<u8>)>,
+}
+
+impl IdempotencyKeys {
+    /// The key's own part of its record: principal and key, the first length-prefixed.
+    pub(crate) fn suffix(principal: &str, key: &str) -> Vec<u8> {
+        let mut suffix = (principal.len() as u32).to_be_bytes().to_vec();
+        suffix.extend(principal.as_bytes());
+        suffix.extend(key.as_bytes());
+        suffix
+    }
+
+    pub(crate) fn load(&mut self, suffix: &[u8], value: &[u8]) -> Result<()> {
+        let answer = FirstAnswer::decode(value)
+            .map_err(|e| Error::new(Code::LogDamaged, format!("an idempotency key cannot be read: {e}")).source(e))?;
+        self.order.push_back((answer.stamp_us, suffix.to_vec()));
+        self.answers.insert(suffix.to_vec(), answer);
+        Ok(())
+    }
+
+    /// Records come in key order; they expire in stamp order.
+    pub(crate) fn loaded(&mut self) {
+        self.order.make_contiguous().sort();
+    }
+
+    pub(crate) fn get(&self, suffix: &[u8]) -> Option<BatchCounts> {
+        self.answers.get(suffix).map(|a| a.counts)
+    }
+
+    /// Forgets what is older than 24 hours and returns it; then says whether one more fits.
+    pub(crate) fn expire(&mut self, now_us: i64) -> (Vec<Vec<u8>>, Result<()>) {
+        let oldest = now_us.saturating_sub(IDEMPOTENCY_KEY_TTL_S * 1_000_000);
+        let mut gone = Vec::new();
+        while self.order.front().is_some_and(|(stamp, _)| *stamp < oldest) {
+            if let Some((_, suffix)) = self.order.pop_front() {
+                self.answers.remove(&suffix);
+                gone.push(suffix);
+            }
+        }
+        let fits = if self.answers.len() < MAX_IDEMPOTENCY_KEYS {
+            Ok(())
+        } else {
+            Err(Error::new(
+                Code::TooManyIdempotencyKeys,
+                format!("the table remembers {MAX_IDEMPOTENCY_KEYS} idempotency keys"),
+            )
+            .hint("use a producer with sequence numbers, or wait: keys are forgotten after 24 hours"))
+        };
+        (gone, fits)
+    }
+
+    /// Remembers an answer and returns its disk form.
+    pub(crate) fn note(&mut self, suffix: &[u8], counts: BatchCounts, stamp_us: i64) -> Vec<u8> {
+        let answer = FirstAnswer { version: 1, counts, stamp_us };
+        self.answers.insert(suffix.to_vec(), answer);
+        self.order.push_back((stamp_us, suffix.to_vec()));
+        answer.encode_to_vec()
+    }
+}

@@ -1,0 +1,26 @@
+//! TRUNCATE: one entry; rows and keys before it go, producers' positions stay.
+
+use tokio::sync::oneshot;
+
+use crate::error::Result;
+use crate::ids::CommitToken;
+use crate::table::commit;
+use crate::table::worker::group::{Answer, Publish};
+use crate::table::worker::task::{Prepared, Worker};
+
+impl Worker {
+    pub(crate) fn on_truncate(&mut self, answer: oneshot::Sender<Result<(u64, CommitToken)>>) -> Prepared {
+        let place = self.next_place();
+        if let Some(keys) = &mut self.state.keys {
+            keys.clear();
+        }
+        let rows = std::mem::take(&mut self.decided_rows);
+        Prepared {
+            seq: place.seq,
+            commit: Some(commit::truncate(place)),
+            publish: Publish::Truncate,
+            stamp_us: place.stamp_us,
+            answers: vec![Answer::Truncated(answer, Ok((rows, self.token(place.seq))))],
+        }
+    }
+}
