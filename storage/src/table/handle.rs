@@ -143,7 +143,7 @@ impl Activity {
 /// A batch that passed admission and waits to be submitted. Made in parallel; submitted in the producer's order.
 pub struct PreparedWrite {
     rows: Box<PreparedRows>,
-    _queued: OwnedSemaphorePermit,
+    bytes: usize,
     _held: Charge,
 }
 
@@ -213,15 +213,12 @@ impl Table {
         self.submit(prepared).await?.outcome().await
     }
 
-    /// Casts, admits, hashes and compresses a batch. Waits for a place in the table's queue first (32 MiB a table).
+    /// Casts, admits, hashes and compresses a batch.
     pub async fn prepare(&self, request: RowsRequest) -> Result<PreparedWrite> {
         let shared = &self.shared;
         let last_stamp_us = shared.figures.lock().last_write_us.unwrap_or(i64::MIN);
         shared.gate.check(last_stamp_us)?;
         let bytes: usize = request.rows.iter().map(|r| r.batch.get_array_memory_size()).sum();
-        let permits = bytes.clamp(PERMIT_BYTES, TABLE_QUEUE_BYTES) / PERMIT_BYTES;
-        let queued =
-            Arc::clone(&shared.queue_bytes).acquire_many_owned(permits as u32).await.map_err(|_| shared.closed())?;
         let held = shared.memory.charge(Share::Realtime, bytes as u64);
         let def = self.def();
         let now_us = shared.env.clock.now_us().max(last_stamp_us);
@@ -233,19 +230,20 @@ impl Table {
         } else {
             prepare(&def, shared.spec.as_ref(), request, now_us)?
         };
-        Ok(PreparedWrite { rows: Box::new(rows), _queued: queued, _held: held })
+        Ok(PreparedWrite { rows: Box::new(rows), bytes, _held: held })
     }
 
-    /// Puts a prepared batch into the worker's queue.
+    /// Puts a prepared batch into the worker's queue. Waits for a place there first (32 MiB a table): in the order of submitting, so
+    /// that batches that were prepared early never hold the place of one that must go before them.
     pub async fn submit(&self, prepared: PreparedWrite) -> Result<PendingWrite> {
+        let permits = prepared.bytes.clamp(PERMIT_BYTES, TABLE_QUEUE_BYTES) / PERMIT_BYTES;
+        let queued = Arc::clone(&self.shared.queue_bytes)
+            .acquire_many_owned(permits as u32)
+            .await
+            .map_err(|_| self.shared.closed())?;
         let (answer, receiver) = oneshot::channel();
         self.shared.send(TableRequest::Rows { rows: prepared.rows, answer }).await?;
-        Ok(PendingWrite {
-            shared: Arc::clone(&self.shared),
-            answer: receiver,
-            _queued: prepared._queued,
-            _held: prepared._held,
-        })
+        Ok(PendingWrite { shared: Arc::clone(&self.shared), answer: receiver, _queued: queued, _held: prepared._held })
     }
 
     /// Fences older clients of this producer and says where it stopped. `reset` lets it start at any number.

@@ -46,7 +46,8 @@ fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
             realtime = realtime.with_run(&parts, runs.into_iter().map(Arc::new).collect());
         }
         (state.last_seq, state.last_stamp_us) = (seq, entry.stamp_us);
-        state.uptime_before_us = entry.uptime_us;
+        // The stamp of a table that is opened again holds this process's uptime already.
+        state.uptime_before_us = entry.uptime_us.saturating_sub(shared.env.clock.uptime().as_micros() as u64);
         replayed.entries += 1;
     }
     replayed.rows = realtime.n_rows();

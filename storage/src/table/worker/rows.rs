@@ -33,8 +33,9 @@ impl Worker {
     ) -> Result<()> {
         let verdict = self.check_rows(group, &rows);
         let durability = rows.durability;
-        group.sync |=
-            durability == Durability::Fsync && (!matches!(verdict, Ok(Verdict::Repeat { .. })) || self.state.unsynced);
+        // A repeat needs no sync of its own, unless what it rests on is unsynced or stands in this very group.
+        let is_on_disk = matches!(verdict, Ok(Verdict::Repeat { .. })) && !self.state.unsynced && group.is_empty();
+        group.sync |= durability == Durability::Fsync && !is_on_disk;
         let outcome = match verdict {
             Err(refused) => {
                 metrics::counter!("tidewater_refused_batches_total", "code" => refused.code().reason()).increment(1);

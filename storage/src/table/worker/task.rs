@@ -189,7 +189,9 @@ impl Worker {
         let answers = std::mem::take(&mut group.answers);
         if group.is_empty() {
             // Repeats and refusals write nothing, but may have to wait for a sync of what they rest on.
-            let commit = (group.sync || !group.ops.is_empty()).then_some(Commit { ops: group.ops, sync: group.sync });
+            let mut ops = group.ops;
+            ops.extend(self.state.take_unwritten());
+            let commit = (group.sync || !ops.is_empty()).then_some(Commit { ops, sync: group.sync });
             self.state.unsynced &= !group.sync;
             let seq = self.state.last_seq;
             return self
