@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 # Sets LIBCLANG_PATH, ROCKSDB_LIB_DIR and so on; installs libclang and builds RocksDB the first time.
 ENV := variables=$$(scripts/environment.sh); eval "$$variables"
 
-.PHONY: help demo test check build lint rust-tests python-tests faults bench conformance
+.PHONY: help demo test check build rust-tests python-tests bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
