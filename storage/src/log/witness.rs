@@ -1,4 +1,4 @@
-//! Did the log end where it was last acknowledged? Sixteen bytes beside the log, overwritten after each write, never synced.
+//! Did the log end where it was last acknowledged? Sixteen bytes beside the log, overwritten after each sync, never synced.
 //!
 //! After kill -9 the operating system still has them, so a log that ends before its witness has lost acknowledged entries. After a
 //! power cut they may be older than the log's end, never newer than what was acknowledged.
