@@ -12,6 +12,14 @@ def pytest_sessionstart(session):
         pytest.exit(f"there is no server at {binary()}: build it, or set TIDEWATER_BIN", returncode=2)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """A check that this machine does not allow is no check: it is told, also with -q."""
+    for report in terminalreporter.stats.get("skipped", []):
+        _, _, reason = report.longrepr
+        if "NOT CHECKED" in reason:
+            terminalreporter.write_line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}", yellow=True, bold=True)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """One a test module."""

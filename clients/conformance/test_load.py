@@ -1,10 +1,17 @@
-"""Is every row there exactly once? The stream over gRPC and over ADBC, with batches sent twice and one in ten again later."""
+"""Is every row there exactly once? The stream over gRPC, over ADBC and by the command line, with batches sent twice and one in ten again
+later."""
+
+import re
+import subprocess
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness import data
 from harness.client import Loader
+from harness.relay import Relay
+from harness.server import binary
 
 EVENTS = data.events()
 N = EVENTS.num_rows
@@ -81,3 +88,99 @@ def test_over_adbc_create(client, adbc):
         cursor.adbc_ingest("made_from_data", BATCHES[3], mode="append")
     expected = first.num_rows + BATCHES[3].num_rows
     assert client.rows("SELECT count(*), count(DISTINCT event_id) FROM made_from_data") == [(expected, expected)]
+
+
+# The command line cuts the file at the same rows as the batches above.
+CHUNK_ROWS = data.batch_rows(EVENTS)
+COUNTS = re.compile(r"(\d+) rows received, (\d+) accepted, (\d+) duplicate, (\d+) rejected, (\d+) repeated")
+CLI_TIMEOUT_S = 300
+
+
+def start_cli(address: str, table: str, file=None, chunk_rows: int = CHUNK_ROWS) -> subprocess.Popen:
+    command = [binary(), "ingest", table, file or data.events_file(), "--server", address, "--chunk-rows", str(chunk_rows)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(cli: subprocess.Popen) -> tuple[str, str]:
+    try:
+        return cli.communicate(timeout=CLI_TIMEOUT_S)
+    finally:
+        cli.kill()
+
+
+def load(*arguments, **named) -> dict:
+    """What the command line says at the end of a load that succeeds."""
+    cli = start_cli(*arguments, **named)
+    said, complaint = ended(cli)
+    assert cli.returncode == 0, complaint
+    (counts,) = COUNTS.findall(said)
+    return dict(zip(("received", "accepted", "duplicate", "rejected", "repeated"), map(int, counts)))
+
+
+def test_by_cli(server, client, tmp_path):
+    client.execute(data.CREATE_EVENTS.format(name="by_cli"))
+    # Behind a connection that loses every first answer the program sends each chunk twice.
+    with Relay(server.grpc) as relay:
+        counts = load(relay.address, "by_cli")
+        assert relay.n_broken >= 2
+    assert counts["received"] == counts["accepted"] + counts["repeated"] == N
+    assert_whole(client, "by_cli")
+    expected = {"received": 2 * N, "accepted": N, "duplicate": 0, "repeated": N, "rejected": 0}
+    assert ledger(client, "by_cli") == expected
+
+    # One in ten again later. In another file they are another producer's: every row is a duplicate by its key.
+    later = tmp_path / "later.parquet"
+    pq.write_table(pa.Table.from_batches([batch for _, batch in LATER]), later)
+    assert load(server.grpc, "by_cli", later) == {"received": N_LATER, "accepted": 0, "duplicate": N_LATER, "rejected": 0, "repeated": 0}
+    expected["received"] += N_LATER
+    expected["duplicate"] += N_LATER
+    assert_whole(client, "by_cli")
+    assert ledger(client, "by_cli") == expected
+
+    # A second full load: the program asks where it stopped, and sends nothing, however it cuts the file.
+    for chunk_rows in (CHUNK_ROWS, CHUNK_ROWS + 1):
+        counts = load(server.grpc, "by_cli", chunk_rows=chunk_rows)
+        assert counts == {"received": N, "accepted": 0, "duplicate": 0, "rejected": 0, "repeated": N}
+    assert_whole(client, "by_cli")
+    assert ledger(client, "by_cli") == expected
+
+    # A second full load of the same rows in another form sends everything once more.
+    other_form = tmp_path / "events.arrow"
+    with pa.ipc.new_file(other_form, EVENTS.schema) as writer:
+        writer.write(EVENTS)
+    assert load(server.grpc, "by_cli", other_form) == {"received": N, "accepted": 0, "duplicate": N, "rejected": 0, "repeated": 0}
+    expected["received"] += N
+    expected["duplicate"] += N
+    assert_whole(client, "by_cli")
+    assert ledger(client, "by_cli") == expected
+
+
+def test_by_several_clis_at_once(server, client):
+    """They have the same name, so the one that comes last fences the others; whoever comes back goes on behind what is stored."""
+    client.execute(data.CREATE_EVENTS.format(name="by_race"))
+    clis = [start_cli(server.grpc, "by_race") for _ in range(3)]
+    endings = [(cli, *ended(cli)) for cli in clis]
+    assert any(cli.returncode == 0 for cli, _, _ in endings), [complaint for _, _, complaint in endings]
+    for cli, _, complaint in endings:
+        assert cli.returncode == 0 or (cli.returncode == 1 and "PRODUCER_FENCED" in complaint), complaint
+    assert_whole(client, "by_race")
+    sums = ledger(client, "by_race")
+    assert (sums["accepted"], sums["duplicate"], sums["rejected"]) == (N, 0, 0)
+    assert load(server.grpc, "by_race") == {"received": N, "accepted": 0, "duplicate": 0, "rejected": 0, "repeated": N}
+    assert ledger(client, "by_race") == sums
+
+
+def test_by_cli_that_is_killed(server, client):
+    """It is killed behind the first rows that are there; the next run goes on where it stopped."""
+    client.execute(data.CREATE_EVENTS.format(name="by_killed"))
+    cli = start_cli(server.grpc, "by_killed")
+    try:
+        while cli.poll() is None and not client.value("SELECT count(*) FROM by_killed"):
+            pass
+    finally:
+        cli.kill()
+        cli.communicate()
+    counts = load(server.grpc, "by_killed")
+    assert counts["accepted"] + counts["repeated"] == N and counts["duplicate"] == 0
+    assert_whole(client, "by_killed")
+    assert ledger(client, "by_killed")["accepted"] == N

@@ -7,6 +7,10 @@ python=${PYTHON:-python3}
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 hash=$(cat "$here/requirements.txt" | sha256sum | cut -c1-12)
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/tidewater/venv-$version-$hash
+mkdir -p "$(dirname -- "$venv")"
+# Two runs at once must not install over each other.
+exec 9>"$venv.lock"
+flock 9
 if [ ! -e "$venv/complete" ]; then
   rm -rf "$venv"
   "$python" -m venv "$venv" >&2

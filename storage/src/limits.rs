@@ -24,6 +24,8 @@ pub const ZONE_ROWS: usize = 8192;
 
 /// What waits in front of one table's worker, decoded. Past it the stream is not read.
 pub const TABLE_QUEUE_BYTES: usize = 32 << 20;
+/// What waits in front of all workers together: this part of the memory for realtime rows.
+pub const ALL_QUEUES_DIVISOR: u64 = 4;
 
 /// Groups that are prepared and not yet published: one syncs, one is prepared.
 pub const GROUPS_IN_FLIGHT: usize = 2;
@@ -39,7 +41,16 @@ pub const BATCH_RESULTS: usize = 5;
 
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
 pub const MAX_IDEMPOTENCY_KEYS: usize = 1_000_000;
-pub const IDEMPOTENCY_KEY_TTL_S: i64 = 24 * 3600;
+pub const IDEMPOTENCY_KEY_TTL_S: u64 = 24 * 3600;
+
+/// A producer that sent nothing for so long is forgotten: its next batch begins with sequence 1.
+pub const PRODUCER_TTL_S: u64 = 7 * 24 * 3600;
+
+/// A producer that only repeats is noted as alive this often.
+pub const PRODUCER_SEEN_S: u64 = 3600;
+
+/// How long a dropped table stays on disk.
+pub const DROPPED_TABLE_TTL_S: u64 = 7 * 24 * 3600;
 
 pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_COLUMNS: usize = 2_000;
@@ -51,7 +62,10 @@ pub const ROW_ERRORS_IN_ANSWER: usize = 100;
 /// One rejected row is kept up to this size, all of a table up to the other.
 pub const MAX_REJECTED_ROW_BYTES: usize = 64 << 10;
 pub const MAX_REJECTED_BYTES: u64 = 1 << 30;
-pub const REJECTED_TTL_S: i64 = 30 * 24 * 3600;
+pub const REJECTED_TTL_S: u64 = 30 * 24 * 3600;
+/// Rejected rows are forgotten by buckets of this many bytes or this many seconds, the older first, so that their bookkeeping is small.
+pub const REJECTED_BUCKET_BYTES: u64 = 1 << 20;
+pub const REJECTED_BUCKET_S: u64 = 3600;
 
 /// Rows of one batch whose bad rows are to be kept: each may become a rejected row with a reason of its own in memory.
 pub const MAX_BATCH_ROWS: usize = 1 << 20;

@@ -29,25 +29,31 @@ def json_payload(rows) -> ingest.Payload:
     return ingest.Payload(json_rows="\n".join(lines).encode())
 
 
-def reason_of(details) -> str:
-    """The ErrorInfo reason among google.rpc details."""
-    return info_of(details).reason
-
-
 def info_of(details) -> error_details_pb2.ErrorInfo:
-    info = error_details_pb2.ErrorInfo()
+    return _detail(details, error_details_pb2.ErrorInfo())
+
+
+def retry_after_of(details) -> float | None:
+    """How many seconds the server asks to wait; None if it does not say."""
+    retry = _detail(details, error_details_pb2.RetryInfo())
+    return retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None
+
+
+def _detail(details, message):
     for detail in details:
-        if detail.Is(info.DESCRIPTOR):
-            detail.Unpack(info)
-    return info
+        if detail.Is(message.DESCRIPTOR):
+            detail.Unpack(message)
+    return message
 
 
 class Refused(Exception):
     """A call or a batch that was refused."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str, metadata=None, result=None):
-        super().__init__(f"{code.name} {reason}: {message}")
-        self.code, self.reason, self.message, self.metadata, self.result = code, reason, message, metadata or {}, result
+    def __init__(self, code: grpc.StatusCode, details, message: str, result=None):
+        info = info_of(details)
+        super().__init__(f"{code.name} {info.reason}: {message}")
+        self.code, self.reason, self.message, self.metadata, self.result = code, info.reason, message, dict(info.metadata), result
+        self.retry_after = retry_after_of(details)
 
     @property
     def name(self) -> str:
@@ -57,16 +63,14 @@ class Refused(Exception):
 
 def refused_call(error: grpc.RpcError) -> Refused:
     status = rpc_status.from_call(error)
-    info = info_of(status.details if status else [])
-    return Refused(error.code(), info.reason, error.details(), dict(info.metadata))
+    return Refused(error.code(), status.details if status else [], error.details())
 
 
 def refused_batch(result) -> Refused | None:
     if result.status.code == 0:
         return None
     code = next(code for code in grpc.StatusCode if code.value[0] == result.status.code)
-    info = info_of(result.status.details)
-    return Refused(code, info.reason, result.status.message, dict(info.metadata), result)
+    return Refused(code, result.status.details, result.status.message, result)
 
 
 class Client:

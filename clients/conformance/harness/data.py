@@ -28,10 +28,18 @@ REPOS = pa.table(
 )
 
 
+def events_file() -> pathlib.Path:
+    return pathlib.Path(os.environ.get("TIDEWATER_GIT_EVENTS", SAMPLE)).resolve()
+
+
 def events() -> pa.Table:
-    return pq.read_table(os.environ.get("TIDEWATER_GIT_EVENTS", SAMPLE))
+    return pq.read_table(events_file())
+
+
+def batch_rows(table: pa.Table) -> int:
+    """For about fifty batches, of at most 10,000 rows."""
+    return min(10_000, max(1, table.num_rows // 50))
 
 
 def batches(table: pa.Table) -> list[pa.RecordBatch]:
-    """About fifty batches, of at most 10,000 rows."""
-    return table.combine_chunks().to_batches(max_chunksize=min(10_000, max(1, table.num_rows // 50)))
+    return table.combine_chunks().to_batches(max_chunksize=batch_rows(table))

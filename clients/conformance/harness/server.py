@@ -28,20 +28,32 @@ def free_port() -> int:
 
 
 class Server:
-    """One process on one data folder. `restart` keeps folder and ports."""
+    """One process on one data folder. `restart` keeps folder and ports.
 
-    def __init__(self, folder: pathlib.Path):
+    `data` is the data folder if it is not `folder`/data, `settings` go to --set, and `wrapper` is a command that executes
+    the server in its own place: the process is the server all the same.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, data: pathlib.Path | None = None, settings: dict[str, str] | None = None, wrapper=()):
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = data or self.folder / "data"
+        self.settings = settings or {}
+        self.wrapper = list(wrapper)
         self.grpc = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
         self.log = self.folder / "server.log"
         self.process = None
 
-    def start(self) -> "Server":
-        command = [binary(), "serve", "--data", self.folder / "data", "--grpc", self.grpc, "--http", self.http]
+    def _spawn(self):
+        command = [*self.wrapper, binary(), "serve", "--data", self.data, "--grpc", self.grpc, "--http", self.http]
+        for name, value in self.settings.items():
+            command += ["--set", f"{name}={value}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder)
+
+    def start(self) -> "Server":
+        self._spawn()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.is_healthy():
             code = self.process.poll()
@@ -61,14 +73,31 @@ class Server:
             except grpc.RpcError:
                 return False
 
-    def stop(self) -> int:
-        """Asks it to shut down and returns its exit code."""
-        self.process.send_signal(signal.SIGTERM)
+    def refused(self) -> tuple[int, str]:
+        """Starts a server that ends by itself; its exit code and what it said."""
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        self._spawn()
+        code = self.ended()
+        return code, self.log.read_bytes()[begin:].decode(errors="replace")
+
+    def ended(self) -> int:
+        """Waits until the process ends by itself; its exit code, negative for a signal."""
         try:
             return self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that the process has held since it began."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) << 10
+
+    def stop(self) -> int:
+        """Asks it to shut down and returns its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
 
     def kill(self):
         if self.process and self.process.poll() is None:

@@ -6,12 +6,13 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlanBuilder;
+use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error, Result};
 
 use super::context::StatementContext;
 use crate::error::{OrError, from_datafusion};
 use crate::session::{DESCRIPTIONS, canonical_name, show};
-use crate::statement::{CATALOG, Show, TableName, sql_name};
+use crate::statement::{CATALOG, Show, TableName};
 
 /// The answer to SHOW or DESCRIBE.
 pub(super) async fn answer(what: &Show, context: &StatementContext) -> Result<RecordBatch> {
@@ -43,7 +44,7 @@ async fn describe(table: &TableName, context: &StatementContext) -> Result<Recor
         let key = def.as_ref().is_some_and(|def| def.key.contains(&i));
         let comment = def.as_ref().and_then(|def| def.columns.get(i)?.comment.clone());
         columns[0].push(Some(field.name().clone()));
-        columns[1].push(Some(sql_name(field.data_type())));
+        columns[1].push(Some(sql_type(field.data_type())));
         columns[2].push(Some(if field.is_nullable() { "YES" } else { "NO" }.to_string()));
         columns[3].push(key.then(|| "PRI".to_string()));
         columns[4].push(comment);

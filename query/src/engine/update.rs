@@ -24,7 +24,7 @@ fn own_schema(schema: &str) -> Result<()> {
     }
 }
 
-pub(super) async fn create_table(storage: &Engine, new: NewTable, if_not_exists: bool) -> Result<UpdateOutcome> {
+pub(super) async fn create_table(storage: &Arc<Engine>, new: NewTable, if_not_exists: bool) -> Result<UpdateOutcome> {
     own_schema(&new.schema_name)?;
     let name = format!("{}.{}", new.schema_name, new.name);
     match storage.create_table(new).await {
@@ -36,7 +36,11 @@ pub(super) async fn create_table(storage: &Engine, new: NewTable, if_not_exists:
     }
 }
 
-pub(super) async fn drop_tables(storage: &Engine, names: Vec<TableName>, if_exists: bool) -> Result<UpdateOutcome> {
+pub(super) async fn drop_tables(
+    storage: &Arc<Engine>,
+    names: Vec<TableName>,
+    if_exists: bool,
+) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
     for name in names {
         let found = find_table(storage, &name).map(drop);
@@ -97,7 +101,7 @@ pub(super) async fn create_view(
     }
 }
 
-pub(super) async fn drop_views(storage: &Engine, names: Vec<TableName>, if_exists: bool) -> Result<UpdateOutcome> {
+pub(super) async fn drop_views(storage: &Arc<Engine>, names: Vec<TableName>, if_exists: bool) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
     for name in names {
         if storage.table(&name.schema, &name.name).is_some() {

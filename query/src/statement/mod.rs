@@ -21,7 +21,6 @@ use datafusion::sql::sqlparser::ast::Query;
 use tidewater_storage::catalog::NewTable;
 
 pub(crate) use classify::classify;
-pub(crate) use create_table::sql_name;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use names::{CATALOG, TableName};
 pub(crate) use parse::{read_text, reparse};

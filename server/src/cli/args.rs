@@ -20,6 +20,16 @@ const EXAMPLES: &str = "Examples:
   tidewater ingest git_events events.parquet --create --key event_id --time authored_at
   tidewater sql -c 'SELECT count(*) FROM git_events'";
 
+const INGEST_NOTES: &str = "\
+A load that was broken off goes on behind the last stored row when the command is repeated, also with another --chunk-rows.
+
+CSV: the first line names the columns; each must be one of the table's. Values are texts, which the server casts to the \
+table's types. An empty field is NULL, with quotes (\"\") or without: the two cannot be told apart.
+
+Bad rows: a line that cannot be read (a wrong number of fields, bytes that are not UTF-8, no JSON object) and a value that \
+does not fit its column reject their row, not the file. Rejected rows are kept in system.rejected with row, column, code \
+and reason; --on-error abort stops at the first chunk that has one, and nothing of that chunk is stored.";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a server
@@ -27,6 +37,7 @@ pub enum Command {
     /// Run statements and print their answers
     Sql(SqlArgs),
     /// Load files into a table, each row once, however often it is repeated
+    #[command(after_help = INGEST_NOTES)]
     Ingest(IngestArgs),
     /// List and show tables
     Table(TableArgs),
@@ -177,10 +188,11 @@ pub struct IngestArgs {
     /// Columns that rows are sorted by
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "create")]
     pub sort: Vec<String>,
-    /// Rows of a chunk, which is stored as a whole; another number makes a file another one
+    /// Rows of a chunk, which is stored as a whole; fewer if they are large
     #[arg(long, value_name = "N", default_value_t = super::ingest::DEFAULT_CHUNK_ROWS,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub chunk_rows: u32,
+    /// What becomes of rows that cannot be read or that the table cannot take
     #[arg(long, value_enum, default_value = "keep")]
     pub on_error: OnError,
 }

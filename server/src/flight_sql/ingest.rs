@@ -15,7 +15,6 @@ use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExist
 use futures::stream::Stream;
 use tidewater_storage::admission::IncomingRows;
 use tidewater_storage::catalog::{ColumnDef, NewTable, TableDef, canonical_type};
-use tidewater_storage::ids::CommitSeq;
 use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
 use tidewater_storage::memory::{Charge, MemoryLedger, Share};
 use tidewater_storage::{Code, Engine, Error, IdempotencyKey, OnError, Result, RowsRequest, Table};
@@ -28,7 +27,7 @@ use super::command::{CATALOG, DEFAULT_SCHEMA, invalid, refuse_transaction, short
 use super::incoming::Incoming;
 use crate::App;
 use crate::ingest::ipc::flat_batch_bytes;
-use crate::status::to_status;
+use crate::status::{to_status, to_status_as};
 
 /// ADBC cannot send options with the command, but it can send headers: `x-ingest-primary-key` is `primary_key`.
 const OPTION_HEADER_PREFIX: &str = "x-ingest-";
@@ -315,7 +314,7 @@ fn request(rows: Vec<RecordBatch>, principal: String, time_zone: String, target:
 }
 
 /// Makes the table if it is to be made, and writes. A table that was made for rows that could not be stored goes again.
-async fn commit(storage: &Engine, target: &Target, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
+async fn commit(storage: &Arc<Engine>, target: &Target, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
     if let Some(table) = storage.table(&target.schema, &target.table) {
         return append(&table, target, schema, request).await;
     }
@@ -328,9 +327,12 @@ async fn commit(storage: &Engine, target: &Target, schema: &SchemaRef, request: 
                 tracing::info!(table = target.name(), notice, "a bulk append made a table");
             }
             let written = write(&table, request).await;
-            // Rows that another client has acknowledged in it by now keep the table.
-            if written.is_err() && table.snapshot().upper() == CommitSeq::default() {
-                storage.drop_table(&target.schema, &target.table).await?;
+            // Rows that another client has in it by now keep the table.
+            if written.is_err() {
+                match storage.drop_table_if_empty(&table).await {
+                    Ok(gone) => tracing::info!(table = target.name(), gone, "rows of a new table could not be stored"),
+                    Err(error) => tracing::warn!(table = target.name(), reason = %error, "a new table stays, empty"),
+                }
             }
             written
         }
@@ -359,16 +361,10 @@ async fn write(table: &Table, request: RowsRequest) -> Result<u64> {
 
 /// ADBC's contract: rows that do not fit an existing table are `ALREADY_EXISTS`.
 pub(super) fn adbc_status(error: &Error) -> Status {
-    let status = to_status(error);
-    if error.code() != Code::SchemaMismatch {
-        return status;
+    match error.code() {
+        Code::SchemaMismatch => to_status_as(error, tonic::Code::AlreadyExists),
+        _ => to_status(error),
     }
-    Status::with_details_and_metadata(
-        tonic::Code::AlreadyExists,
-        status.message(),
-        bytes::Bytes::copy_from_slice(status.details()),
-        status.metadata().clone(),
-    )
 }
 
 fn too_large(n_bytes: u64) -> Error {

@@ -9,6 +9,7 @@ use tidewater_proto::ingest::v1::{
 };
 use tidewater_storage::Result;
 use tidewater_storage::ids::ProducerId;
+use tidewater_storage::limits::PRODUCER_TTL_S;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -52,8 +53,7 @@ impl IngestService {
             epoch: info.epoch,
             last_sequence: info.last_sequence,
             known: info.known,
-            // No producer is forgotten yet.
-            state_ttl: None,
+            state_ttl: Some(prost_types::Duration { seconds: PRODUCER_TTL_S as i64, nanos: 0 }),
         })
     }
 

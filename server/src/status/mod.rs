@@ -23,9 +23,14 @@ pub const DOMAIN: &str = "tidewater";
 /// The gRPC status of an error, with google.rpc details (ErrorInfo, RetryInfo, BadRequest) within
 /// [`MAX_DETAILS_BYTES`] and a text within [`MAX_MESSAGE_BYTES`].
 pub fn to_status(error: &Error) -> tonic::Status {
+    to_status_as(error, grpc_code(error.kind()))
+}
+
+/// The same under another code, where a protocol asks for one. The details say it too: clients refuse a status whose details differ.
+pub fn to_status_as(error: &Error, code: tonic::Code) -> tonic::Status {
     let message = details::one_line(&error.to_string(), MAX_MESSAGE_BYTES);
-    let details = details::encode(error, grpc_code(error.kind()), &message);
-    tonic::Status::with_details(grpc_code(error.kind()), message, details.into())
+    let details = details::encode(error, code, &message);
+    tonic::Status::with_details(code, message, details.into())
 }
 
 /// The same as a message, for answers that carry a status of their own.

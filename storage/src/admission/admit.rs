@@ -41,7 +41,8 @@ pub fn admit(def: &TableDef, incoming: IncomingRows, rules: &AdmissionRules) -> 
     let n_bad = refusals.len() + rejected.len();
     let good = refusals.good();
     let aborts = rules.on_error == OnError::Abort && n_bad > 0;
-    let rejected = rejected_rows(def, &batch, row_numbers.as_deref(), rejected, refusals, aborts)?;
+    let mut rejected = rejected_rows(def, &batch, row_numbers.as_deref(), rejected, refusals, aborts)?;
+    rejected.iter_mut().for_each(|row| row.row += rules.first_row);
     if aborts {
         return Err(bad_rows(def, &rejected, n_bad, received));
     }

@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::rows::{RejectCode, RejectedRow};
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_REJECTED_BYTES, REJECTED_TTL_S};
 
@@ -21,6 +22,8 @@ pub struct RejectedRecord {
     pub payload: String,
     /// µs since 1970.
     pub received_at_us: i64,
+    /// Uptime of the log by then, µs: the row is forgotten when it is old by both clocks.
+    pub received_uptime_us: u64,
     pub expires_at_us: i64,
 }
 
@@ -47,11 +50,13 @@ struct DiskRecord {
     received_at_us: i64,
     #[prost(sfixed64, tag = "9")]
     expires_at_us: i64,
+    #[prost(uint64, tag = "10")]
+    received_uptime_us: u64,
 }
 
 impl RejectedRecord {
-    /// The record of a row that was rejected at `received_at_us`; it expires 30 days later.
-    pub fn new(producer: &str, sequence: u64, row: RejectedRow, received_at_us: i64) -> Self {
+    /// The record of a row that was rejected at `at`; it expires 30 days later.
+    pub fn new(producer: &str, sequence: u64, row: RejectedRow, at: Moment) -> Self {
         Self {
             producer: producer.to_owned(),
             sequence,
@@ -60,9 +65,15 @@ impl RejectedRecord {
             code: row.code,
             message: row.message,
             payload: row.payload,
-            received_at_us,
-            expires_at_us: received_at_us.saturating_add(REJECTED_TTL_S * 1_000_000),
+            received_at_us: at.wall_us,
+            received_uptime_us: at.uptime_us,
+            expires_at_us: at.wall_us.saturating_add(REJECTED_TTL_S as i64 * 1_000_000),
         }
+    }
+
+    /// When it was rejected.
+    pub fn received(&self) -> Moment {
+        Moment { wall_us: self.received_at_us, uptime_us: self.received_uptime_us }
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -76,6 +87,7 @@ impl RejectedRecord {
             payload: self.payload.clone(),
             received_at_us: self.received_at_us,
             expires_at_us: self.expires_at_us,
+            received_uptime_us: self.received_uptime_us,
         };
         let mut out = Vec::with_capacity(1 + disk.encoded_len());
         out.push(VERSION);
@@ -104,36 +116,43 @@ impl RejectedRecord {
             message: disk.message,
             payload: disk.payload,
             received_at_us: disk.received_at_us,
+            received_uptime_us: disk.received_uptime_us,
             expires_at_us: disk.expires_at_us,
         })
     }
 }
 
-/// What the picker needs to know of a stored record.
+/// Rejected rows of neighbouring entries, which are forgotten together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptRecord<K> {
+pub struct KeptRows<K> {
+    /// Which they are.
     pub key: K,
-    /// Of key and value.
+    /// Of keys and values.
     pub bytes: u64,
-    pub expires_at_us: i64,
+    /// When the newest of them was rejected.
+    pub newest: Moment,
 }
 
-/// Which records of a table to delete, given all of them, oldest first: those that have expired, then the oldest until
-/// the others fit 1 GiB. Counters in the ledger stay.
-pub fn pick_forgotten<K: Clone>(oldest_first: &[KeptRecord<K>], now_us: i64) -> Vec<K> {
-    pick_over(oldest_first, now_us, MAX_REJECTED_BYTES)
+/// Which rejected rows of a table to delete, given all of them, oldest first: those that are older than 30 days by both clocks, then
+/// the oldest until the others fit 1 GiB. Counters in the ledger stay.
+pub fn pick_forgotten<K: Clone>(oldest_first: impl Iterator<Item = KeptRows<K>> + Clone, now: Moment) -> Vec<K> {
+    pick_over(oldest_first, now, MAX_REJECTED_BYTES)
 }
 
-pub(super) fn pick_over<K: Clone>(oldest_first: &[KeptRecord<K>], now_us: i64, max_bytes: u64) -> Vec<K> {
-    let expired = |record: &KeptRecord<K>| record.expires_at_us <= now_us;
-    let mut left: u64 = oldest_first.iter().filter(|record| !expired(record)).map(|record| record.bytes).sum();
+pub(super) fn pick_over<K: Clone>(
+    oldest_first: impl Iterator<Item = KeptRows<K>> + Clone,
+    now: Moment,
+    max_bytes: u64,
+) -> Vec<K> {
+    let expired = |rows: &KeptRows<K>| rows.newest.is_older_than(REJECTED_TTL_S, now);
+    let mut left: u64 = oldest_first.clone().filter(|rows| !expired(rows)).map(|rows| rows.bytes).sum();
     let mut forgotten = Vec::new();
-    for record in oldest_first {
-        if expired(record) {
-            forgotten.push(record.key.clone());
+    for rows in oldest_first {
+        if expired(&rows) {
+            forgotten.push(rows.key);
         } else if left > max_bytes {
-            left -= record.bytes;
-            forgotten.push(record.key.clone());
+            left -= rows.bytes;
+            forgotten.push(rows.key);
         }
     }
     forgotten

@@ -88,6 +88,8 @@ impl From<RecordBatch> for IncomingRows {
 /// What decides beside the table's definition.
 #[derive(Debug, Clone, Default)]
 pub struct AdmissionRules {
+    /// The place of the batch's first row in the request: reasons number rows as the client sent them.
+    pub first_row: u64,
     /// IANA zone or offset in which a time without an offset is read when the column is an instant; default UTC.
     pub time_zone: Option<String>,
     /// The stamp of this request: future and late are measured from it.

@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::definition::{ColumnDef, TableDef, View, arrow_schema};
 use super::options::{Durability, TableOptions};
 use super::types::canonical_type;
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
-use crate::ids::{SchemaId, TableId};
+use crate::ids::{SchemaId, TableId, array};
 
 /// The version that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -201,6 +202,36 @@ impl TableDef {
             created_at_us: disk.created_at_us,
         })
     }
+}
+
+/// Version byte in front of a dropped table's record.
+const DROPPED_VERSION: u8 = 1;
+const DROPPED_HEADER_BYTES: usize = 1 + 8 + 8;
+
+/// A table that was dropped at `at`: version, both clocks in big endian, its definition.
+pub(crate) fn dropped_to_disk(def: &TableDef, at: Moment) -> Vec<u8> {
+    let mut out = vec![DROPPED_VERSION];
+    out.extend(at.wall_us.to_be_bytes());
+    out.extend(at.uptime_us.to_be_bytes());
+    out.extend(def.to_disk());
+    out
+}
+
+/// Reads what [`dropped_to_disk`] wrote; errors as for [`TableDef::from_disk`].
+pub(crate) fn dropped_from_disk(bytes: &[u8]) -> Result<(TableDef, Moment)> {
+    match bytes {
+        [DROPPED_VERSION, ..] if bytes.len() >= DROPPED_HEADER_BYTES => {}
+        [version, ..] if *version != DROPPED_VERSION => {
+            return Err(Error::new(
+                Code::LogUnknownVersion,
+                format!("a dropped table has version {version}, this program reads {DROPPED_VERSION}"),
+            ));
+        }
+        _ => return Err(Error::new(Code::LogDamaged, "the record of a dropped table is too short")),
+    }
+    let at =
+        Moment { wall_us: i64::from_be_bytes(array(&bytes[1..])), uptime_us: u64::from_be_bytes(array(&bytes[9..])) };
+    Ok((TableDef::from_disk(&bytes[DROPPED_HEADER_BYTES..])?, at))
 }
 
 /// The view as it stands on disk.

@@ -101,7 +101,8 @@ fn invalid(message: String) -> Error {
     Error::new(Code::InvalidDefinition, message)
 }
 
-/// The type as SQL writes it. Types without a SQL name (they can be in data, not in tables) keep Arrow's.
+/// The type as SQL writes it: the only place where types get their names. CREATE TABLE makes the same column from the text of
+/// every type that a table can have; the others (in data and in answers of queries) have a name for people.
 pub fn sql_type(data_type: &DataType) -> String {
     use DataType as T;
     match data_type {
@@ -135,9 +136,15 @@ pub fn sql_type(data_type: &DataType) -> String {
                 .iter()
                 .map(|field| format!("{} {}", quoted(field.name()), sql_type(field.data_type())))
                 .collect();
-            format!("STRUCT({})", fields.join(", "))
+            let fields = fields.join(", ");
+            // The parser reads `STRUCT<a STRUCT<b BIGINT>>[]` as if the list were of the inner struct.
+            let gap = if fields.ends_with('>') { " " } else { "" };
+            format!("STRUCT<{fields}{gap}>")
         }
-        other => other.to_string(),
+        T::Null => "NULL".into(),
+        T::Interval(_) | T::Duration(_) => "INTERVAL".into(),
+        T::Map(..) => "MAP".into(),
+        T::Union(..) => "UNION".into(),
     }
 }
 

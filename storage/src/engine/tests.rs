@@ -1,10 +1,11 @@
 //! Does the engine keep its promises over restarts, damage and every order of requests?
 
+mod catalog;
 mod damage;
+mod forget;
 mod model;
+mod queue;
 mod support;
-
-use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -251,9 +252,7 @@ async fn a_full_disk_refuses_rows_and_keeps_queries() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_far_behind_the_log_stops_ingest() {
-    let clock = Arc::new(crate::env::ManualClock::at(1_800_000_000_000_000));
-    let handle = Arc::clone(&clock);
-    let fixture = Fixture::open_with(move |options| options.env.clock = handle);
+    let (fixture, clock) = Fixture::open_at(1_800_000_000_000_000);
     fixture.create("t").await;
     fixture.table("t").write(request(batch(&[1]))).await.expect("stored");
     clock.set_wall(1_800_000_000_000_000 - 60_000_000);

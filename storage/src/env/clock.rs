@@ -11,6 +11,25 @@ pub trait Clock: Send + Sync {
     fn uptime(&self) -> Duration;
 }
 
+/// A moment on both clocks of a log. What is forgotten is old on both: a wall clock that jumps ahead forgets nothing, and time that
+/// the process did not run only delays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment {
+    /// Microseconds since 1970; never goes back within a log.
+    pub wall_us: i64,
+    /// Uptime that the log has accumulated, in microseconds.
+    pub uptime_us: u64,
+}
+
+impl Moment {
+    /// At least `seconds` lie between this and `now`, on each clock.
+    pub fn is_older_than(self, seconds: u64, now: Moment) -> bool {
+        let age_us = i128::from(seconds) * 1_000_000;
+        i128::from(now.wall_us) - i128::from(self.wall_us) >= age_us
+            && i128::from(now.uptime_us) - i128::from(self.uptime_us) >= age_us
+    }
+}
+
 /// The machine's clocks.
 pub struct SystemClock {
     start: Instant,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Code, Error, Result};
 
@@ -13,17 +13,31 @@ pub enum FailAction {
     Kill(u32),
     /// The point returns an error on the n-th visit (from 1).
     Error(u32),
+    /// The thread waits there on the n-th visit (from 1), until [`FailPoints::release`].
+    Hold(u32),
 }
 
 /// The fail points that are armed. Handed in with [`super::Env`]; in release builds every point is inert.
 #[derive(Default)]
 pub struct FailPoints {
     armed: Mutex<HashMap<String, (FailAction, u32)>>,
+    released: Condvar,
 }
 
 impl FailPoints {
     pub fn arm(&self, point: impl Into<String>, action: FailAction) {
         self.armed.lock().insert(point.into(), (action, 0));
+    }
+
+    /// Lets go whoever is held at `point`, and disarms it.
+    pub fn release(&self, point: &str) {
+        self.armed.lock().remove(point);
+        self.released.notify_all();
+    }
+
+    /// How often an armed point was reached.
+    pub fn visits(&self, point: &str) -> u32 {
+        self.armed.lock().get(point).map_or(0, |(_, visits)| *visits)
     }
 
     /// Arms what a text such as `log.before_sync=kill:3,log.after_write=error:1` says.
@@ -63,6 +77,10 @@ impl FailPoints {
             }
             FailAction::Error(visit) if visit == *visits => {
                 Err(Error::new(Code::Internal, format!("fail point {point}")))
+            }
+            FailAction::Hold(visit) if visit == *visits => {
+                self.released.wait_while(&mut armed, |armed| armed.contains_key(point));
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -6,7 +6,7 @@ mod rng;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use fail::{FailAction, FailPoints};
 pub use rng::{Rng, SystemRng};
 

@@ -107,6 +107,61 @@ pub(crate) struct ProducerEpoch {
     pub(crate) reset: bool,
 }
 
+/// A file that was built before its entry was written: it stands under the table's `built/`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BuiltFile {
+    /// Its name, without a folder.
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) rows: u64,
+    /// xxh3 of the whole file.
+    #[prost(fixed64, tag = "4")]
+    pub(crate) checksum: u64,
+    /// A serialised roaring bitmap of its rows that lost deduplication; empty: none did.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) lost: Vec<u8>,
+}
+
+/// Files that a statement built: they become rows of the table at once.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Segment {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) files: Vec<BuiltFile>,
+    /// The layer that holds their keys; `None` for a table without a primary key.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) key_layer: Option<BuiltFile>,
+}
+
+/// Rows of one file that go.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DeletedRows {
+    #[prost(string, tag = "1")]
+    pub(crate) file: String,
+    /// A serialised roaring bitmap of row numbers.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) rows: Vec<u8>,
+}
+
+/// What a DELETE found. Their keys stay remembered.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Delete {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) files: Vec<DeletedRows>,
+}
+
+/// What is old by both clocks and remembered no longer.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Forget {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) producers: Vec<String>,
+    /// Key layers whose range ends at or before this sequence; 0: none.
+    #[prost(uint64, tag = "2")]
+    pub(crate) keys_through: u64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct Facts {
     #[prost(int64, tag = "1")]
@@ -123,6 +178,12 @@ struct Facts {
     /// Uptime that the log has accumulated, in microseconds: forgetting needs age by both clocks.
     #[prost(uint64, tag = "6")]
     uptime_us: u64,
+    #[prost(message, optional, tag = "7")]
+    segment: Option<Segment>,
+    #[prost(message, optional, tag = "8")]
+    delete: Option<Delete>,
+    #[prost(message, optional, tag = "9")]
+    forget: Option<Forget>,
 }
 
 /// Rows, encoded and compressed. Made on the connection's task for large batches, by the worker for joined small ones.
@@ -198,9 +259,26 @@ pub(crate) fn ipc_bytes(rows: &RecordBatch) -> Result<Vec<u8>> {
 #[derive(Debug, Clone)]
 pub(crate) enum EntryBody {
     Rows { batches: Vec<BatchMeta>, blocks: Vec<Block> },
+    Segment(Segment),
+    Delete(Delete),
     Truncate,
-    Producer(ProducerEpoch),
     Schema { definition: Vec<u8> },
+    Producer(ProducerEpoch),
+    Forget(Forget),
+}
+
+impl EntryBody {
+    pub(crate) fn kind(&self) -> EntryKind {
+        match self {
+            Self::Rows { .. } => EntryKind::Rows,
+            Self::Segment(_) => EntryKind::Segment,
+            Self::Delete(_) => EntryKind::Delete,
+            Self::Truncate => EntryKind::Truncate,
+            Self::Schema { .. } => EntryKind::Schema,
+            Self::Producer(_) => EntryKind::Producer,
+            Self::Forget(_) => EntryKind::Forget,
+        }
+    }
 }
 
 /// One change of a table.
@@ -218,23 +296,20 @@ impl Entry {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut facts = Facts { stamp_us: self.stamp_us, uptime_us: self.uptime_us, ..Facts::default() };
         let mut blocks: &[Block] = &[];
-        let kind = match &self.body {
+        match &self.body {
             EntryBody::Rows { batches, blocks: own } => {
                 facts.batches.clone_from(batches);
                 facts.blocks = own.iter().map(BlockMeta::of).collect();
                 blocks = own;
-                EntryKind::Rows
             }
-            EntryBody::Truncate => EntryKind::Truncate,
-            EntryBody::Producer(epoch) => {
-                facts.producer = Some(epoch.clone());
-                EntryKind::Producer
-            }
-            EntryBody::Schema { definition } => {
-                facts.definition.clone_from(definition);
-                EntryKind::Schema
-            }
-        };
+            EntryBody::Segment(segment) => facts.segment = Some(segment.clone()),
+            EntryBody::Delete(delete) => facts.delete = Some(delete.clone()),
+            EntryBody::Truncate => {}
+            EntryBody::Schema { definition } => facts.definition.clone_from(definition),
+            EntryBody::Producer(epoch) => facts.producer = Some(epoch.clone()),
+            EntryBody::Forget(forget) => facts.forget = Some(forget.clone()),
+        }
+        let kind = self.body.kind();
         let facts = facts.encode_to_vec();
         let raw: u64 = blocks.iter().map(|b| b.raw_bytes).sum();
         let mut out = Vec::with_capacity(HEADER_BYTES + facts.len() + blocks.iter().map(Block::bytes).sum::<usize>());
@@ -279,18 +354,12 @@ impl Entry {
             Some(EntryKind::Rows) => {
                 EntryBody::Rows { blocks: read_blocks(&facts.blocks, data)?, batches: facts.batches }
             }
+            Some(EntryKind::Segment) => EntryBody::Segment(facts.segment.ok_or_else(|| without_facts("segment"))?),
+            Some(EntryKind::Delete) => EntryBody::Delete(facts.delete.ok_or_else(|| without_facts("delete"))?),
             Some(EntryKind::Truncate) => EntryBody::Truncate,
-            Some(EntryKind::Producer) => {
-                EntryBody::Producer(facts.producer.ok_or_else(|| damaged("a producer entry without a producer"))?)
-            }
             Some(EntryKind::Schema) => EntryBody::Schema { definition: facts.definition },
-            Some(later @ (EntryKind::Segment | EntryKind::Delete | EntryKind::Forget)) => {
-                return Err(Error::new(
-                    Code::LogUnknownVersion,
-                    format!("is a {later:?} entry, which this version does not apply"),
-                )
-                .hint("start the version of Tidewater that wrote this folder, or a newer one"));
-            }
+            Some(EntryKind::Producer) => EntryBody::Producer(facts.producer.ok_or_else(|| without_facts("producer"))?),
+            Some(EntryKind::Forget) => EntryBody::Forget(facts.forget.ok_or_else(|| without_facts("forget"))?),
             None => {
                 return Err(Error::new(Code::LogUnknownVersion, format!("is of an unknown kind ({})", bytes[1]))
                     .hint("start the version of Tidewater that wrote this folder, or a newer one"));
@@ -350,6 +419,10 @@ fn checksum(entry: &[u8]) -> u64 {
     hash.update(&entry[..CHECKSUM_AT]);
     hash.update(&entry[CHECKSUM_AT + 8..]);
     hash.digest()
+}
+
+fn without_facts(kind: &str) -> Error {
+    damaged(&format!("a {kind} entry that does not say what it is about"))
 }
 
 fn damaged(what: &str) -> Error {

@@ -59,8 +59,32 @@ pub(crate) mod state_key {
     pub(crate) const LEDGER: u8 = b'l';
     pub(crate) const REJECTED: u8 = b'r';
     pub(crate) const IDEMPOTENCY: u8 = b'i';
+    /// Is there if producers of the table were forgotten.
+    pub(crate) const FORGOT: u8 = b'f';
     /// The first sequence that the log still holds.
     pub(crate) const BASE: u8 = b'b';
+}
+
+/// All kinds of records that a table has.
+pub(crate) const TABLE_STATE: [u8; 6] = [
+    state_key::PRODUCER,
+    state_key::LEDGER,
+    state_key::REJECTED,
+    state_key::IDEMPOTENCY,
+    state_key::FORGOT,
+    state_key::BASE,
+];
+
+/// The first key after all that begin with `prefix`, which must not be all 0xff.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while end.last() == Some(&0xff) {
+        end.pop();
+    }
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
 }
 
 /// The prefix of all records of one kind of one table.
@@ -82,6 +106,8 @@ pub(crate) mod meta_key {
 
     pub(crate) const FORMAT: &[u8] = b"format";
     pub(crate) const LOG_ID: &[u8] = b"log_id";
+    /// Microseconds of uptime that the folder has accumulated.
+    pub(crate) const UPTIME: &[u8] = b"uptime";
     pub(crate) const TABLE: u8 = b'T';
     pub(crate) const DROPPED: u8 = b'D';
     pub(crate) const VIEW: u8 = b'V';

@@ -10,8 +10,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use entry::{BatchMeta, Block, Entry, EntryBody, ProducerEpoch, ipc_bytes};
-pub(crate) use keys::{Family, log_key, log_range, meta_key, state_key, state_prefix, suffix_of};
+pub(crate) use entry::{BatchMeta, Block, Entry, EntryBody, Forget, ProducerEpoch, ipc_bytes};
+#[cfg(test)]
+pub(crate) use entry::{BuiltFile, Delete, DeletedRows, Segment};
+pub(crate) use keys::{
+    Family, TABLE_STATE, after_prefix, log_key, log_prefix, log_range, meta_key, state_key, state_prefix, suffix_of,
+};
 pub(crate) use replay::{entries, name_entry};
 pub(crate) use store::Store;
 pub(crate) use writer::{Commit, LogWriter, Op, written};

@@ -14,12 +14,13 @@ pub(crate) enum Decision {
     },
 }
 
-/// `hash` is of the batch's rows as the client sent them.
+/// `hash` is of the batch's rows as the client sent them; `has_forgotten`: producers of this table were idle and are known no longer.
 pub(crate) fn decide(
     state: Option<&ProducerState>,
     batch: &ProducerBatch,
     hash: u64,
     principal: &str,
+    has_forgotten: bool,
 ) -> Result<Decision> {
     if batch.sequence == 0 {
         return Err(Error::new(Code::InvalidProducer, format!("producer {} sent sequence 0", batch.id))
@@ -33,7 +34,7 @@ pub(crate) fn decide(
         .hint("call InitProducer first and send its epoch, so that only one writer is active"));
     }
     let Some(state) = state else {
-        return decide_unknown(batch);
+        return decide_unknown(batch, has_forgotten);
     };
     if state.principal != principal {
         return Err(Error::new(Code::ProducerOwned, format!("producer {} belongs to another principal", batch.id))
@@ -76,14 +77,15 @@ pub(crate) fn decide(
     Ok(Decision::Accept)
 }
 
-fn decide_unknown(batch: &ProducerBatch) -> Result<Decision> {
-    if batch.epoch > 0 || batch.last_acked.is_some_and(|acked| acked > 0) {
+fn decide_unknown(batch: &ProducerBatch, has_forgotten: bool) -> Result<Decision> {
+    let was_here = batch.epoch > 0 || batch.last_acked.is_some_and(|acked| acked > 0);
+    if was_here && !has_forgotten {
         return Err(lost(batch, 0));
     }
-    if batch.sequence != 1 {
+    if was_here || batch.sequence != 1 {
         return Err(Error::new(
             Code::UnknownProducer,
-            format!("producer {} is not known here and begins with sequence {}", batch.id, batch.sequence),
+            format!("producer {} is not known here (any longer) and sent sequence {}", batch.id, batch.sequence),
         )
         .hint("begin with sequence 1, or call InitProducer with reset")
         .with("last_sequence", 0));

@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::limits::{BATCH_HASHES, BATCH_RESULTS};
@@ -69,6 +70,9 @@ pub(crate) struct ProducerState {
     hashes: Vec<BatchHash>,
     #[prost(message, repeated, tag = "12")]
     results: Vec<BatchResult>,
+    /// Uptime of the log when it was last seen, microseconds: it is forgotten when it is idle by both clocks.
+    #[prost(uint64, tag = "13")]
+    last_seen_uptime_us: u64,
 }
 
 const VERSION: u32 = 1;
@@ -99,10 +103,11 @@ impl ProducerState {
     }
 
     /// A batch was accepted: its number is consumed.
-    pub(crate) fn note(&mut self, sequence: u64, hash: u64, counts: BatchCounts, at: (CommitSeq, i64)) {
+    pub(crate) fn note(&mut self, sequence: u64, hash: u64, counts: BatchCounts, (seq, at): (CommitSeq, Moment)) {
         self.last_sequence = sequence;
         self.any_start = false;
-        (self.last_commit_seq, self.last_seen_us) = (at.0.0, at.1);
+        self.last_commit_seq = seq.0;
+        self.see(at);
         push_bounded(&mut self.hashes, BatchHash { sequence, hash }, BATCH_HASHES);
         push_bounded(&mut self.results, BatchResult { sequence, counts }, BATCH_RESULTS);
         let totals = &mut self.totals;
@@ -110,6 +115,16 @@ impl ProducerState {
         totals.accepted += counts.accepted;
         totals.duplicates += counts.duplicates;
         totals.rejected += counts.rejected;
+    }
+
+    /// The producer is alive.
+    pub(crate) fn see(&mut self, at: Moment) {
+        (self.last_seen_us, self.last_seen_uptime_us) = (at.wall_us, at.uptime_us);
+    }
+
+    /// When it was last seen.
+    pub(crate) fn seen(&self) -> Moment {
+        Moment { wall_us: self.last_seen_us, uptime_us: self.last_seen_uptime_us }
     }
 
     /// The hash of the batch with this number; `None` when it is too old to be known.

@@ -1,6 +1,7 @@
 //! Do the rules hold for each case of the protocol?
 
 use super::*;
+use crate::env::Moment;
 use crate::error::Code;
 use crate::ids::{CommitSeq, ProducerId};
 
@@ -14,13 +15,13 @@ fn state(last: u64) -> ProducerState {
     let mut state = ProducerState::new("me");
     for n in 1..=last {
         let counts = BatchCounts { received: n, accepted: n, ..BatchCounts::default() };
-        state.note(n, n, counts, (CommitSeq(n), 0));
+        state.note(n, n, counts, (CommitSeq(n), Moment::default()));
     }
     state
 }
 
 fn check(state: Option<&ProducerState>, batch: &ProducerBatch, hash: u64, expected: Result<Decision, Code>) {
-    assert_eq!(decide(state, batch, hash, "me").map_err(|e| e.code()), expected, "{batch:?}");
+    assert_eq!(decide(state, batch, hash, "me", false).map_err(|e| e.code()), expected, "{batch:?}");
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn known_producer() {
     check(Some(&s), &batch(0, 7), 99, Err(Code::SequenceReused));
     check(Some(&s), &batch(1, 8), 8, Err(Code::ProducerStateLost));
     check(Some(&s), &ProducerBatch { last_acked: Some(8), ..batch(0, 9) }, 9, Err(Code::ProducerStateLost));
-    assert_eq!(decide(Some(&s), &batch(0, 8), 8, "you").map_err(|e| e.code()), Err(Code::ProducerOwned));
+    assert_eq!(decide(Some(&s), &batch(0, 8), 8, "you", false).map_err(|e| e.code()), Err(Code::ProducerOwned));
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn epochs_and_reset() {
     s.begin_epoch(next_epoch(Some(&s)), true);
     assert_eq!((s.epoch, s.last_sequence), (2, 0));
     check(Some(&s), &batch(2, 4_000), 1, Ok(Decision::Accept));
-    s.note(4_000, 1, BatchCounts::default(), (CommitSeq(9), 0));
+    s.note(4_000, 1, BatchCounts::default(), (CommitSeq(9), Moment::default()));
     check(Some(&s), &batch(2, 4_001), 1, Ok(Decision::Accept));
     check(Some(&s), &batch(2, 3), 1, Ok(Decision::Repeat { first: None }));
 }

@@ -8,15 +8,18 @@
 //! | CREATE TABLE | the definition | after the sync, before the answer |
 //! | DROP TABLE | the definition moved to the dropped ones | the same |
 //! | views | the view's record | the same |
+//! | idle producers | `Forget` entry, the producers' records gone | never: a batch of theirs finds them unknown |
+//! | end of a dropped table | range deletes of its log and its records, the definition gone | never |
 //!
 //! Every step has a fail point before and after: `log.before_write`, `log.after_write`, `log.after_witness` in the writer;
 //! `table.before_submit`, `table.before_publish`, `table.after_publish`, `table.after_answer` in the worker; `replay.entry` at the start.
 
-use crate::catalog::{TableDef, View, view_to_disk};
+use crate::catalog::{TableDef, View, dropped_to_disk, view_to_disk};
+use crate::env::Moment;
 use crate::ids::{CommitSeq, LogId, SHARD_ZERO, SchemaId, TableId};
 use crate::log::{
-    BatchMeta, Block, Commit, Entry, EntryBody, Family, Op, ProducerEpoch, log_key, log_range, meta_key, state_key,
-    state_prefix,
+    BatchMeta, Block, Commit, Entry, EntryBody, Family, Forget, Op, ProducerEpoch, TABLE_STATE, after_prefix, log_key,
+    log_prefix, log_range, meta_key, state_key, state_prefix,
 };
 
 /// The version of the folder's layout. Another one is refused.
@@ -28,13 +31,13 @@ pub(crate) struct Place {
     pub(crate) table: TableId,
     pub(crate) schema: SchemaId,
     pub(crate) seq: CommitSeq,
-    pub(crate) stamp_us: i64,
-    pub(crate) uptime_us: u64,
+    pub(crate) at: Moment,
 }
 
 impl Place {
     fn put(self, body: EntryBody) -> Op {
-        let entry = Entry { schema: self.schema, stamp_us: self.stamp_us, uptime_us: self.uptime_us, body };
+        let Moment { wall_us: stamp_us, uptime_us } = self.at;
+        let entry = Entry { schema: self.schema, stamp_us, uptime_us, body };
         Op::Put(Family::Log, log_key(self.table, SHARD_ZERO, self.seq), entry.encode())
     }
 }
@@ -50,6 +53,13 @@ pub(crate) fn rows(place: Place, batches: Vec<BatchMeta>, blocks: Vec<Block>, re
 /// A producer's new epoch.
 pub(crate) fn producer_epoch(place: Place, epoch: ProducerEpoch, producer: Op) -> Commit {
     Commit { ops: vec![place.put(EntryBody::Producer(epoch)), producer], sync: true }
+}
+
+/// Producers that were idle for long: their records go with the entry that says so.
+pub(crate) fn forget_producers(place: Place, producers: Vec<String>, records: Vec<Op>) -> Commit {
+    let mut ops = vec![place.put(EntryBody::Forget(Forget { producers, keys_through: 0 }))];
+    ops.extend(records);
+    Commit { ops, sync: true }
 }
 
 /// Everything before `place` goes; producers stay.
@@ -82,16 +92,32 @@ pub(crate) fn create_table(def: &TableDef) -> Commit {
 }
 
 /// The table is hidden; its log, keys and state stay, so that it can be brought back.
-pub(crate) fn drop_table(def: &TableDef, now_us: i64) -> Commit {
-    let mut dropped = now_us.to_be_bytes().to_vec();
-    dropped.extend(def.to_disk());
+pub(crate) fn drop_table(def: &TableDef, at: Moment) -> Commit {
     Commit {
         ops: vec![
             Op::Delete(Family::Meta, meta_key::of_table(meta_key::TABLE, def.id)),
-            Op::Put(Family::Meta, meta_key::of_table(meta_key::DROPPED, def.id), dropped),
+            Op::Put(Family::Meta, meta_key::of_table(meta_key::DROPPED, def.id), dropped_to_disk(def, at)),
         ],
         sync: true,
     }
+}
+
+/// Nothing of a dropped table stays.
+pub(crate) fn purge_table(table: TableId) -> Commit {
+    let range = |family, prefix: Vec<u8>| {
+        let end = after_prefix(&prefix);
+        Op::DeleteRange(family, prefix, end)
+    };
+    let mut ops = vec![range(Family::Log, log_prefix(table, SHARD_ZERO))];
+    ops.extend(TABLE_STATE.map(|kind| range(Family::State, state_prefix(kind, table, SHARD_ZERO))));
+    ops.push(Op::Delete(Family::Meta, meta_key::of_table(meta_key::DROPPED, table)));
+    Commit { ops, sync: true }
+}
+
+/// Uptime that the folder has accumulated: what is dropped is purged when it is old by this, too.
+pub(crate) fn uptime(uptime_us: u64) -> Commit {
+    let value = uptime_us.to_be_bytes().to_vec();
+    Commit { ops: vec![Op::Put(Family::Meta, meta_key::UPTIME.to_vec(), value)], sync: true }
 }
 
 pub(crate) fn create_view(view: &View) -> Commit {

@@ -9,6 +9,7 @@ use crate::env::Env;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_CLOCK_STEP_BACK_US;
 use crate::memory::{MemoryLedger, Share};
+use crate::table::places::Places;
 
 /// What stands before all tables of an engine.
 pub(crate) struct Gate {
@@ -18,6 +19,8 @@ pub(crate) struct Gate {
     pub(crate) memory: Arc<MemoryLedger>,
     pub(crate) env: Env,
     pub(crate) closing: AtomicBool,
+    /// What waits in front of all workers.
+    pub(crate) places: Places,
 }
 
 /// How long a refused producer should wait.
@@ -26,13 +29,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 impl Gate {
     /// `last_stamp_us` is the newest stamp of the table that rows are for.
     pub(crate) fn check(&self, last_stamp_us: i64) -> Result<()> {
-        if self.closing.load(Ordering::Acquire) {
-            return Err(Error::new(Code::ShuttingDown, "the server is shutting down")
-                .hint("send the batch again when it is back; the same producer and sequence make that safe")
-                .retry_after(RETRY_AFTER));
-        }
         self.check_memory()?;
-        self.check_disk()?;
+        self.check_again()?;
         let behind_us = last_stamp_us.saturating_sub(self.env.clock.now_us());
         if behind_us > MAX_CLOCK_STEP_BACK_US {
             return Err(Error::new(
@@ -43,6 +41,16 @@ impl Gate {
             .retry_after(RETRY_AFTER));
         }
         Ok(())
+    }
+
+    /// What may have changed while a batch that passed [`Self::check`] waited for a place.
+    pub(crate) fn check_again(&self) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::new(Code::ShuttingDown, "the server is shutting down")
+                .hint("send the batch again when it is back; the same producer and sequence make that safe")
+                .retry_after(RETRY_AFTER));
+        }
+        self.check_disk()
     }
 
     fn check_memory(&self) -> Result<()> {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admission::ledger::Ledger;
 use crate::catalog::TableDef;
@@ -13,24 +14,25 @@ use crate::dedup::{KeyIndex, KeySpec};
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, CommitToken, LogId, ProducerId};
-use crate::limits::{LARGE_BATCH_BYTES, TABLE_QUEUE_BYTES};
+use crate::limits::LARGE_BATCH_BYTES;
 use crate::log::Store;
 use crate::memory::{Charge, MemoryLedger, Share};
 use crate::table::gate::Gate;
+use crate::table::places::{Held, Places};
 use crate::table::prepare::{PreparedRows, prepare};
 use crate::table::request::{ProducerInfo, RowsOutcome, RowsRequest, TableStats};
 use crate::table::snapshot::{TableSnapshot, TableVersion};
 use crate::table::system::Jobs;
 use crate::table::worker::{TableRequest, closed};
 
-/// The queue's permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
-const PERMIT_BYTES: usize = 1024;
 /// Requests that wait, beside their bytes: a bound for tiny ones.
 pub(crate) const QUEUE_REQUESTS: usize = 1024;
 
 /// What the handle, the worker and recovery share.
 pub(crate) struct Shared {
     pub(crate) log_id: LogId,
+    /// Uptime of the folder before this process, microseconds.
+    pub(crate) uptime_before_us: u64,
     pub(crate) def: Arc<TableDef>,
     pub(crate) spec: Option<KeySpec>,
     pub(crate) store: Arc<Store>,
@@ -48,15 +50,19 @@ pub(crate) struct Shared {
     pub(crate) jobs: Mutex<Jobs>,
     figures: Mutex<Figures>,
     pub(crate) queue: ArcSwapOption<mpsc::Sender<TableRequest>>,
-    queue_bytes: Arc<Semaphore>,
+    /// What waits in the queue.
+    places: Places,
     /// Why the queue is closed.
     pub(crate) closed_reason: Mutex<Option<String>>,
+    /// It is closed for good: whoever opens the table again after a failure finds this.
+    closing: AtomicBool,
 }
 
 /// What an engine gives to each of its tables.
 #[derive(Clone)]
 pub(crate) struct SharedParts {
     pub(crate) log_id: LogId,
+    pub(crate) uptime_before_us: u64,
     pub(crate) store: Arc<Store>,
     pub(crate) memory: Arc<MemoryLedger>,
     pub(crate) env: Env,
@@ -73,7 +79,7 @@ struct Figures {
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts, def: Arc<TableDef>) -> Arc<Self> {
-        let SharedParts { log_id, store, memory, env, gate } = parts;
+        let SharedParts { log_id, uptime_before_us, store, memory, env, gate } = parts;
         Arc::new(Self {
             version: ArcSwap::from_pointee(TableVersion::empty(Arc::clone(&def), log_id)),
             visible: watch::Sender::new(CommitSeq(0)),
@@ -85,9 +91,11 @@ impl Shared {
             jobs: Mutex::new(Jobs::default()),
             figures: Mutex::new(Figures { dedup_class: "none", ..Figures::default() }),
             queue: ArcSwapOption::empty(),
-            queue_bytes: Arc::new(Semaphore::new(TABLE_QUEUE_BYTES / PERMIT_BYTES)),
+            places: Places::of_table(),
             closed_reason: Mutex::new(None),
+            closing: AtomicBool::new(false),
             log_id,
+            uptime_before_us,
             def,
             store,
             memory,
@@ -104,6 +112,17 @@ impl Shared {
             let stats = keys.stats();
             (figures.dedup_class, figures.dedup_keys, figures.dedup_bytes) = (stats.class, stats.keys, stats.bytes);
         }
+    }
+
+    /// Takes no more requests, for good. What is in the queue is answered.
+    pub(crate) fn close(&self, reason: &str) {
+        self.closing.store(true, Ordering::SeqCst);
+        *self.closed_reason.lock() = Some(reason.to_owned());
+        self.queue.store(None);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     async fn send(&self, request: TableRequest) -> Result<()> {
@@ -143,16 +162,20 @@ impl Activity {
 /// A batch that passed admission and waits to be submitted. Made in parallel; submitted in the producer's order.
 pub struct PreparedWrite {
     rows: Box<PreparedRows>,
-    bytes: usize,
-    _held: Charge,
+    memory: Charge,
+}
+
+impl PreparedWrite {
+    /// Admission refused it: it is answered with that, unless it was committed before.
+    pub fn is_refused(&self) -> bool {
+        self.rows.refusal.is_some()
+    }
 }
 
 /// A batch that stands in the worker's queue. Batches of one caller are decided in the order in which they were submitted.
 pub struct PendingWrite {
     shared: Arc<Shared>,
     answer: oneshot::Receiver<Result<RowsOutcome>>,
-    _queued: OwnedSemaphorePermit,
-    _held: Charge,
 }
 
 impl PendingWrite {
@@ -182,8 +205,14 @@ impl Table {
 
     /// Takes no more requests; what is in the queue is answered.
     pub(crate) fn close(&self, reason: &str) {
-        *self.shared.closed_reason.lock() = Some(reason.to_owned());
-        self.shared.queue.store(None);
+        self.shared.close(reason);
+    }
+
+    /// Closes the table unless something was ever written to it. What waits behind this request is not stored then. True: it is closed.
+    pub(crate) async fn close_if_empty(&self) -> Result<bool> {
+        let (answer, receiver) = oneshot::channel();
+        self.shared.send(TableRequest::CloseIfEmpty { answer }).await?;
+        receiver.await.map_err(|_| self.shared.closed())
     }
 
     /// Returns when everything that was in the queue is answered.
@@ -219,31 +248,41 @@ impl Table {
         let last_stamp_us = shared.figures.lock().last_write_us.unwrap_or(i64::MIN);
         shared.gate.check(last_stamp_us)?;
         let bytes: usize = request.rows.iter().map(|r| r.batch.get_array_memory_size()).sum();
-        let held = shared.memory.charge(Share::Realtime, bytes as u64);
+        let memory = shared.memory.charge(Share::Realtime, bytes as u64);
         let def = self.def();
         let now_us = shared.env.clock.now_us().max(last_stamp_us);
-        let rows = if bytes >= LARGE_BATCH_BYTES {
+        let (rows, mut memory) = if bytes >= LARGE_BATCH_BYTES {
             let task_shared = Arc::clone(shared);
-            tokio::task::spawn_blocking(move || prepare(&def, task_shared.spec.as_ref(), request, now_us))
-                .await
-                .map_err(|e| Error::internal(format!("a batch could not be prepared: {e}")))??
+            // The memory goes with the rows: they are there until the task ends, whether or not the caller waits.
+            tokio::task::spawn_blocking(move || {
+                prepare(&def, task_shared.spec.as_ref(), request, now_us).map(|rows| (rows, memory))
+            })
+            .await
+            .map_err(|e| Error::internal(format!("a batch could not be prepared: {e}")))??
         } else {
-            prepare(&def, shared.spec.as_ref(), request, now_us)?
+            (prepare(&def, shared.spec.as_ref(), request, now_us)?, memory)
         };
-        Ok(PreparedWrite { rows: Box::new(rows), bytes, _held: held })
+        memory.resize(memory.bytes().max(rows.held_bytes()));
+        Ok(PreparedWrite { rows: Box::new(rows), memory })
     }
 
-    /// Puts a prepared batch into the worker's queue. Waits for a place there first (32 MiB a table): in the order of submitting, so
-    /// that batches that were prepared early never hold the place of one that must go before them.
+    /// Puts a prepared batch into the worker's queue. Waits for a place there first (32 MiB a table, a quarter of the memory for realtime
+    /// rows in all): in the order of submitting, so that batches that were prepared early never hold the place of one that must go
+    /// before them. From here on the batch is stored or refused whether or not the caller waits for the outcome.
     pub async fn submit(&self, prepared: PreparedWrite) -> Result<PendingWrite> {
-        let permits = prepared.bytes.clamp(PERMIT_BYTES, TABLE_QUEUE_BYTES) / PERMIT_BYTES;
-        let queued = Arc::clone(&self.shared.queue_bytes)
-            .acquire_many_owned(permits as u32)
-            .await
-            .map_err(|_| self.shared.closed())?;
+        let shared = &self.shared;
+        let held = match Held::try_take(&shared.places, &shared.gate.places, prepared.memory) {
+            Ok(held) => held,
+            Err(memory) => {
+                let held =
+                    Held::take(&shared.places, &shared.gate.places, memory).await.map_err(|_| shared.closed())?;
+                shared.gate.check_again()?;
+                held
+            }
+        };
         let (answer, receiver) = oneshot::channel();
-        self.shared.send(TableRequest::Rows { rows: prepared.rows, answer }).await?;
-        Ok(PendingWrite { shared: Arc::clone(&self.shared), answer: receiver, _queued: queued, _held: prepared._held })
+        shared.send(TableRequest::Rows { rows: prepared.rows, held, answer }).await?;
+        Ok(PendingWrite { shared: Arc::clone(shared), answer: receiver })
     }
 
     /// Fences older clients of this producer and says where it stopped. `reset` lets it start at any number.

@@ -24,8 +24,11 @@ pub(crate) struct PreparedPart {
     pub(crate) block: Option<Block>,
 }
 
-/// A request that nothing but the producer's position and the key budget can refuse any more.
+/// A request that nothing but the producer's position and the key budget can refuse any more, or one that brings its refusal along.
 pub(crate) struct PreparedRows {
+    /// What admission said against a batch that can be recognised as a repeat. Only the worker knows whether it is one: a batch that was
+    /// committed is repeated, even if its rows would be refused by now.
+    pub(crate) refusal: Option<Error>,
     pub(crate) parts: Vec<PreparedPart>,
     pub(crate) received: u64,
     pub(crate) rejected: Vec<RejectedRow>,
@@ -56,48 +59,66 @@ pub(crate) fn prepare(
     request: RowsRequest,
     now_us: i64,
 ) -> Result<PreparedRows> {
-    check_request(def, &request)?;
-    let rules = AdmissionRules {
-        time_zone: request.time_zone,
-        now_us,
-        on_error: request.on_error,
-        ignore_unknown_columns: request.ignore_unknown_columns,
-    };
-    let limit = if request.statement { MAX_STATEMENT_ROWS_BYTES } else { MAX_BATCH_BYTES } as u64;
+    check_idempotency_key(&request)?;
+    let RowsRequest { rows, producer, idempotency_key, principal, .. } = &request;
     let mut prepared = PreparedRows {
-        parts: Vec::with_capacity(request.rows.len()),
-        received: 0,
+        refusal: None,
+        parts: Vec::with_capacity(rows.len()),
+        received: rows.iter().map(|r| (r.batch.num_rows() + r.rejected.len()) as u64).sum(),
         rejected: Vec::new(),
         late: 0,
         future: 0,
         max_event_us: None,
         bytes: 0,
-        hash: if request.producer.is_some() { content_hash(&request.rows)? } else { 0 },
-        idempotency: request.idempotency_key.map(|key| (request.principal.clone(), key.0)),
-        producer: request.producer,
-        principal: request.principal,
-        durability: request.durability.unwrap_or_default().max(def.options.durability),
+        hash: if producer.is_some() { content_hash(rows)? } else { 0 },
+        idempotency: idempotency_key.clone().map(|key| (principal.clone(), key.0)),
+        producer: producer.clone(),
+        principal: principal.clone(),
+        durability: request.durability.map_or(def.options.durability, |asked| asked.max(def.options.durability)),
     };
-    if request.durability.is_none() {
-        prepared.durability = def.options.durability;
-    }
-    for incoming in request.rows {
-        let admitted = admit(def, incoming, &rules)?;
-        prepared.rejected.extend(admitted.rejected.into_iter().map(|mut r| {
-            r.row += prepared.received;
-            r
-        }));
-        prepared.received += admitted.received;
-        prepared.late += admitted.late;
-        prepared.future += admitted.future;
-        prepared.bytes += admitted.bytes;
-        prepared.max_event_us = prepared.max_event_us.max(admitted.max_event_time_us);
-        if prepared.bytes > limit {
-            return Err(too_large(prepared.bytes, limit, request.statement));
+    let may_be_repeat = producer.is_some() || idempotency_key.is_some();
+    match prepared.admit(def, spec, request, now_us) {
+        Err(refusal) if may_be_repeat => {
+            prepared.refusal = Some(refusal);
+            prepared.parts.clear();
         }
-        prepared.parts.push(prepare_part(admitted.rows, admitted.bytes, spec)?);
+        admitted => admitted?,
     }
     Ok(prepared)
+}
+
+impl PreparedRows {
+    /// About what the request holds once it is prepared: its rows, decoded, and its rejected rows.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let rejected = |row: &RejectedRow| size_of::<RejectedRow>() + row.message.len() + row.payload.len();
+        self.bytes + self.rejected.iter().map(rejected).sum::<usize>() as u64
+    }
+
+    fn admit(&mut self, def: &TableDef, spec: Option<&KeySpec>, request: RowsRequest, now_us: i64) -> Result<()> {
+        check_schema(def, &request)?;
+        let limit = if request.statement { MAX_STATEMENT_ROWS_BYTES } else { MAX_BATCH_BYTES } as u64;
+        let mut rules = AdmissionRules {
+            first_row: 0,
+            time_zone: request.time_zone,
+            now_us,
+            on_error: request.on_error,
+            ignore_unknown_columns: request.ignore_unknown_columns,
+        };
+        for incoming in request.rows {
+            let admitted = admit(def, incoming, &rules)?;
+            rules.first_row += admitted.received;
+            self.rejected.extend(admitted.rejected);
+            self.late += admitted.late;
+            self.future += admitted.future;
+            self.bytes += admitted.bytes;
+            self.max_event_us = self.max_event_us.max(admitted.max_event_time_us);
+            if self.bytes > limit {
+                return Err(too_large(self.bytes, limit, request.statement));
+            }
+            self.parts.push(prepare_part(admitted.rows, admitted.bytes, spec)?);
+        }
+        Ok(())
+    }
 }
 
 fn prepare_part(rows: RecordBatch, bytes: u64, spec: Option<&KeySpec>) -> Result<PreparedPart> {
@@ -107,17 +128,19 @@ fn prepare_part(rows: RecordBatch, bytes: u64, spec: Option<&KeySpec>) -> Result
     Ok(PreparedPart { rows, keys, block })
 }
 
-fn check_request(def: &TableDef, request: &RowsRequest) -> Result<()> {
-    if let Some(expected) = request.expected_schema
-        && expected != def.schema_id.0
-    {
-        return Err(Error::new(
+fn check_schema(def: &TableDef, request: &RowsRequest) -> Result<()> {
+    match request.expected_schema {
+        Some(expected) if expected != def.schema_id.0 => Err(Error::new(
             Code::SchemaVersionMismatch,
             format!("table {} has schema version {}, the request expects {expected}", def.name, def.schema_id.0),
         )
         .hint("read the schema again with GetTableSchema")
-        .with("schema_version", def.schema_id.0));
+        .with("schema_version", def.schema_id.0)),
+        _ => Ok(()),
     }
+}
+
+fn check_idempotency_key(request: &RowsRequest) -> Result<()> {
     let Some(key) = &request.idempotency_key else { return Ok(()) };
     let problem = if request.producer.is_some() {
         "the request names a producer and an idempotency key".to_owned()

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::admission::rejected::RejectedRecord;
 use crate::dedup::KeyIndex;
-use crate::error::{Error, Result};
+use crate::env::Moment;
+use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO, array};
 use crate::log::{
-    Commit, Entry, EntryBody, Family, LogWriter, entries, name_entry, state_key, state_prefix, suffix_of,
+    Commit, Entry, EntryBody, Family, Forget, LogWriter, entries, name_entry, state_key, state_prefix, suffix_of,
 };
 use crate::producers::ProducerState;
 use crate::realtime::{Realtime, build_runs};
 use crate::table::handle::{QUEUE_REQUESTS, Shared};
 use crate::table::snapshot::TableVersion;
-use crate::table::worker::{IdempotencyKeys, TableState, Worker};
+use crate::table::worker::{IdempotencyKeys, RejectedRows, TableState, Worker};
 
 /// What a replay found, for the line that the start prints.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +49,8 @@ fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
         }
         (state.last_seq, state.last_stamp_us) = (seq, entry.stamp_us);
         // The stamp of a table that is opened again holds this process's uptime already.
-        state.uptime_before_us = entry.uptime_us.saturating_sub(shared.env.clock.uptime().as_micros() as u64);
+        let entry_before_us = entry.uptime_us.saturating_sub(shared.env.clock.uptime().as_micros() as u64);
+        state.uptime_before_us = state.uptime_before_us.max(entry_before_us);
         replayed.entries += 1;
     }
     replayed.rows = realtime.n_rows();
@@ -70,7 +73,7 @@ fn apply(
             for block in blocks {
                 let rows = block.decode()?;
                 if rows.schema().fields() != state.def.arrow_schema.fields() {
-                    return Err(Error::new(crate::Code::LogDamaged, "holds rows of another schema than its table"));
+                    return Err(Error::new(Code::LogDamaged, "holds rows of another schema than its table"));
                 }
                 if let (Some(keys), Some(spec)) = (&mut state.keys, &shared.spec) {
                     keys.insert(&spec.keys(&rows), None);
@@ -85,11 +88,13 @@ fn apply(
             }
             Ok(Realtime::empty())
         }
-        // The producer's record was written in the same batch.
-        EntryBody::Producer(_) => Ok(realtime),
-        EntryBody::Schema { .. } => {
-            Err(Error::new(crate::Code::LogUnknownVersion, "is a Schema entry, which this version does not apply"))
-        }
+        // The producers' records were written, or deleted, in the same batch.
+        EntryBody::Producer(_) | EntryBody::Forget(Forget { keys_through: 0, .. }) => Ok(realtime),
+        later => Err(Error::new(
+            Code::LogUnknownVersion,
+            format!("is a {:?} entry, which this version does not apply", later.kind()),
+        )
+        .hint("start the version of Tidewater that wrote this folder, or a newer one")),
     }
 }
 
@@ -99,11 +104,13 @@ fn load_state(shared: &Shared) -> Result<TableState> {
     let mut state = TableState {
         last_seq: CommitSeq(0),
         last_stamp_us: 0,
-        uptime_before_us: 0,
+        uptime_before_us: shared.uptime_before_us,
         keys: shared.spec.as_ref().map(|spec| KeyIndex::new(spec, &shared.memory)),
         producers: Default::default(),
         idempotency: IdempotencyKeys::default(),
         unwritten: Default::default(),
+        rejected: load_rejected(shared)?,
+        has_forgotten: shared.store.get(Family::State, &state_prefix(state_key::FORGOT, def.id, SHARD_ZERO))?.is_some(),
         unsynced: false,
         def: Arc::clone(&def),
     };
@@ -129,6 +136,22 @@ fn load_state(shared: &Shared) -> Result<TableState> {
     Ok(state)
 }
 
+/// Where rejected rows stand. One that cannot be read is forgotten with its neighbours: it keeps no table closed.
+fn load_rejected(shared: &Shared) -> Result<RejectedRows> {
+    let mut rejected = RejectedRows::default();
+    let mut newest = Moment::default();
+    for record in shared.store.scan(Family::State, &state_prefix(state_key::REJECTED, shared.def.id, SHARD_ZERO))? {
+        let (key, value) = record?;
+        match RejectedRecord::decode(&value) {
+            Ok(record) => newest = newest.max(record.received()),
+            Err(e) => tracing::warn!(table = %shared.def.name, reason = %e, "a rejected row cannot be read"),
+        }
+        let seq = CommitSeq(u64::from_be_bytes(array(suffix_of(&key))));
+        rejected.note(seq, (key.len() + value.len()) as u64, newest);
+    }
+    Ok(rejected)
+}
+
 /// Opens the table from its log and starts its worker. When the worker fails, the table is closed, opened from the log and
 /// started again: memory that may be ahead of the log is never gone on with.
 pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Replayed> {
@@ -152,13 +175,17 @@ pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Re
 /// Closes the table, waits until what its worker had submitted is written, and opens it from the log. `None`: it stays closed.
 async fn reopen(shared: &Arc<Shared>, log: &Arc<LogWriter>, reason: String) -> Option<Worker> {
     tracing::error!(table = %shared.def.name, reason, "the table is closed and opened from its log");
-    *shared.closed_reason.lock() = Some(reason);
+    if !shared.is_closing() {
+        *shared.closed_reason.lock() = Some(reason);
+    }
     shared.queue.store(None);
     log.commit(Commit { ops: Vec::new(), sync: true }).await.ok()?;
     let (task_shared, task_log) = (Arc::clone(shared), Arc::clone(log));
     match tokio::task::spawn_blocking(move || open(&task_shared, &task_log)).await.ok()? {
         Ok((worker, _)) => {
-            *shared.closed_reason.lock() = None;
+            if !shared.is_closing() {
+                *shared.closed_reason.lock() = None;
+            }
             Some(worker)
         }
         Err(e) => {
@@ -180,5 +207,9 @@ fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)
     }
     let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
     shared.queue.store(Some(Arc::new(queue)));
+    // Whoever closed the table in the meantime did not see this queue: it is closed by one of the two.
+    if shared.is_closing() {
+        shared.queue.store(None);
+    }
     Ok((Worker::new(state, Arc::clone(shared), Arc::clone(log), requests), replayed))
 }

@@ -72,7 +72,7 @@ pub struct RejectedRecord {
 pub struct JobRow {
     /// Unique in the process.
     pub id: u64,
-    /// `run` builds a sorted run from the tail.
+    /// `run` builds a sorted run from the tail, `reclaim` gives the space of deleted entries back.
     pub kind: &'static str,
     /// `pending`, `running`, `done` or `failed`.
     pub state: &'static str,
@@ -170,16 +170,12 @@ impl Table {
         Ok(rows)
     }
 
-    /// The rejected rows that have not expired, oldest first.
+    /// The rejected rows that are kept, oldest first. They go when they are old by both clocks, so some time after they expire.
     pub fn rejected(&self) -> Result<Vec<RejectedRecord>> {
-        let now_us = self.shared.env.clock.now_us();
         let mut rows = Vec::new();
         let prefix = state_prefix(state_key::REJECTED, self.shared.def.id, SHARD_ZERO);
         for record in self.shared.store.scan(Family::State, &prefix)? {
             let stored = StoredRejection::decode(&record?.1)?;
-            if stored.expires_at_us < now_us {
-                continue;
-            }
             let named = !stored.producer.is_empty();
             rows.push(RejectedRecord {
                 producer: named.then_some(stored.producer),

@@ -11,7 +11,6 @@ use tidewater_storage::catalog::{ColumnDef, NewTable};
 use tidewater_storage::{Code, Error, Result};
 
 use self::types::arrow_type;
-pub(crate) use self::types::sql_name;
 use super::names::{TableName, fold};
 
 pub(super) fn new_table(create: &CreateTable, schema: &str) -> Result<NewTable> {

@@ -1,4 +1,4 @@
-//! Which SQL type is which Arrow type? Both directions; what tables cannot hold is refused with what to use instead.
+//! Which Arrow type is a SQL type? What tables cannot hold is refused with what to use instead. `catalog::sql_type` goes the other way.
 
 use std::sync::Arc;
 
@@ -131,53 +131,4 @@ fn unsupported(sql: &SqlType) -> Error {
         _ => TYPES,
     };
     Error::new(Code::UnsupportedStatement, format!("a column of type {sql} is not supported")).hint(hint)
-}
-
-/// The SQL name of a type, as CREATE TABLE would take it where a table can hold it.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Null => "NULL".into(),
-        DataType::Boolean => "BOOLEAN".into(),
-        DataType::Int8 => "TINYINT".into(),
-        DataType::Int16 => "SMALLINT".into(),
-        DataType::Int32 => "INTEGER".into(),
-        DataType::Int64 => "BIGINT".into(),
-        DataType::UInt8 => "TINYINT UNSIGNED".into(),
-        DataType::UInt16 => "SMALLINT UNSIGNED".into(),
-        DataType::UInt32 => "INTEGER UNSIGNED".into(),
-        DataType::UInt64 => "BIGINT UNSIGNED".into(),
-        DataType::Float16 | DataType::Float32 => "REAL".into(),
-        DataType::Float64 => "DOUBLE".into(),
-        DataType::Decimal32(p, s)
-        | DataType::Decimal64(p, s)
-        | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s) => {
-            format!("DECIMAL({p}, {s})")
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".into(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            "VARBINARY".into()
-        }
-        DataType::Date32 | DataType::Date64 => "DATE".into(),
-        DataType::Time32(_) | DataType::Time64(_) => "TIME".into(),
-        DataType::Timestamp(_, None) => "TIMESTAMP".into(),
-        DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".into(),
-        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".into(),
-        DataType::Dictionary(_, values) => sql_name(values),
-        DataType::RunEndEncoded(_, values) => sql_name(values.data_type()),
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item) => {
-            format!("{}[]", sql_name(item.data_type()))
-        }
-        DataType::Struct(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|f| format!("{} {}", f.name(), sql_name(f.data_type()))).collect();
-            format!("STRUCT<{}>", fields.join(", "))
-        }
-        DataType::Map(_, _) => "MAP".into(),
-        DataType::Union(_, _) => "UNION".into(),
-    }
 }

@@ -1,9 +1,11 @@
 //! What table does a CREATE TABLE ask for?
 
-use arrow::datatypes::DataType;
-use tidewater_storage::catalog::NewTable;
+use std::sync::Arc;
 
-use super::super::{Kind, sql_name};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use tidewater_storage::catalog::{NewTable, sql_type};
+
+use super::super::Kind;
 use super::{front_end, on_big_stack, read};
 
 fn create(sql: &'static str) -> NewTable {
@@ -43,19 +45,19 @@ fn every_sql_type_has_its_storage_type_and_back() {
         ("INTEGER", "INTEGER"),
         ("BIGINT", "BIGINT"),
         ("INT8", "BIGINT"),
-        ("TINYINT UNSIGNED", "TINYINT UNSIGNED"),
-        ("UTINYINT", "TINYINT UNSIGNED"),
-        ("USMALLINT", "SMALLINT UNSIGNED"),
-        ("UINTEGER", "INTEGER UNSIGNED"),
-        ("INTEGER UNSIGNED", "INTEGER UNSIGNED"),
-        ("UBIGINT", "BIGINT UNSIGNED"),
-        ("BIGINT UNSIGNED", "BIGINT UNSIGNED"),
+        ("TINYINT UNSIGNED", "UTINYINT"),
+        ("UTINYINT", "UTINYINT"),
+        ("USMALLINT", "USMALLINT"),
+        ("UINTEGER", "UINTEGER"),
+        ("INTEGER UNSIGNED", "UINTEGER"),
+        ("UBIGINT", "UBIGINT"),
+        ("BIGINT UNSIGNED", "UBIGINT"),
         ("REAL", "REAL"),
         ("FLOAT", "REAL"),
         ("DOUBLE", "DOUBLE"),
         ("DOUBLE PRECISION", "DOUBLE"),
-        ("DECIMAL(10, 2)", "DECIMAL(10, 2)"),
-        ("NUMERIC(38)", "DECIMAL(38, 0)"),
+        ("DECIMAL(10, 2)", "DECIMAL(10,2)"),
+        ("NUMERIC(38)", "DECIMAL(38,0)"),
         ("VARCHAR", "VARCHAR"),
         ("TEXT", "VARCHAR"),
         ("STRING", "VARCHAR"),
@@ -75,8 +77,51 @@ fn every_sql_type_has_its_storage_type_and_back() {
     ] {
         let sql: &'static str = Box::leak(format!("CREATE TABLE t (c {declared})").into_boxed_str());
         let column = create(sql).columns.remove(0);
-        assert_eq!(sql_name(&column.data_type), named, "{declared}");
+        assert_eq!(sql_type(&column.data_type), named, "{declared}");
         assert!(!matches!(column.data_type, DataType::Utf8View | DataType::LargeUtf8), "{declared}");
+    }
+}
+
+/// What SHOW, DESCRIBE and `system.columns` say can be pasted into CREATE TABLE: every type of `storage/src/catalog/tests/types.rs`.
+#[test]
+fn the_text_of_a_type_makes_the_same_type() {
+    use DataType as T;
+    let list = |item: T| T::List(Arc::new(Field::new("item", item, true)));
+    let structure = |fields: &[(&str, T)]| {
+        T::Struct(fields.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect())
+    };
+    let plain = vec![
+        T::Boolean,
+        T::Int8,
+        T::Int16,
+        T::Int32,
+        T::Int64,
+        T::UInt8,
+        T::UInt16,
+        T::UInt32,
+        T::UInt64,
+        T::Float32,
+        T::Float64,
+        T::Decimal128(10, 2),
+        T::Decimal128(38, 38),
+        T::Utf8,
+        T::Binary,
+        T::Date32,
+        T::Time64(TimeUnit::Microsecond),
+        T::Timestamp(TimeUnit::Microsecond, None),
+        T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        structure(&[("a", T::Int64), ("B", list(list(T::UInt64)))]),
+        structure(&[("order", T::UInt32), ("timestamp", T::Utf8), ("key", T::Int8), ("q\"q", T::Float64)]),
+    ];
+    for data_type in plain {
+        let inner = structure(&[("in", list(data_type.clone())), ("also", data_type.clone())]);
+        let outer = structure(&[("s", inner.clone()), ("l", list(inner.clone()))]);
+        for data_type in [list(list(data_type.clone())), list(data_type.clone()), data_type, inner, outer] {
+            let text = sql_type(&data_type);
+            let sql: &'static str = Box::leak(format!("CREATE TABLE t (c {text}, d {text} NOT NULL)").into_boxed_str());
+            let types: Vec<T> = create(sql).columns.into_iter().map(|column| column.data_type).collect();
+            assert_eq!(types, [data_type.clone(), data_type], "{text}");
+        }
     }
 }
 

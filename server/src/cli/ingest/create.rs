@@ -1,7 +1,7 @@
 //! How does a file become a table? CREATE TABLE in its shape, with the key, time and order that were asked for.
 
 use anyhow::bail;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use tidewater_client::Client;
 use tidewater_storage::catalog::sql_type;
 
@@ -43,7 +43,7 @@ pub(super) fn statement((schema, table): (&str, &str), shape: &SchemaRef, args: 
     for field in shape.fields() {
         let required = !field.is_nullable() || key.contains(field.name()) || time.as_ref() == Some(field.name());
         let not_null = if required { " NOT NULL" } else { "" };
-        parts.push(format!("{} {}{not_null}", identifier(field.name()), declared_type(field.data_type())));
+        parts.push(format!("{} {}{not_null}", identifier(field.name()), sql_type(field.data_type())));
     }
     if !key.is_empty() {
         parts.push(format!("PRIMARY KEY ({})", key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")));
@@ -57,20 +57,4 @@ pub(super) fn statement((schema, table): (&str, &str), shape: &SchemaRef, args: 
     }
     let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
     Ok(format!("CREATE TABLE IF NOT EXISTS {}.{} ({}){with}", identifier(schema), identifier(table), parts.join(", ")))
-}
-
-/// A type as CREATE TABLE takes it: the parser reads the fields of a STRUCT between angle brackets only.
-fn declared_type(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Struct(fields) => {
-            let field = |field: &arrow::datatypes::FieldRef| {
-                format!("{} {}", identifier(field.name()), declared_type(field.data_type()))
-            };
-            format!("STRUCT<{}>", fields.iter().map(field).collect::<Vec<_>>().join(", "))
-        }
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            format!("{}[]", declared_type(item.data_type()))
-        }
-        other => sql_type(other),
-    }
 }

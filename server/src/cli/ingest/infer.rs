@@ -27,7 +27,7 @@ pub(super) fn shape_of_objects(lines: &[u8], max_rows: usize) -> anyhow::Result<
     let (inferred, n_rows) =
         infer_json_schema(lines, Some(max_rows)).context("the first lines cannot be read as JSON objects")?;
     if n_rows == 0 {
-        bail!("the file is empty: the columns are taken from its objects");
+        bail!("there is no JSON object at the beginning of the file to take the columns from");
     }
     let end: usize = lines.lines().take(max_rows).map(|line| line.map_or(0, |line| line.len() + 1)).sum();
     let sample = arrow::json::ReaderBuilder::new(Arc::new(inferred.clone()))

@@ -1,17 +1,24 @@
-//! How are the chunks of a file sent? In order, several under way; what the server has already is not sent again.
+//! How are the chunks of a file sent? In order, from behind the last row that the server has.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
-use anyhow::Context;
-use arrow::array::RecordBatch;
-use tidewater_client::{Ack, Client, OnRowError, Producer, ProducerOptions, TableName, WriteOptions};
+use anyhow::{Context, anyhow, bail};
+use tidewater_client::{
+    Ack, BatchResult, Client, Error, OnRowError, Producer, ProducerOptions, SequenceMode, TableName, WriteOptions,
+};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::Source;
+use super::chunks::{Chunk, RowChunks};
 use super::progress::Progress;
-use super::{Source, producer_id};
+use super::send::JsonProducer;
+use super::source::Chunks;
+use super::text::TextChunks;
 use crate::cli::args::{IngestArgs, OnError};
+use crate::cli::table::literal;
 use crate::cli::terminal::say;
 
 /// Chunks that are read ahead, and acknowledgements that are waited for at most. The server has its own window.
@@ -28,14 +35,16 @@ pub(super) struct Totals {
     pub(super) accepted: u64,
     pub(super) duplicate: u64,
     pub(super) rejected: u64,
-    /// Rows of chunks that an earlier run had stored.
+    /// Rows that an earlier run had stored.
     pub(super) repeated: u64,
     pub(super) seconds: f64,
+    /// Under which name they were sent.
+    pub(super) producer: String,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, accepted, duplicate, rejected, repeated, seconds } = self;
+        let Self { received, accepted, duplicate, rejected, repeated, seconds, .. } = self;
         let rate = *received as f64 / seconds.max(1e-3);
         write!(
             f,
@@ -45,137 +54,212 @@ impl fmt::Display for Totals {
     }
 }
 
-/// A chunk that was sent: how many rows it has, and the row of the file before its first.
-struct Sent {
-    ack: Ack,
-    n_rows: u64,
-    before: u64,
+impl Totals {
+    /// Where the rejected rows of this run can be read, if there are any.
+    pub(super) fn where_rejected(&self) -> Option<String> {
+        let Self { rejected, producer, .. } = self;
+        (*rejected > 0).then(|| {
+            format!(
+                "{rejected} rejected rows are kept; read them with: SELECT sequence, \"row\", \"column\", code, \
+                 message, payload FROM system.rejected WHERE producer = {} ORDER BY sequence, \"row\"",
+                literal(producer)
+            )
+        })
+    }
 }
 
+/// Loads an opened file. `server` is where `client` is connected.
 pub(super) async fn load(
-    client: &Client,
+    (server, client): (&str, &Client),
     table: TableName,
     source: Source,
     args: &IngestArgs,
 ) -> anyhow::Result<Totals> {
     let started = Instant::now();
     let name = format!("{}.{}", table.schema, table.table);
-    let name = name.strip_prefix("public.").unwrap_or(&name);
-    let id = match source.content() {
-        Some(content) => producer_id(name, content, args.chunk_rows),
-        // Nobody can tell whether the next input is the same one: the name holds for this run.
-        None => producer_id(name, &format!("stdin-{}", uuid::Uuid::new_v4()), args.chunk_rows),
-    };
+    let id = source.producer_id(name.strip_prefix("public.").unwrap_or(&name));
     let on_row_error = match args.on_error {
         OnError::Keep => OnRowError::Keep,
         OnError::Abort => OnRowError::Abort,
     };
-    let write = WriteOptions { on_row_error, ..Default::default() };
-    let producer = client.producer_with(table, &id, ProducerOptions { write, ..Default::default() }).await?;
-    let progress = Progress::start(source.n_rows());
-    let mut load = Load {
-        stored_before: producer.last_sequence(),
-        producer,
-        under_way: VecDeque::new(),
-        totals: Totals::default(),
+    let mut tally = Tally {
+        totals: Totals { producer: id.clone(), ..Totals::default() },
         n_shown: 0,
-        progress,
+        chunk_rows: args.chunk_rows,
+        progress: Progress::start(source.n_rows()),
     };
-    load.run(source).await?;
-    let Load { producer, mut totals, progress, .. } = load;
-    producer.close().await?;
+    match source.into_chunks() {
+        Chunks::Rows(chunks) => {
+            let write = WriteOptions { on_row_error, ..Default::default() };
+            let options = ProducerOptions { write, mode: SequenceMode::Monotonic, ..Default::default() };
+            send_rows(client.producer_with(table, &id, options).await?, chunks, &mut tally).await?;
+        }
+        Chunks::Text(chunks) => {
+            send_text(JsonProducer::start(server, table, &id, on_row_error).await?, chunks, &mut tally).await?;
+        }
+    }
+    let Tally { mut totals, progress, .. } = tally;
     progress.finish();
     totals.seconds = started.elapsed().as_secs_f64();
     Ok(totals)
 }
 
-struct Load {
-    producer: Producer,
-    /// The last chunk that an earlier run had stored.
-    stored_before: u64,
-    under_way: VecDeque<Sent>,
+/// Reads a little ahead, on a thread that may wait for the disk.
+fn read_ahead<T: Send + 'static>(
+    chunks: impl Iterator<Item = anyhow::Result<Chunk<T>>> + Send + 'static,
+) -> (mpsc::Receiver<anyhow::Result<Chunk<T>>>, JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let reading = tokio::task::spawn_blocking(move || {
+        for chunk in chunks {
+            // The other side has stopped with an error of its own.
+            if sender.blocking_send(chunk).is_err() {
+                break;
+            }
+        }
+    });
+    (receiver, reading)
+}
+
+/// Texts, one chunk after the other.
+async fn send_text(mut producer: JsonProducer, chunks: TextChunks, tally: &mut Tally) -> anyhow::Result<()> {
+    let (mut chunks, reading) = read_ahead(chunks.behind(producer.last_sequence()));
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk?;
+        let (sequence, mut sent) = (chunk.sequence(), Sent::of(&chunk));
+        match chunk.content {
+            None => tally.is_stored(&sent),
+            Some(rows) => {
+                (sent.lines, sent.faults) = (rows.lines, rows.faults);
+                let outcome = producer.write(sequence, rows.payload).await;
+                tally.settle(&sent, outcome)?;
+            }
+        }
+    }
+    reading.await.context("reading the file panicked")
+}
+
+/// Rows with types, several chunks under way.
+async fn send_rows(mut producer: Producer, chunks: RowChunks, tally: &mut Tally) -> anyhow::Result<()> {
+    let (mut chunks, reading) = read_ahead(chunks.behind(producer.last_sequence()));
+    let mut under_way = VecDeque::new();
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk?;
+        let (sequence, sent) = (chunk.sequence(), Sent::of(&chunk));
+        let Some(rows) = chunk.content else {
+            tally.is_stored(&sent);
+            continue;
+        };
+        if under_way.len() >= MAX_UNDER_WAY {
+            settle_first(&mut under_way, tally).await?;
+        }
+        match producer.send_at(sequence, rows).await {
+            Ok(ack) => under_way.push_back((sent, ack)),
+            Err(error) => {
+                // Why the producer stopped: the first chunk that was refused says it best.
+                while !under_way.is_empty() {
+                    settle_first(&mut under_way, tally).await?;
+                }
+                return Err(tally.refused(&sent, error));
+            }
+        }
+    }
+    reading.await.context("reading the file panicked")?;
+    while !under_way.is_empty() {
+        settle_first(&mut under_way, tally).await?;
+    }
+    Ok(producer.close().await?)
+}
+
+async fn settle_first(under_way: &mut VecDeque<(Sent, Ack)>, tally: &mut Tally) -> anyhow::Result<()> {
+    match under_way.pop_front() {
+        Some((sent, ack)) => tally.settle(&sent, ack.await),
+        None => Ok(()),
+    }
+}
+
+/// A chunk that was sent.
+struct Sent {
+    before: u64,
+    n_rows: u64,
+    /// By row: where it stands in a text file.
+    lines: Vec<u64>,
+    /// By row: what is wrong with it in our own words.
+    faults: HashMap<u64, String>,
+}
+
+impl Sent {
+    fn of<T>(chunk: &Chunk<T>) -> Self {
+        Self { before: chunk.before, n_rows: chunk.n_rows, lines: Vec::new(), faults: HashMap::new() }
+    }
+
+    /// Where a row stands.
+    fn place(&self, row: u64) -> String {
+        match usize::try_from(row).ok().and_then(|row| self.lines.get(row)) {
+            Some(line) => format!("line {line}"),
+            None => format!("row {}", self.before + row + 1),
+        }
+    }
+}
+
+/// What is known so far.
+struct Tally {
     totals: Totals,
     n_shown: usize,
+    chunk_rows: u32,
     progress: Progress,
 }
 
-impl Load {
-    async fn run(&mut self, source: Source) -> anyhow::Result<()> {
-        let (sender, mut chunks) = mpsc::channel(READ_AHEAD);
-        let reading = tokio::task::spawn_blocking(move || {
-            for chunk in source.into_chunks() {
-                // The other side has stopped with an error of its own.
-                if sender.blocking_send(chunk).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut sequence = 0;
-        while let Some(chunk) = chunks.recv().await {
-            sequence += 1;
-            self.chunk(sequence, chunk?).await.with_context(|| format!("chunk {sequence}"))?;
-        }
-        reading.await.context("reading the file panicked")?;
-        while let Some(sent) = self.under_way.pop_front() {
-            self.answer(sent).await?;
-        }
-        Ok(())
+impl Tally {
+    /// An earlier run has stored these rows.
+    fn is_stored(&mut self, sent: &Sent) {
+        self.totals.received += sent.n_rows;
+        self.totals.repeated += sent.n_rows;
+        self.progress.advance(sent.n_rows);
     }
 
-    async fn chunk(&mut self, sequence: u64, rows: RecordBatch) -> anyhow::Result<()> {
-        let n_rows = rows.num_rows() as u64;
-        let before = self.totals.received;
-        self.totals.received += n_rows;
-        if sequence <= self.stored_before {
-            self.totals.repeated += n_rows;
-            self.progress.advance(n_rows);
-            return Ok(());
-        }
-        while self.under_way.len() >= MAX_UNDER_WAY
-            && let Some(sent) = self.under_way.pop_front()
-        {
-            self.answer(sent).await?;
-        }
-        let ack = match self.producer.send(rows).await {
-            Ok(ack) => ack,
-            Err(error) => return Err(self.first_error().await.unwrap_or_else(|| error.into())),
-        };
-        self.under_way.push_back(Sent { ack, n_rows, before });
-        Ok(())
-    }
-
-    /// Why the producer stopped: the first chunk that was refused says it best.
-    async fn first_error(&mut self) -> Option<anyhow::Error> {
-        while let Some(sent) = self.under_way.pop_front() {
-            if let Err(error) = self.answer(sent).await {
-                return Some(error);
-            }
-        }
-        None
-    }
-
-    async fn answer(&mut self, sent: Sent) -> anyhow::Result<()> {
-        let sequence = sent.ack.sequence();
-        let outcome = sent.ack.await;
+    fn settle(&mut self, sent: &Sent, outcome: Result<BatchResult, Error>) -> anyhow::Result<()> {
         let row_errors = match &outcome {
             Ok(result) => &result.row_errors,
             Err(error) => error.row_errors(),
         };
         for error in row_errors.iter().take(SHOWN_ROW_ERRORS.saturating_sub(self.n_shown)) {
-            let column = error.column.as_deref().map_or_else(String::new, |column| format!(", column {column}"));
-            let line = format!("row {}{column}: {} ({})", sent.before + error.row + 1, error.message, error.code);
+            let line = match (sent.faults.get(&error.row), &error.column) {
+                (Some(fault), _) => format!("{fault} ({})", error.code),
+                (None, Some(column)) => {
+                    format!("{}, column {column}: {} ({})", sent.place(error.row), error.message, error.code)
+                }
+                (None, None) => format!("{}: {} ({})", sent.place(error.row), error.message, error.code),
+            };
             self.progress.suspend(|| say(&line));
             self.n_shown += 1;
         }
-        let result = outcome.with_context(|| format!("chunk {sequence}, rows from {} on", sent.before + 1))?;
+        let result = match outcome {
+            Ok(result) => result,
+            Err(error) => return Err(self.refused(sent, error)),
+        };
+        let totals = &mut self.totals;
+        totals.received += sent.n_rows;
         if result.repeated {
-            self.totals.repeated += sent.n_rows;
+            totals.repeated += sent.n_rows;
+        } else if result.received == sent.n_rows {
+            totals.accepted += result.accepted;
+            totals.duplicate += result.duplicates;
+            totals.rejected += result.rejected;
         } else {
-            self.totals.accepted += result.accepted;
-            self.totals.duplicate += result.duplicates;
-            self.totals.rejected += result.rejected;
+            bail!("{} rows from {} on were sent, the server took {}", sent.n_rows, sent.place(0), result.received);
         }
         self.progress.advance(sent.n_rows);
         Ok(())
+    }
+
+    fn refused(&self, sent: &Sent, error: Error) -> anyhow::Error {
+        let place = format!("{} rows from {} on", sent.n_rows, sent.place(0));
+        if error.reason() == "BATCH_TOO_LARGE" && sent.n_rows > 1 {
+            let fewer = sent.n_rows.min(u64::from(self.chunk_rows));
+            return anyhow!(
+                "{place}: {error}; run it again with --chunk-rows below {fewer}: rows that are stored are not sent again"
+            );
+        }
+        anyhow::Error::from(error).context(place)
     }
 }

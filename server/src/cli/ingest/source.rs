@@ -1,21 +1,24 @@
-//! How is a file read? Parquet, CSV, NDJSON and Arrow, each as a stream of batches with one schema.
+//! How is a file read? Parquet, CSV, NDJSON and Arrow, each as numbered rows.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use arrow::csv::reader::Format as CsvFormat;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::de::IgnoredAny;
 
-use super::chunks::{Batches, Chunks};
+use super::chunks::{Batches, RowChunks};
+use super::csv::CsvColumns;
+use super::records::{Cutter, Form, Records};
+use super::text::{Language, TextChunks};
 use super::{identity, infer};
 use crate::cli::args::InputFormat;
 
-/// So much of the beginning is looked at to learn names and types of CSV and NDJSON.
+/// So much of the beginning is looked at to learn the types of CSV and NDJSON.
 const SAMPLE_BYTES: u64 = 8 << 20;
 const SAMPLE_ROWS: usize = 10_000;
 
@@ -26,17 +29,24 @@ const ARROW_FILE_MAGIC: &[u8] = b"ARROW1";
 const READ_ROWS: usize = 8192;
 
 /// An opened file.
-pub struct Source {
+pub(super) struct Source {
     chunks: Chunks,
     shape: SchemaRef,
+    format: InputFormat,
     content: Option<String>,
     n_rows: Option<u64>,
 }
 
+/// What is in a file: rows with types, or texts that may be unreadable.
+pub(super) enum Chunks {
+    Rows(RowChunks),
+    Text(TextChunks),
+}
+
 impl Source {
-    /// Opens a file, or standard input as `-`. `table` is the table's schema, if there is a table: it says what the fields
-    /// of NDJSON objects are. A file is read once for its hash.
-    pub fn open(
+    /// Opens a file, or standard input as `-`. A file is read once for its hash. With the schema of a `table` that is there the types of CSV and
+    /// NDJSON are not guessed; which row has which number does not depend on it.
+    pub(super) fn open(
         path: &Path,
         format: Option<InputFormat>,
         table: Option<SchemaRef>,
@@ -50,45 +60,55 @@ impl Source {
             }
         };
         let content = if is_stdin { None } else { Some(identity::content_hash(path)?) };
-        let opened = match (format, is_stdin) {
-            (InputFormat::Csv, true) => csv(std::io::stdin())?,
-            (InputFormat::Csv, false) => csv(File::open(path)?)?,
-            (InputFormat::Ndjson, true) => ndjson(std::io::stdin(), table)?,
-            (InputFormat::Ndjson, false) => ndjson(File::open(path)?, table)?,
-            (InputFormat::Parquet | InputFormat::Arrow, true) => {
+        let input = || -> anyhow::Result<Box<dyn Read + Send>> {
+            Ok(if is_stdin { Box::new(std::io::stdin()) } else { Box::new(File::open(path)?) })
+        };
+        let opened = match format {
+            InputFormat::Csv => csv(input()?, table, chunk_rows)?,
+            InputFormat::Ndjson => ndjson(input()?, table, chunk_rows)?,
+            InputFormat::Parquet | InputFormat::Arrow if is_stdin => {
                 bail!("Parquet and Arrow files cannot be read from standard input: name a file")
             }
-            (InputFormat::Parquet, false) => parquet(File::open(path)?)?,
-            (InputFormat::Arrow, false) => arrow(File::open(path)?)?,
+            InputFormat::Parquet => parquet(File::open(path)?, chunk_rows)?,
+            InputFormat::Arrow => arrow(File::open(path)?, chunk_rows)?,
         };
-        let Opened { batches, schema, shape, n_rows } = opened;
-        Ok(Self { chunks: Chunks::new(batches, schema, chunk_rows), shape, content, n_rows })
+        let Opened { chunks, shape, n_rows } = opened;
+        Ok(Self { chunks, shape, format, content, n_rows })
     }
 
     /// Names and types that a table for these rows would have.
-    pub fn shape(&self) -> &SchemaRef {
+    pub(super) fn shape(&self) -> &SchemaRef {
         &self.shape
     }
 
-    /// The SHA-256 of the content; `None` for standard input.
-    pub fn content(&self) -> Option<&str> {
-        self.content.as_deref()
+    /// Compares the file with the table it is to go into, as far as that can be done before its rows are read.
+    pub(super) fn check(&self, table: &SchemaRef) -> anyhow::Result<()> {
+        match &self.chunks {
+            Chunks::Text(chunks) => chunks.check(table),
+            // The server compares schemas, once, and refuses the first chunk.
+            Chunks::Rows(_) => Ok(()),
+        }
+    }
+
+    /// The name of the producer that loads this file into `table`.
+    pub(super) fn producer_id(&self, table: &str) -> String {
+        // Nobody can tell whether the next input is the same one: the name holds for this run.
+        let stdin = || format!("stdin-{}", uuid::Uuid::new_v4());
+        identity::producer_id(table, &self.content.clone().unwrap_or_else(stdin), self.format)
     }
 
     /// Rows in the file, where it says so before it is read.
-    pub fn n_rows(&self) -> Option<u64> {
+    pub(super) fn n_rows(&self) -> Option<u64> {
         self.n_rows
     }
 
-    pub fn into_chunks(self) -> Chunks {
+    pub(super) fn into_chunks(self) -> Chunks {
         self.chunks
     }
 }
 
 struct Opened {
-    batches: Batches,
-    /// Of the batches: fields of text files are texts, which the server casts, so that a bad value is one bad row.
-    schema: SchemaRef,
+    chunks: Chunks,
     /// Of a table for them.
     shape: SchemaRef,
     n_rows: Option<u64>,
@@ -104,16 +124,16 @@ fn by_name(path: &Path) -> Option<InputFormat> {
     }
 }
 
-fn parquet(file: File) -> anyhow::Result<Opened> {
+fn parquet(file: File, chunk_rows: usize) -> anyhow::Result<Opened> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).context("this is not a Parquet file")?;
     let n_rows = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
     let reader = builder.with_batch_size(READ_ROWS).build()?;
     let schema = arrow::array::RecordBatchReader::schema(&reader);
     let batches = Box::new(reader.map(|batch| batch.context("the Parquet file cannot be read to its end")));
-    Ok(Opened { batches, shape: schema.clone(), schema, n_rows })
+    Ok(Opened { chunks: Chunks::Rows(RowChunks::new(batches, schema.clone(), chunk_rows)), shape: schema, n_rows })
 }
 
-fn arrow(mut file: File) -> anyhow::Result<Opened> {
+fn arrow(mut file: File, chunk_rows: usize) -> anyhow::Result<Opened> {
     let mut magic = Vec::new();
     (&mut file).take(ARROW_FILE_MAGIC.len() as u64).read_to_end(&mut magic)?;
     file.rewind()?;
@@ -126,65 +146,77 @@ fn arrow(mut file: File) -> anyhow::Result<Opened> {
         let reader = StreamReader::try_new(file, None).context("this is not an Arrow stream")?;
         (reader.schema(), Box::new(reader.map(move |batch| batch.context(broken))))
     };
-    Ok(Opened { batches, shape: schema.clone(), schema, n_rows: None })
+    Ok(Opened {
+        chunks: Chunks::Rows(RowChunks::new(batches, schema.clone(), chunk_rows)),
+        shape: schema,
+        n_rows: None,
+    })
 }
 
-/// The beginning of `input`, and all of it: the beginning again and the rest.
-fn sample(mut input: impl Read + Send + 'static) -> std::io::Result<(Vec<u8>, bool, impl BufRead + Send + 'static)> {
-    let mut head = Vec::new();
-    (&mut input).take(SAMPLE_BYTES).read_to_end(&mut head)?;
-    let is_whole = (head.len() as u64) < SAMPLE_BYTES;
-    let whole = BufReader::new(Cursor::new(head.clone()).chain(input));
-    Ok((head, is_whole, whole))
+fn csv(mut input: Box<dyn Read + Send>, table: Option<SchemaRef>, chunk_rows: usize) -> anyhow::Result<Opened> {
+    let head = head(&mut input)?;
+    let columns = |cutter: &mut Cutter<_>| match cutter.next(1, usize::MAX)?.as_ref().and_then(|first| first.get(0)) {
+        Some(header) => CsvColumns::named_by(header.bytes),
+        None => bail!("the file is empty: the first line must name the columns"),
+    };
+    let shape = match table {
+        Some(table) => table,
+        None => {
+            let mut cutter = Cutter::new(boxed(Cursor::new(head.clone())), Form::Csv);
+            let columns = columns(&mut cutter)?;
+            let sample = sample(&mut cutter, head.len())?.map(|sample| columns.readable(&sample)).transpose()?;
+            infer::shape_of_texts(columns.schema(), sample.as_ref())?
+        }
+    };
+    let mut cutter = Cutter::new(boxed(Cursor::new(head).chain(input)), Form::Csv);
+    let language = Language::Csv(columns(&mut cutter)?);
+    Ok(Opened { chunks: Chunks::Text(TextChunks::new(cutter, language, chunk_rows)), shape, n_rows: None })
 }
 
-fn csv(input: impl Read + Send + 'static) -> anyhow::Result<Opened> {
-    let (mut head, is_whole, whole) = sample(input)?;
-    let (names, _) = CsvFormat::default()
-        .with_header(true)
-        .infer_schema(head.as_slice(), Some(0))
-        .context("the first line cannot be read as CSV")?;
-    if names.fields().is_empty() {
-        bail!("the file is empty: the first line must name the columns");
-    }
-    let fields: Vec<Field> = names.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    if !is_whole {
-        // The last line is cut off; a line break within quotes at this place costs the sample its last rows.
-        head.truncate(head.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
-    }
-    let reader =
-        |batch_rows| arrow::csv::ReaderBuilder::new(schema.clone()).with_header(true).with_batch_size(batch_rows);
-    let sampled = reader(SAMPLE_ROWS).build(head.as_slice())?.next().and_then(Result::ok);
-    let shape = infer::shape_of_texts(&schema, sampled.as_ref())?;
-    let batches = reader(READ_ROWS).build_buffered(whole)?;
-    let batches = Box::new(batches.map(|batch| batch.context("a line cannot be read as CSV")));
-    Ok(Opened { batches, schema, shape, n_rows: None })
-}
-
-fn ndjson(input: impl Read + Send + 'static, table: Option<SchemaRef>) -> anyhow::Result<Opened> {
-    let (mut head, is_whole, whole) = sample(input)?;
-    if !is_whole {
-        head.truncate(head.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
+fn ndjson(mut input: Box<dyn Read + Send>, table: Option<SchemaRef>, chunk_rows: usize) -> anyhow::Result<Opened> {
+    let head = head(&mut input)?;
+    let sample = sample(&mut Cutter::new(boxed(Cursor::new(head.clone())), Form::Lines), head.len())?;
+    if let Some(first) = sample.as_ref().and_then(|sample| sample.get(0))
+        && first.bytes.trim_ascii_start().starts_with(b"[")
+    {
+        bail!("the file is a JSON array: write one object a line, as jq -c '.[]' does");
     }
     let shape = match table {
         Some(table) => table,
-        None => infer::shape_of_objects(&head, SAMPLE_ROWS)?,
+        None => {
+            let mut lines = Vec::new();
+            let is_object = |line: &[u8]| serde_json::from_slice::<HashMap<String, IgnoredAny>>(line).is_ok();
+            for line in sample.iter().flat_map(Records::iter).filter(|line| is_object(line.bytes)) {
+                lines.extend_from_slice(line.bytes);
+                lines.push(b'\n');
+            }
+            infer::shape_of_objects(&lines, SAMPLE_ROWS)?
+        }
     };
-    let fields: Vec<Field> = shape
-        .fields()
-        .iter()
-        .map(|field| match field.data_type().is_nested() {
-            true => field.as_ref().clone().with_nullable(true),
-            false => Field::new(field.name(), DataType::Utf8, true),
-        })
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let reader = arrow::json::ReaderBuilder::new(schema.clone())
-        .with_coerce_primitive(true)
-        .with_strict_mode(true)
-        .with_batch_size(READ_ROWS)
-        .build(whole)?;
-    let batches = Box::new(reader.map(|batch| batch.context("a line cannot be read as JSON")));
-    Ok(Opened { batches, schema, shape, n_rows: None })
+    let cutter = Cutter::new(boxed(Cursor::new(head).chain(input)), Form::Lines);
+    Ok(Opened { chunks: Chunks::Text(TextChunks::new(cutter, Language::Ndjson, chunk_rows)), shape, n_rows: None })
+}
+
+fn boxed(input: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+    Box::new(input)
+}
+
+/// The beginning of a file.
+fn head(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    input.take(SAMPLE_BYTES).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The first records of a beginning of `n_bytes`.
+fn sample<R: Read>(cutter: &mut Cutter<R>, n_bytes: usize) -> anyhow::Result<Option<Records>> {
+    let mut sample = cutter.next(SAMPLE_ROWS, usize::MAX)?;
+    if let Some(sample) = &mut sample
+        && n_bytes as u64 >= SAMPLE_BYTES
+        && sample.len() > 1
+    {
+        // The beginning may end within it.
+        sample.drop_last();
+    }
+    Ok(sample)
 }

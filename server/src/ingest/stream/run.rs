@@ -92,6 +92,8 @@ async fn submit(
     mut waiting: mpsc::Receiver<Waiting>,
     submitted: mpsc::Sender<Submitted>,
 ) {
+    // A batch of this stream was stored: from then on the table knows which number comes next.
+    let mut begun = false;
     loop {
         let next = tokio::select! {
             // Answering ended, because the stream cannot go on.
@@ -103,7 +105,11 @@ async fn submit(
         let (round, outcome) = match admitted {
             Err(error) => (0, Err(error)),
             Ok(round) => match prepared.done().await {
-                Ok(prepared) => (round, hand_over(stream, prepared).await),
+                Ok(prepared) => {
+                    let outcome = hand_over(stream, prepared, begun).await;
+                    begun |= outcome.is_ok();
+                    (round, outcome)
+                }
                 Err(error) => (round, Err(error)),
             },
         };
@@ -115,12 +121,18 @@ async fn submit(
 }
 
 /// A contiguous producer's batches follow one another into the queue: the table itself refuses what comes behind a refused one. With
-/// gaps it cannot know, so each batch waits for the outcome of the one before.
-async fn hand_over(stream: &Stream, prepared: PreparedWrite) -> Result<Outcome> {
+/// gaps it cannot know, and neither can it before the first batch of a producer that may begin at any number: then each batch waits
+/// for the outcome of the one before. So it does when it is known to be refused, unless it is a repeat.
+async fn hand_over(stream: &Stream, prepared: PreparedWrite, begun: bool) -> Result<Outcome> {
+    let waits = match stream.target.numbering() {
+        Some(SequenceMode::Monotonic) => true,
+        Some(SequenceMode::Contiguous) => !begun || prepared.is_refused(),
+        None => false,
+    };
     let pending = stream.target.table.submit(prepared).await?;
-    match stream.target.numbering() {
-        Some(SequenceMode::Monotonic) => pending.outcome().await.map(|outcome| Outcome::Known(Box::new(outcome))),
-        _ => Ok(Outcome::Pending(pending)),
+    match waits {
+        true => pending.outcome().await.map(|outcome| Outcome::Known(Box::new(outcome))),
+        false => Ok(Outcome::Pending(pending)),
     }
 }
 

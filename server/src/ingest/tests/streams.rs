@@ -5,7 +5,8 @@ use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_proto::ingest::v1::write_stream_request::Msg;
 use tidewater_proto::ingest::v1::write_stream_response::Msg as Answer;
 use tidewater_proto::ingest::v1::{
-    Batch, BatchResult, InitProducerRequest, Open, Opened, Payload, WriteStreamRequest, WriteStreamResponse,
+    Batch, BatchOptions, BatchResult, InitProducerRequest, OnRowError, Open, Opened, Payload, WriteStreamRequest,
+    WriteStreamResponse,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -125,6 +126,27 @@ async fn batches_behind_a_refused_one_wait_for_it() {
     talk.rows(5).await;
     assert!(talk.result().await.status.is_none());
     assert_eq!(server.json("SELECT count(*) AS n FROM t").await, "{\"n\":5}\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_may_begin_anywhere_begins_with_its_first_batch() {
+    let server = Server::with_table().await;
+    let init = InitProducerRequest { table: table("t"), producer_id: "p".to_owned(), reset: true };
+    let epoch = server.ingest().init_producer(init).await.unwrap().into_inner().epoch;
+    let options = BatchOptions { on_row_error: OnRowError::Abort.into(), ..BatchOptions::default() };
+    let mut open = Open { options: Some(options), ..open_as("p") };
+    open.producer.as_mut().unwrap().epoch = epoch;
+    let (mut talk, _) = Talk::open(&server, open).await.unwrap();
+    talk.batch(57, json(r#"{"id": null}"#)).await;
+    talk.rows(58).await;
+    assert_eq!(reason_of(&talk.result().await).1, "BAD_ROWS");
+    assert_eq!(reason_of(&talk.result().await).1, "PREDECESSOR_FAILED", "58 waits for 57");
+    for sequence in 57..=58 {
+        talk.rows(sequence).await;
+        let result = talk.result().await;
+        assert!(result.status.is_none() && !result.repeated, "{sequence} was not stored before");
+    }
+    assert_eq!(server.json("SELECT count(*) AS n FROM t").await, "{\"n\":2}\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{AdmissionRules, Admitted, IncomingRows, OnError, admit};
+use super::{AdmissionRules, Admitted, IncomingRows, admit};
 use crate::catalog::TableDef;
 use crate::error::Result;
 
@@ -23,7 +23,7 @@ use crate::error::Result;
 pub(super) const NOW_US: i64 = 1_700_000_000_000_000;
 
 fn rules() -> AdmissionRules {
-    AdmissionRules { time_zone: None, now_us: NOW_US, on_error: OnError::Keep, ignore_unknown_columns: false }
+    AdmissionRules { now_us: NOW_US, ..AdmissionRules::default() }
 }
 
 /// A table whose columns are all nullable but for names that end in `!`; no key, no time column.

@@ -1,7 +1,8 @@
 //! Are rejected rows read again, and which are forgotten?
 
-use crate::admission::rejected::{KeptRecord, RejectedRecord, pick_forgotten, pick_over};
+use crate::admission::rejected::{KeptRows, RejectedRecord, pick_forgotten, pick_over};
 use crate::admission::{RejectCode, RejectedRow};
+use crate::env::Moment;
 use crate::error::Code;
 
 fn record() -> RejectedRecord {
@@ -12,7 +13,7 @@ fn record() -> RejectedRecord {
         message: "m".into(),
         payload: "{}".into(),
     };
-    RejectedRecord::new("p", 3, row, 1_000_000)
+    RejectedRecord::new("p", 3, row, Moment { wall_us: 1_000_000, uptime_us: 300 })
 }
 
 #[test]
@@ -33,6 +34,7 @@ fn the_disk_form_of_version_one() {
     expected.extend(1_000_000i64.to_le_bytes());
     expected.push(73);
     expected.extend(2_592_001_000_000i64.to_le_bytes());
+    expected.extend([80, 0xac, 0x02]);
     assert_eq!(record().encode(), expected);
 }
 
@@ -52,19 +54,32 @@ fn damage_is_refused() {
     }
 }
 
+const DAY_US: i64 = 86_400 * 1_000_000;
+
+/// `days` ago by the wall clock, `up_days` ago by uptime.
+fn kept(key: u32, bytes: u64, days: i64, up_days: i64) -> KeptRows<u32> {
+    let newest = Moment { wall_us: -days * DAY_US, uptime_us: ((100 - up_days) * DAY_US).unsigned_abs() };
+    KeptRows { key, bytes, newest }
+}
+
+const NOW: Moment = Moment { wall_us: 0, uptime_us: (100 * DAY_US).unsigned_abs() };
+
 #[test]
 fn the_oldest_are_forgotten_first() {
-    let kept = |records: &[(u32, u64, i64)]| -> Vec<KeptRecord<u32>> {
-        records.iter().map(|&(key, bytes, expires_at_us)| KeptRecord { key, bytes, expires_at_us }).collect()
-    };
-    let check = |records: &[(u32, u64, i64)], max_bytes: u64, expected: &[u32]| {
-        assert_eq!(pick_over(&kept(records), 100, max_bytes), expected);
+    let check = |rows: &[KeptRows<u32>], max_bytes: u64, expected: &[u32]| {
+        assert_eq!(pick_over(rows.iter().cloned(), NOW, max_bytes), expected);
     };
     check(&[], 10, &[]);
-    check(&[(1, 5, 200), (2, 5, 200)], 10, &[]);
-    check(&[(1, 5, 200), (2, 5, 200), (3, 1, 200)], 10, &[1]);
-    check(&[(1, 5, 100), (2, 5, 101), (3, 6, 99)], 10, &[1, 3]);
-    check(&[(1, 5, 100), (2, 5, 200), (3, 6, 200)], 10, &[1, 2]);
-    check(&[(1, 50, 200)], 10, &[1]);
-    assert_eq!(pick_forgotten(&kept(&[(1, 1 << 30, 200), (2, 1, 200)]), 100), [1]);
+    check(&[kept(1, 5, 2, 2), kept(2, 5, 1, 1)], 10, &[]);
+    check(&[kept(1, 5, 2, 2), kept(2, 5, 1, 1), kept(3, 1, 1, 1)], 10, &[1]);
+    check(&[kept(1, 5, 30, 30), kept(2, 5, 29, 29), kept(3, 6, 31, 31)], 10, &[1, 3]);
+    check(&[kept(1, 5, 30, 30), kept(2, 5, 1, 1), kept(3, 6, 1, 1)], 10, &[1, 2]);
+    check(&[kept(1, 50, 1, 1)], 10, &[1]);
+    assert_eq!(pick_forgotten([kept(1, 1 << 30, 1, 1), kept(2, 1, 1, 1)].into_iter(), NOW), [1]);
+}
+
+#[test]
+fn rows_that_are_old_by_one_clock_only_are_kept() {
+    let rows = [kept(1, 1, 40, 2), kept(2, 1, 2, 40), kept(3, 1, 40, 40)];
+    assert_eq!(pick_forgotten(rows.into_iter(), NOW), [3]);
 }

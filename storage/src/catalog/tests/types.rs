@@ -97,12 +97,32 @@ fn types_have_names() {
         (list(T::Int64), "BIGINT[]", "array<long>"),
         (
             structure(&[("a", T::Int64), ("B", list(list(T::UInt64)))]),
-            "STRUCT(a BIGINT, \"B\" UBIGINT[][])",
+            "STRUCT<a BIGINT, \"B\" UBIGINT[][]>",
             "struct<a:long,B:array<array<decimal(20,0)>>>",
+        ),
+        (
+            list(structure(&[("a", structure(&[("b", T::Int64)]))])),
+            "STRUCT<a STRUCT<b BIGINT> >[]",
+            "array<struct<a:struct<b:long>>>",
         ),
     ];
     for (data_type, sql, delta) in cases {
         assert_eq!(sql_type(&data_type), sql);
         assert_eq!(delta_type(&data_type), delta);
+    }
+}
+
+#[test]
+fn types_that_tables_do_not_have_are_named_for_people() {
+    let entries = Field::new("entries", structure(&[("keys", T::Utf8), ("values", T::Utf8)]), false);
+    for (data_type, sql) in [
+        (T::Null, "NULL"),
+        (T::Duration(TimeUnit::Second), "INTERVAL"),
+        (T::Interval(IntervalUnit::DayTime), "INTERVAL"),
+        (T::Map(Arc::new(entries), false), "MAP"),
+        (T::Union(UnionFields::empty(), UnionMode::Dense), "UNION"),
+        (T::Dictionary(Box::new(T::Int8), Box::new(T::LargeUtf8)), "VARCHAR"),
+    ] {
+        assert_eq!(sql_type(&data_type), sql);
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::support::{Fixture, batch, keys_of, request};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Code;
-use crate::ids::{CommitSeq, SHARD_ZERO};
-use crate::log::{Family, Op, Store, log_key};
+use crate::ids::{CommitSeq, SHARD_ZERO, SchemaId};
+use crate::log::{Delete, Entry, EntryBody, Family, Forget, Op, Segment, Store, log_key};
 
 async fn with_three_entries() -> Fixture {
     let mut fixture = Fixture::open();
@@ -66,19 +66,33 @@ async fn a_missing_entry_is_refused_by_sequence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kinds_and_versions_of_later_programs_are_refused() {
-    for (at, value, what) in [(0, 9, "version 9"), (1, 3, "Delete entry"), (1, 77, "unknown kind (77)")] {
+    let later = |body| Entry { schema: SchemaId(1), stamp_us: 1, uptime_us: 1, body }.encode();
+    let unknown = |at: usize, value: u8| {
+        let mut entry = later(EntryBody::Truncate);
+        entry[at] = value;
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        hash.update(&entry[..16]);
+        hash.update(&entry[24..]);
+        entry[16..24].copy_from_slice(&hash.digest().to_le_bytes());
+        entry
+    };
+    let cases = [
+        (unknown(0, 9), "version 9"),
+        (unknown(1, 77), "unknown kind (77)"),
+        (later(EntryBody::Segment(Segment::default())), "Segment entry"),
+        (later(EntryBody::Delete(Delete::default())), "Delete entry"),
+        (later(EntryBody::Schema { definition: vec![1] }), "Schema entry"),
+        (later(EntryBody::Forget(Forget { producers: Vec::new(), keys_through: 2 })), "Forget entry"),
+    ];
+    for (entry, what) in cases {
         let mut fixture = with_three_entries().await;
-        change_entry(&mut fixture, 3, |entry| {
-            entry[at] = value;
-            let mut hash = xxhash_rust::xxh3::Xxh3::new();
-            hash.update(&entry[..16]);
-            hash.update(&entry[24..]);
-            entry[16..24].copy_from_slice(&hash.digest().to_le_bytes());
+        change_entry(&mut fixture, 3, |stored| {
+            *stored = entry;
             true
         })
         .await;
         let refused = fixture.reopen().expect_err("refused");
-        assert_eq!(refused.code(), Code::LogUnknownVersion);
+        assert_eq!(refused.code(), Code::LogUnknownVersion, "{what}");
         assert!(refused.to_string().contains(what), "{refused}");
     }
 }

@@ -8,16 +8,14 @@ use tempfile::TempDir;
 
 use crate::catalog::{ColumnDef, NewTable};
 use crate::engine::{Engine, EngineOptions};
+use crate::env::ManualClock;
 use crate::ids::ProducerId;
 use crate::table::{ProducerBatch, RowsRequest, SequenceMode, Table};
 
 pub(super) struct Fixture {
     folder: TempDir,
+    change: Box<dyn Fn(&mut EngineOptions)>,
     engine: Option<Arc<Engine>>,
-}
-
-fn options(folder: &TempDir) -> EngineOptions {
-    EngineOptions { min_free_bytes: 0, ..EngineOptions::new(folder.path(), 2 << 30) }
 }
 
 impl Fixture {
@@ -25,12 +23,19 @@ impl Fixture {
         Self::open_with(|_| {})
     }
 
-    pub(super) fn open_with(change: impl FnOnce(&mut EngineOptions)) -> Self {
+    /// `change` is applied at every start.
+    pub(super) fn open_with(change: impl Fn(&mut EngineOptions) + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut options = options(&folder);
-        change(&mut options);
-        let (engine, _) = Engine::open(options).expect("a new folder opens");
-        Self { folder, engine: Some(engine) }
+        let mut fixture = Self { folder, change: Box::new(change), engine: None };
+        fixture.reopen().expect("a new folder opens");
+        fixture
+    }
+
+    /// An engine whose clock moves when the test says so.
+    pub(super) fn open_at(wall_us: i64) -> (Self, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(wall_us));
+        let handle = Arc::clone(&clock);
+        (Self::open_with(move |options| options.env.clock = Arc::<ManualClock>::clone(&handle)), clock)
     }
 
     pub(super) fn path(&self) -> &std::path::Path {
@@ -57,7 +62,9 @@ impl Fixture {
     }
 
     pub(super) fn reopen(&mut self) -> crate::Result<()> {
-        self.engine = Some(Engine::open(options(&self.folder))?.0);
+        let mut options = EngineOptions { min_free_bytes: 0, ..EngineOptions::new(self.folder.path(), 2 << 30) };
+        (self.change)(&mut options);
+        self.engine = Some(Engine::open(options)?.0);
         Ok(())
     }
 
@@ -65,6 +72,23 @@ impl Fixture {
         self.close().await;
         self.reopen().expect("the folder opens again");
     }
+}
+
+/// Lets other tasks run until `done`.
+pub(super) async fn until(done: impl Fn() -> bool) {
+    while !done() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Starts `change`, and goes away before it is done.
+pub(super) async fn abandon<T>(change: impl Future<Output = T>) {
+    let mut change = std::pin::pin!(change);
+    std::future::poll_fn(|context| {
+        let _ = change.as_mut().poll(context);
+        std::task::Poll::Ready(())
+    })
+    .await;
 }
 
 /// Tasks that ended may still be dropping their handles: the folder is free when the last is gone.

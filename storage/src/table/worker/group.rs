@@ -6,16 +6,18 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
+use crate::env::Moment;
 use crate::error::Result;
 use crate::ids::CommitSeq;
 use crate::ids::CommitToken;
-use crate::log::{BatchMeta, Block, Op};
+use crate::log::{BatchMeta, Block, Family, Op};
+use crate::table::places::Held;
 use crate::table::prepare::PreparedPart;
 use crate::table::request::{ProducerInfo, RowsOutcome};
 
 /// An answer that waits for its sequence to be durable and visible.
 pub(crate) enum Answer {
-    Rows(oneshot::Sender<Result<RowsOutcome>>, Result<RowsOutcome>),
+    Rows(oneshot::Sender<Result<RowsOutcome>>, Result<RowsOutcome>, Held),
     Producer(oneshot::Sender<Result<ProducerInfo>>, Result<ProducerInfo>),
     Truncated(oneshot::Sender<Result<(u64, CommitToken)>>, Result<(u64, CommitToken)>),
 }
@@ -24,7 +26,11 @@ impl Answer {
     /// A caller that has gone away is no error: what it asked for stands.
     pub(crate) fn send(self) {
         match self {
-            Answer::Rows(to, answer) => drop(to.send(answer)),
+            Answer::Rows(to, answer, held) => {
+                // First: whoever reads the answer finds its place free.
+                drop(held);
+                drop(to.send(answer));
+            }
             Answer::Producer(to, answer) => drop(to.send(answer)),
             Answer::Truncated(to, answer) => drop(to.send(answer)),
         }
@@ -45,7 +51,7 @@ pub(crate) enum Publish {
 #[derive(Default)]
 pub(crate) struct RowsGroup {
     pub(crate) seq: CommitSeq,
-    pub(crate) stamp_us: i64,
+    pub(crate) at: Moment,
     pub(crate) batches: Vec<BatchMeta>,
     blocks: Vec<Block>,
     /// Accepted rows of small parts that have no block yet.
@@ -58,13 +64,19 @@ pub(crate) struct RowsGroup {
 }
 
 impl RowsGroup {
-    pub(crate) fn new(seq: CommitSeq, stamp_us: i64) -> Self {
-        Self { seq, stamp_us, ..Self::default() }
+    pub(crate) fn new(seq: CommitSeq, at: Moment) -> Self {
+        Self { seq, at, ..Self::default() }
     }
 
     /// About what the group will write, compressed or not.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// A record that is written with the entry, and that may be large.
+    pub(crate) fn note_record(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.ops.push(Op::Put(Family::State, key, value));
     }
 
     /// No batch consumed its number: there is nothing to write.

@@ -12,5 +12,5 @@ mod group;
 mod state;
 
 pub(crate) use request::TableRequest;
-pub(crate) use state::{IdempotencyKeys, TableState};
+pub(crate) use state::{IdempotencyKeys, RejectedRows, TableState};
 pub(crate) use task::{Worker, closed};

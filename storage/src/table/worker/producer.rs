@@ -44,7 +44,7 @@ impl Worker {
         let place = self.next_place();
         let state = self.state.producers.entry(id.clone()).or_insert_with(|| ProducerState::new(principal));
         state.begin_epoch(epoch, reset);
-        state.last_seen_us = place.stamp_us;
+        state.see(place.at);
         let state = state.clone();
         let info = ProducerInfo { epoch, last_sequence: state.last_sequence, known: was_known };
         let entry = ProducerEpoch { producer: id.to_string(), epoch, reset };
@@ -52,7 +52,7 @@ impl Worker {
             seq: place.seq,
             commit: Some(commit::producer_epoch(place, entry, self.state.producer_op(&id, &state))),
             publish: Publish::Nothing,
-            stamp_us: place.stamp_us,
+            stamp_us: place.at.wall_us,
             answers: vec![Answer::Producer(answer, Ok(info))],
         }
     }

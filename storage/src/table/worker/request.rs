@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Result;
 use crate::ids::{CommitToken, ProducerId};
+use crate::table::places::Held;
 use crate::table::prepare::PreparedRows;
 use crate::table::request::{ProducerInfo, RowsOutcome};
 
@@ -11,6 +12,7 @@ use crate::table::request::{ProducerInfo, RowsOutcome};
 pub(crate) enum TableRequest {
     Rows {
         rows: Box<PreparedRows>,
+        held: Held,
         answer: oneshot::Sender<Result<RowsOutcome>>,
     },
     InitProducer {
@@ -24,8 +26,12 @@ pub(crate) enum TableRequest {
         id: ProducerId,
         answer: oneshot::Sender<Result<ProducerInfo>>,
     },
-    /// Rolls the ledger up and forgets rejected rows that are past their limits.
+    /// Rolls the ledger up; forgets producers and rejected rows that are past their limits.
     Housekeep,
+    /// Ends the table if it never had an entry; answers whether it did.
+    CloseIfEmpty {
+        answer: oneshot::Sender<bool>,
+    },
     Truncate {
         answer: oneshot::Sender<Result<(u64, CommitToken)>>,
     },

@@ -8,9 +8,10 @@ use crate::catalog::Durability;
 use crate::dedup::Claimed;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitToken, SHARD_ZERO};
-use crate::limits::{MAX_PRODUCERS, ROW_ERRORS_IN_ANSWER};
+use crate::limits::{MAX_PRODUCERS, PRODUCER_SEEN_S, ROW_ERRORS_IN_ANSWER};
 use crate::log::{BatchMeta, Family, Op, state_key};
 use crate::producers::{BatchCounts, Decision, ProducerState, decide};
+use crate::table::places::Held;
 use crate::table::prepare::PreparedRows;
 use crate::table::request::{ProducerBatch, RowsOutcome};
 use crate::table::worker::group::{Answer, RowsGroup};
@@ -29,12 +30,14 @@ impl Worker {
         &mut self,
         group: &mut RowsGroup,
         mut rows: PreparedRows,
+        held: Held,
         answer: oneshot::Sender<Result<RowsOutcome>>,
     ) -> Result<()> {
-        let verdict = self.check_rows(group, &rows);
+        let verdict = self.check_rows(group, &mut rows);
         let durability = rows.durability;
-        // A repeat needs no sync of its own, unless what it rests on is unsynced or stands in this very group.
-        let is_on_disk = matches!(verdict, Ok(Verdict::Repeat { .. })) && !self.state.unsynced && group.is_empty();
+        // A repeat or a refusal needs no sync of its own, unless what it rests on is unsynced or stands in this very group.
+        let stores = matches!(verdict, Ok(Verdict::Store));
+        let is_on_disk = !stores && !self.state.unsynced && group.is_empty();
         group.sync |= durability == Durability::Fsync && !is_on_disk;
         let outcome = match verdict {
             Err(refused) => {
@@ -44,18 +47,18 @@ impl Worker {
             Ok(Verdict::Repeat { first }) => Ok(self.repeat(group, &rows, first)),
             Ok(Verdict::Store) => Ok(self.store(group, &mut rows)?),
         };
-        group.answers.push(Answer::Rows(answer, outcome));
+        group.answers.push(Answer::Rows(answer, outcome, held));
         Ok(())
     }
 
     /// Everything that can refuse the batch. Changes nothing but forgotten idempotency keys.
-    fn check_rows(&mut self, group: &mut RowsGroup, rows: &PreparedRows) -> Result<Verdict> {
+    fn check_rows(&mut self, group: &mut RowsGroup, rows: &mut PreparedRows) -> Result<Verdict> {
         if let Some((principal, key)) = &rows.idempotency {
             let suffix = IdempotencyKeys::suffix(principal, key);
             if let Some(first) = self.state.idempotency.get(&suffix) {
                 return Ok(Verdict::Repeat { first: Some(first) });
             }
-            let (gone, fits) = self.state.idempotency.expire(group.stamp_us);
+            let (gone, fits) = self.state.idempotency.expire(group.at);
             group.ops.extend(
                 gone.iter().map(|s| Op::Delete(Family::State, self.state.state_key(state_key::IDEMPOTENCY, s))),
             );
@@ -63,7 +66,9 @@ impl Worker {
         }
         if let Some(batch) = &rows.producer {
             let known = self.state.producers.get(&batch.id);
-            if let Decision::Repeat { first } = decide(known, batch, rows.hash, &rows.principal)? {
+            if let Decision::Repeat { first } =
+                decide(known, batch, rows.hash, &rows.principal, self.state.has_forgotten)?
+            {
                 return Ok(Verdict::Repeat { first });
             }
             if known.is_none() && self.state.producers.len() >= MAX_PRODUCERS {
@@ -74,21 +79,31 @@ impl Worker {
                 .hint("reuse producer ids: one for each long-lived client, not one for each batch"));
             }
         }
+        if let Some(refusal) = rows.refusal.take() {
+            return Err(refusal);
+        }
         if let Some(keys) = &mut self.state.keys {
             keys.has_capacity(rows.n_rows())?;
         }
         Ok(Verdict::Store)
     }
 
-    fn repeat(&mut self, group: &RowsGroup, rows: &PreparedRows, first: Option<BatchCounts>) -> RowsOutcome {
+    fn repeat(&mut self, group: &mut RowsGroup, rows: &PreparedRows, first: Option<BatchCounts>) -> RowsOutcome {
         let received = rows.received;
         let counts = Counts { received, repeated: received, ..Counts::default() };
         if let Some(batch) = &rows.producer
             && let Some(state) = self.state.producers.get_mut(&batch.id)
         {
             state.repeated += received;
+            // Whoever retries is alive; the record says so now and then, so that a retry is not what makes the table write.
+            let was_seen = state.seen();
+            state.see(group.at);
+            if was_seen.is_older_than(PRODUCER_SEEN_S, group.at) {
+                let state = state.clone();
+                group.ops.push(self.state.producer_op(&batch.id, &state));
+            }
         }
-        let (suffix, value) = self.count(rows.producer.as_ref(), group.stamp_us, &counts);
+        let (suffix, value) = self.count(rows.producer.as_ref(), group.at.wall_us, &counts);
         self.state.unwritten.insert(suffix, value);
         let first = first.unwrap_or_default();
         RowsOutcome {
@@ -98,7 +113,8 @@ impl Worker {
             rejected: first.rejected,
             repeated: true,
             row_errors: Vec::new(),
-            token: self.token(self.state.last_seq),
+            // The original may stand in this very group.
+            token: self.token(if group.is_empty() { self.state.last_seq } else { group.seq }),
             durability: rows.durability,
         }
     }
@@ -127,12 +143,12 @@ impl Worker {
         self.note_producer(group, rows, counts);
         if let Some((principal, key)) = &rows.idempotency {
             let suffix = IdempotencyKeys::suffix(principal, key);
-            let value = self.state.idempotency.note(&suffix, counts, group.stamp_us);
+            let value = self.state.idempotency.note(&suffix, counts, group.at);
             group.ops.push(Op::Put(Family::State, self.state.state_key(state_key::IDEMPOTENCY, &suffix), value));
         }
         self.note_rejected(group, rows);
         let ledger = Counts { late: rows.late, future: rows.future, bytes: rows.bytes, ..Counts::from(counts) };
-        let (suffix, value) = self.count(rows.producer.as_ref(), group.stamp_us, &ledger);
+        let (suffix, value) = self.count(rows.producer.as_ref(), group.at.wall_us, &ledger);
         self.state.unwritten.insert(suffix, value);
         Ok(RowsOutcome {
             received: counts.received,
@@ -149,11 +165,11 @@ impl Worker {
     fn note_producer(&mut self, group: &mut RowsGroup, rows: &PreparedRows, counts: BatchCounts) {
         let Some(batch) = &rows.producer else { return };
         let state = self.state.producers.entry(batch.id.clone()).or_insert_with(|| ProducerState::new(&rows.principal));
-        state.note(batch.sequence, rows.hash, counts, (group.seq, group.stamp_us));
+        state.note(batch.sequence, rows.hash, counts, (group.seq, group.at));
         state.max_event_us = state.max_event_us.max(rows.max_event_us);
         let state = state.clone();
         group.ops.push(self.state.producer_op(&batch.id, &state));
-        self.shared.activity.note(&batch.id, group.stamp_us, state.max_event_us);
+        self.shared.activity.note(&batch.id, group.at.wall_us, state.max_event_us);
     }
 
     fn note_rejected(&mut self, group: &mut RowsGroup, rows: &PreparedRows) {
@@ -163,9 +179,13 @@ impl Worker {
             suffix.extend((self.rejected_in_group as u32).to_be_bytes());
             self.rejected_in_group += 1;
             let (producer, sequence) = rows.producer.as_ref().map_or(("", 0), |p| (p.id.as_str(), p.sequence));
-            let record = RejectedRecord::new(producer, sequence, row.clone(), group.stamp_us);
+            let record = RejectedRecord::new(producer, sequence, row.clone(), group.at).encode();
             let key = self.state.state_key(state_key::REJECTED, &suffix);
-            group.ops.push(Op::Put(Family::State, key, record.encode()));
+            self.state.rejected.note(group.seq, (key.len() + record.len()) as u64, group.at);
+            group.note_record(key, record);
+        }
+        if !rows.rejected.is_empty() {
+            group.ops.extend(self.state.forget_rejected(group.at));
         }
     }
 

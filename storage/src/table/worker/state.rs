@@ -6,11 +6,13 @@ use std::sync::Arc;
 use prost::Message;
 
 use crate::admission::ledger::Counts;
+use crate::admission::rejected::{KeptRows, pick_forgotten};
 use crate::catalog::TableDef;
 use crate::dedup::KeyIndex;
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
-use crate::limits::{IDEMPOTENCY_KEY_TTL_S, MAX_IDEMPOTENCY_KEYS};
+use crate::limits::{IDEMPOTENCY_KEY_TTL_S, MAX_IDEMPOTENCY_KEYS, REJECTED_BUCKET_BYTES, REJECTED_BUCKET_S};
 use crate::log::{Family, Op, state_key, state_prefix};
 use crate::producers::{BatchCounts, ProducerState};
 
@@ -29,6 +31,9 @@ pub(crate) struct TableState {
     pub(crate) idempotency: IdempotencyKeys,
     /// Ledger rows that changed since they were last in a commit: pure repeats write no entry.
     pub(crate) unwritten: HashMap<Vec<u8>, Vec<u8>>,
+    pub(crate) rejected: RejectedRows,
+    /// Producers were forgotten: one that is not known may be one of them.
+    pub(crate) has_forgotten: bool,
     /// Some entry was written and not synced.
     pub(crate) unsynced: bool,
 }
@@ -42,6 +47,14 @@ impl TableState {
 
     pub(crate) fn producer_op(&self, id: &ProducerId, state: &ProducerState) -> Op {
         Op::Put(Family::State, self.state_key(state_key::PRODUCER, id.as_str().as_bytes()), state.to_disk())
+    }
+
+    /// Deletes the rejected rows that are past their limits.
+    pub(crate) fn forget_rejected(&mut self, now: Moment) -> Vec<Op> {
+        let key = |seq: CommitSeq| self.state_key(state_key::REJECTED, &seq.0.to_be_bytes());
+        let ranges: Vec<_> = self.rejected.pick(now).into_iter().map(|b| (key(b.first), key(b.last.next()))).collect();
+        self.rejected.forget(ranges.len());
+        ranges.into_iter().map(|(from, to)| Op::DeleteRange(Family::State, from, to)).collect()
     }
 
     /// The ledger rows that wait for a commit.
@@ -75,14 +88,19 @@ pub(crate) struct FirstAnswer {
     pub(crate) counts: BatchCounts,
     #[prost(int64, tag = "3")]
     stamp_us: i64,
+    /// Uptime of the log by then, microseconds.
+    #[prost(uint64, tag = "4")]
+    uptime_us: u64,
 }
+
+const FIRST_ANSWER_VERSION: u32 = 1;
 
 /// Idempotency keys of the last 24 hours, by principal and key.
 #[derive(Default)]
 pub(crate) struct IdempotencyKeys {
     answers: HashMap<Vec<u8>, FirstAnswer>,
-    /// Oldest first.
-    order: VecDeque<(i64, Vec<u8>)>,
+    /// Oldest first: neither clock of a log goes back.
+    order: VecDeque<(Moment, Vec<u8>)>,
 }
 
 impl IdempotencyKeys {
@@ -97,12 +115,20 @@ impl IdempotencyKeys {
     pub(crate) fn load(&mut self, suffix: &[u8], value: &[u8]) -> Result<()> {
         let answer = FirstAnswer::decode(value)
             .map_err(|e| Error::new(Code::LogDamaged, format!("an idempotency key cannot be read: {e}")).source(e))?;
-        self.order.push_back((answer.stamp_us, suffix.to_vec()));
+        if answer.version != FIRST_ANSWER_VERSION {
+            let (has, reads) = (answer.version, FIRST_ANSWER_VERSION);
+            return Err(Error::new(
+                Code::LogUnknownVersion,
+                format!("an idempotency key's record has version {has}, this program reads {reads}"),
+            ));
+        }
+        let at = Moment { wall_us: answer.stamp_us, uptime_us: answer.uptime_us };
+        self.order.push_back((at, suffix.to_vec()));
         self.answers.insert(suffix.to_vec(), answer);
         Ok(())
     }
 
-    /// Records come in key order; they expire in stamp order.
+    /// Records come in key order; they expire in the order of their moments.
     pub(crate) fn loaded(&mut self) {
         self.order.make_contiguous().sort();
     }
@@ -111,11 +137,10 @@ impl IdempotencyKeys {
         self.answers.get(suffix).map(|a| a.counts)
     }
 
-    /// Forgets what is older than 24 hours and returns it; then says whether one more fits.
-    pub(crate) fn expire(&mut self, now_us: i64) -> (Vec<Vec<u8>>, Result<()>) {
-        let oldest = now_us.saturating_sub(IDEMPOTENCY_KEY_TTL_S * 1_000_000);
+    /// Forgets what is older than 24 hours by both clocks and returns it; then says whether one more fits.
+    pub(crate) fn expire(&mut self, now: Moment) -> (Vec<Vec<u8>>, Result<()>) {
         let mut gone = Vec::new();
-        while self.order.front().is_some_and(|(stamp, _)| *stamp < oldest) {
+        while self.order.front().is_some_and(|(at, _)| at.is_older_than(IDEMPOTENCY_KEY_TTL_S, now)) {
             if let Some((_, suffix)) = self.order.pop_front() {
                 self.answers.remove(&suffix);
                 gone.push(suffix);
@@ -134,10 +159,52 @@ impl IdempotencyKeys {
     }
 
     /// Remembers an answer and returns its disk form.
-    pub(crate) fn note(&mut self, suffix: &[u8], counts: BatchCounts, stamp_us: i64) -> Vec<u8> {
-        let answer = FirstAnswer { version: 1, counts, stamp_us };
+    pub(crate) fn note(&mut self, suffix: &[u8], counts: BatchCounts, at: Moment) -> Vec<u8> {
+        let answer =
+            FirstAnswer { version: FIRST_ANSWER_VERSION, counts, stamp_us: at.wall_us, uptime_us: at.uptime_us };
         self.answers.insert(suffix.to_vec(), answer);
-        self.order.push_back((stamp_us, suffix.to_vec()));
+        self.order.push_back((at, suffix.to_vec()));
         answer.encode_to_vec()
+    }
+}
+
+/// Neighbouring entries and what their rejected rows take on disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RejectedBucket {
+    pub(crate) first: CommitSeq,
+    pub(crate) last: CommitSeq,
+    bytes: u64,
+    from: Moment,
+    newest: Moment,
+}
+
+/// Where rejected rows stand and how much they take, without reading them: buckets of about 1 MiB or an hour, oldest first.
+#[derive(Default)]
+pub(crate) struct RejectedRows {
+    buckets: VecDeque<RejectedBucket>,
+}
+
+impl RejectedRows {
+    /// A record of `bytes` was written with the entry `seq`, which is the last one.
+    pub(crate) fn note(&mut self, seq: CommitSeq, bytes: u64, at: Moment) {
+        match self.buckets.back_mut() {
+            Some(last)
+                if last.last == seq
+                    || (last.bytes < REJECTED_BUCKET_BYTES && !last.from.is_older_than(REJECTED_BUCKET_S, at)) =>
+            {
+                (last.last, last.newest) = (seq, at);
+                last.bytes += bytes;
+            }
+            _ => self.buckets.push_back(RejectedBucket { first: seq, last: seq, bytes, from: at, newest: at }),
+        }
+    }
+
+    /// What is past the limits: always the oldest buckets.
+    fn pick(&self, now: Moment) -> Vec<RejectedBucket> {
+        pick_forgotten(self.buckets.iter().map(|b| KeptRows { key: *b, bytes: b.bytes, newest: b.newest }), now)
+    }
+
+    fn forget(&mut self, n_oldest: usize) {
+        self.buckets.drain(..n_oldest);
     }
 }

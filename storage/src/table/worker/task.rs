@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::limits::{GROUP_BYTES, GROUPS_IN_FLIGHT};
@@ -58,6 +59,11 @@ pub(crate) struct Worker {
     pub(crate) decided_rows: u64,
     /// Rejected rows in the group that is being formed: their records are numbered.
     pub(crate) rejected_in_group: usize,
+    /// The table ended while requests may wait: they are not answered, so that their callers find it closed.
+    pub(crate) ended: bool,
+    /// Entries were deleted whose space is not yet given back.
+    pub(crate) reclaims: bool,
+    pub(crate) reclaim_job: Option<JoinHandle<()>>,
 }
 
 /// What woke the worker.
@@ -86,6 +92,9 @@ impl Worker {
             run_job: None,
             decided_rows,
             rejected_in_group: 0,
+            ended: false,
+            reclaims: false,
+            reclaim_job: None,
         }
     }
 
@@ -96,6 +105,10 @@ impl Worker {
         self.start_run_job();
         loop {
             if closing && self.in_flight.is_empty() {
+                if let Some(job) = self.reclaim_job.take() {
+                    // It holds the folder. What it could not do is in its record.
+                    let _ = job.await;
+                }
                 let commit = Commit { ops: self.state.take_unwritten(), sync: true };
                 return self.log.commit(commit).await;
             }
@@ -134,9 +147,10 @@ impl Worker {
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
-                TableRequest::Rows { rows, answer } => {
+                _ if self.ended => {}
+                TableRequest::Rows { rows, held, answer } => {
                     let group = group.get_or_insert_with(|| self.new_group());
-                    self.on_rows(group, *rows, answer)?;
+                    self.on_rows(group, *rows, held, answer)?;
                 }
                 other => {
                     self.finish_group(group.take()).await?;
@@ -146,6 +160,11 @@ impl Worker {
                         }
                         TableRequest::LookUpProducer { id, answer } => self.on_look_up_producer(&id, answer),
                         TableRequest::Housekeep => self.on_housekeep()?,
+                        TableRequest::CloseIfEmpty { answer } => {
+                            self.on_close_if_empty(answer);
+                            next = self.requests.try_recv().ok();
+                            continue;
+                        }
                         TableRequest::Truncate { answer } => self.on_truncate(answer),
                         TableRequest::Rows { .. } => return Err(Error::internal("rows are handled above")),
                     };
@@ -162,26 +181,29 @@ impl Worker {
 
     fn new_group(&mut self) -> RowsGroup {
         self.rejected_in_group = 0;
-        RowsGroup::new(self.state.last_seq.next(), self.stamp())
+        RowsGroup::new(self.state.last_seq.next(), self.now())
     }
 
     /// Now, but never before the last entry.
-    fn stamp(&self) -> i64 {
-        self.shared.env.clock.now_us().max(self.state.last_stamp_us)
+    pub(crate) fn now(&self) -> Moment {
+        let clock = &self.shared.env.clock;
+        Moment {
+            wall_us: clock.now_us().max(self.state.last_stamp_us),
+            uptime_us: self.state.uptime_before_us + clock.uptime().as_micros() as u64,
+        }
     }
 
     /// The next entry's place; its sequence is used from now on.
     pub(crate) fn next_place(&mut self) -> Place {
         let seq = self.state.last_seq.next();
-        let stamp_us = self.stamp();
-        self.use_place(seq, stamp_us)
+        let at = self.now();
+        self.use_place(seq, at)
     }
 
-    fn use_place(&mut self, seq: CommitSeq, stamp_us: i64) -> Place {
+    fn use_place(&mut self, seq: CommitSeq, at: Moment) -> Place {
         self.state.last_seq = seq;
-        self.state.last_stamp_us = stamp_us;
-        let uptime_us = self.state.uptime_before_us + self.shared.env.clock.uptime().as_micros() as u64;
-        Place { table: self.state.def.id, schema: self.state.def.schema_id, seq, stamp_us, uptime_us }
+        self.state.last_stamp_us = at.wall_us;
+        Place { table: self.state.def.id, schema: self.state.def.schema_id, seq, at }
     }
 
     async fn finish_group(&mut self, group: Option<RowsGroup>) -> Result<()> {
@@ -204,7 +226,7 @@ impl Worker {
                 })
                 .await;
         }
-        let place = self.use_place(group.seq, group.stamp_us);
+        let place = self.use_place(group.seq, group.at);
         let (blocks, accepted) = group.take_rows()?;
         self.decided_rows += accepted.iter().map(|r| r.num_rows() as u64).sum::<u64>();
         let mut records = std::mem::take(&mut group.ops);
@@ -212,7 +234,8 @@ impl Worker {
         self.state.unsynced = !group.sync;
         let commit = commit::rows(place, std::mem::take(&mut group.batches), blocks, records, group.sync);
         let publish = Publish::Rows(accepted);
-        self.submit(Prepared { seq: place.seq, commit: Some(commit), publish, stamp_us: place.stamp_us, answers }).await
+        self.submit(Prepared { seq: place.seq, commit: Some(commit), publish, stamp_us: place.at.wall_us, answers })
+            .await
     }
 
     /// Hands a commit to the log. What has none is answered when everything before it is visible.
@@ -249,6 +272,8 @@ impl Worker {
             }
             Publish::Truncate => {
                 self.drop_run_job();
+                self.reclaims |= version.upper > CommitSeq::default();
+                self.start_reclaim();
                 version.with_entry(prepared.seq, Realtime::empty())
             }
             Publish::Nothing => version.with_entry(prepared.seq, version.realtime.clone()),

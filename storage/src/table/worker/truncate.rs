@@ -19,7 +19,7 @@ impl Worker {
             seq: place.seq,
             commit: Some(commit::truncate(place)),
             publish: Publish::Truncate,
-            stamp_us: place.stamp_us,
+            stamp_us: place.at.wall_us,
             answers: vec![Answer::Truncated(answer, Ok((rows, self.token(place.seq))))],
         }
     }

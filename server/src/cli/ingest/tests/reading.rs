@@ -1,0 +1,147 @@
+//! What is sent of a line, and what of one that cannot be read?
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use serde_json::{Value, json};
+
+use super::super::source::Source;
+use super::{chunks_of, file, numbers, open, parquet, row_chunks, sent_lines};
+use crate::cli::args::InputFormat;
+
+fn objects(name: &str, text: &[u8]) -> Vec<Value> {
+    sent_lines(&chunks_of(name, text, 100, 0)).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn fields_of_csv_are_texts_or_null() {
+    let text = "id,Name,note\n007,\"a \"\"b\"\"\nc\",\"\"\n1.50,\"  x,y\", \n,,\n\u{feff}2,ä,\\N\n";
+    assert_eq!(
+        objects("a.csv", text.as_bytes()),
+        [
+            json!({ "id": "007", "Name": "a \"b\"\nc" }),
+            json!({ "id": "1.50", "Name": "  x,y", "note": " " }),
+            json!({}),
+            json!({ "id": "\u{feff}2", "Name": "ä", "note": "\\N" }),
+        ]
+    );
+}
+
+#[test]
+fn lines_of_csv_that_cannot_be_read_carry_their_reason() {
+    let text = b"id,name\n1,a\n2\n3,b,c\n4,\xFF\n5,e\n\xC3,\xA9\n6,\"open\n7,f\n";
+    let chunks = chunks_of("a.csv", text, 100, 0);
+    let lines: Vec<Value> = sent_lines(&chunks).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        lines,
+        [
+            json!({ "id": "1", "name": "a" }),
+            json!({ "line 3: 1 field, not 2": "2" }),
+            json!({ "line 4: 3 fields, not 2": "3,b,c" }),
+            json!({ "line 5: the text is not UTF-8": "4,\u{fffd}" }),
+            json!({ "id": "5", "name": "e" }),
+            json!({ "line 7: the text is not UTF-8": "\u{fffd},\u{fffd}" }),
+            json!({ "id": "6", "name": "open\n7,f\n" }),
+        ]
+    );
+    let rows = chunks[0].content.as_ref().unwrap();
+    assert_eq!(rows.lines, [2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(rows.faults.len(), 4);
+    assert_eq!(rows.faults[&2], "line 4: 3 fields, not 2");
+    assert!(chunks.iter().all(|chunk| chunk.n_rows == 7));
+}
+
+#[test]
+fn many_bad_lines_are_told_from_the_good_ones() {
+    let line = |n: usize| if n.is_multiple_of(3) { format!("{n}\n") } else { format!("{n},x\n") };
+    let text = "id,name\n".to_owned() + &(0..1000).map(line).collect::<String>();
+    let sent = objects("a.csv", text.as_bytes());
+    assert_eq!(sent.len(), 1000);
+    for (n, row) in sent.iter().enumerate() {
+        let bad = json!({ (format!("line {}: 1 field, not 2", n + 2)): n.to_string() });
+        let good = json!({ "id": n.to_string(), "name": "x" });
+        assert_eq!(*row, if n.is_multiple_of(3) { bad } else { good });
+    }
+}
+
+/// Whatever is sent, the server must not take it for an array or for another number of rows.
+#[test]
+fn lines_of_json_go_as_they_are_or_with_a_reason() {
+    let text = "\u{feff}\n  {\"id\": 1.10}\r\n\n{\"id\": \n[1, 2]\nx\n\u{feff}{\"id\": 2}\n";
+    let sent = sent_lines(&chunks_of("a.json", text.as_bytes(), 100, 0));
+    assert_eq!(
+        sent,
+        [
+            "{\"id\": 1.10}",
+            "{\"id\":",
+            "{\"line 5: it is not a JSON object\":\"[1, 2]\"}",
+            "{\"line 6: it is not a JSON object\":\"x\"}",
+            "{\"line 7: it is not a JSON object\":\"\u{feff}{\\\"id\\\": 2}\"}",
+        ]
+    );
+}
+
+#[test]
+fn a_json_array_is_refused_with_what_to_do() {
+    let (_folder, path) = file("a.json", b"\xEF\xBB\xBF\n [{\"id\": 1},\n{\"id\": 2}]\n");
+    let error = Source::open(&path, None, None, 10).err().unwrap().to_string();
+    assert!(error.contains("one object a line"), "{error}");
+}
+
+#[test]
+fn a_header_that_does_not_fit_the_table_is_refused_before_anything_is_sent() {
+    let table =
+        Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("Name", DataType::Utf8, true)]));
+    for (header, part) in [
+        ("id,name", None),
+        ("ID", None),
+        ("id,nam", Some("did you mean 'Name'?")),
+        ("id,zzz", Some("no column 'zzz'")),
+        ("id,ID", Some("'ID' twice")),
+        ("name", Some("'id', which may not be NULL")),
+    ] {
+        let (_folder, path) = file("a.csv", format!("{header}\n").as_bytes());
+        let checked = Source::open(&path, None, Some(table.clone()), 10).unwrap().check(&table);
+        match (checked, part) {
+            (Ok(()), None) => {}
+            (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{header}: {error}"),
+            (checked, _) => panic!("{header}: {checked:?}"),
+        }
+    }
+}
+
+#[test]
+fn arrow_files_and_streams_are_told_apart() {
+    let rows = numbers(0..25);
+    let mut stream = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    stream.write(&rows).unwrap();
+    stream.finish().unwrap();
+    let mut whole = arrow::ipc::writer::FileWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    whole.write(&rows).unwrap();
+    whole.finish().unwrap();
+    for content in [stream.get_ref(), whole.get_ref()] {
+        let (_folder, path) = file("a.arrow", content);
+        let source = Source::open(&path, None, None, 10).unwrap();
+        let sizes: Vec<_> = row_chunks(source).map(|chunk| chunk.unwrap().n_rows).collect();
+        assert_eq!(sizes, [10, 10, 5]);
+    }
+}
+
+#[test]
+fn parquet_knows_its_rows() {
+    let (_folder, path) = file("a.parquet", &parquet(&numbers(0..25)));
+    let source = open(&path, Some(InputFormat::Parquet));
+    assert_eq!(source.n_rows(), Some(25));
+    let all: Vec<_> = row_chunks(source).map(|chunk| chunk.unwrap().content.unwrap()).collect();
+    assert_eq!(all[0].column(0).as_primitive::<Int64Type>().values().len(), 25);
+}
+
+#[test]
+fn a_file_of_unknown_form_is_refused() {
+    let (_folder, path) = file("a.dat", b"x");
+    assert!(Source::open(&path, None, None, 10).err().unwrap().to_string().contains("--format"));
+    assert!(Source::open(&path, Some(InputFormat::Parquet), None, 10).is_err());
+    let (_folder, empty) = file("a.csv", b"");
+    assert!(Source::open(&empty, None, None, 10).is_err());
+}
