@@ -2,10 +2,10 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-CACHE := $(HOME)/.cache/tidewater
+CACHE := $(or $(TIDEWATER_CACHE),$(HOME)/.cache/tidewater)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-# Sets LIBCLANG_PATH, ROCKSDB_LIB_DIR and so on; installs libclang and builds RocksDB the first time.
+# Checks the tools and sets LIBCLANG_PATH, ROCKSDB_LIB_DIR and so on; installs libclang and builds RocksDB the first time.
 ENV := variables=$$(scripts/environment.sh); eval "$$variables"
 
 .PHONY: help demo test check build rust-tests python-tests bench
@@ -17,7 +17,9 @@ demo: ## Start a server, load a real event stream, run five queries, stop
 	@$(ENV); cargo build --locked --release --bin tidewater
 	@scripts/demo.sh "$(CARGO_TARGET_DIR)/release/tidewater"
 
+# The Python half is installed first: what it misses is told at once, not when the Rust tests are through.
 test: ## Everything that decides whether a change is sound: Rust tests, then the clients from outside
+	@clients/conformance/venv.sh >/dev/null
 	@$(MAKE) --no-print-directory rust-tests
 	@$(MAKE) --no-print-directory python-tests
 

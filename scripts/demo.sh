@@ -5,22 +5,29 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
 folder=$(mktemp -d)
-grpc=127.0.0.1:18815
-http=127.0.0.1:18080
-export TIDEWATER_SERVER=$grpc
 
-"$bin" serve --data "$folder" --grpc "$grpc" --http "$http" >"$folder/server.log" 2>&1 &
+# Free ports, told in the line "ready grpc=ADDRESS http=ADDRESS": fixed ones may lead to somebody else's server.
+"$bin" serve --data "$folder/data" --grpc 127.0.0.1:0 --http 127.0.0.1:0 >"$folder/server.out" 2>"$folder/server.log" &
 server=$!
 stop() {
-  kill "$server" 2>/dev/null && wait "$server" || true
+  kill "$server" 2>/dev/null || true
+  wait "$server" || true
   rm -rf "$folder"
 }
 trap stop EXIT
-for _ in $(seq 100); do
-  "$bin" health >/dev/null 2>&1 && break
-  kill -0 "$server" 2>/dev/null || { cat "$folder/server.log" >&2; exit 1; }
+
+address=
+for _ in $(seq 600); do
+  address=$(sed -n 's/^ready grpc=\(.*\) http=.*/\1/p' "$folder/server.out")
+  if [ -n "$address" ] || ! kill -0 "$server" 2>/dev/null; then break; fi
   sleep 0.1
 done
+if [ -z "$address" ]; then
+  echo "demo.sh: the server did not become ready; its log:" >&2
+  cat "$folder/server.log" >&2
+  exit 1
+fi
+export TIDEWATER_SERVER=$address
 "$bin" health
 
 run() {
