@@ -1,8 +1,10 @@
-//! How much does one server take, how soon is it acknowledged and visible? One workload a run, one JSON object a workload.
+//! How much does one server take, how soon is it acknowledged and visible? One server and one JSON object a workload.
 //!
 //! The server is the release binary, started here with a folder of its own, so that its CPU time and memory can be read from outside.
-//! Every figure stands beside the same run's yardsticks: machines are shared, so ratios count.
+//! Every figure stands beside the same run's yardsticks, taken before and after: machines are shared, so ratios count. A mark that is
+//! missed is said in the report; memory past the server's limit, or a wrong number of rows, is an error.
 
+mod report;
 mod rows;
 mod server;
 mod workloads;
@@ -10,31 +12,49 @@ mod yardsticks;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use clap::Parser;
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
 
+use crate::rows::Shape;
 use crate::server::Server;
+use crate::yardsticks::Yardsticks;
 
 #[derive(Parser)]
-#[command(about = "Load a Tidewater server and report figures as JSON")]
+#[command(about = "Load a Tidewater server and report figures as JSON, a line for each workload")]
 struct Arguments {
     /// The server's binary; beside this program by default.
     #[arg(long)]
     bin: Option<PathBuf>,
-    /// Folder for the data; on the disk that is to be measured.
-    #[arg(long, default_value = "load-data")]
+    /// Where the servers' folders are made and removed again; on the disk that is to be measured.
+    #[arg(long, default_value = ".")]
     data: PathBuf,
-    /// throughput, paced, fat, or all.
-    #[arg(long, default_value = "all")]
-    workload: String,
+    /// All of them by default.
+    #[arg(long, value_enum)]
+    workload: Vec<Workload>,
     /// Seconds of each paced workload.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Rows of the throughput workload.
     #[arg(long, default_value_t = 10_000_000)]
     rows: usize,
+    /// `memory.limit` of the servers; their own default otherwise.
+    #[arg(long)]
+    memory_limit: Option<String>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    /// 10,000-row batches as fast as they are taken.
+    Throughput,
+    /// 10,000 rows a second.
+    Paced,
+    /// The same with names of 5,000 bytes, of which there are 20,000.
+    FatRepeated,
+    /// The same with names of 5,000 bytes, no two alike.
+    FatUnique,
+}
+
+const ALL: [Workload; 4] = [Workload::Throughput, Workload::Paced, Workload::FatRepeated, Workload::FatUnique];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -43,35 +63,26 @@ async fn main() -> Result<()> {
         Some(bin) => bin.clone(),
         None => std::env::current_exe()?.with_file_name("tidewater"),
     };
-    let names: Vec<&str> = match arguments.workload.as_str() {
-        "all" => vec!["throughput", "paced", "fat"],
-        name @ ("throughput" | "paced" | "fat") => vec![name],
-        other => bail!("'{other}' is not a workload: throughput, paced, fat, all"),
-    };
-    for name in names {
-        let folder = arguments.data.join(name);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        std::fs::create_dir_all(&folder)?;
-        let yardsticks = yardsticks::measure(&folder)?;
-        let server = Server::start(&bin, &folder.join("server"))?;
-        let report = match name {
-            "throughput" => workloads::throughput(&server, arguments.rows).await?,
-            "paced" => workloads::paced(&server, arguments.seconds, rows::Shape::Thin).await?,
-            _ => workloads::paced(&server, arguments.seconds, rows::Shape::Fat).await?,
+    let chosen = if arguments.workload.is_empty() { &ALL[..] } else { &arguments.workload };
+    for workload in chosen {
+        let folder = tempfile::Builder::new()
+            .prefix("tidewater-load-")
+            .tempdir_in(&arguments.data)
+            .with_context(|| format!("cannot make a folder in {}", arguments.data.display()))?;
+        let before = Yardsticks::measure(folder.path())?;
+        let server = Server::start(&bin, &folder.path().join("server"), arguments.memory_limit.as_deref())?;
+        let outcome = match workload {
+            Workload::Throughput => workloads::throughput(&server, arguments.rows).await?,
+            Workload::Paced => workloads::paced(&server, arguments.seconds, Shape::Thin).await?,
+            Workload::FatRepeated => workloads::paced(&server, arguments.seconds, Shape::FatRepeated).await?,
+            Workload::FatUnique => workloads::paced(&server, arguments.seconds, Shape::FatUnique).await?,
         };
-        let usage = server.usage()?;
+        let peak = server.usage()?.rss_peak_bytes;
         server.stop()?;
-        let line = json!({
-            "workload": name, "yardsticks": yardsticks, "report": report,
-            "server": { "cpu_s": usage.cpu_s, "rss_peak_bytes": usage.rss_peak_bytes },
-        });
-        #[expect(clippy::print_stdout, reason = "the report is this program's output")]
-        {
-            println!("{line}");
-        }
-        std::fs::remove_dir_all(&folder)?;
+        let after = Yardsticks::measure(folder.path())?;
+        let name = workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        report::print(&name, &outcome, (&before, &after), peak);
+        ensure!(peak <= outcome.memory_limit, "the server held {peak} bytes, its limit is {}", outcome.memory_limit);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Which rows does a camera platform send? Detections with random keys, skewed locations, names that repeat.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,18 +18,25 @@ pub const CREATE: &str = "CREATE TABLE detections (
 pub enum Shape {
     /// About 12 bytes: 44 bytes a row.
     Thin,
-    /// 5,000 bytes.
-    Fat,
+    /// 5,000 bytes, 20,000 different ones: items that are seen again and again.
+    FatRepeated,
+    /// 5,000 bytes, no two alike: descriptions.
+    FatUnique,
 }
 
 const N_LOCATIONS: u64 = 1_000;
-const N_NAMES: usize = 1_000;
+const N_THIN_NAMES: u64 = 1_000;
+const N_FAT_NAMES: u64 = 20_000;
 const FAT_BYTES: usize = 5_000;
+/// Text that names of 5,000 bytes are cut from: long enough that two of one batch hardly ever overlap.
+const TEXT_BYTES: usize = 128 << 20;
 
 /// An endless, reproducible stream of detections.
 pub struct Detections {
+    shape: Shape,
     state: u64,
-    names: Vec<String>,
+    /// Words, as descriptions have them, so that compression finds what it would find in life.
+    text: String,
 }
 
 /// The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection, so that keys never repeat.
@@ -37,25 +46,52 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// The square makes low numbers frequent, as busy places and common items are.
+fn skewed(id: u64, salt: u64, n: u64) -> u64 {
+    let unit = (mix(id ^ salt << 40) >> 11) as f64 / (1_u64 << 53) as f64;
+    (unit * unit * n as f64) as u64
+}
+
+fn key(id: u64) -> i64 {
+    mix(id) as i64
+}
+
 impl Detections {
     pub fn new(shape: Shape) -> Self {
-        let name = |i: usize| match shape {
-            Shape::Thin => format!("item {}", mix(i as u64) % 100_000),
-            Shape::Fat => {
-                // Words, as descriptions have them, so that compression finds what it would find in life.
-                let words = (0..).map(|w| format!("w{} ", mix((i * 10_000 + w) as u64) % 5_000));
-                let mut text = String::with_capacity(FAT_BYTES + 8);
-                for word in words {
-                    text.push_str(&word);
-                    if text.len() >= FAT_BYTES {
-                        break;
-                    }
+        let mut text = String::new();
+        if shape != Shape::Thin {
+            text.reserve(TEXT_BYTES + 8);
+            for word in 0.. {
+                if text.len() >= TEXT_BYTES {
+                    break;
                 }
-                text.truncate(FAT_BYTES);
-                text
+                let _ = write!(text, "w{} ", mix(word) % 5_000);
             }
-        };
-        Self { state: 0, names: (0..N_NAMES).map(name).collect() }
+        }
+        Self { shape, state: 0, text }
+    }
+
+    /// The key of the last row so far.
+    pub fn last_key(&self) -> i64 {
+        key(self.state)
+    }
+
+    /// The name of row `id`.
+    fn name(&self, id: u64) -> Cow<'_, str> {
+        match self.shape {
+            Shape::Thin => format!("item {}", mix(skewed(id, 3, N_THIN_NAMES)) % 100_000).into(),
+            Shape::FatRepeated => self.cut(mix(skewed(id, 3, N_FAT_NAMES))).into(),
+            // The number alone would be enough to make it another text.
+            Shape::FatUnique => {
+                let number = format!("{id:016x}");
+                format!("{number}{}", &self.cut(mix(id))[number.len()..]).into()
+            }
+        }
+    }
+
+    fn cut(&self, at: u64) -> &str {
+        let start = at as usize % (self.text.len() - FAT_BYTES);
+        &self.text[start..start + FAT_BYTES]
     }
 
     /// `n` rows, detected now.
@@ -64,16 +100,10 @@ impl Detections {
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as i64;
         let ids: Vec<u64> = (0..n as u64).map(|i| self.state + 1 + i).collect();
         self.state += n as u64;
-        // The square makes low numbers frequent, as busy places and common items are.
-        let skewed = |id: u64, salt: u64, n: u64| {
-            let unit = (mix(id ^ salt) >> 11) as f64 / (1_u64 << 53) as f64;
-            (unit * unit * n as f64) as u64
-        };
-        let locations = Int64Array::from_iter_values(ids.iter().map(|id| skewed(*id, 1 << 40, N_LOCATIONS) as i64));
+        let locations = Int64Array::from_iter_values(ids.iter().map(|id| skewed(*id, 1, N_LOCATIONS) as i64));
         let cameras = Int64Array::from_iter_values(ids.iter().map(|id| (mix(id ^ 2 << 40) % 16) as i64));
-        let keys = Int64Array::from_iter_values(ids.iter().map(|id| mix(*id) as i64));
-        let names = ids.iter().map(|id| self.names[skewed(*id, 3 << 40, N_NAMES as u64) as usize].as_str());
-        let names = StringArray::from_iter_values(names);
+        let keys = Int64Array::from_iter_values(ids.iter().map(|id| key(*id)));
+        let names = StringArray::from_iter_values(ids.iter().map(|id| self.name(*id)));
         let times = TimestampMicrosecondArray::from_value(now_us, n);
         let columns: [(&str, ArrayRef); 5] = [
             ("geographical_location_oid", Arc::new(locations)),

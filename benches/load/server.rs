@@ -1,5 +1,6 @@
 //! How is the server under load watched? Its CPU time and memory, from /proc.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,15 +15,20 @@ pub struct Server {
 pub struct Usage {
     /// User and system time, all threads.
     pub cpu_s: f64,
-    pub rss_bytes: u64,
     pub rss_peak_bytes: u64,
 }
 
+/// CPU seconds of threads that live, by their name.
+pub type CpuByThread = BTreeMap<String, f64>;
+
 impl Server {
-    pub fn start(bin: &Path, folder: &Path) -> Result<Self> {
-        let mut child = Command::new(bin)
-            .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
-            .arg(folder)
+    pub fn start(bin: &Path, folder: &Path, memory_limit: Option<&str>) -> Result<Self> {
+        let mut command = Command::new(bin);
+        command.args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"]).arg(folder);
+        if let Some(limit) = memory_limit {
+            command.arg("--set").arg(format!("memory.limit={limit}"));
+        }
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -39,20 +45,25 @@ impl Server {
     }
 
     pub fn usage(&self) -> Result<Usage> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        let (_, cpu_s) = named_cpu(&format!("/proc/{}/stat", self.child.id()))?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kib = |name: &str| -> Result<u64> {
             let line = status.lines().find(|l| l.starts_with(name)).with_context(|| format!("no {name}"))?;
             Ok(line.split_whitespace().nth(1).unwrap_or("0").parse()?)
         };
-        Ok(Usage {
-            cpu_s: ticks / rustix::param::clock_ticks_per_second() as f64,
-            rss_bytes: kib("VmRSS:")? * 1024,
-            rss_peak_bytes: kib("VmHWM:")? * 1024,
-        })
+        Ok(Usage { cpu_s, rss_peak_bytes: kib("VmHWM:")? * 1024 })
+    }
+
+    /// Where the time goes. A thread that ends while it is looked at is left out.
+    pub fn cpu_by_thread(&self) -> Result<CpuByThread> {
+        let mut threads = CpuByThread::new();
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = format!("{}/stat", task?.path().display());
+            if let Ok((name, cpu_s)) = named_cpu(&path) {
+                *threads.entry(name).or_default() += cpu_s;
+            }
+        }
+        Ok(threads)
     }
 
     pub fn stop(mut self) -> Result<()> {
@@ -61,6 +72,17 @@ impl Server {
         ensure!(self.child.wait()?.success(), "the server did not end well");
         Ok(())
     }
+}
+
+/// Name, and user and system time in seconds, of a process or thread.
+fn named_cpu(stat: &str) -> Result<(String, f64)> {
+    let stat = std::fs::read_to_string(stat)?;
+    // The name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
+    let (before, behind) = stat.rsplit_once(')').context("no name")?;
+    let name = before.split_once('(').context("no name")?.1;
+    let fields: Vec<&str> = behind.split_whitespace().collect();
+    let ticks = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok((name.to_owned(), ticks / rustix::param::clock_ticks_per_second() as f64))
 }
 
 impl Drop for Server {

@@ -1,14 +1,18 @@
 """Is bad input refused with a clear error on every interface, and is nothing lost? Rows, statements, and Arrow data that lies."""
 
+import concurrent.futures
 import datetime
+import threading
+import time
 
 import adbc_driver_flightsql.dbapi
 import adbc_driver_manager
+import grpc
 import pyarrow as pa
 import pytest
 
 from harness import flight, http
-from harness.client import Client, Refused, json_payload
+from harness.client import OPTIONS, TIMEOUT_S, Client, Refused, json_payload, refused_call
 from harness.server import Server
 from harness.stubs import ingest
 
@@ -289,6 +293,58 @@ def test_many_small_bombs_in_one_bulk_append(hostile, codec):
     """Each is within the limit of a message, all together are not within that of a statement."""
     schema, rows = flight.messages(stream_of(zeros(60 * MIB), compression=codec))
     assert_refused(hostile, "bulk append", [schema, *[rows] * 5], TOO_LARGE)
+
+
+N_APPENDS = 100
+WRITES_S = 5
+
+
+def append_and_wait(server, parts, may_end: threading.Event) -> Refused | None:
+    """A bulk append whose client says nothing between its rows and its end. What it was refused with, if it was."""
+
+    def messages():
+        first = flight.content(1, flight.append_to("hostile"))
+        for header, body in parts:
+            yield first + flight.content(2, header) + flight.content(1000, body)
+            first = b""
+        may_end.wait(TIMEOUT_S)
+
+    with grpc.insecure_channel(server.grpc, options=OPTIONS) as channel:
+        put = channel.stream_stream(flight.PUT, lambda message: message, lambda message: message)
+        try:
+            list(put(messages(), timeout=TIMEOUT_S))
+        except grpc.RpcError as error:
+            return refused_call(error)
+    return None
+
+
+def test_small_bombs_in_many_bulk_appends_at_once(tmp_path):
+    """Each fits into the memory for bulk appends. All together would take several gigabytes: they wait, or are refused, before they are
+    decoded, and who writes a few rows does not notice."""
+    server = Server(tmp_path / "server", settings={"memory.limit": "512 MiB"}).start()
+    parts = flight.messages(stream_of(zeros(24 * MIB), compression="zstd"))
+    assert sum(len(header) + len(body) for header, body in parts) < 64 << 10
+    may_end = threading.Event()
+    try:
+        with Client(server.grpc) as client, concurrent.futures.ThreadPoolExecutor(N_APPENDS) as pool:
+            client.execute("CREATE TABLE hostile (id BIGINT NOT NULL, body VARBINARY, PRIMARY KEY (id))")
+            client.execute("CREATE TABLE calm (id BIGINT NOT NULL, PRIMARY KEY (id))")
+            try:
+                appends = [pool.submit(append_and_wait, server, parts, may_end) for _ in range(N_APPENDS)]
+                n_written, until = 0, time.monotonic() + WRITES_S
+                while time.monotonic() < until:
+                    assert client.write("calm", json_payload([{"id": n_written}])).accepted == 1
+                    n_written += 1
+            finally:
+                may_end.set()
+            refused = [append.result() for append in appends]
+            assert {error.name for error in refused if error} <= {"RESOURCE_EXHAUSTED MEMORY_PRESSURE"}, refused
+            assert None in refused
+            assert server.peak_memory_bytes() < 1 << 30
+            assert client.value("SELECT count(*) FROM calm") == n_written
+            assert client.value("SELECT count(*) FROM hostile") == 1
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("put", ["write", "stream", "bulk append"])

@@ -8,15 +8,15 @@ import pytest
 
 from harness import data
 from harness.compare import difference
-from harness.oracle import QUERIES, Oracle
+from harness.oracle import KINDS, QUERIES, Oracle
 
 
 @pytest.fixture(scope="module")
 def oracle():
-    return Oracle(data.events())
+    return Oracle(git_events=data.many_events(), kinds=data.kinds())
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query["name"])
+@pytest.mark.parametrize("query", QUERIES + KINDS, ids=lambda query: query["name"])
 def test_oracle_answers(oracle, query):
     """Each query runs on DuckDB, and its answer does not depend on how DuckDB runs it."""
     answer = oracle.answer(query)
@@ -28,8 +28,15 @@ def test_oracle_answers(oracle, query):
 
 
 def test_there_are_enough_queries():
-    assert len(QUERIES) >= 40
-    assert len({query["name"] for query in QUERIES}) == len(QUERIES)
+    assert len(QUERIES) >= 40 and len(KINDS) >= 40
+    assert len({query["name"] for query in QUERIES + KINDS}) == len(QUERIES) + len(KINDS)
+
+
+@pytest.mark.parametrize(("rows", "key"), [(data.many_events, "event_id"), (data.kinds, "id")])
+def test_there_are_enough_rows(rows, key):
+    """No two are the same row to the server, and they are more than a sorted run."""
+    rows = rows()
+    assert len(rows[key].unique()) == rows.num_rows > data.RUN_ROWS
 
 
 UTC = datetime.timezone.utc

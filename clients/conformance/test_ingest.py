@@ -452,3 +452,45 @@ class TestQueries:
     def test_cancel_of_nothing(self, client):
         error = refused(client._call, client.queries.Cancel, query.CancelRequest(query_id="nothing"))
         assert error.name == "NOT_FOUND QUERY_NOT_FOUND"
+
+
+class TestKeyBudget:
+    """A budget for keys that is too small refuses rows, and forgets nothing."""
+
+    BATCH = 2_000
+
+    def batch(self, sequence):
+        ids = [(i * 0x9E3779B97F4A7C15) & (2**63 - 1) for i in range(sequence * self.BATCH, (sequence + 1) * self.BATCH)]
+        return arrow_payload(pa.table({"id": pa.array(ids, pa.int64())}))
+
+    def test_a_full_budget(self, tmp_path):
+        server = Server(tmp_path / "server", settings={"memory.limit": "512 MiB", "dedup.memory": "1 MiB"}).start()
+        try:
+            with Client(server.grpc) as client:
+                client.execute("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))")
+                who = producer(client, "t")
+                sequence, full = 1, None
+                while full is None:
+                    try:
+                        assert client.write("t", self.batch(sequence), producer=who, sequence=sequence).accepted == self.BATCH
+                        sequence += 1
+                    except Refused as error:
+                        full = error
+                    assert sequence < 200, "a mebibyte does not hold so many keys"
+                assert full.name == "RESOURCE_EXHAUSTED DEDUP_BUDGET" and "dedup.memory" in full.message, full
+                assert sequence > 10
+                # Its number is free, what was stored is known as a batch, and nothing was stored of what was refused.
+                assert refused(client.write, "t", self.batch(sequence), producer=who, sequence=sequence).reason == "DEDUP_BUDGET"
+                assert client.write("t", self.batch(1), producer=who, sequence=1).repeated
+                assert count(client, "t") == (sequence - 1) * self.BATCH
+            server.settings["dedup.memory"] = "64 MiB"
+            server.restart()
+            with Client(server.grpc) as client:
+                who = producer(client, "t")
+                assert client.write("t", self.batch(sequence), producer=who, sequence=sequence).accepted == self.BATCH
+                # And every key is known by itself.
+                for known in range(1, sequence + 1):
+                    assert client.write("t", self.batch(known)).duplicates == self.BATCH
+                assert count(client, "t") == sequence * self.BATCH
+        finally:
+            server.kill()

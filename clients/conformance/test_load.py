@@ -96,8 +96,8 @@ COUNTS = re.compile(r"(\d+) rows received, (\d+) accepted, (\d+) duplicate, (\d+
 CLI_TIMEOUT_S = 300
 
 
-def start_cli(address: str, table: str, file=None, chunk_rows: int = CHUNK_ROWS) -> subprocess.Popen:
-    command = [binary(), "ingest", table, file or data.events_file(), "--server", address, "--chunk-rows", str(chunk_rows)]
+def start_cli(address: str, table: str, file=None, chunk_rows: int = CHUNK_ROWS, flags=()) -> subprocess.Popen:
+    command = [binary(), "ingest", table, file or data.events_file(), "--server", address, "--chunk-rows", str(chunk_rows), *flags]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -153,6 +153,29 @@ def test_by_cli(server, client, tmp_path):
     expected["duplicate"] += N
     assert_whole(client, "by_cli")
     assert ledger(client, "by_cli") == expected
+
+
+def test_by_cli_again(server, client):
+    """A file that was loaded is loaded anew only where that is asked for: TRUNCATE forgets rows and keys, not what was loaded."""
+    client.execute(data.CREATE_EVENTS.format(name="by_again"))
+    stored = {"received": N, "accepted": N, "duplicate": 0, "rejected": 0, "repeated": 0}
+    repeated = {**stored, "accepted": 0, "repeated": N}
+    duplicate = {**stored, "accepted": 0, "duplicate": N}
+    assert load(server.grpc, "by_again") == stored
+    client.execute("TRUNCATE TABLE by_again")
+    cli = start_cli(server.grpc, "by_again")
+    said, hint = ended(cli)
+    assert cli.returncode == 0 and f"{N} repeated" in said and "--again" in hint
+    assert client.value("SELECT count(*) FROM by_again") == 0
+
+    assert load(server.grpc, "by_again", flags=["--again"]) == stored
+    assert_whole(client, "by_again")
+    # The keys are known, whoever brings the rows.
+    assert load(server.grpc, "by_again", flags=["--again"]) == duplicate
+    assert load(server.grpc, "by_again") == repeated
+    assert_whole(client, "by_again")
+    # What is repeated by the program itself is never sent.
+    assert ledger(client, "by_again") == {"received": 3 * N, "accepted": 2 * N, "duplicate": N, "repeated": 0, "rejected": 0}
 
 
 def test_by_several_clis_at_once(server, client):

@@ -4,18 +4,56 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::explain::ExplainExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::streaming::StreamingTableExec;
+use datafusion::physical_plan::unnest::UnnestExec;
 use tidewater_storage::{Code, Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{METADATA_SLOTS, QUEUE_RETRY_AFTER};
+use crate::limits::{MAX_METADATA_LEAVES, METADATA_SLOTS, QUEUE_RETRY_AFTER};
 
 /// What a query waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Reads tables.
+    /// Reads tables, or makes many rows out of nothing.
     Tables,
-    /// Reads system tables only: has slots of its own, so that a full server can be looked at.
+    /// Reads system tables only, or values that stand in the statement: has slots of its own, so that a full server can be looked at.
     Metadata,
+}
+
+/// What a plan waits for that scans no table of users. Rows that a series, a recursion or a product makes are work like any other, and
+/// would hold the few slots from which a full server is looked at.
+pub(crate) fn class_of(plan: &Arc<dyn ExecutionPlan>) -> Class {
+    let mut leaves = 0;
+    match is_small(plan, &mut leaves) && leaves <= MAX_METADATA_LEAVES {
+        true => Class::Metadata,
+        false => Class::Tables,
+    }
+}
+
+fn is_small(plan: &Arc<dyn ExecutionPlan>, leaves: &mut usize) -> bool {
+    let children = plan.children();
+    if children.is_empty() {
+        *leaves += 1;
+        // System tables and `information_schema`, values, and no rows or one.
+        return plan.is::<StreamingTableExec>()
+            || plan.is::<DataSourceExec>()
+            || plan.is::<PlaceholderRowExec>()
+            || plan.is::<EmptyExec>()
+            || plan.is::<ExplainExec>();
+    }
+    let multiplies = plan.is::<CrossJoinExec>()
+        || plan.is::<NestedLoopJoinExec>()
+        || plan.is::<PiecewiseMergeJoinExec>()
+        || plan.is::<RecursiveQueryExec>()
+        || plan.is::<UnnestExec>();
+    !multiplies && children.into_iter().all(|child| is_small(child, leaves))
 }
 
 pub(crate) struct Admission {

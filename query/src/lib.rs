@@ -1,6 +1,7 @@
 //! What is the answer? SQL over one snapshot of every table that a statement names.
 
 mod admission;
+mod complexity;
 mod engine;
 mod error;
 mod functions;
@@ -17,8 +18,8 @@ mod system;
 pub mod wire_types;
 
 pub use engine::{
-    Canceled, Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryEngineOptions, QueryInfo,
-    QueryState, QueryStream, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
+    Canceled, EventRow, Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryEngineOptions,
+    QueryInfo, QueryState, QueryStream, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
 };
 pub use session::{Interface, Principal, Role, Session, SessionSettings};
 pub use tidewater_storage::{Code, Error, ErrorKind, Result};

@@ -18,6 +18,9 @@ pub const MAX_STATEMENT_NODES: usize = 5_000;
 /// Nesting of expressions and subqueries. Chains of one level (`a + b + c`, `x OR y OR z`) do not nest.
 pub const MAX_STATEMENT_DEPTH: usize = 40;
 
+/// Queries with a WITH within each other. Names that stand in one WITH do not nest.
+pub const MAX_NESTED_WITHS: usize = 8;
+
 /// Nesting that the parser itself takes before it gives up; above [`MAX_STATEMENT_DEPTH`], because it counts two or three levels for one.
 pub const PARSER_RECURSION: usize = 200;
 
@@ -33,8 +36,25 @@ pub const MAX_ABANDONED_PLANNERS: usize = 4;
 /// Debug builds plan several times slower.
 pub const PLANNING_DEADLINE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
 
-/// Nodes of one view's plan, with the views in it: views of views can double with every level.
-pub const MAX_VIEW_PLAN_NODES: usize = 5_000;
+/// Nodes of a statement with every WITH and every view written out where it is named: twice what a statement may have by itself. The
+/// planner walks all of them once for each column that it selects, before anything can stop it.
+pub const MAX_EXPANDED_NODES: usize = 2 * MAX_STATEMENT_NODES;
+
+/// Nodes of a statement's plan; one of the text becomes one or two of the plan.
+pub const MAX_PLAN_NODES: usize = 2 * MAX_EXPANDED_NODES;
+
+/// Expressions of a statement's plan, with what its rules copy: literals, columns of `*`, filters in terms of what is stored. About
+/// 300 bytes each, in no memory pool.
+pub const MAX_PLAN_EXPRESSIONS: usize = 100_000;
+
+/// What the optimiser may make of them: it adds projections, and pushes filters into every part of a union.
+pub const MAX_OPTIMISED_EXPRESSIONS: usize = 4 * MAX_PLAN_EXPRESSIONS;
+
+/// What rules that go from node to node may write until the whole plan is counted again.
+pub const MAX_REWRITTEN_EXPRESSIONS: usize = 10 * MAX_PLAN_EXPRESSIONS;
+
+/// Views within views.
+pub const MAX_VIEW_DEPTH: usize = 16;
 
 pub const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// A snapshot holds memory, so no query holds one for longer.
@@ -46,6 +66,8 @@ pub const MAX_QUEUE_WAIT: Duration = Duration::from_secs(30);
 pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Statements that read nothing but system tables run beside the others, so that a full queue can be looked at.
 pub const METADATA_SLOTS: usize = 4;
+/// System tables that such a statement may join; more are a product of rows like any other.
+pub const MAX_METADATA_LEAVES: usize = 4;
 
 /// A stream that nobody reads for this long ends: its snapshot holds memory.
 pub const MAX_STALL: Duration = Duration::from_secs(60);
@@ -55,6 +77,10 @@ pub const MAX_VISIBLE_WAIT: Duration = Duration::from_secs(10);
 
 /// Rows of a batch on its way to a client, and of a batch inside a query.
 pub const BATCH_ROWS: usize = 8192;
+
+/// Width of a type that says how wide it is, such as a list of a fixed number of items: each row of a batch has it, also one that is
+/// NULL. An embedding of 4,096 numbers fits.
+pub const MAX_FIXED_BYTES: u64 = 32 << 10;
 
 /// Batches between query and reader.
 pub const RESULT_QUEUE_BATCHES: usize = 4;
@@ -66,8 +92,17 @@ pub const KEPT_SQL_BYTES: usize = 16 << 10;
 /// A repeated cancel within this time is answered like the first.
 pub const CANCEL_MEMORY: Duration = Duration::from_secs(60);
 
-/// Rows of parameters that are planned one by one because the statement computes with them.
+/// How long the reader of a stopped query waits for its memory to be free again, before it is told.
+pub const LET_GO_WAIT: Duration = Duration::from_secs(1);
+
+/// Rows of parameters of one INSERT that computes with them.
 pub const MAX_COMPUTED_PARAMETER_ROWS: usize = 1_000;
+
+/// Rows of parameters that are planned one by one, because each may read something else: all of them within [`PLANNING_DEADLINE`].
+pub const MAX_PLANNED_PARAMETER_ROWS: usize = 100;
+
+/// Spill files stay away from the free space at which rows are refused by this: several threads may look at it, and then write.
+pub const SPILL_MARGIN_BYTES: u64 = 64 << 20;
 
 /// How often the process's memory is looked at.
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_millis(100);
@@ -79,3 +114,6 @@ pub const QUERY_NICE: i32 = 5;
 
 const _: () = assert!(MAX_STATEMENT_DEPTH < PARSER_RECURSION);
 const _: () = assert!(MAX_STATEMENT_NODES < MAX_STATEMENT_WORDS);
+const _: () = assert!(MAX_STATEMENT_NODES < MAX_EXPANDED_NODES && MAX_EXPANDED_NODES < MAX_PLAN_NODES);
+const _: () = assert!(MAX_PLAN_EXPRESSIONS < MAX_OPTIMISED_EXPRESSIONS);
+const _: () = assert!(MAX_OPTIMISED_EXPRESSIONS < MAX_REWRITTEN_EXPRESSIONS);

@@ -30,12 +30,10 @@ pub(crate) enum StopReason {
     Memory,
     Stalled,
     Shutdown,
-    /// One of its tasks panicked.
-    Failed(String),
 }
 
 impl StopReason {
-    fn error(&self) -> Error {
+    pub(crate) fn error(&self) -> Error {
         match self {
             StopReason::Cancelled(by) => Error::new(Code::QueryCancelled, format!("the query was cancelled by {by}")),
             StopReason::Dropped => Error::new(Code::QueryCancelled, "the query was cancelled: its reader has gone"),
@@ -55,7 +53,6 @@ impl StopReason {
             .hint("read results as they come, or fetch less"),
             StopReason::Shutdown => Error::new(Code::ShuttingDown, "the query was stopped because the server stops")
                 .hint("send it again when the server is back"),
-            StopReason::Failed(why) => Error::internal(why.as_str()),
         }
     }
 
@@ -67,6 +64,14 @@ impl StopReason {
     }
 }
 
+/// What became of a query's freedom to stop: decided once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Stopped(StopReason),
+    /// Its change is with storage: it ends when that is done, and its answer says how.
+    Committing,
+}
+
 /// A statement from its arrival to its end.
 pub(crate) struct Query {
     id: String,
@@ -75,7 +80,7 @@ pub(crate) struct Query {
     started_at_us: i64,
     env: Env,
     cancel: CancellationToken,
-    reason: OnceLock<StopReason>,
+    fate: OnceLock<Fate>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) pool: Arc<QueryPool>,
     pub(crate) rows_out: AtomicU64,
@@ -106,10 +111,27 @@ impl Query {
         &self.session
     }
 
-    /// Asks the query to stop; the first reason counts.
+    /// Asks the query to stop; the first reason counts. A query whose change is being committed goes on.
     pub(crate) fn stop(&self, reason: StopReason) {
-        if self.reason.set(reason).is_ok() {
+        if self.fate.set(Fate::Stopped(reason)).is_ok() {
+            self.pool.stop();
             self.cancel.cancel();
+        }
+    }
+
+    /// From here on nothing stops the query: whoever asks for that is told so, instead of a stop that the change outlives. An error if
+    /// it was stopped before.
+    pub(crate) fn begin_commit(&self) -> Result<()> {
+        match self.fate.get_or_init(|| Fate::Committing) {
+            Fate::Committing => Ok(()),
+            Fate::Stopped(_) => Err(self.stop_error()),
+        }
+    }
+
+    fn stop_reason(&self) -> Option<&StopReason> {
+        match self.fate.get() {
+            Some(Fate::Stopped(reason)) => Some(reason),
+            _ => None,
         }
     }
 
@@ -129,8 +151,9 @@ impl Query {
     }
 
     pub(crate) fn stop_error(&self) -> Error {
-        match self.reason.get() {
-            Some(reason) => reason.error().with("query_id", &self.id),
+        match self.fate.get() {
+            Some(Fate::Stopped(reason)) => reason.error().with("query_id", &self.id),
+            Some(Fate::Committing) => StopReason::Dropped.error().with("query_id", &self.id),
             None => Error::internal("a query was stopped without a reason").with("query_id", &self.id),
         }
     }
@@ -198,6 +221,7 @@ impl Query {
             state: progress.state,
             started_at_us: self.started_at_us,
             summary: self.summary_of(&progress),
+            pinned_bytes: self.catalog.lock().as_ref().map(|catalog| catalog.pinned_bytes()),
             error_code: progress.error_code.clone(),
         }
     }
@@ -229,7 +253,7 @@ impl Running {
             return;
         }
         self.ended = true;
-        let state = match (outcome, self.query.reason.get()) {
+        let state = match (outcome, self.query.stop_reason()) {
             (Ok(()), _) => QueryState::Finished,
             (Err(_), Some(reason)) => reason.state(),
             (Err(_), None) => QueryState::Failed,
@@ -260,7 +284,8 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct State {
     running: HashMap<String, Arc<Query>>,
-    recent: VecDeque<QueryInfo>,
+    /// Shared, so that looking at them copies nothing while the lock is held.
+    recent: VecDeque<Arc<QueryInfo>>,
     /// Id, who owned it, and until when a repeated cancel is answered.
     cancelled: VecDeque<(String, String, Duration)>,
 }
@@ -292,7 +317,7 @@ impl Registry {
             started_at_us: self.env.clock.now_us(),
             env: self.env.clone(),
             cancel: CancellationToken::new(),
-            reason: OnceLock::new(),
+            fate: OnceLock::new(),
             meter: Meter::new(Arc::clone(&self.env.clock)),
             pool,
             rows_out: AtomicU64::new(0),
@@ -340,8 +365,8 @@ impl Registry {
         if state.recent.len() == RECENT_QUERIES {
             state.recent.pop_front();
         }
-        state.recent.push_back(info);
-        if matches!(query.reason.get(), Some(StopReason::Cancelled(_))) {
+        state.recent.push_back(Arc::new(info));
+        if matches!(query.stop_reason(), Some(StopReason::Cancelled(_))) {
             let until = now + CANCEL_MEMORY;
             state.cancelled.push_back((query.id.clone(), query.session.principal.name.clone(), until));
         }
@@ -376,7 +401,11 @@ impl Registry {
             }
             let again = query.is_stopped();
             query.stop(StopReason::Cancelled(principal.name.clone()));
-            return Ok(if again { Canceled::Already } else { Canceled::Stopped });
+            return Ok(match query.is_stopped() {
+                _ if again => Canceled::Already,
+                true => Canceled::Stopped,
+                false => Canceled::TooLate,
+            });
         }
         let now = self.env.clock.uptime();
         let mine = |owner: &str| principal.role == Role::Admin || owner == principal.name;
@@ -384,13 +413,6 @@ impl Registry {
             return Ok(Canceled::Already);
         }
         Err(Error::new(Code::QueryNotFound, format!("no query with the id {id} runs")).hint("it may have ended"))
-    }
-
-    /// What the principal may see, newest first.
-    pub(crate) fn queries(&self, principal: &Principal) -> Vec<QueryInfo> {
-        let mut all = self.list();
-        all.retain(|info| principal.role == Role::Admin || info.principal == principal.name);
-        all
     }
 
     /// The running query that holds most memory, of those that are not being stopped.
@@ -405,11 +427,15 @@ impl Registry {
 }
 
 impl QueryListing for Registry {
-    fn list(&self) -> Vec<QueryInfo> {
+    /// Statements hold other people's data: only an admin sees everybody's.
+    fn visible_to(&self, principal: &Principal) -> Vec<QueryInfo> {
+        let sees = |info: &&Arc<QueryInfo>| principal.role == Role::Admin || info.principal == principal.name;
         let state = self.state.lock();
-        let mut all: Vec<QueryInfo> = state.running.values().map(|query| query.info()).collect();
-        all.extend(state.recent.iter().cloned());
+        let running: Vec<_> = state.running.values().filter(|query| query.visible_to(principal)).cloned().collect();
+        let ended: Vec<_> = state.recent.iter().filter(sees).cloned().collect();
         drop(state);
+        let mut all: Vec<QueryInfo> = running.iter().map(|query| query.info()).collect();
+        all.extend(ended.iter().map(|info| QueryInfo::clone(info)));
         all.sort_by(|a, b| b.started_at_us.cmp(&a.started_at_us).then_with(|| a.query_id.cmp(&b.query_id)));
         all
     }

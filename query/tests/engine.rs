@@ -12,6 +12,8 @@ use support::{Fixture, collect, render};
 use tidewater_query::{
     Canceled, Code, Error, Interface, Parameters, PlannedKind, Principal, QueryState, Role, RunOptions, Session,
 };
+use tidewater_storage::View;
+use tidewater_storage::env::FailAction;
 
 /// Never ends within a test, and yields often.
 const ENDLESS: &str = "SELECT a.value FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b WHERE a.value + b.value < 0";
@@ -60,6 +62,44 @@ fn a_cancelled_query_ends_with_its_reason() {
         assert!(stream.next().await.is_none());
         assert_eq!(fixture.engine.cancel(&session.principal, "q1").expect("known"), Canceled::Already);
         assert_eq!(code(fixture.engine.cancel(&session.principal, "q2")), Some(Code::QueryNotFound));
+    });
+}
+
+/// A stop is not answered and then outlived by what it should have stopped.
+#[test]
+fn a_change_that_is_being_committed_is_past_cancelling() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        let fail = Arc::clone(&fixture.engine.storage().env().fail);
+        let statements = [
+            ("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))", "create_table"),
+            ("INSERT INTO t VALUES (1)", "rows"),
+            ("TRUNCATE TABLE t", "truncate"),
+            ("CREATE VIEW v AS SELECT 1 AS n", "create_view"),
+            ("DROP VIEW v", "drop_view"),
+            ("DROP TABLE t", "drop_table"),
+        ];
+        for (sql, kind) in statements {
+            let point = format!("log.before_write/{kind}");
+            fail.arm(&point, FailAction::Hold(1));
+            let options = RunOptions { query_id: Some(kind.into()), ..RunOptions::default() };
+            let change = fixture.engine.plan(&session, sql, None, options);
+            let cancel = async {
+                while fail.visits(&point) == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let cancelled = fixture.engine.cancel(&session.principal, kind);
+                fail.release(&point);
+                cancelled
+            };
+            let (changed, cancelled) = tokio::join!(change, cancel);
+            assert_eq!(cancelled.expect("known"), Canceled::TooLate, "{sql}");
+            changed.expect(sql);
+            let info = &fixture.engine.queries(&session.principal)[0];
+            assert_eq!((info.query_id.as_str(), info.state), (kind, QueryState::Finished));
+        }
+        assert_eq!(code(fixture.run(&session, "SELECT * FROM t").await), Some(Code::TableNotFound));
     });
 }
 
@@ -406,5 +446,90 @@ fn a_stopping_server_refuses_and_ends_queries() {
         fixture.engine.shutdown(Duration::from_millis(1)).await;
         assert_eq!(code(stream.next().await.expect("an error")), Some(Code::ShuttingDown));
         assert_eq!(code(fixture.run(&session, "SELECT 1").await), Some(Code::ShuttingDown));
+    });
+}
+
+/// One KB of SQL may name what it names again and again. It is refused at once, in whatever it stands, and what comes next is planned.
+#[test]
+fn statements_that_double_are_refused_in_time_and_block_nobody() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (a BIGINT PRIMARY KEY)").await.expect("created");
+        let chain = |levels: usize, layer: &str| {
+            let names = (1..=levels).map(|i| format!(", c{i} AS ({})", layer.replace("{}", &format!("c{}", i - 1))));
+            format!("WITH c0 AS (SELECT a FROM t){} SELECT a FROM c{levels} WHERE a > 1", names.collect::<String>())
+        };
+        let sums = (0..30).fold("SELECT a FROM t".to_owned(), |inner, _| format!("SELECT a + a AS a FROM ({inner})"));
+        let start = tokio::time::Instant::now();
+        for sql in [
+            chain(30, "SELECT x.a FROM {} x, {} y"),
+            chain(30, "SELECT (SELECT max(a) FROM {}) + (SELECT min(a) FROM {}) AS a"),
+            format!("SELECT * FROM ({sums}) WHERE a > 1"),
+            chain(100, "SELECT a + a AS a FROM {}"),
+        ] {
+            // More than there are planners and plannings that may be abandoned.
+            let many = futures::future::join_all((0..10).map(|_| fixture.plan(&session, &sql))).await;
+            for refused in many {
+                assert_eq!(code(refused), Some(Code::StatementTooComplex), "{sql}");
+            }
+            assert_eq!(code(fixture.engine.prepare(&session, &sql).await), Some(Code::StatementTooComplex), "{sql}");
+            let explained = fixture.engine.explain(&session, &sql, false).await;
+            assert_eq!(code(explained), Some(Code::StatementTooComplex), "{sql}");
+            for before in ["INSERT INTO t ", "CREATE VIEW v AS "] {
+                let refused = fixture.run(&session, &format!("{before}{sql}")).await;
+                assert_eq!(code(refused), Some(Code::StatementTooComplex), "{before}{sql}");
+            }
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "it took {:?}", start.elapsed());
+        assert_eq!(fixture.run(&session, "SELECT count(*) FROM t").await.expect("planned"), ["0"]);
+    });
+}
+
+#[test]
+fn views_that_double_are_refused() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (a BIGINT PRIMARY KEY)").await.expect("created");
+        // Past the front end, which takes none that is too large: replaced from below, views grow later.
+        for i in 0..16 {
+            let below = if i == 0 { "t".to_owned() } else { format!("v{}", i - 1) };
+            let below = format!("SELECT a FROM tidewater.public.{below}");
+            let sql = if i == 0 { below } else { format!("{below} UNION ALL {below}") };
+            let view = View { schema_name: "public".into(), name: format!("v{i}"), sql };
+            fixture.engine.storage().create_view(view, false).await.expect("created");
+        }
+        for sql in ["SELECT count(*) FROM v15", "CREATE VIEW w AS SELECT x.a FROM v13 x, v13 y", "DESCRIBE v15"] {
+            assert_eq!(code(fixture.run(&session, sql).await), Some(Code::StatementTooComplex), "{sql}");
+        }
+        assert_eq!(fixture.run(&session, "SELECT count(*) FROM v3").await.expect("planned"), ["0"]);
+    });
+}
+
+/// Rows that a series or a recursion makes are work like any other, and keep out of the places from which a full server is looked at.
+#[test]
+fn what_reads_no_table_waits_like_the_others() {
+    let fixture = Fixture::with(2, 1, 4);
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (a BIGINT PRIMARY KEY)").await.expect("created");
+        let running = fixture.start(&session, ENDLESS).await.expect("started");
+        fixture.engine.set(&session, "statement_timeout", Some("200ms")).expect("set");
+        for sql in [
+            "SELECT value FROM generate_series(1, 3)",
+            "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 3) SELECT * FROM r",
+            "SELECT a.column1 FROM (VALUES (1), (2)) a, (VALUES (1), (2)) b",
+            // Its deadline holds while it waits, which may be half a minute otherwise.
+            "INSERT INTO t SELECT value FROM generate_series(1, 3)",
+        ] {
+            assert_eq!(code(fixture.run(&session, sql).await), Some(Code::QueryDeadline), "{sql}");
+        }
+        fixture.engine.set(&session, "statement_timeout", None).expect("reset");
+        for sql in ["SELECT 1", "SHOW TABLES", "SELECT count(*) FROM system.queries", "INSERT INTO t VALUES (1), (2)"] {
+            fixture.run(&session, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        }
+        drop(running);
+        assert_eq!(fixture.run(&session, "SELECT count(*) FROM t").await.expect("a slot is free"), ["2"]);
     });
 }

@@ -1,10 +1,13 @@
 //! What listens on the gRPC port? Flight SQL, ingest, queries, health and reflection, with the limits of the transport.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Request;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidewater_storage::{Error, Result};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -52,18 +55,47 @@ impl Health {
 
 type Adapt = fn(Request<Body>) -> Request<Body>;
 
-/// Tells a client that goes away from one that has said everything. tonic reads a cancelled request body as one that has ended, and
-/// half of a bulk append would be taken for all of it.
+/// Tells a client that goes away from one that has said everything: half of a bulk append would be taken for all of it. tonic reads a
+/// cancelled request body as one that has ended, and hyper so reads one that was reset without an error, as proxies do.
 pub fn whole_requests() -> MapRequestLayer<Adapt> {
-    let adapt: Adapt = |request| {
-        request.map(|body| {
-            Body::new(body.map_err(|status| match status.code() {
-                Code::Cancelled => Status::aborted("the client went away before the end of its request"),
-                _ => status,
-            }))
-        })
-    };
+    let adapt: Adapt = |request| request.map(|body| Body::new(Whole { body, ended: false }));
     MapRequestLayer::new(adapt)
+}
+
+/// A request body that ends well only if its sender has ended it.
+struct Whole {
+    body: Body,
+    /// The end was told, or what came in its place.
+    ended: bool,
+}
+
+impl HttpBody for Whole {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let broken_off = || Status::aborted("the client went away before the end of its request");
+        let next = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            // True only if END_STREAM has come, with the last data or with trailers; a reset, whatever its reason, is no such end.
+            None if self.body.is_end_stream() => None,
+            None => Some(Err(broken_off())),
+            Some(Err(status)) if status.code() == Code::Cancelled => Some(Err(broken_off())),
+            other => other,
+        };
+        self.ended = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// All services.
@@ -108,3 +140,6 @@ pub async fn serve(
     });
     router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ pub mod call;
 pub mod cli;
 pub mod config;
 mod connections;
+pub mod events;
 pub mod flight_sql;
 mod grpc;
 pub mod http;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connections::Listener;
 use crate::grpc::{self, Health};
-use crate::{App, auth, http, metrics};
+use crate::{App, auth, events, http, metrics};
 
 /// Folder for spill files in the data folder; emptied at start.
 const SPILL_FOLDER: &str = "spill";
@@ -57,6 +57,7 @@ async fn open_storage(config: &Config, env: Env) -> Result<(Arc<Engine>, Recover
     let options = EngineOptions {
         data_dir: config.data.clone(),
         memory_limit: config.memory_limit_bytes,
+        key_memory: config.key_memory_bytes,
         min_free_bytes: config.min_free_bytes,
         env,
     };
@@ -74,6 +75,7 @@ fn open_queries(storage: &Arc<Engine>, config: &Config, metrics: &PrometheusHand
         metrics: Arc::new(move || {
             engine.upgrade().map_or_else(String::new, |engine| metrics::render(&handle, &engine))
         }),
+        events: Arc::new(events::recent),
     };
     let options = QueryEngineOptions {
         spill_dir: config.data.join(SPILL_FOLDER),

@@ -148,6 +148,88 @@ fn a_file_is_stored_once_over_repeats_and_kills() {
 }
 
 #[test]
+fn a_file_is_loaded_again_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    std::fs::write(&file, "id\n1\n2\n").unwrap();
+    let file = file.to_str().unwrap();
+    let server = Served::start(&folder.path().join("data"));
+    let ingest = ["ingest", "rows", file, "--create", "--key", "id"];
+    let count = ["sql", "-c", "SELECT count(*) AS n FROM rows"];
+    let hint = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("--again");
+
+    let first = server.run(&ingest);
+    assert!(String::from_utf8_lossy(&first.stdout).contains("2 accepted") && !hint(&first), "{first:?}");
+    // All is repeated, and all is there.
+    let second = server.run(&ingest);
+    assert!(String::from_utf8_lossy(&second.stdout).contains("2 repeated") && !hint(&second), "{second:?}");
+
+    server.output(&["sql", "-c", "TRUNCATE TABLE rows"]);
+    let third = server.run(&ingest);
+    assert!(third.status.success() && hint(&third), "{third:?}");
+    assert_eq!(server.output(&count), "n\n0\n");
+    let again = server.output(&["ingest", "rows", file, "--again"]);
+    assert!(again.contains("2 rows received, 2 accepted, 0 duplicate, 0 rejected, 0 repeated"), "{again}");
+    let again = server.output(&["ingest", "rows", file, "--again"]);
+    assert!(again.contains("2 rows received, 0 accepted, 2 duplicate, 0 rejected, 0 repeated"), "{again}");
+    assert_eq!(server.output(&count), "n\n2\n");
+}
+
+#[test]
+fn a_pipe_is_read_as_standard_input_and_not_by_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path());
+    let ingest = |file: &str| {
+        let mut child = program(&["ingest", "rows", file, "--format", "ndjson", "--create"])
+            .env("TIDEWATER_SERVER", &server.grpc)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that refuses its input may be gone before it is written.
+        let _ = child.stdin.take().unwrap().write_all(b"{\"id\": 1}\n{\"id\": 2}\n");
+        child.wait_with_output().unwrap()
+    };
+    let refused = ingest("/dev/stdin");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("pipe it in as '-'"), "{refused:?}");
+    // Nobody can tell whether it is the same input: a repeat is another load.
+    for n_rows in [2, 4] {
+        let loaded = ingest("-");
+        let printed = String::from_utf8_lossy(&loaded.stdout);
+        assert!(printed.contains("2 rows received, 2 accepted, 0 duplicate, 0 rejected, 0 repeated"), "{loaded:?}");
+        assert_eq!(server.output(&["sql", "-c", "SELECT count(*) AS n FROM rows"]), format!("n\n{n_rows}\n"));
+    }
+}
+
+#[test]
+fn files_are_loaded_whether_or_not_somebody_reads_the_summaries() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(&folder.path().join("data"));
+    let [first, second, missing] = ["first.csv", "second.csv", "missing.csv"].map(|name| folder.path().join(name));
+    std::fs::write(&first, "id\n1\n").unwrap();
+    std::fs::write(&second, "id\n2\n").unwrap();
+    let [first, second, missing] = [&first, &second, &missing].map(|path| path.to_str().unwrap());
+    let unread = |files: [&str; 2]| {
+        let mut child = program(&["ingest", "rows", files[0], files[1], "--create"])
+            .env("TIDEWATER_SERVER", &server.grpc)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        child.wait_with_output().unwrap()
+    };
+    let loaded = unread([first, second]);
+    assert_eq!(loaded.status.code(), Some(0), "{loaded:?}");
+    assert!(String::from_utf8_lossy(&loaded.stderr).contains("second.csv: 1 rows received"), "{loaded:?}");
+    assert_eq!(server.output(&["sql", "-c", "SELECT count(*) AS n FROM rows"]), "n\n2\n");
+    let failed = unread([first, missing]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+}
+
+#[test]
 fn answers_are_printed_in_every_form() {
     let folder = tempfile::tempdir().unwrap();
     let server = Served::start(folder.path());
@@ -200,4 +282,41 @@ fn a_configuration_is_shown_with_its_origins() {
     assert!(line("server.grpc").contains("default"), "{text}");
     let (code, message) = ends(&["config", "check", "--set", "memory.limit=much"]);
     assert_eq!(code, Some(64), "{message}");
+}
+
+#[test]
+fn what_set_changes_holds_for_the_statements_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path());
+    let day = "SELECT date_trunc('day', TIMESTAMPTZ '2024-06-01T23:30:00Z') AS day";
+    let text = format!("{day}; SET timezone = 'Europe/Berlin'; {day}; SHOW timezone; RESET timezone; {day}");
+    let answers = server.output(&["sql", "-c", &text]);
+    let days: Vec<&str> = answers.lines().filter(|line| line.starts_with("2024-")).collect();
+    assert_eq!(days, ["2024-06-01T00:00:00Z", "2024-06-01T22:00:00Z", "2024-06-01T00:00:00Z"], "{answers}");
+    assert!(answers.contains("Europe/Berlin"), "{answers}");
+    let refused = server.run(&["sql", "-c", "SET max_rows = 1; SELECT 1; SELECT * FROM generate_series(1, 2)"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("more than 1 rows"), "{refused:?}");
+}
+
+#[test]
+fn statements_that_a_closed_output_leaves_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path());
+    let run = |text: &str| {
+        let mut child = program(&["sql", "-c", text])
+            .env("TIDEWATER_SERVER", &server.grpc)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, said) = run("SELECT 1; CREATE TABLE late (x BIGINT)");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("statements that were not run: 1"), "{said}");
+    // Nothing is left to do: whoever closed the output has what they wanted.
+    assert_eq!(run("SELECT 1").0, Some(0));
 }

@@ -84,6 +84,8 @@ async fn statements_are_answered_in_every_form() {
     let server = start(&folder).await;
     let created = sql(&server, "CREATE TABLE t (id BIGINT NOT NULL, v DOUBLE, PRIMARY KEY (id))").await;
     assert_eq!((created.status, created.json()["affected_rows"].clone()), (200, json!(0)));
+    let set = sql(&server, "SET timezone = 'Europe/Berlin'").await.json();
+    assert_eq!((set["status"].clone(), set["title"].clone()), (json!(409), json!("NO_SESSION")));
     let inserted = sql(&server, "INSERT INTO t VALUES (1, 'NaN'), (9007199254740993, NULL), (1, 2.0)").await.json();
     assert_eq!(inserted["affected_rows"], json!(2), "{inserted}");
     let token = inserted["commit_token"].as_str().unwrap().to_owned();

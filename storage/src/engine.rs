@@ -1,9 +1,12 @@
 //! What does a process hold open? The engine: catalog, log writer, one worker a table, memory, housekeeping.
 
+mod housekeep;
+mod pin;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,30 +18,26 @@ pub use crate::catalog::View;
 use crate::catalog::{NewTable, TableDef, check_name, define, dropped_from_disk, view_from_disk};
 use crate::env::{Env, Moment};
 use crate::error::{Code, Error, Result};
-use crate::ids::{LogId, SHARD_ZERO, array};
-use crate::limits::{DROPPED_TABLE_TTL_S, MAX_TABLES, MEMTABLE_BYTES, MIN_FREE_BYTES};
-use crate::log::{Family, LogWriter, Store, TABLE_STATE, after_prefix, log_prefix, meta_key, state_prefix};
-use crate::memory::{MemoryLedger, Share};
+use crate::ids::{LogId, array};
+use crate::limits::{MAX_TABLES, MIN_FREE_BYTES};
+use crate::log::{Commit, Family, LogWriter, Store, meta_key, write};
+use crate::memory::MemoryLedger;
 use crate::table::{
-    FORMAT, Gate, Places, Replayed, Shared, SharedParts, Table, create_table, create_view, drop_table, drop_view,
-    first_start, purge_table, supervise, uptime,
+    FORMAT, Gate, Replayed, RowsOutcome, RowsRequest, Shared, SharedParts, Table, Write, create_table, create_view,
+    drop_table, drop_view, first_start, supervise, uptime,
 };
 
 /// The schema that is always there.
 const DEFAULT_SCHEMA: &str = "public";
-
-/// How often ledgers are rolled up and rejected rows forgotten.
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
-
-/// The first time is soon after the start: a server may be started often and never run for an hour.
-const FIRST_HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// How to open a data folder.
 pub struct EngineOptions {
     pub data_dir: PathBuf,
     /// Bytes for the whole process; see [`crate::memory`].
     pub memory_limit: u64,
-    /// Ingest stops below this many free bytes on the data folder's file system; at least two memtables.
+    /// Bytes of it for the keys of all tables; `None`: a quarter of what the memtables leave.
+    pub key_memory: Option<u64>,
+    /// Ingest stops below this many free bytes on the data folder's file system; at least [`crate::limits::LEAST_MIN_FREE_BYTES`].
     pub min_free_bytes: u64,
     pub env: Env,
 }
@@ -46,7 +45,13 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// The defaults of the limits, in the real world.
     pub fn new(data_dir: impl Into<PathBuf>, memory_limit: u64) -> Self {
-        Self { data_dir: data_dir.into(), memory_limit, min_free_bytes: MIN_FREE_BYTES, env: Env::system() }
+        Self {
+            data_dir: data_dir.into(),
+            memory_limit,
+            key_memory: None,
+            min_free_bytes: MIN_FREE_BYTES,
+            env: Env::system(),
+        }
     }
 }
 
@@ -92,18 +97,11 @@ pub struct Engine {
 impl Engine {
     /// Opens or creates a data folder: takes its lock, replays the log. Blocks; call it outside async code, inside a runtime's context.
     pub fn open(options: EngineOptions) -> Result<(Arc<Engine>, Recovery)> {
-        let memory = MemoryLedger::new(options.memory_limit);
+        let memory = MemoryLedger::with_keys(options.memory_limit, options.key_memory);
         let store = Store::open(&options.data_dir)?;
         let log = LogWriter::start(Arc::clone(&store), options.env.clone())?;
         let log_id = identify(&store, &options.env)?;
-        let gate = Arc::new(Gate {
-            folder: options.data_dir,
-            min_free_bytes: options.min_free_bytes.max(2 * MEMTABLE_BYTES as u64),
-            memory: Arc::clone(&memory),
-            env: options.env.clone(),
-            closing: AtomicBool::new(false),
-            places: Places::of_all(&memory),
-        });
+        let gate = Gate::new(options.data_dir, options.min_free_bytes, &memory, &options.env);
         let uptime_before_us = match store.get(Family::Meta, meta_key::UPTIME)? {
             Some(bytes) => u64::from_be_bytes(array(&bytes)),
             None => 0,
@@ -124,6 +122,12 @@ impl Engine {
             names.check_unique("view", &view.schema_name, &view.name)?;
             names.views.insert((view.schema_name.clone(), view.name.clone()), view);
         }
+        for record in parts.store.scan(Family::Meta, &[meta_key::DROPPED])? {
+            // One that cannot be read stays on disk, and housekeeping says so.
+            if let Ok((_, dropped_at)) = dropped_from_disk(&record?.1) {
+                parts.gate.note_stamp(dropped_at.wall_us);
+            }
+        }
         let names = ArcSwap::from_pointee(names);
         let engine = Arc::new_cyclic(|engine: &std::sync::Weak<Engine>| Engine {
             parts,
@@ -131,7 +135,7 @@ impl Engine {
             names,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
-            housekeeping: tokio::spawn(housekeep(engine.clone())),
+            housekeeping: tokio::spawn(housekeep::housekeep(engine.clone())),
         });
         Ok((engine, recovery))
     }
@@ -163,30 +167,76 @@ impl Engine {
 
     /// Creates a table and returns it with notices for the user. `TABLE_EXISTS` if the name (of a table or view) is taken.
     pub async fn create_table(self: &Arc<Self>, new: NewTable) -> Result<(Table, Vec<String>)> {
+        let (table, notices, _) = self.create(new, None).await?;
+        Ok((table, notices))
+    }
+
+    /// Creates a table that has rows from its first moment. Both are one commit: a crash leaves the table with its rows or neither, and
+    /// rows that are refused leave no table.
+    pub async fn create_table_with(
+        self: &Arc<Self>,
+        new: NewTable,
+        rows: RowsRequest,
+    ) -> Result<(Table, Vec<String>, RowsOutcome)> {
+        let (table, notices, outcome) = self.create(new, Some(rows)).await?;
+        let outcome = outcome.ok_or_else(|| Error::internal("the rows of a new table have no outcome"))?;
+        Ok((table, notices, outcome))
+    }
+
+    async fn create(
+        self: &Arc<Self>,
+        new: NewTable,
+        rows: Option<RowsRequest>,
+    ) -> Result<(Table, Vec<String>, Option<RowsOutcome>)> {
         let (def, notices) = define(new, &self.parts.env)?;
+        self.check_free(&def.schema_name, &def.name)?;
         let engine = Arc::clone(self);
         to_its_end(async move {
-            let _changing = engine.changing.lock().await;
-            engine.check_free(&def.schema_name, &def.name)?;
-            if engine.names.load().tables.len() >= MAX_TABLES {
-                return Err(Error::new(Code::TooManyTables, format!("there are {MAX_TABLES} tables already"))
-                    .hint("drop tables that are not needed"));
-            }
-            // Started first: from the commit on nothing can fail.
+            // Started, and its rows prepared, before the catalog is locked.
             let (parts, log, record) = (engine.parts.clone(), Arc::clone(&engine.log), create_table(&def));
             let (table, _) = tokio::task::spawn_blocking(move || start_table(&parts, &log, def))
                 .await
                 .map_err(|e| Error::internal(format!("the table could not be started: {e}")))??;
-            if let Err(e) = engine.log.commit(record).await {
+            let created = engine.commit_table(&table, record, rows).await;
+            if created.is_err() {
                 table.close("it could not be created");
-                return Err(e);
             }
-            engine.change(|names| {
-                names.tables.insert(name_of(&table.def()), table.clone());
-            });
-            Ok((table, notices))
+            Ok((table, notices, created?))
         })
         .await
+    }
+
+    /// Makes a started table durable, with its first rows if there are any, and visible.
+    async fn commit_table(
+        &self,
+        table: &Table,
+        record: Commit,
+        rows: Option<RowsRequest>,
+    ) -> Result<Option<RowsOutcome>> {
+        let prepared = match rows {
+            Some(rows) => Some(table.prepare(rows).await?),
+            None => None,
+        };
+        let _changing = self.changing.lock().await;
+        let def = table.def();
+        self.check_free(&def.schema_name, &def.name)?;
+        if self.names.load().tables.len() >= MAX_TABLES {
+            return Err(Error::new(Code::TooManyTables, format!("there are {MAX_TABLES} tables already"))
+                .hint("drop tables that are not needed"));
+        }
+        let outcome = match prepared {
+            Some(prepared) => Some(table.submit(prepared.with_records(record.ops)).await?.outcome().await?),
+            None => {
+                self.parts.gate.check_space(Write::Small)?;
+                self.log.commit(record).await?;
+                None
+            }
+        };
+        self.change(|names| {
+            names.tables.insert(name_of(&def), table.clone());
+        });
+        tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, "a table was created");
+        Ok(outcome)
     }
 
     /// Hides a table at once; what it holds stays on disk for seven days. `TABLE_NOT_FOUND` if there is none.
@@ -205,31 +255,17 @@ impl Engine {
         .await
     }
 
-    /// Drops a table that was made for rows that could not be stored: only this one, whatever has its name by now, and only if nothing was
-    /// ever written to it. Returns whether it is gone.
-    pub async fn drop_table_if_empty(self: &Arc<Self>, table: &Table) -> Result<bool> {
-        let (engine, table) = (Arc::clone(self), table.clone());
-        to_its_end(async move {
-            let _changing = engine.changing.lock().await;
-            let (schema, name) = name_of(&table.def());
-            if engine.table(&schema, &name).is_none_or(|named| named.def().id != table.def().id) {
-                return Ok(false);
-            }
-            let is_empty = table.close_if_empty().await?;
-            if is_empty {
-                engine.hide(&table).await?;
-            }
-            Ok(is_empty)
-        })
-        .await
-    }
-
     /// The caller holds `changing`.
     async fn hide(&self, table: &Table) -> Result<()> {
-        self.log.commit(drop_table(&table.def(), self.now())).await?;
+        self.parts.gate.check_space(Write::Freeing)?;
+        let now = self.now();
+        self.log.commit(drop_table(&table.def(), now)).await?;
+        self.parts.gate.note_stamp(now.wall_us);
         self.change(|names| {
             names.tables.remove(&name_of(&table.def()));
         });
+        let def = table.def();
+        tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, "a table was dropped");
         Ok(())
     }
 
@@ -251,6 +287,7 @@ impl Engine {
             if !or_replace || engine.view(&view.schema_name, &view.name).is_none() {
                 engine.check_free(&view.schema_name, &view.name)?;
             }
+            engine.parts.gate.check_space(Write::Small)?;
             engine.log.commit(create_view(&view)).await?;
             engine.change(|names| {
                 names.views.insert((view.schema_name.clone(), view.name.clone()), view.clone());
@@ -268,6 +305,7 @@ impl Engine {
                 return Err(Error::new(Code::ViewNotFound, format!("view '{schema}.{name}' not found"))
                     .hint("SHOW TABLES lists what there is"));
             }
+            engine.parts.gate.check_space(Write::Freeing)?;
             engine.log.commit(drop_view(&schema, &name)).await?;
             engine.change(|names| {
                 names.views.remove(&(schema, name));
@@ -285,9 +323,14 @@ impl Engine {
         &self.parts.env
     }
 
-    /// `None` while ingest is open, else why it is not (free space, memory, shutdown). For `/readyz`.
+    /// `None` while ingest is open, else why it is not (free space, memory, the clock, shutdown). For `/readyz`.
     pub fn ingest_blocked(&self) -> Option<Error> {
-        self.parts.gate.check(i64::MIN).err()
+        self.parts.gate.check().err()
+    }
+
+    /// Free bytes on the data folder's file system below which rows are refused. Nobody else may bring it there either.
+    pub fn min_free_bytes(&self) -> u64 {
+        self.parts.gate.min_free_bytes
     }
 
     /// Refuses what comes, answers what is in flight, syncs and closes the log.
@@ -301,42 +344,13 @@ impl Engine {
         for table in self.tables() {
             table.closed().await;
         }
-        self.log.commit(uptime(self.now().uptime_us)).await?;
+        if self.parts.gate.has_space(Write::Freeing) {
+            self.log.commit(uptime(self.now().uptime_us)).await?;
+        }
         let log = Arc::clone(&self.log);
         tokio::task::spawn_blocking(move || log.close())
             .await
             .map_err(|e| Error::internal(format!("the log could not be closed: {e}")))
-    }
-
-    /// Removes what was dropped long ago by both clocks, and notes the uptime that this is measured by.
-    async fn purge_dropped(&self) -> Result<()> {
-        let now = self.now();
-        self.log.commit(uptime(now.uptime_us)).await?;
-        let dropped: Vec<_> = self.parts.store.scan(Family::Meta, &[meta_key::DROPPED])?.collect::<Result<_>>()?;
-        for (_, record) in dropped {
-            let (def, dropped_at) = match dropped_from_disk(&record) {
-                Ok(dropped) => dropped,
-                Err(e) => {
-                    tracing::warn!(reason = %e, "a dropped table stays on disk");
-                    continue;
-                }
-            };
-            if !dropped_at.is_older_than(DROPPED_TABLE_TTL_S, now) {
-                continue;
-            }
-            self.log.commit(purge_table(def.id)).await?;
-            tracing::info!(table = %def.id, name = def.name, "a dropped table is gone for good");
-            let store = Arc::clone(&self.parts.store);
-            let mut ranges = vec![(Family::Log, log_prefix(def.id, SHARD_ZERO))];
-            ranges.extend(TABLE_STATE.map(|kind| (Family::State, state_prefix(kind, def.id, SHARD_ZERO))));
-            let reclaim = move || {
-                ranges.iter().try_for_each(|(family, prefix)| store.reclaim(*family, prefix, &after_prefix(prefix)))
-            };
-            tokio::task::spawn_blocking(reclaim)
-                .await
-                .map_err(|e| Error::internal(format!("the space of a dropped table was not given back: {e}")))??;
-        }
-        Ok(())
     }
 
     fn check_free(&self, schema: &str, name: &str) -> Result<()> {
@@ -381,6 +395,7 @@ fn name_of(def: &TableDef) -> (String, String) {
 }
 
 fn start_table(parts: &SharedParts, log: &Arc<LogWriter>, def: TableDef) -> Result<(Table, Replayed)> {
+    parts.gate.note_stamp(def.created_at_us);
     let shared = Shared::new(parts.clone(), Arc::new(def));
     let replayed = supervise(&shared, log)?;
     Ok((Table::new(shared), replayed))
@@ -406,7 +421,11 @@ fn identify(store: &Arc<Store>, env: &Env) -> Result<LogId> {
     match store.get(Family::Meta, meta_key::FORMAT)? {
         Some(format) if format == FORMAT => {
             let bytes = store.get(Family::Meta, meta_key::LOG_ID)?.unwrap_or_default();
-            Ok(LogId(Uuid::from_bytes(array(&bytes))))
+            let id = Uuid::from_slice(&bytes).map_err(|e| {
+                Error::new(Code::LogDamaged, format!("the data folder's log id cannot be read: {e}"))
+                    .hint("nothing was changed; restore the folder from a backup")
+            })?;
+            Ok(LogId(id))
         }
         Some(format) => Err(Error::new(
             Code::LogUnknownVersion,
@@ -416,27 +435,8 @@ fn identify(store: &Arc<Store>, env: &Env) -> Result<LogId> {
         None => {
             let log_id = LogId(env.rng.uuid());
             let commit = first_start(log_id);
-            store.write(&commit.ops, commit.sync)?;
-            store.note_acknowledged()?;
+            write(store, env, &[commit.kind], &commit.ops, commit.sync)?;
             Ok(log_id)
-        }
-    }
-}
-
-async fn housekeep(engine: std::sync::Weak<Engine>) {
-    // Not at once: the engine that this holds weakly is still being made.
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_HOUSEKEEPING, HOUSEKEEPING);
-    loop {
-        ticks.tick().await;
-        let Some(engine) = engine.upgrade() else { return };
-        for table in engine.tables() {
-            table.housekeep().await;
-        }
-        if let Err(e) = engine.purge_dropped().await {
-            tracing::warn!(reason = %e, "dropped tables stay on disk");
-        }
-        for share in Share::ALL {
-            metrics::gauge!("tidewater_memory_bytes", "share" => share.name()).set(engine.memory().used(share) as f64);
         }
     }
 }

@@ -93,6 +93,7 @@ codes! {
     TicketConsumed = 1112, FailedPrecondition, "TICKET_CONSUMED";
     HandleNotFound = 1113, NotFound, "HANDLE_NOT_FOUND";
     ExpansionTooLarge = 1114, ResourceExhausted, "EXPANSION_TOO_LARGE";
+    NoSession = 1115, FailedPrecondition, "NO_SESSION";
     // 12xx: ingest
     MalformedPayload = 1201, InvalidArgument, "MALFORMED_PAYLOAD";
     BatchTooLarge = 1202, InvalidArgument, "BATCH_TOO_LARGE";

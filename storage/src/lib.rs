@@ -17,6 +17,7 @@ mod table;
 pub use engine::{Engine, EngineOptions, Recovery, View};
 pub use error::{Code, Error, ErrorKind, Result, RowFault};
 pub use table::{
-    Durability, IdempotencyKey, JobRow, LedgerRow, OnError, PendingWrite, PreparedWrite, ProducerBatch, ProducerInfo,
-    ProducerRow, RejectedRecord, RowsOutcome, RowsRequest, SequenceMode, Table, TableSnapshot, TableStats,
+    Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite, PreparedWrite, ProducerBatch,
+    ProducerInfo, ProducerRow, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest, SequenceMode, Table,
+    TableSnapshot, TableStats,
 };

@@ -27,6 +27,13 @@ pub const TABLE_QUEUE_BYTES: usize = 32 << 20;
 /// What waits in front of all workers together: this part of the memory for realtime rows.
 pub const ALL_QUEUES_DIVISOR: u64 = 4;
 
+/// What is being decoded at once, by all interfaces together: this part of the memory for realtime rows. Taken for what a payload declares,
+/// before it is decoded.
+pub const DECODING_DIVISOR: u64 = 4;
+/// What statements collect before they are written (Flight bulk append, bound parameters), all together: this part of the memory for
+/// realtime rows. Clients decide how long that takes, so the rest stays for those who write batch by batch.
+pub const COLLECTING_DIVISOR: u64 = 2;
+
 /// Groups that are prepared and not yet published: one syncs, one is prepared.
 pub const GROUPS_IN_FLIGHT: usize = 2;
 
@@ -46,9 +53,6 @@ pub const IDEMPOTENCY_KEY_TTL_S: u64 = 24 * 3600;
 /// A producer that sent nothing for so long is forgotten: its next batch begins with sequence 1.
 pub const PRODUCER_TTL_S: u64 = 7 * 24 * 3600;
 
-/// A producer that only repeats is noted as alive this often.
-pub const PRODUCER_SEEN_S: u64 = 3600;
-
 /// How long a dropped table stays on disk.
 pub const DROPPED_TABLE_TTL_S: u64 = 7 * 24 * 3600;
 
@@ -56,7 +60,7 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_COLUMNS: usize = 2_000;
 pub const MAX_TABLES: usize = 10_000;
 
-/// Row errors that an answer carries; all of them are in `system.rejected`.
+/// Row errors that an answer carries; more of them are in `system.rejected`.
 pub const ROW_ERRORS_IN_ANSWER: usize = 100;
 
 /// One rejected row is kept up to this size, all of a table up to the other.
@@ -67,23 +71,49 @@ pub const REJECTED_TTL_S: u64 = 30 * 24 * 3600;
 pub const REJECTED_BUCKET_BYTES: u64 = 1 << 20;
 pub const REJECTED_BUCKET_S: u64 = 3600;
 
-/// Rows of one batch whose bad rows are to be kept: each may become a rejected row with a reason of its own in memory.
+/// Rows of one batch whose bad rows are to be kept: each is looked at, and found bad, by itself.
 pub const MAX_BATCH_ROWS: usize = 1 << 20;
 
-/// Text of the rejected rows of one batch, which goes into one write of the log; past it rows keep their reason only.
+/// What one batch leaves in `system.rejected`, so that it stays one short write of the log: its first bad rows, and payloads of so many
+/// bytes. Further rows are counted, and the last record says how many; past the bytes rows keep their reason only.
+pub const MAX_REJECTED_BATCH_ROWS: usize = 10_000;
 pub const MAX_REJECTED_BATCH_BYTES: usize = 16 << 20;
+/// The reason of a rejected row is cut here.
+pub const MAX_REJECTED_MESSAGE_BYTES: usize = 1 << 10;
+/// Rejected rows stand together in records of about this many bytes, before compression.
+pub const REJECTED_RECORD_BYTES: usize = 1 << 20;
 
-/// RocksDB's memtable size; two of them are the floor of free disk space, so that a flush always fits.
+/// RocksDB's memtable size.
 pub const MEMTABLE_BYTES: usize = 128 << 20;
 /// When the write-ahead log passes this, all families are flushed.
 pub const MAX_WAL_BYTES: u64 = 128 << 20;
+
+/// Free disk space that RocksDB may need at any moment: what is in memory is flushed, which is as much as the write-ahead log holds, and
+/// the next log file takes its space in advance. Nothing is written below it; DROP and TRUNCATE, which free space, go on until here.
+pub const FREEING_MIN_FREE_BYTES: u64 = MEMTABLE_BYTES as u64 + MAX_WAL_BYTES;
+/// Small writes stop here: definitions, views, producers, counts. No SQL text may bring RocksDB to a full disk.
+pub const SMALL_MIN_FREE_BYTES: u64 = FREEING_MIN_FREE_BYTES + MEMTABLE_BYTES as u64;
+/// Rows stop at the configured floor, which is never below this, so that they leave something to the others.
+pub const LEAST_MIN_FREE_BYTES: u64 = SMALL_MIN_FREE_BYTES + MEMTABLE_BYTES as u64;
+/// The configured floor, unless somebody chooses another.
 pub const MIN_FREE_BYTES: u64 = 1 << 30;
+
+/// Runs of all tables are sorted by one job at a time for so many cores: a sort takes a core and twice its rows in memory.
+pub const CORES_A_RUN_JOB: usize = 4;
 
 /// A wall clock this far behind the last stamp makes ingest unavailable rather than wrong.
 pub const MAX_CLOCK_STEP_BACK_US: i64 = 5 * 60 * 1_000_000;
 
 const _: () = assert!(LARGE_BATCH_ROWS <= TAIL_BATCH_ROWS && TAIL_BATCH_ROWS <= RUN_ROWS);
 const _: () = assert!(RUN_ROWS.is_multiple_of(ZONE_ROWS));
+// Both together leave a part of the share to rows.
+const _: () = assert!(DECODING_DIVISOR + COLLECTING_DIVISOR < DECODING_DIVISOR * COLLECTING_DIVISOR);
 const _: () = assert!(BATCH_RESULTS <= BATCH_HASHES);
+const _: () = assert!(FREEING_MIN_FREE_BYTES < SMALL_MIN_FREE_BYTES && SMALL_MIN_FREE_BYTES < LEAST_MIN_FREE_BYTES);
+const _: () = assert!(LEAST_MIN_FREE_BYTES <= MIN_FREE_BYTES);
+// The rows of one statement go into the log's next files and, from memory, into as much of a table file.
+const _: () = assert!(LEAST_MIN_FREE_BYTES >= 2 * MAX_STATEMENT_ROWS_BYTES as u64);
 const _: () = assert!(LARGE_BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= MAX_BATCH_BYTES);
+const _: () = assert!(ROW_ERRORS_IN_ANSWER < MAX_REJECTED_BATCH_ROWS && MAX_REJECTED_BATCH_ROWS <= MAX_BATCH_ROWS);
 const _: () = assert!(MAX_REJECTED_ROW_BYTES <= MAX_REJECTED_BATCH_BYTES);
+const _: () = assert!(MAX_REJECTED_ROW_BYTES + MAX_REJECTED_MESSAGE_BYTES + MAX_NAME_BYTES < REJECTED_RECORD_BYTES);

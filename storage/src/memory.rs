@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::limits::MEMTABLE_BYTES;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{Code, Error, Result};
+use crate::limits::{COLLECTING_DIVISOR, DECODING_DIVISOR, MEMTABLE_BYTES};
 
 /// A part of the process that holds memory for longer than a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,20 +55,50 @@ impl Share {
 /// Two memtables: one is written, one is flushed.
 const MEMTABLES_BYTES: u64 = 2 * MEMTABLE_BYTES as u64;
 
-/// The smallest limit with which every share is of use.
+/// The smallest limit with which every share is of use. Who is asked for less refuses, or says that this one is in force.
 pub const MIN_LIMIT_BYTES: u64 = 2 * MEMTABLES_BYTES;
+
+/// Permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
+const PERMIT_BYTES: u64 = 1024;
+
+/// How often a statement that waits for stored rows to go looks again.
+const MEMORY_POLL: Duration = Duration::from_millis(50);
 
 /// The ledger. Shared by everything that holds memory; charging is a relaxed atomic addition.
 #[derive(Debug)]
 pub struct MemoryLedger {
     limit: u64,
+    /// What key layers may hold.
+    keys: u64,
     used: [AtomicU64; Share::ALL.len()],
+    /// Of the realtime share: what is being decoded.
+    decoding: Places,
+    /// Of the realtime share: what statements collect before they are written.
+    collecting: Places,
 }
 
 impl MemoryLedger {
-    /// `limit` bytes for the process; raised to [`MIN_LIMIT_BYTES`].
+    /// `limit` bytes for the process; raised to [`MIN_LIMIT_BYTES`], with a warning.
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit: limit.max(MIN_LIMIT_BYTES), used: Default::default() })
+        Self::with_keys(limit, None)
+    }
+
+    /// As [`Self::new`], with another share for key layers, at most [`max_keys_bytes`]. More for them is less for fresh rows.
+    pub fn with_keys(limit: u64, keys: Option<u64>) -> Arc<Self> {
+        if limit < MIN_LIMIT_BYTES {
+            let (wanted, in_force) = (limit >> 20, MIN_LIMIT_BYTES >> 20);
+            tracing::warn!("a memory limit of {wanted} MiB is less than the server needs: {in_force} MiB are in force");
+        }
+        let limit = limit.max(MIN_LIMIT_BYTES);
+        let keys = keys.map_or(share_of(limit, Share::Keys), |keys| keys.min(max_keys_bytes(limit)));
+        let realtime = realtime_beside(limit, keys);
+        Arc::new(Self {
+            limit,
+            keys,
+            used: Default::default(),
+            decoding: Places::new(realtime / DECODING_DIVISOR),
+            collecting: Places::new(realtime / COLLECTING_DIVISOR),
+        })
     }
 
     pub fn limit(&self) -> u64 {
@@ -74,8 +108,9 @@ impl MemoryLedger {
     /// What a share may hold, in bytes. The shares sum to at most the limit.
     pub fn share(&self, share: Share) -> u64 {
         match share {
-            Share::Memtables => MEMTABLES_BYTES,
-            other => (self.limit - MEMTABLES_BYTES) / 100 * other.percent(),
+            Share::Keys => self.keys,
+            Share::Realtime => realtime_beside(self.limit, self.keys),
+            other => share_of(self.limit, other),
         }
     }
 
@@ -93,6 +128,41 @@ impl MemoryLedger {
     pub fn fill(&self, share: Share) -> f64 {
         self.used(share) as f64 / self.share(share).max(1) as f64
     }
+
+    /// Waits until `bytes` more may be decoded in this process, and holds them. More than may ever be decoded at once waits for all of it:
+    /// such a payload is decoded alone. Who has a place waits for nothing but a processor, so places always come back.
+    pub async fn decoding(self: &Arc<Self>, bytes: u64) -> Result<Decoding> {
+        let place = self.decoding.take(bytes).await.map_err(closed)?;
+        Ok(Decoding { _place: place, charge: Some(self.charge(Share::Realtime, bytes)) })
+    }
+
+    /// For a statement whose rows are collected before they are written; it holds nothing yet.
+    pub fn collecting(self: &Arc<Self>) -> Collecting {
+        Collecting { place: None, charge: self.charge(Share::Realtime, 0) }
+    }
+}
+
+/// The most that key layers can be given: half of what the memtables leave.
+pub fn max_keys_bytes(limit: u64) -> u64 {
+    (limit.max(MIN_LIMIT_BYTES) - MEMTABLES_BYTES) / 2
+}
+
+/// Rows and keys have one part of the limit between them.
+fn realtime_beside(limit: u64, keys: u64) -> u64 {
+    share_of(limit, Share::Realtime) + share_of(limit, Share::Keys) - keys
+}
+
+/// What a share of `limit` usually may hold.
+fn share_of(limit: u64, share: Share) -> u64 {
+    match share {
+        Share::Memtables => MEMTABLES_BYTES,
+        other => (limit - MEMTABLES_BYTES) / 100 * other.percent(),
+    }
+}
+
+/// Nobody closes these semaphores.
+fn closed(_: AcquireError) -> Error {
+    Error::internal("a memory budget was closed")
 }
 
 /// Bytes that are held; given back when dropped.
@@ -125,3 +195,112 @@ impl Drop for Charge {
         self.ledger.used[self.share as usize].fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
+
+/// Places for a number of bytes: who finds none waits, in the order of asking.
+#[derive(Debug)]
+pub(crate) struct Places {
+    permits: Arc<Semaphore>,
+    total: u64,
+}
+
+impl Places {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let total = (bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize) as u64);
+        Self { permits: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// More than there is takes all there is.
+    fn permits_for(&self, bytes: u64) -> u32 {
+        bytes.div_ceil(PERMIT_BYTES).clamp(1, self.total) as u32
+    }
+
+    pub(crate) async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.permits).acquire_many_owned(self.permits_for(bytes)).await
+    }
+
+    pub(crate) fn try_take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_many_owned(self.permits_for(bytes)).ok()
+    }
+}
+
+/// Bytes that are decoded, from before the first is allocated until storage counts the rows.
+#[derive(Debug)]
+pub struct Decoding {
+    _place: OwnedSemaphorePermit,
+    /// `None` when somebody else counts them.
+    charge: Option<Charge>,
+}
+
+impl Decoding {
+    /// Storage is about to count the rows, before it waits for anything: counted twice they could refuse themselves. The place is kept.
+    pub fn hand_over(&mut self) {
+        drop(self.charge.take());
+    }
+}
+
+/// What one statement has collected. All statements that collect have a part of the realtime share together, so that slow clients
+/// never keep other writers out. Given back when dropped.
+#[derive(Debug)]
+pub struct Collecting {
+    place: Option<OwnedSemaphorePermit>,
+    charge: Charge,
+}
+
+impl Collecting {
+    pub fn bytes(&self) -> u64 {
+        self.charge.bytes
+    }
+
+    /// Waits until `more` bytes may be held as well; the caller bounds the wait. `MEMORY_PRESSURE` at once if they never may.
+    pub async fn grow(&mut self, more: u64) -> Result<()> {
+        if more == 0 {
+            return Ok(());
+        }
+        let ledger = Arc::clone(&self.charge.ledger);
+        let (total, limit) = (self.charge.bytes.saturating_add(more), ledger.collecting.total * PERMIT_BYTES);
+        if total > limit {
+            return Err(Error::new(
+                Code::MemoryPressure,
+                format!("the statement's rows take {total} bytes before they are written, more than {limit}"),
+            )
+            .hint("send fewer rows in one statement, or raise memory.limit")
+            .with("bytes", total)
+            .with("limit_bytes", limit));
+        }
+        let held = self.place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = (ledger.collecting.permits_for(total) as usize).saturating_sub(held);
+        if missing > 0 {
+            let permits = Arc::clone(&ledger.collecting.permits).acquire_many_owned(missing as u32);
+            let place = permits.await.map_err(closed)?;
+            match &mut self.place {
+                Some(own) => own.merge(place),
+                None => self.place = Some(place),
+            }
+        }
+        // Rows that are stored have the same share, and nobody tells when they go.
+        while ledger.used(Share::Realtime).saturating_add(more) > ledger.share(Share::Realtime) {
+            tokio::time::sleep(MEMORY_POLL).await;
+        }
+        self.charge.resize(total);
+        Ok(())
+    }
+
+    /// `less` bytes of what was held are gone.
+    pub fn shrink(&mut self, less: u64) {
+        let total = self.charge.bytes.saturating_sub(less);
+        self.charge.resize(total);
+        let wanted = if total == 0 { 0 } else { self.charge.ledger.collecting.permits_for(total) as usize };
+        if let Some(place) = &mut self.place {
+            drop(place.split(place.num_permits().saturating_sub(wanted)));
+        }
+    }
+
+    /// Waits until `bytes` of what is held here may be decoded. They are counted already: only a place is taken.
+    pub async fn decoding(&self, bytes: u64) -> Result<Decoding> {
+        let place = self.charge.ledger.decoding.take(bytes).await.map_err(closed)?;
+        Ok(Decoding { _place: place, charge: None })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,16 @@ import pyarrow as pa
 
 from .data import REPOS
 
-QUERIES = tomllib.loads((pathlib.Path(__file__).resolve().parents[1] / "oracle/queries.toml").read_text())["query"]
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "oracle"
+
+
+def queries(file: str) -> list[dict]:
+    return tomllib.loads((FOLDER / file).read_text())["query"]
+
+
+# Over git_events and repos; over kinds.
+QUERIES = queries("queries.toml")
+KINDS = queries("kinds.toml")
 
 
 def ours(query: dict) -> str:
@@ -16,15 +25,15 @@ def ours(query: dict) -> str:
 
 
 class Oracle:
-    """Answers over exactly these events."""
+    """Answers over exactly these rows, of each table by its name, and `repos`."""
 
-    def __init__(self, events: pa.Table):
+    def __init__(self, **tables: pa.Table):
         self.connection = duckdb.connect()
         self.connection.execute("SET TimeZone = 'UTC'")
-        self.connection.register("events_in_memory", events)
-        self.connection.register("repos_in_memory", REPOS)
-        self.connection.execute("CREATE TABLE git_events AS FROM events_in_memory")
-        self.connection.execute("CREATE TABLE repos AS FROM repos_in_memory")
+        for name, rows in {**tables, "repos": REPOS}.items():
+            self.connection.register("in_memory", rows)
+            self.connection.execute(f"CREATE TABLE {name} AS FROM in_memory")
+            self.connection.unregister("in_memory")
 
     def answer(self, query: dict) -> pa.Table:
         return self.connection.sql(query.get("duckdb") or query["sql"]).to_arrow_table()

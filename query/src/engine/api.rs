@@ -26,6 +26,23 @@ pub struct SystemSources {
     pub settings: Arc<dyn Fn() -> Vec<SettingRow> + Send + Sync>,
     /// The text that `/metrics` serves (Prometheus exposition format).
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What happened lately, newest first.
+    pub events: Arc<dyn Fn() -> Vec<EventRow> + Send + Sync>,
+}
+
+/// One row of `system.events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    pub at_us: i64,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// The part of the program that says it: `storage.table.recover`.
+    pub kind: String,
+    pub table_id: Option<String>,
+    pub principal: Option<String>,
+    pub message: String,
+    /// A JSON object with everything else.
+    pub details: String,
 }
 
 pub struct QueryEngineOptions {
@@ -74,6 +91,8 @@ pub struct UpdateOutcome {
     /// For the user: `3 rows, 1 duplicate key dropped`.
     pub notices: Vec<String>,
     pub token: Option<CommitToken>,
+    /// What SET or RESET changed: names, and values as SET takes them.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// A statement that was planned (SELECT) or run (DDL, DML).
@@ -124,6 +143,8 @@ pub struct QueryInfo {
     pub state: QueryState,
     pub started_at_us: i64,
     pub summary: RunSummary,
+    /// Memory of the snapshots that it holds; `None` once it has ended.
+    pub pinned_bytes: Option<u64>,
     pub error_code: Option<String>,
 }
 
@@ -133,4 +154,6 @@ pub enum Canceled {
     Stopped,
     /// It was cancelled before (within the last minute).
     Already,
+    /// Its change is being committed, so it goes on; its own answer says what came of it.
+    TooLate,
 }

@@ -9,28 +9,43 @@ use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::SpillCompression;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as PlannerStatement;
+use parking_lot::Mutex;
 use tidewater_storage::catalog::TableDef;
 use tidewater_storage::memory::Share;
 use tidewater_storage::{Code, Engine, Error, Result, Table};
 
 use super::QueryEngineOptions;
+use super::params::parameter_index;
+use super::reach::reach;
+use crate::complexity::{self, PlanBounds};
 use crate::error::{OrError, to_datafusion};
-use crate::limits::{BATCH_ROWS, MAX_VIEW_PLAN_NODES};
+use crate::functions::ProcessLimit;
+use crate::limits::BATCH_ROWS;
+use crate::memory::SpillFiles;
+use crate::planner::Waiter;
 use crate::provider::{CatalogOptions, StatementCatalog, ViewPlanner};
 use crate::session::{Session, SessionSettings};
-use crate::statement::{CATALOG, Statement, TableName, hide_system_columns, reparse};
+use crate::statement::{
+    CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion, hide_system_columns,
+    reparse,
+};
 use crate::system::SystemState;
+
+/// Sessions use few time zones; states of more are made anew.
+const MAX_ZONES: usize = 64;
 
 /// What all statements share.
 pub(super) struct Contexts {
     base: SessionState,
+    /// The base with the functions of a time zone, by its name.
+    zoned: Mutex<HashMap<String, Arc<SessionState>>>,
     runtime_env: Arc<RuntimeEnv>,
     pub(super) storage: Arc<Engine>,
     system: Arc<SystemState>,
@@ -41,6 +56,7 @@ pub(super) struct StatementContext {
     pub(super) state: SessionState,
     pub(super) catalog: Arc<StatementCatalog>,
     pub(super) settings: SessionSettings,
+    pub(super) bounds: PlanBounds,
     with_system_columns: bool,
     storage: Arc<Engine>,
 }
@@ -51,41 +67,62 @@ impl Contexts {
         let mut base = SessionStateBuilder::new()
             .with_config(config(options.threads))
             .with_runtime_env(Arc::clone(&runtime_env))
-            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_analyzer_rules(complexity::analyzer_rules())
+            .with_optimizer_rules(complexity::optimizer_rules())
+            .with_physical_optimizer_rules(complexity::physical_rules())
+            .with_expr_planners(crate::functions::expr_planners())
+            .with_type_planner(Arc::new(ColumnTypes))
             .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
             .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
             .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
             .with_window_functions(SessionStateDefaults::default_window_functions())
             .with_table_function_list(SessionStateDefaults::default_table_functions())
             .build();
+        let limit = ProcessLimit::new(storage.memory().limit());
+        base.config_mut().options_mut().extensions.insert(limit);
         crate::functions::register(&mut base).or_error()?;
-        Ok(Self { base, runtime_env, storage, system })
+        Ok(Self { base, zoned: Mutex::default(), runtime_env, storage, system })
     }
 
-    /// The context of one statement of `session`.
-    pub(super) fn statement(&self, session: &Session, statement: &Statement) -> Result<StatementContext> {
+    /// The context of one statement of `session`, which `waiter` waits for. An error for one that is too large with everything in it
+    /// that it names.
+    pub(super) fn statement(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        waiter: &Arc<Waiter>,
+    ) -> Result<StatementContext> {
         let settings = session.current();
-        let with_system_columns = statement.names_hidden || self.names_view_over_hidden(statement);
+        check_expansion(&statement.kind, &settings.schema, &|name| named(&self.storage, name))?;
+        let reach = reach(&self.storage, statement, &settings.schema);
+        let with_system_columns = reach.names_hidden;
         let catalog = StatementCatalog::new(
             Arc::clone(&self.storage),
             Arc::clone(&self.system),
             session.clone(),
             CatalogOptions { with_system_columns },
         );
-        let state = self.state(&settings)?;
-        let views = view_planner(state.clone(), Arc::clone(&self.storage), with_system_columns);
-        catalog.set_view_planner(views);
-        let mut state = state;
+        catalog.pin(&reach.tables, reach.views);
+        let zoned = self.zoned(&settings.timezone)?;
+        let mut state = SessionState::clone(&zoned);
+        let bounds = PlanBounds::new(Arc::clone(waiter));
+        let options = state.config_mut().options_mut();
+        options.catalog.default_schema.clone_from(&settings.schema);
+        options.extensions.insert(bounds.clone());
+        catalog.set_view_planner(view_planner(zoned, Arc::clone(&self.storage), with_system_columns));
         state.register_catalog_list(Arc::clone(&catalog) as _);
         state.mark_start_execution();
-        Ok(StatementContext { state, catalog, settings, with_system_columns, storage: Arc::clone(&self.storage) })
+        let storage = Arc::clone(&self.storage);
+        Ok(StatementContext { state, catalog, settings, bounds, with_system_columns, storage })
     }
 
-    fn state(&self, settings: &SessionSettings) -> Result<SessionState> {
+    /// The state of all statements in a time zone. One clone of it is a statement's own.
+    fn zoned(&self, timezone: &str) -> Result<Arc<SessionState>> {
+        if let Some(state) = self.zoned.lock().get(timezone) {
+            return Ok(Arc::clone(state));
+        }
         let mut state = self.base.clone();
-        let options = state.config_mut().options_mut();
-        options.execution.time_zone = Some(settings.timezone.clone());
-        options.catalog.default_schema.clone_from(&settings.schema);
+        state.config_mut().options_mut().execution.time_zone = Some(timezone.to_owned());
         // Functions such as now() carry the zone in their type, so they are made anew for it.
         let config = Arc::clone(state.config_options());
         let zoned: Vec<_> =
@@ -93,15 +130,13 @@ impl Contexts {
         for function in zoned {
             state.register_udf(Arc::new(function)).or_error()?;
         }
+        let state = Arc::new(state);
+        let mut zoned = self.zoned.lock();
+        if zoned.len() >= MAX_ZONES {
+            zoned.clear();
+        }
+        zoned.insert(timezone.to_owned(), Arc::clone(&state));
         Ok(state)
-    }
-
-    /// A view may read hidden columns that the statement itself does not name.
-    fn names_view_over_hidden(&self, statement: &Statement) -> bool {
-        let views = self.storage.views();
-        let over_hidden = |sql: &str| sql.contains("_commit_seq") || sql.contains("_ingested_at");
-        views.iter().any(|view| over_hidden(&view.sql))
-            && views.iter().any(|view| statement.words.contains(&view.name.to_lowercase()))
     }
 
     /// A task context whose memory is counted by `pool`.
@@ -129,6 +164,7 @@ impl StatementContext {
             hide(&mut statement, &self.settings.schema, &self.storage)?;
         }
         let plan = self.state.statement_to_plan(statement).await.or_error()?;
+        complexity::check(&plan)?;
         only_reads(&plan)?;
         Ok(plan)
     }
@@ -139,7 +175,7 @@ pub(super) fn find_table(storage: &Engine, name: &TableName) -> Result<Table> {
     if let Some(table) = storage.table(&name.schema, &name.name) {
         return Ok(table);
     }
-    if storage.views().iter().any(|view| view.schema_name == name.schema && view.name == name.name) {
+    if storage.view(&name.schema, &name.name).is_some() {
         return Err(Error::new(Code::InvalidStatement, format!("{name} is a view")).hint("name the table behind it"));
     }
     if matches!(name.schema.as_str(), "system" | "information_schema") {
@@ -148,6 +184,17 @@ pub(super) fn find_table(storage: &Engine, name: &TableName) -> Result<Table> {
         );
     }
     Err(Error::new(Code::TableNotFound, format!("table '{name}' not found")).hint("SHOW TABLES lists what there is"))
+}
+
+/// What a name in FROM stands for.
+fn named(storage: &Engine, name: &TableName) -> Named {
+    if let Some(table) = storage.table(&name.schema, &name.name) {
+        return Named::Table { columns: table.def().columns.len() };
+    }
+    match storage.view(&name.schema, &name.name) {
+        Some(view) => Named::View { sql: view.sql },
+        None => Named::Nothing,
+    }
 }
 
 /// Rewrites wildcards of a statement over tables that show their system columns.
@@ -173,40 +220,23 @@ fn only_reads(plan: &LogicalPlan) -> Result<()> {
 }
 
 /// Plans the SELECT of a view when a statement names it. Its names are fully qualified, so the session's schema does not matter.
-fn view_planner(state: SessionState, storage: Arc<Engine>, with_system_columns: bool) -> ViewPlanner {
+fn view_planner(zoned: Arc<SessionState>, storage: Arc<Engine>, with_system_columns: bool) -> ViewPlanner {
     Arc::new(move |catalog, sql| {
-        let mut state = state.clone();
+        let mut state = SessionState::clone(&zoned);
         state.register_catalog_list(catalog);
         let storage = Arc::clone(&storage);
         Box::pin(async move {
             let mut statement = reparse(&sql).map_err(to_datafusion)?.statement;
+            check_view_expansion(&statement, "public", &|name| named(&storage, name)).map_err(to_datafusion)?;
             if with_system_columns {
                 hide(&mut statement, "public", &storage).map_err(to_datafusion)?;
             }
             let plan = state.statement_to_plan(statement).await?;
+            complexity::check(&plan).map_err(to_datafusion)?;
             only_reads(&plan).map_err(to_datafusion)?;
-            bounded(&plan).map_err(to_datafusion)?;
             Ok(Arc::new(ViewTable::new(plan, Some(sql))) as Arc<dyn TableProvider>)
         })
     })
-}
-
-/// Views of views can double with every level: the plan with all of them in it is bounded.
-fn bounded(plan: &LogicalPlan) -> Result<()> {
-    let mut waiting = vec![plan];
-    let mut nodes = 0;
-    while let Some(plan) = waiting.pop() {
-        nodes += 1;
-        if nodes > MAX_VIEW_PLAN_NODES {
-            return Err(Error::new(
-                Code::StatementTooComplex,
-                format!("a view has more than {MAX_VIEW_PLAN_NODES} plan nodes"),
-            )
-            .hint("select from the tables behind it"));
-        }
-        waiting.extend(plan.inputs());
-    }
-    Ok(())
 }
 
 fn config(threads: usize) -> SessionConfig {
@@ -228,9 +258,8 @@ fn config(threads: usize) -> SessionConfig {
 
 fn runtime_env(storage: &Engine, spill_dir: &Path, max_spill_bytes: u64) -> Result<Arc<RuntimeEnv>> {
     empty_folder(spill_dir)?;
-    let disk = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_path_buf()]))
-        .with_max_temp_directory_size(max_spill_bytes);
+    let files = SpillFiles::new(spill_dir, max_spill_bytes, storage.min_free_bytes()).or_error()?;
+    let disk = DiskManagerBuilder::default().with_temp_file_factory(files);
     let caches = usize::try_from(storage.memory().share(Share::Caches)).unwrap_or(usize::MAX);
     RuntimeEnvBuilder::new()
         .with_disk_manager_builder(disk)
@@ -261,6 +290,5 @@ fn empty_folder(folder: &Path) -> Result<()> {
 /// Which parameters a plan has, by index from 0, with their types where they are known.
 pub(super) fn parameter_types(plan: &LogicalPlan) -> Result<HashMap<usize, arrow::datatypes::DataType>> {
     let types = plan.get_parameter_types().or_error()?;
-    let index = |name: &str| name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1);
-    Ok(types.into_iter().filter_map(|(name, data_type)| Some((index(&name)?, data_type?))).collect())
+    Ok(types.into_iter().filter_map(|(name, data_type)| Some((parameter_index(&name)?, data_type?))).collect())
 }

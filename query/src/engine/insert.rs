@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
 use futures::StreamExt;
 use tidewater_storage::catalog::TableDef;
@@ -14,10 +16,12 @@ use tokio::runtime::Handle;
 use super::UpdateOutcome;
 use super::context::{StatementContext, parameter_types};
 use super::job::{Job, ParameterTypes, PlannedRows};
-use super::params;
 use super::stream::run_to_end;
+use super::{computed, params};
 use crate::admission::Class;
-use crate::limits::MAX_COMPUTED_PARAMETER_ROWS;
+use crate::error::OrError;
+use crate::limits::{MAX_COMPUTED_PARAMETER_ROWS, MAX_PLANNED_PARAMETER_ROWS};
+use crate::provider::detached;
 use crate::registry::Query as Running;
 use crate::statement::{Insert, Source, TableName};
 
@@ -52,24 +56,48 @@ pub(super) async fn plan_insert(
         (Source::Parameters(_), None) => return Err(Error::internal("an INSERT of parameters has none")),
         (Source::Query(query), None) => Rows::Planned(vec![plan_source(job, context, *query, &columns, None).await?]),
         (Source::Query(query), Some(batch)) => {
-            if batch.num_rows() > MAX_COMPUTED_PARAMETER_ROWS {
-                return Err(Error::new(
-                    Code::InvalidParameter,
-                    format!(
-                        "{} rows of parameters; an INSERT that computes with them takes {MAX_COMPUTED_PARAMETER_ROWS}",
-                        batch.num_rows()
-                    ),
-                )
-                .hint("use VALUES of plain parameters, or bulk ingest"));
-            }
-            let mut plans = Vec::with_capacity(batch.num_rows());
-            for row in 0..batch.num_rows() {
-                plans.push(plan_source(job, context, (*query).clone(), &columns, Some((&batch, row))).await?);
-            }
-            Rows::Planned(plans)
+            Rows::Planned(plan_computed(job, context, &query, &columns, &batch).await?)
         }
     };
     Ok(InsertWork { table, columns, time_zone: context.settings.timezone.clone(), rows })
+}
+
+/// Plans a source that computes with parameters: once for all rows of them if it is a row of VALUES, else once for each.
+async fn plan_computed(
+    job: &Job,
+    context: &StatementContext,
+    query: &Query,
+    columns: &[String],
+    batch: &RecordBatch,
+) -> Result<Vec<PlannedRows>> {
+    let n_rows = batch.num_rows();
+    at_most(n_rows, MAX_COMPUTED_PARAMETER_ROWS)?;
+    if n_rows > 1
+        && let Some(statement) = computed::select(query)?
+    {
+        let plan = context.logical(statement).await?;
+        same_width(plan.schema().fields().len(), columns.len())?;
+        if let Some(plan) = computed::over(&plan, batch)? {
+            return Ok(vec![job.physical(context, &plan).await?]);
+        }
+    }
+    at_most(n_rows, MAX_PLANNED_PARAMETER_ROWS)?;
+    let mut plans = Vec::with_capacity(n_rows);
+    for row in 0..n_rows {
+        plans.push(plan_source(job, context, query.clone(), columns, Some((batch, row))).await?);
+    }
+    Ok(plans)
+}
+
+fn at_most(n_rows: usize, limit: usize) -> Result<()> {
+    if n_rows <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::InvalidParameter,
+        format!("{n_rows} rows of parameters; an INSERT that computes with them like this takes {limit}"),
+    )
+    .hint("use VALUES of plain parameters, or bulk ingest"))
 }
 
 /// The types of an INSERT's parameters: of the columns that they go to, else what the source tells.
@@ -162,20 +190,26 @@ async fn plan_source(
 }
 
 impl InsertWork {
-    /// Its source runs on the query threads, so it waits for a slot.
-    pub(super) fn reads_tables(&self) -> bool {
-        matches!(&self.rows, Rows::Planned(plans) if plans.iter().any(|plan| plan.class == Class::Tables))
+    /// What it waits for, and where its sources run.
+    pub(super) fn class(&self) -> Class {
+        match &self.rows {
+            Rows::Planned(plans) if plans.iter().any(|plan| plan.class == Class::Tables) => Class::Tables,
+            _ => Class::Metadata,
+        }
     }
 
     /// Runs the sources; what is left to do is the commit.
     pub(super) async fn collect(self, running: &Arc<Running>, runtime: &Handle) -> Result<Collected> {
         let Self { table, columns, time_zone, rows } = self;
-        let batches = match rows {
-            Rows::Bound(batches) => batches,
-            Rows::Planned(plans) => collect(plans, &columns, running, runtime).await?,
+        let (batches, held) = match rows {
+            Rows::Bound(batches) => (batches, None),
+            Rows::Planned(plans) => {
+                let (batches, held) = collect(plans, &columns, running, runtime).await?;
+                (batches, Some(held))
+            }
         };
         let batches = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
-        Ok(Collected { table, time_zone, batches })
+        Ok(Collected { table, time_zone, batches, held })
     }
 }
 
@@ -184,13 +218,15 @@ pub(super) struct Collected {
     table: Table,
     time_zone: String,
     batches: Vec<RecordBatch>,
+    /// They count for the query until storage has them.
+    held: Option<MemoryReservation>,
 }
 
 /// Commits all rows together.
 pub(super) async fn run_insert(work: Collected, running: &Arc<Running>) -> Result<UpdateOutcome> {
     let batches = work.batches;
     if batches.is_empty() {
-        return Ok(UpdateOutcome { affected: 0, notices: vec!["0 rows".into()], token: None });
+        return Ok(UpdateOutcome { affected: 0, notices: vec!["0 rows".into()], ..UpdateOutcome::default() });
     }
     let def = work.table.def();
     let request = RowsRequest {
@@ -205,12 +241,20 @@ pub(super) async fn run_insert(work: Collected, running: &Arc<Running>) -> Resul
         ignore_unknown_columns: false,
         statement: true,
     };
-    let outcome = work.table.write(request).await?;
+    let prepared = work.table.prepare(request).await?;
+    drop(work.held);
+    running.begin_commit()?;
+    let outcome = work.table.submit(prepared).await?.outcome().await?;
     let mut notice = count(outcome.accepted, "row");
     if outcome.duplicates > 0 {
         notice = format!("{notice}, {} dropped", count(outcome.duplicates, "duplicate key"));
     }
-    Ok(UpdateOutcome { affected: outcome.accepted, notices: vec![notice], token: Some(outcome.token) })
+    Ok(UpdateOutcome {
+        affected: outcome.accepted,
+        notices: vec![notice],
+        token: Some(outcome.token),
+        ..UpdateOutcome::default()
+    })
 }
 
 fn count(n: u64, what: &str) -> String {
@@ -223,24 +267,29 @@ async fn collect(
     columns: &[String],
     running: &Arc<Running>,
     runtime: &Handle,
-) -> Result<Vec<RecordBatch>> {
+) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
+    let pool = Arc::clone(&running.pool) as Arc<dyn MemoryPool>;
+    let held = MemoryConsumer::new("insert").register(&pool);
     let mut out = Vec::new();
-    let mut bytes = 0;
+    // Batches may share buffers, such as the values of a dictionary: each counts once.
+    let mut memory = RecordBatchMemoryCounter::new();
     for plan in plans {
         let mut batches = run_to_end(plan, running, runtime);
         while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            bytes += batch.get_array_memory_size();
-            if bytes > MAX_STATEMENT_ROWS_BYTES {
+            // The rows outlive the snapshots that they were read from, and must not hold what they were slices of.
+            let batch = detached(&batch?)?;
+            memory.count_batch(&batch);
+            if memory.memory_usage() > MAX_STATEMENT_ROWS_BYTES {
                 return Err(Error::new(
                     Code::StatementRowsTooLarge,
                     format!("the rows of the INSERT have more than {} MiB", MAX_STATEMENT_ROWS_BYTES >> 20),
                 )
                 .hint("insert in parts, or use bulk ingest"));
             }
+            held.try_resize(memory.memory_usage()).or_error()?;
             let rows = batch.num_rows();
             out.push(named(columns, batch.columns().to_vec(), rows)?);
         }
     }
-    Ok(out)
+    Ok((out, held))
 }

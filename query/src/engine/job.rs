@@ -11,9 +11,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as PlannerStatement;
-use datafusion::sql::sqlparser::ast::{
-    Ident, ObjectName, Query, Statement as Sql, Visit, VisitMut, Visitor, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement as Sql, VisitMut, VisitorMut};
 use tidewater_storage::catalog::NewTable;
 use tidewater_storage::{Code, Error, Result, View};
 use tokio::runtime::Handle;
@@ -21,12 +19,14 @@ use tokio::runtime::Handle;
 use super::context::{Contexts, StatementContext, parameter_types};
 use super::insert::{InsertWork, plan_insert, prepare_insert};
 use super::{Parameters, Prepared, params, show};
-use crate::admission::Class;
+use crate::admission::{Class, class_of};
 use crate::error::OrError;
 use crate::memory::QueryPool;
+use crate::planner::Waiter;
 use crate::provider::StatementCatalog;
+use crate::runtime::stoppable;
 use crate::session::{Role, Session};
-use crate::statement::{CATALOG, Kind, Statement, TableName, classify, read_text, reparse};
+use crate::statement::{CATALOG, Kind, Scope, Statement, TableName, classify, read_text, reparse};
 use crate::wire_types::wire_schema;
 
 /// A query that is ready to run.
@@ -52,6 +52,20 @@ pub(super) enum Work {
     Insert(InsertWork),
 }
 
+impl Work {
+    /// Whether storage runs it to its end once it has begun.
+    pub(super) fn is_change(&self) -> bool {
+        match self {
+            Work::CreateTable { .. }
+            | Work::DropTables { .. }
+            | Work::Truncate { .. }
+            | Work::CreateView { .. }
+            | Work::DropViews { .. } => true,
+            Work::Rows(_) | Work::Batch(_) | Work::Set { .. } | Work::Insert(_) => false,
+        }
+    }
+}
+
 /// Everything that a planner thread needs.
 pub(super) struct Job {
     pub(super) contexts: Arc<Contexts>,
@@ -63,8 +77,8 @@ pub(super) struct Job {
 
 impl Job {
     /// Plans the statement as far as it goes without changing anything.
-    pub(super) fn plan(self, parameters: Option<Parameters>) -> Result<Work> {
-        let (statement, context) = self.read()?;
+    pub(super) fn plan(self, parameters: Option<Parameters>, waiter: &Arc<Waiter>) -> Result<Work> {
+        let (statement, context) = self.read(waiter)?;
         let rows = params::rows(parameters, statement.n_parameters)?;
         let handle = self.handle.clone();
         handle.block_on(async {
@@ -86,8 +100,8 @@ impl Job {
     }
 
     /// Plans for the shape of the answer only.
-    pub(super) fn prepare(self) -> Result<Prepared> {
-        let (statement, context) = self.read()?;
+    pub(super) fn prepare(self, waiter: &Arc<Waiter>) -> Result<Prepared> {
+        let (statement, context) = self.read(waiter)?;
         let n = statement.n_parameters;
         let is_update = statement.kind.is_update();
         let handle = self.handle.clone();
@@ -108,7 +122,7 @@ impl Job {
         Ok(Prepared { dataset_schema, parameter_schema: params::schema(&params::types(&known, n)), is_update })
     }
 
-    fn read(&self) -> Result<(Statement, StatementContext)> {
+    fn read(&self, waiter: &Arc<Waiter>) -> Result<(Statement, StatementContext)> {
         let schema = self.session.current().schema;
         let statement = classify(read_text(&self.sql)?, &schema)?;
         let (role, what) = statement.kind.needs();
@@ -120,7 +134,7 @@ impl Job {
             return Err(Error::new(Code::PermissionDenied, format!("{} may not {what}", self.session.principal.name))
                 .hint(format!("ask {who} to do it")));
         }
-        let context = self.contexts.statement(&self.session, &statement)?;
+        let context = self.contexts.statement(&self.session, &statement, waiter)?;
         Ok((statement, context))
     }
 
@@ -141,9 +155,11 @@ impl Job {
     /// Optimises and plans physically; pins what the plan scans.
     pub(super) async fn physical(&self, context: &StatementContext, plan: &LogicalPlan) -> Result<PlannedRows> {
         let plan = context.state.create_physical_plan(plan).await.or_error()?;
+        let plan = stoppable(plan, &self.pool).or_error()?;
+        context.bounds.verdict()?;
         context.catalog.finish_planning();
         let pool = Arc::clone(&self.pool) as Arc<dyn MemoryPool>;
-        let class = if context.catalog.tokens().is_empty() { Class::Metadata } else { Class::Tables };
+        let class = if context.catalog.tokens().is_empty() { class_of(&plan) } else { Class::Tables };
         Ok(PlannedRows {
             schema: wire_schema(&plan.schema()),
             task: self.contexts.task(&context.state, pool)?,
@@ -155,11 +171,7 @@ impl Job {
 
     /// The view as it is stored: names fully qualified, so that it means the same in every session. It must plan from that text.
     async fn plan_view(&self, context: &StatementContext, name: TableName, mut query: Box<Query>) -> Result<View> {
-        let mut ctes = CteNames::default();
-        let _: ControlFlow<()> = Visit::visit(&*query, &mut ctes);
-        let mut qualify = Qualify { schema: &context.settings.schema, ctes: ctes.0, own: &name, names_itself: false };
-        let _: ControlFlow<()> = VisitMut::visit(&mut *query, &mut qualify);
-        if qualify.names_itself {
+        if qualify(&mut query, &context.settings.schema, &name) {
             return Err(Error::new(Code::InvalidDefinition, format!("view {name} selects from itself"))
                 .hint("select from the tables behind it"));
         }
@@ -170,29 +182,21 @@ impl Job {
         }
         let plan = context.logical(text.statement).await?;
         context.state.optimize(&plan).or_error()?;
+        context.bounds.verdict()?;
         Ok(View { schema_name: name.schema, name: name.name, sql })
     }
 }
 
-/// Names of WITH, anywhere in a query.
-#[derive(Default)]
-struct CteNames(Vec<String>);
-
-impl Visitor for CteNames {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        if let Some(with) = &query.with {
-            self.0.extend(with.cte_tables.iter().map(|cte| folded(&cte.alias.name)));
-        }
-        ControlFlow::Continue(())
-    }
+/// Puts catalog and schema before every table name, and returns whether one of them is the view's `own`.
+fn qualify(query: &mut Query, schema: &str, own: &TableName) -> bool {
+    let mut qualify = Qualify { schema, scope: Scope::default(), own, names_itself: false };
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut qualify);
+    qualify.names_itself
 }
 
-/// Puts catalog and schema before every table name.
 struct Qualify<'a> {
     schema: &'a str,
-    ctes: Vec<String>,
+    scope: Scope,
     own: &'a TableName,
     names_itself: bool,
 }
@@ -200,10 +204,23 @@ struct Qualify<'a> {
 impl VisitorMut for Qualify<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.scope.enter(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.scope.leave(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        if self.scope.has(relation) {
+            return ControlFlow::Continue(());
+        }
         let parts: Option<Vec<String>> = relation.0.iter().map(|part| part.as_ident().map(folded)).collect();
         let full = match parts.as_deref() {
-            Some([name]) if self.ctes.contains(name) || is_table_function(name) => return ControlFlow::Continue(()),
+            Some([name]) if is_table_function(name) => return ControlFlow::Continue(()),
             Some([name]) => [CATALOG, self.schema, name],
             Some([schema, name]) => [CATALOG, schema, name],
             _ => return ControlFlow::Continue(()),

@@ -1,10 +1,12 @@
 //! How does a statement run? Parse, plan on big stacks, admit, stream, account.
 
 mod api;
+mod computed;
 mod context;
 mod insert;
 mod job;
 mod params;
+mod reach;
 mod run;
 mod show;
 mod stream;
@@ -15,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use api::{
-    Canceled, Parameters, Planned, PlannedKind, Prepared, QueryEngineOptions, QueryInfo, QueryState, RunOptions,
-    RunSummary, SettingRow, SystemSources, UpdateOutcome,
+    Canceled, EventRow, Parameters, Planned, PlannedKind, Prepared, QueryEngineOptions, QueryInfo, QueryState,
+    RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
 };
 pub use stream::{PendingQuery, QueryStream};
 use tidewater_storage::{Engine, Result};
@@ -27,7 +29,7 @@ use crate::limits::{MAX_QUEUE_WAIT, PLANNERS, PLANNING_DEADLINE};
 use crate::memory::{QueryMemory, resident_bytes, watch};
 use crate::planner::Planner;
 use crate::registry::{Registry, StopReason};
-use crate::runtime::QueryRuntime;
+use crate::runtime::{MAX_TABLE_THREADS, QueryRuntime};
 use crate::session::{DESCRIPTIONS, Interface, Principal, Session, change};
 use crate::system::{QueryListing, SystemState};
 
@@ -44,7 +46,11 @@ pub struct QueryEngine {
 }
 
 impl QueryEngine {
-    /// Starts the threads for queries and empties the folder for spill files.
+    /// Threads of all queries over tables together; one query cannot use more.
+    pub const MAX_THREADS: usize = MAX_TABLE_THREADS;
+
+    /// Starts the threads for queries and empties the folder for spill files. `INVALID_CONFIG` if the system does not grant the threads;
+    /// call it inside async code, or that error may not come back.
     pub fn new(storage: Arc<Engine>, options: QueryEngineOptions) -> Result<Arc<Self>> {
         let registry = Registry::new(storage.env().clone());
         let system = SystemState {
@@ -52,11 +58,9 @@ impl QueryEngine {
             sources: options.sources.clone(),
             queries: Arc::clone(&registry) as Arc<dyn QueryListing>,
         };
-        // A join may hold a thread between two batches, so every partition of every running query gets one, and those that wait
-        // for nothing (metadata, cancellation) two more; the operating system shares the cores among them.
-        let runtime = QueryRuntime::new(options.threads * options.max_running + 2)?;
+        let runtime = QueryRuntime::new(options.threads, options.max_running)?;
         let limit = storage.memory().limit();
-        runtime.handle().spawn(watch(Arc::downgrade(&registry), limit, resident_bytes));
+        runtime.upkeep().spawn(watch(Arc::downgrade(&registry), limit, resident_bytes));
         Ok(Arc::new(Self {
             contexts: Arc::new(Contexts::new(Arc::clone(&storage), Arc::new(system), &options)?),
             planner: Planner::new(PLANNERS, PLANNING_DEADLINE),
@@ -93,7 +97,7 @@ impl QueryEngine {
 
     /// Running and recent queries, newest first; an admin sees everybody's.
     pub fn queries(&self, principal: &Principal) -> Vec<QueryInfo> {
-        self.registry.queries(principal)
+        self.registry.visible_to(principal)
     }
 
     /// The storage behind it.

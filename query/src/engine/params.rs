@@ -48,6 +48,11 @@ pub(super) fn bind(plan: LogicalPlan, batch: &RecordBatch, row: usize) -> Result
     plan.with_param_values(ParamValues::from(values)).or_error()
 }
 
+/// The place from 0 of the parameter that is called `$1`, `$2`, …
+pub(super) fn parameter_index(name: &str) -> Option<usize> {
+    name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
 /// The plan with NULLs of the known types in place of its parameters: its result has the types that it will have.
 pub(super) fn bind_nulls(plan: LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
     let values = types.iter().map(ScalarValue::try_from).collect::<datafusion::common::Result<Vec<_>>>().or_error()?;

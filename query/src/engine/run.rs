@@ -18,10 +18,11 @@ use super::{
     Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryState, RunOptions, UpdateOutcome,
     update,
 };
+use crate::admission::Class;
 use crate::limits::MAX_VISIBLE_WAIT;
 use crate::registry::{Query, Running, StopReason};
 use crate::runtime::DropOnQueryThread;
-use crate::session::Session;
+use crate::session::{DESCRIPTIONS, Session, canonical_name, show};
 use crate::wire_types::{to_wire, wire_schema};
 
 /// What planning a statement came to.
@@ -35,7 +36,7 @@ impl QueryEngine {
     pub async fn prepare(&self, session: &Session, sql: &str) -> Result<Prepared> {
         self.open()?;
         let job = self.job(session, sql, self.memory.query_pool());
-        self.planner.run(move || job.prepare()).await
+        self.planner.run(move |waiter| job.prepare(waiter)).await
     }
 
     /// Plans a SELECT (EXPLAIN, SHOW, VALUES …), or runs DDL and DML. Exactly one statement, a trailing `;` is fine.
@@ -116,13 +117,18 @@ impl QueryEngine {
         timeout: Duration,
         max_rows: u64,
     ) -> PendingQuery {
-        let handle = self.runtime.handle().clone();
+        let class = match &source {
+            Source::Plan(planned) => planned.class,
+            Source::Batch(_) => Class::Metadata,
+        };
+        let handle = self.runtime.of(class).clone();
         PendingQuery {
             running,
             source: DropOnQueryThread::new(source, handle.clone()),
             schema,
             admission: Arc::clone(&self.admission),
             handle,
+            upkeep: self.runtime.upkeep().clone(),
             timeout,
             max_rows,
         }
@@ -141,7 +147,7 @@ impl QueryEngine {
         let clock = Arc::clone(&self.storage.env().clock);
         let start = clock.uptime();
         let job = self.job(session, sql, Arc::clone(&query.pool));
-        let work = self.planner.run(move || job.plan(parameters)).await?;
+        let work = self.planner.run(move |waiter| job.plan(parameters, waiter)).await?;
         query.set_planned(clock.uptime().saturating_sub(start));
         match work {
             Work::Rows(planned) => {
@@ -155,7 +161,10 @@ impl QueryEngine {
                 Ok(Outcome::Rows { schema, source: Source::Batch(batch) })
             }
             other => {
-                query.set_state(QueryState::Running);
+                // An INSERT waits for a slot first.
+                if !matches!(other, Work::Insert(_)) {
+                    query.set_state(QueryState::Running);
+                }
                 self.update(other, query, session, timeout).await.map(Outcome::Update)
             }
         }
@@ -169,11 +178,15 @@ impl QueryEngine {
         timeout: Duration,
     ) -> Result<UpdateOutcome> {
         let storage = &self.storage;
+        if work.is_change() {
+            query.begin_commit()?;
+        }
         match work {
             Work::Insert(insert) => self.insert(insert, query, timeout).await,
             Work::Set { name, value } => {
+                session.check_keeps_settings()?;
                 self.set(session, &name, value.as_deref())?;
-                Ok(UpdateOutcome::default())
+                Ok(UpdateOutcome { settings: changed(session, &name)?, ..UpdateOutcome::default() })
             }
             Work::CreateTable { new, if_not_exists } => update::create_table(storage, *new, if_not_exists).await,
             Work::DropTables { names, if_exists } => update::drop_tables(storage, names, if_exists).await,
@@ -186,24 +199,23 @@ impl QueryEngine {
         }
     }
 
-    /// An INSERT waits for a slot like a query. Its deadline holds for the source; a commit that has begun is waited for.
+    /// An INSERT waits for a slot like a query. Its deadline holds from here through its source; a commit that has begun is waited for.
     async fn insert(
         &self,
         work: super::insert::InsertWork,
         query: &Arc<Query>,
         timeout: Duration,
     ) -> Result<UpdateOutcome> {
-        let handle = self.runtime.handle();
-        let slot = match work.reads_tables() {
-            true => Some(self.admission.admit(crate::admission::Class::Tables).await?),
-            false => None,
-        };
+        let class = work.class();
         let watched = Arc::clone(query);
-        let deadline = tokio_util::task::AbortOnDropHandle::new(handle.spawn(async move {
+        let deadline = tokio_util::task::AbortOnDropHandle::new(self.runtime.upkeep().spawn(async move {
             tokio::time::sleep(timeout).await;
             watched.stop(StopReason::Deadline(timeout));
         }));
-        let rows = work.collect(query, handle).await?;
+        query.set_state(QueryState::Waiting);
+        let slot = self.admission.admit(class).await?;
+        query.set_state(QueryState::Running);
+        let rows = work.collect(query, self.runtime.of(class)).await?;
         drop(deadline);
         drop(slot);
         run_insert(rows, query).await
@@ -234,6 +246,16 @@ impl QueryEngine {
             .hint("try again, or ask the server that acknowledged it")),
         }
     }
+}
+
+/// The settings that SET or RESET of `name` was about, as they are now.
+fn changed(session: &Session, name: &str) -> Result<Vec<(&'static str, String)>> {
+    let names = match name.eq_ignore_ascii_case("all") {
+        true => DESCRIPTIONS.map(|(name, _)| name).to_vec(),
+        false => vec![canonical_name(name)?],
+    };
+    let settings = session.current();
+    names.into_iter().map(|name| Ok((name, show(&settings, name)?))).collect()
 }
 
 /// The plans of an EXPLAIN result, each under its name.

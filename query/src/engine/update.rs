@@ -1,5 +1,6 @@
 //! What does DDL do? Each statement is one or a few calls to storage, with what is worth telling the user.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidewater_storage::catalog::NewTable;
@@ -7,6 +8,7 @@ use tidewater_storage::{Code, Engine, Error, Result, View};
 
 use super::UpdateOutcome;
 use super::context::find_table;
+use crate::error::with_message;
 use crate::statement::TableName;
 
 fn notice(text: String) -> UpdateOutcome {
@@ -36,50 +38,89 @@ pub(super) async fn create_table(storage: &Arc<Engine>, new: NewTable, if_not_ex
     }
 }
 
+/// What the names of a statement mean. All of them are looked up before anything is changed, so that a name that is wrong changes
+/// nothing. With IF EXISTS, what is not there becomes a notice.
+fn find_all<T>(
+    names: Vec<TableName>,
+    if_exists: bool,
+    outcome: &mut UpdateOutcome,
+    find: impl Fn(&TableName) -> Result<T>,
+) -> Result<Vec<(TableName, T)>> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::with_capacity(names.len());
+    for name in names {
+        if !seen.insert(name.clone()) {
+            return Err(Error::new(Code::InvalidStatement, format!("{name} is named twice")).hint("name it once"));
+        }
+        match find(&name) {
+            Ok(found) => all.push((name, found)),
+            Err(error) if if_exists && is_missing(&error) => outcome.notices.push(not_there(&name)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error.code(), Code::TableNotFound | Code::ViewNotFound | Code::SchemaNotFound)
+}
+
+fn not_there(name: &TableName) -> String {
+    format!("{name} does not exist")
+}
+
+/// The end of one of several changes: one that fails says which were done before it.
+fn note_done(
+    changed: Result<String>,
+    if_exists: bool,
+    name: &TableName,
+    done: &mut Vec<String>,
+    outcome: &mut UpdateOutcome,
+) -> Result<()> {
+    match changed {
+        Ok(what) => {
+            done.push(what);
+            Ok(())
+        }
+        // Somebody else dropped it since it was looked up.
+        Err(error) if if_exists && is_missing(&error) => {
+            outcome.notices.push(not_there(name));
+            Ok(())
+        }
+        Err(error) if done.is_empty() => Err(error),
+        Err(error) => {
+            Err(with_message(&error, format!("{name}: {}; before that, {}", error.message(), done.join(", "))))
+        }
+    }
+}
+
 pub(super) async fn drop_tables(
     storage: &Arc<Engine>,
     names: Vec<TableName>,
     if_exists: bool,
 ) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
-    for name in names {
-        let found = find_table(storage, &name).map(drop);
-        let dropped = match found {
-            Ok(()) => storage.drop_table(&name.schema, &name.name).await,
-            Err(error) => Err(error),
-        };
-        missing_is_fine(dropped, if_exists, &name, &mut outcome)?;
+    let tables = find_all(names, if_exists, &mut outcome, |name| find_table(storage, name).map(drop))?;
+    let mut done = Vec::new();
+    for (name, ()) in tables {
+        let dropped = storage.drop_table(&name.schema, &name.name).await;
+        note_done(dropped.map(|()| format!("{name} was dropped")), if_exists, &name, &mut done, &mut outcome)?;
     }
     Ok(outcome)
 }
 
-/// With IF EXISTS, what is not there becomes a notice.
-fn missing_is_fine(result: Result<()>, if_exists: bool, name: &TableName, outcome: &mut UpdateOutcome) -> Result<()> {
-    match result {
-        Err(error)
-            if if_exists && matches!(error.code(), Code::TableNotFound | Code::ViewNotFound | Code::SchemaNotFound) =>
-        {
-            outcome.notices.push(format!("{name} does not exist"));
-            Ok(())
-        }
-        other => other,
-    }
-}
-
 pub(super) async fn truncate(storage: &Engine, names: Vec<TableName>, if_exists: bool) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
-    for name in names {
-        let truncated = match find_table(storage, &name) {
-            Ok(table) => table.truncate().await,
-            Err(error) => Err(error),
-        };
-        match truncated {
-            Ok((rows, token)) => {
-                outcome.notices.push(format!("{rows} rows of {name} were removed"));
-                outcome.token = Some(token);
-            }
-            Err(error) => missing_is_fine(Err(error), if_exists, &name, &mut outcome)?,
-        }
+    let tables = find_all(names, if_exists, &mut outcome, |name| find_table(storage, name))?;
+    let mut done = Vec::new();
+    for (name, table) in tables {
+        let truncated = table.truncate().await.map(|(rows, token)| {
+            outcome.token = Some(token);
+            let what = format!("{rows} rows of {name} were removed");
+            outcome.notices.push(what.clone());
+            what
+        });
+        note_done(truncated, if_exists, &name, &mut done, &mut outcome)?;
     }
     Ok(outcome)
 }
@@ -103,12 +144,24 @@ pub(super) async fn create_view(
 
 pub(super) async fn drop_views(storage: &Arc<Engine>, names: Vec<TableName>, if_exists: bool) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
-    for name in names {
-        if storage.table(&name.schema, &name.name).is_some() {
-            return Err(Error::new(Code::InvalidStatement, format!("{name} is a table")).hint("use DROP TABLE"));
-        }
+    let views = find_all(names, if_exists, &mut outcome, |name| find_view(storage, name))?;
+    let mut done = Vec::new();
+    for (name, ()) in views {
         let dropped = storage.drop_view(&name.schema, &name.name).await;
-        missing_is_fine(dropped, if_exists, &name, &mut outcome)?;
+        note_done(dropped.map(|()| format!("{name} was dropped")), if_exists, &name, &mut done, &mut outcome)?;
     }
     Ok(outcome)
+}
+
+fn find_view(storage: &Engine, name: &TableName) -> Result<()> {
+    if storage.table(&name.schema, &name.name).is_some() {
+        return Err(Error::new(Code::InvalidStatement, format!("{name} is a table")).hint("use DROP TABLE"));
+    }
+    match storage.view(&name.schema, &name.name) {
+        Some(_) => Ok(()),
+        None => {
+            Err(Error::new(Code::ViewNotFound, format!("view '{name}' not found"))
+                .hint("SHOW TABLES lists what there is"))
+        }
+    }
 }

@@ -42,7 +42,12 @@ impl<T> OrError<T> for Result<T, DataFusionError> {
 
 /// The same error again: errors that several readers share have one owner.
 pub(crate) fn copy(error: &Error) -> Error {
-    let mut out = Error::new(error.code(), error.message());
+    with_message(error, error.message().to_owned())
+}
+
+/// The same error with another sentence.
+pub(crate) fn with_message(error: &Error, message: String) -> Error {
+    let mut out = Error::new(error.code(), message);
     if let Some(hint) = error.hint_text() {
         out = out.hint(hint);
     }
@@ -76,7 +81,7 @@ fn classify(error: &DataFusionError) -> Error {
             None => Error::internal("the engine reported a failure without a reason"),
         },
         DataFusionError::ExecutionJoin(join) => Error::internal(format!("a task of the query failed: {join}")),
-        DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull => spill(&io.to_string()),
+        DataFusionError::IoError(io) => from_io(io).unwrap_or_else(|| Error::internal(clean(&error.to_string()))),
         other => Error::internal(clean(&other.to_string())),
     }
 }
@@ -92,10 +97,22 @@ fn from_foreign(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     error.downcast_ref::<ArrowError>().map(from_arrow)
 }
 
+/// A spill file that could not be written: we refused it, DataFusion did, or the disk. `None` for anything else.
+fn from_io(error: &std::io::Error) -> Option<Error> {
+    if let Some(known) = error.get_ref().and_then(|inner| from_foreign(inner)) {
+        return Some(known);
+    }
+    let message = error.to_string();
+    let is_spill = error.kind() == std::io::ErrorKind::StorageFull || is_about_spill(&message);
+    is_spill.then(|| spill(&message))
+}
+
 fn from_arrow(error: &ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => from_foreign(&**inner).unwrap_or_else(|| failed(inner.to_string())),
+        ArrowError::IoError(_, io) => from_io(io).unwrap_or_else(|| failed(error.to_string())),
         ArrowError::DivideByZero => failed("division by zero".into()).hint("use NULLIF(divisor, 0)"),
+        ArrowError::ArithmeticOverflow(message) => failed(message.clone()).hint(WIDER),
         ArrowError::CastError(message) => failed(message.clone()).hint("TRY_CAST gives NULL instead"),
         other => failed(other.to_string()),
     }
@@ -173,7 +190,7 @@ fn planning(message: &str) -> Error {
 }
 
 fn exhausted(message: &str) -> Error {
-    if message.contains("disk space") || message.contains("max_temp_directory_size") {
+    if is_about_spill(message) {
         return spill(message);
     }
     let mut lines = message.lines();
@@ -182,10 +199,17 @@ fn exhausted(message: &str) -> Error {
         .hint("filter or aggregate earlier, select fewer columns, or raise memory_limit")
 }
 
+fn is_about_spill(message: &str) -> bool {
+    message.contains("disk space") || message.contains("max_temp_directory_size")
+}
+
 fn spill(message: &str) -> Error {
     Error::new(Code::QuerySpill, format!("the query spills more to disk than it may: {}", clean(message)))
         .hint("filter or aggregate earlier, or free disk space")
 }
+
+/// What to do about a number that does not fit.
+pub(crate) const WIDER: &str = "cast an operand to a wider type: DECIMAL(38, 0) is exact, DOUBLE is not";
 
 fn failed(message: String) -> Error {
     Error::new(Code::QueryFailed, message)

@@ -23,6 +23,8 @@ fn our_errors_come_out_of_every_wrapping() {
         DataFusionError::External(Box::new(DataFusionError::Shared(Arc::new(to_datafusion(ours()))))),
         DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(to_datafusion(ours())))), None),
         DataFusionError::Collection(vec![to_datafusion(ours()), DataFusionError::Plan("x".into())]),
+        DataFusionError::ArrowError(Box::new(std::io::Error::other(ours()).into()), None),
+        DataFusionError::IoError(std::io::Error::other(to_datafusion(ours()))),
     ] {
         let out = from_datafusion(wrapped);
         assert_eq!((out.code(), out.message(), out.hint_text()), (Code::DiskFull, "no space", Some("make some")));
@@ -44,6 +46,13 @@ fn other_errors_have_their_codes() {
         (arrow(ArrowError::CastError("'x' is no number".into())), Code::QueryFailed),
         (DataFusionError::ResourcesExhausted("Failed to allocate 5 bytes".into()), Code::QueryMemory),
         (DataFusionError::ResourcesExhausted("the used disk space during the spilling".into()), Code::QuerySpill),
+        (
+            arrow(std::io::Error::other("The used disk space during the spilling process has exceeded").into()),
+            Code::QuerySpill,
+        ),
+        (arrow(std::io::Error::other("a broken pipe").into()), Code::QueryFailed),
+        (DataFusionError::IoError(std::io::ErrorKind::StorageFull.into()), Code::QuerySpill),
+        (DataFusionError::IoError(std::io::Error::other("a broken pipe")), Code::Internal),
         (DataFusionError::Internal("oh".into()), Code::Internal),
     ] {
         let text = error.to_string();

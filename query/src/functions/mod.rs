@@ -1,8 +1,12 @@
-//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, guards on what expands.
+//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, integers that do not wrap round, guards on
+//! what expands.
 
+mod aggregates;
+mod arithmetic;
 mod bucket;
 mod date_trunc;
 mod guards;
+mod now;
 mod time_bucket;
 mod times;
 mod zone;
@@ -15,10 +19,23 @@ use std::sync::Arc;
 use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::planner::ExprPlanner;
 
-/// Adds our functions to a session's state and replaces those that could expand without limit.
+pub(crate) use self::guards::ProcessLimit;
+
+/// What operators and literals of a session become.
+pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    guards::expr_planners()
+}
+
+/// Adds our functions to a session's state and replaces those that could expand without limit or answer wrongly. Analyzer rules must be
+/// there before: integers are checked behind all of them.
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(time_bucket::TimeBucket::new())))?;
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
+    let now = now::Now::new(state.config_options());
+    state.register_udf(Arc::new(ScalarUDF::new_from_impl(now)))?;
+    aggregates::register(state)?;
+    state.add_analyzer_rule(Arc::new(arithmetic::CheckIntegers));
     guards::register(state)
 }

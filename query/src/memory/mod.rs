@@ -1,18 +1,20 @@
 //! How much memory may a query have? A pool per query, with a quota, under one pool for all of them.
 
+mod spill;
 #[cfg(test)]
 mod tests;
 mod watchdog;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 use tidewater_storage::memory::{Charge, MemoryLedger, Share};
 
+pub(crate) use spill::SpillFiles;
 pub(crate) use watchdog::{resident_bytes, watch};
 
 /// What all queries hold together. First come, first served: a query that finds it full spills, or fails.
@@ -39,6 +41,7 @@ impl QueryMemory {
             quota,
             peak: AtomicU64::new(0),
             charge: Mutex::new(self.ledger.charge(Share::Queries, 0)),
+            stopped: AtomicBool::new(false),
         })
     }
 
@@ -72,9 +75,20 @@ pub(crate) struct QueryPool {
     quota: usize,
     peak: AtomicU64,
     charge: Mutex<Charge>,
+    /// Nothing more is to be computed for the query.
+    stopped: AtomicBool,
 }
 
 impl QueryPool {
+    /// What is asked for from now on is refused.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     /// The most that was held at once, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
@@ -118,6 +132,9 @@ impl MemoryPool for QueryPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        if self.is_stopped() {
+            return Err(DataFusionError::ResourcesExhausted("the query was stopped".to_owned()));
+        }
         self.all.try_take(additional)?;
         if let Err(error) = self.fair.try_grow(reservation, additional) {
             self.all.give_back(additional);

@@ -1,11 +1,17 @@
-//! Are quotas held, given back, and counted in the ledger?
+//! Are quotas held, given back, and counted in the ledger? Do spill files keep to their cap, and away from the floor?
 
+use std::io::Write;
 use std::sync::Arc;
 
+use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+use datafusion::execution::TempFileFactory;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use tidewater_storage::memory::{MemoryLedger, Share};
+use tidewater_storage::{Code, Error};
 
-use super::QueryMemory;
+use super::{QueryMemory, SpillFiles};
+use crate::error::from_datafusion;
 
 const GIB: u64 = 1 << 30;
 
@@ -49,4 +55,29 @@ fn a_refused_growth_leaves_nothing_behind() {
 #[test]
 fn this_process_holds_some_memory() {
     assert!(super::resident_bytes() > 1 << 20);
+}
+
+/// Writes a spill file as operators do; an error as the caller of the query sees it.
+fn spill(max_bytes: u64, min_free_bytes: u64) -> Result<u64, Error> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = SpillFiles::new(folder.path(), max_bytes, min_free_bytes).expect("made");
+    let file = files.create_temp_file("a test").expect("made");
+    let mut writer = file.open_writer().expect("opened");
+    for _ in 0..10 {
+        let written = writer.write_all(&[7; 1000]);
+        written.map_err(|e| from_datafusion(DataFusionError::ArrowError(Box::new(ArrowError::from(e)), None)))?;
+    }
+    writer.finish().expect("finished");
+    let path = file.path().expect("a file of the disk");
+    assert_eq!(std::fs::metadata(path).expect("there").len(), 10_000);
+    Ok(file.size().expect("a size"))
+}
+
+#[test]
+fn spill_files_keep_to_their_cap_and_leave_the_floor_free() {
+    assert_eq!(spill(1 << 20, 0).expect("there is space"), 10_000);
+    for (max_bytes, min_free_bytes) in [(5_000, 0), (1 << 20, u64::MAX)] {
+        let refused = spill(max_bytes, min_free_bytes).expect_err("refused");
+        assert_eq!(refused.code(), Code::QuerySpill, "{refused}");
+    }
 }

@@ -5,7 +5,7 @@ mod tests;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use tidewater_storage::{Code, Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::limits::{DEEP_STACK_BYTES, MAX_ABANDONED_PLANNERS};
+use crate::limits::{DEEP_STACK_BYTES, MAX_ABANDONED_PLANNERS, QUEUE_RETRY_AFTER};
 use crate::runtime::lower_priority;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The pool. A planning cannot be stopped from outside: one that overruns is abandoned, its thread ends when it ends, and another
-/// takes its place, up to [`MAX_ABANDONED_PLANNERS`] at a time.
+/// The pool. A planning cannot be stopped from outside: one that overruns is abandoned, its thread ends when it looks at its [`Waiter`],
+/// and another takes its place, up to [`MAX_ABANDONED_PLANNERS`] at a time.
 pub(crate) struct Planner {
     permits: Arc<Semaphore>,
     deadline: Duration,
@@ -33,9 +33,23 @@ struct Threads {
     abandoned: AtomicUsize,
 }
 
+/// Whether anybody waits for a planning. The planning looks here between its steps.
+#[derive(Debug, Default)]
+pub(crate) struct Waiter {
+    gone: AtomicBool,
+}
+
+impl Waiter {
+    /// The deadline has passed, or the statement was cancelled.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
 /// The permit of a planning, and whether its caller still waits.
 struct Ticket {
     state: Mutex<TicketState>,
+    waiter: Arc<Waiter>,
     threads: Arc<Threads>,
 }
 
@@ -63,6 +77,7 @@ impl Ticket {
             return;
         }
         state.abandoned = true;
+        self.waiter.gone.store(true, Ordering::Relaxed);
         if self.threads.abandoned.fetch_add(1, Ordering::Relaxed) < MAX_ABANDONED_PLANNERS {
             state.permit = None;
         }
@@ -84,22 +99,25 @@ impl Planner {
         Self { permits: Arc::new(Semaphore::new(planners)), deadline, threads: Arc::new(threads) }
     }
 
-    /// Runs `work` on a planner thread. `PLANNING_DEADLINE` when it takes too long; a panic is an `INTERNAL` error of this call only.
-    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let overrun = || {
-            Error::new(Code::PlanningDeadline, format!("planning took more than {} ms", self.deadline.as_millis()))
-                .hint("make the statement simpler: fewer terms, joins or subqueries")
-        };
-        let permit = tokio::time::timeout(self.deadline, Arc::clone(&self.permits).acquire_owned())
-            .await
-            .map_err(|_| overrun())?
-            .map_err(|_| Error::new(Code::ShuttingDown, "the server is stopping"))?;
+    /// Runs `work` on a planner thread. `PLANNING_DEADLINE` when it takes too long, `QUERY_QUEUE_FULL` when no planner becomes free for
+    /// as long; a panic is an `INTERNAL` error of this call only.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Waiter>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.permit().await?;
+        let waiter = Arc::new(Waiter::default());
         let state = TicketState { permit: Some(permit), done: false, abandoned: false };
-        let ticket = Arc::new(Ticket { state: Mutex::new(state), threads: Arc::clone(&self.threads) });
+        let ticket = Arc::new(Ticket {
+            state: Mutex::new(state),
+            waiter: Arc::clone(&waiter),
+            threads: Arc::clone(&self.threads),
+        });
         let caller = Caller(Arc::clone(&ticket));
         let (answer, answered) = oneshot::channel();
         self.threads.start(Box::new(move || {
-            let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let result =
+                catch_unwind(AssertUnwindSafe(|| work(&waiter))).unwrap_or_else(|panic| Err(panicked(&*panic)));
             ticket.done();
             // An abandoned planning has no receiver; its result is dropped here, on the big stack.
             drop(answer.send(result));
@@ -109,7 +127,25 @@ impl Planner {
         match result {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::internal("a planner thread ended without an answer")),
-            Err(_) => Err(overrun()),
+            Err(_) => Err(Error::new(
+                Code::PlanningDeadline,
+                format!("planning took more than {} ms", self.deadline.as_millis()),
+            )
+            .hint("make the statement simpler: fewer terms, joins or subqueries")),
+        }
+    }
+
+    /// Waits for a free planner. Nothing is wrong with a statement that finds none: it is told to come again.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        match tokio::time::timeout(self.deadline, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(Error::new(Code::ShuttingDown, "the server is stopping")),
+            Err(_) => Err(Error::new(
+                Code::QueryQueueFull,
+                format!("no planner was free within {} ms", self.deadline.as_millis()),
+            )
+            .hint("try again later, or send fewer statements at once")
+            .retry_after(QUEUE_RETRY_AFTER)),
         }
     }
 }

@@ -16,10 +16,10 @@ fn runtime() -> tokio::runtime::Runtime {
 fn a_panic_fails_one_planning_only() {
     let planner = Planner::new(1, Duration::from_secs(60));
     runtime().block_on(async {
-        let error = planner.run::<()>(|| panic!("out of {}", "luck")).await.expect_err("a panic");
+        let error = planner.run::<()>(|_| panic!("out of {}", "luck")).await.expect_err("a panic");
         assert_eq!(error.code(), Code::Internal);
         assert!(error.message().contains("out of luck"));
-        assert_eq!(planner.run(|| Ok(7)).await.expect("the next one"), 7);
+        assert_eq!(planner.run(|_| Ok(7)).await.expect("the next one"), 7);
     });
 }
 
@@ -31,7 +31,7 @@ fn deep_recursion_has_the_stack_for_it() {
         if n == 0 { 0 } else { 1 + deep(n - 1) + frame[7] - n }
     }
     let planner = Planner::new(1, Duration::from_secs(60));
-    assert_eq!(runtime().block_on(planner.run(|| Ok(deep(20_000)))).expect("no overflow"), 20_000);
+    assert_eq!(runtime().block_on(planner.run(|_| Ok(deep(20_000)))).expect("no overflow"), 20_000);
 }
 
 #[test]
@@ -42,13 +42,33 @@ fn what_overruns_is_abandoned_and_replaced_until_too_many_run() {
         for _ in 0..=MAX_ABANDONED_PLANNERS {
             let (go, wait) = sync_channel::<()>(1);
             release.push(go);
-            let stuck = planner.run(move || Ok(wait.recv().is_ok())).await;
+            let stuck = planner.run(move |_| Ok(wait.recv().is_ok())).await;
             assert_eq!(stuck.expect_err("too slow").code(), Code::PlanningDeadline);
         }
-        // All replacements are used up: the one planner is busy, and waiting for it has the same deadline.
+        // All replacements are used up: the one planner is busy, which is no fault of the statement that waits for it.
         let started = sync_channel::<()>(1);
-        let next = planner.run(move || Ok(started.0.send(()).is_ok())).await;
-        assert_eq!(next.expect_err("no planner").code(), Code::PlanningDeadline);
+        let next = planner.run(move |_| Ok(started.0.send(()).is_ok())).await;
+        let refused = next.expect_err("no planner");
+        assert_eq!(refused.code(), Code::QueryQueueFull);
+        assert!(refused.retry_delay().is_some());
     });
     drop(release);
+}
+
+/// A planning that looks whether somebody waits for it gives its thread back soon after the deadline, however many there were.
+#[test]
+fn a_planning_that_looks_at_its_waiter_blocks_nobody() {
+    let planner = Planner::new(1, Duration::from_millis(250));
+    runtime().block_on(async {
+        for _ in 0..MAX_ABANDONED_PLANNERS + 2 {
+            let endless = planner.run::<()>(|waiter| {
+                while !waiter.has_gone() {
+                    std::thread::yield_now();
+                }
+                Ok(())
+            });
+            assert_eq!(endless.await.expect_err("too slow").code(), Code::PlanningDeadline);
+        }
+        assert_eq!(planner.run(|waiter| Ok(waiter.has_gone())).await.ok(), Some(false));
+    });
 }

@@ -12,20 +12,18 @@ use datafusion::logical_expr::TableType;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tidewater_storage::ids::CommitToken;
-use tidewater_storage::{Code, Engine, Error};
+use tidewater_storage::{Code, Engine, Error, TableSnapshot, View};
 
 use super::counters::ScanCounters;
 use super::table::HybridTable;
 use crate::error::{from_datafusion, to_datafusion};
+use crate::limits::MAX_VIEW_DEPTH;
 use crate::session::Session;
 use crate::statement::CATALOG;
 use crate::system::{self, SystemState};
 
 /// The schema of system tables.
 pub const SYSTEM_SCHEMA: &str = "system";
-
-/// Views within views, at most.
-const MAX_VIEW_DEPTH: usize = 16;
 
 /// Plans the SELECT of a view into a table (DataFusion's `ViewTable`). It resolves names with the catalog that it is given,
 /// which pins the same snapshots and knows which views are being planned. It must not hold a catalog itself: the catalog
@@ -40,7 +38,7 @@ pub struct CatalogOptions {
     pub with_system_columns: bool,
 }
 
-/// The catalog of one statement. Every table is pinned when it is first named, and stays.
+/// The catalog of one statement. Every table that it reaches is pinned at its start, all at one moment, and stays.
 pub struct StatementCatalog {
     shared: Arc<Shared>,
     /// The views whose SELECT is being planned, outermost first.
@@ -53,6 +51,8 @@ struct Shared {
     session: Session,
     options: CatalogOptions,
     tables: Mutex<HashMap<(String, String), Arc<HybridTable>>>,
+    /// The SELECTs of views as they were at the start.
+    views: Mutex<HashMap<(String, String), String>>,
     view_planner: OnceLock<ViewPlanner>,
     planned: AtomicBool,
     counters: Arc<ScanCounters>,
@@ -66,11 +66,30 @@ impl StatementCatalog {
             session,
             options,
             tables: Mutex::default(),
+            views: Mutex::default(),
             view_planner: OnceLock::new(),
             planned: AtomicBool::new(false),
             counters: Arc::default(),
         };
         Arc::new(Self { shared: Arc::new(shared), planning: Vec::new() })
+    }
+
+    /// Pins what the statement will name: tables by schema and name, and views. Names of nothing are left out.
+    pub fn pin(&self, tables: &[(String, String)], views: Vec<View>) {
+        let snapshots = self.shared.storage.snapshots(tables);
+        let mut pinned = self.shared.tables.lock();
+        for (name, snapshot) in tables.iter().zip(snapshots) {
+            if let Some(snapshot) = snapshot {
+                pinned.insert(name.clone(), self.table_of(snapshot));
+            }
+        }
+        let views = views.into_iter().map(|view| ((view.schema_name, view.name), view.sql));
+        self.shared.views.lock().extend(views);
+    }
+
+    fn table_of(&self, snapshot: TableSnapshot) -> Arc<HybridTable> {
+        let with_system_columns = self.shared.options.with_system_columns && snapshot.def().options.system_columns;
+        Arc::new(HybridTable::new(snapshot, with_system_columns, self.metrics()))
     }
 
     /// Without a planner, naming a view is an error. The first one given stays.
@@ -94,25 +113,29 @@ impl StatementCatalog {
         tokens.into_iter().map(|(_, token)| token).collect()
     }
 
+    /// Memory that the statement's snapshots keep from being given back.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.shared.tables.lock().values().map(|table| table.pinned_bytes()).sum()
+    }
+
     pub fn metrics(&self) -> Arc<ScanCounters> {
         Arc::clone(&self.shared.counters)
     }
 
     /// The SELECT of a view.
     pub fn view(&self, schema: &str, name: &str) -> Option<String> {
-        let is_it = |view: &tidewater_storage::View| view.schema_name == schema && view.name == name;
-        self.shared.storage.views().into_iter().find(is_it).map(|view| view.sql)
+        let pinned = self.shared.views.lock().get(&(schema.to_owned(), name.to_owned())).cloned();
+        pinned.or_else(|| self.shared.storage.view(schema, name).map(|view| view.sql))
     }
 
+    /// The pinned table. One that was not pinned at the start is pinned now: only `information_schema` asks for such.
     fn pinned(&self, schema: &str, name: &str) -> Option<Arc<HybridTable>> {
         let mut tables = self.shared.tables.lock();
         let key = (schema.to_owned(), name.to_owned());
         if let Some(table) = tables.get(&key) {
             return Some(Arc::clone(table));
         }
-        let snapshot = self.shared.storage.table(schema, name)?.snapshot();
-        let with_system_columns = self.shared.options.with_system_columns && snapshot.def().options.system_columns;
-        let table = Arc::new(HybridTable::new(snapshot, with_system_columns, self.metrics()));
+        let table = self.table_of(self.shared.storage.table(schema, name)?.snapshot());
         tables.insert(key, Arc::clone(&table));
         Some(table)
     }

@@ -3,12 +3,14 @@
 mod catalog;
 mod counters;
 mod leading;
+mod leftovers;
 mod prune;
 mod rows;
 mod source;
 mod statistics;
 mod stream;
 mod table;
+mod trim;
 
 #[cfg(test)]
 mod tests;
@@ -16,3 +18,4 @@ mod tests;
 pub use catalog::{CatalogOptions, StatementCatalog, ViewPlanner};
 
 pub(crate) use statistics::{max_of, min_of};
+pub(crate) use trim::detached;

@@ -15,6 +15,7 @@ use tidewater_storage::catalog::TableDef;
 use tidewater_storage::limits::ZONE_ROWS;
 use tidewater_storage::realtime::RealtimePart;
 
+use super::leftovers::without_leftovers;
 use super::statistics::{is_exact, max_of, min_of, of_column};
 
 /// The log entry that a row came with.
@@ -175,11 +176,11 @@ impl RealtimeRows {
         let arrays = columns
             .iter()
             .map(|&column| match column.checked_sub(self.n_table_columns) {
-                None => part.rows.column(column).slice(rows.start, rows.len()),
-                Some(0) => Arc::new(part.commit_seqs(rows.clone())) as ArrayRef,
-                Some(_) => Arc::new(part.ingested_at(rows.clone())),
+                None => without_leftovers(part.rows.column(column).slice(rows.start, rows.len())),
+                Some(0) => Ok(Arc::new(part.commit_seqs(rows.clone())) as ArrayRef),
+                Some(_) => Ok(Arc::new(part.ingested_at(rows.clone())) as ArrayRef),
             })
-            .collect();
+            .collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
     }

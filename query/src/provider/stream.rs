@@ -1,4 +1,4 @@
-//! How is one partition of a realtime scan read? Unit by unit: re-test zones, slice, filter, coalesce.
+//! How is one partition of a realtime scan read? Unit by unit: re-test zones, slice, filter, coalesce or trim.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,6 +22,7 @@ use super::counters::ScanCounters;
 use super::prune;
 use super::rows::RealtimeRows;
 use super::source::Unit;
+use super::trim::trimmed;
 
 /// Units that one poll reads when nothing passes the filter; then other tasks get their turn.
 const UNITS_A_POLL: usize = 16;
@@ -189,7 +190,8 @@ impl RealtimeStream {
         let batch = batch.project(&self.output)?;
         match mask {
             Some(mask) if n_passed < n_rows => self.coalescer.push_batch_with_filter(batch, &mask)?,
-            _ => self.coalescer.push_batch(batch)?,
+            // What is large or alone goes through as it is: it must not look as large as the part that it is a slice of.
+            _ => self.coalescer.push_batch(trimmed(&batch)?)?,
         }
         if self.coalescer.get_buffered_rows() >= self.remaining {
             // The limit is reached: what is buffered holds the rest of the answer.

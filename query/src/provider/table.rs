@@ -56,6 +56,12 @@ impl HybridTable {
         self.scanned.load(Ordering::Acquire).then(|| snapshot.token())
     }
 
+    /// Memory that the snapshot keeps from being given back.
+    pub fn pinned_bytes(&self) -> u64 {
+        let parts = self.snapshot.as_ref().map(TableSnapshot::parts).unwrap_or_default();
+        parts.iter().map(|part| part.bytes).sum()
+    }
+
     /// Changes are planned by us before optimisation: DataFusion's hooks get only the filters that the optimiser left, and
     /// would change every row for `WHERE false` or `IN (subquery)`.
     fn refuse(&self, what: &str) -> DataFusionError {

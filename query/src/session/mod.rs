@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub(crate) use settings::{DESCRIPTIONS, canonical_name, change, show};
+use tidewater_storage::{Code, Error, Result};
 
 use crate::limits::DEFAULT_STATEMENT_TIMEOUT;
 
@@ -76,12 +77,34 @@ pub struct Session {
     pub principal: Principal,
     pub interface: Interface,
     pub settings: Arc<Mutex<SessionSettings>>,
+    /// Later statements see what SET changes. Elsewhere SET is refused: it would be taken and forgotten.
+    keeps_settings: bool,
 }
 
 impl Session {
-    /// A session with default settings.
+    /// A session with default settings. Inside the process it lives on; a request's ends with the request.
     pub fn new(principal: Principal, interface: Interface) -> Self {
-        Self { principal, interface, settings: Arc::default() }
+        Self { principal, interface, settings: Arc::default(), keeps_settings: interface == Interface::Internal }
+    }
+
+    /// The same, whose client sends along with later statements what [`crate::UpdateOutcome::settings`] says.
+    #[must_use]
+    pub fn with_kept_settings(mut self) -> Self {
+        self.keeps_settings = true;
+        self
+    }
+
+    /// `NO_SESSION` if SET would change nothing.
+    pub(crate) fn check_keeps_settings(&self) -> Result<()> {
+        if self.keeps_settings {
+            return Ok(());
+        }
+        let hint = match self.interface {
+            Interface::FlightSql => "name the schema before the table, and give time_bucket and date_trunc their zone",
+            _ => "send `settings` along with each request",
+        };
+        Err(Error::new(Code::NoSession, "SET changes a session, and statements that come this way have none in common")
+            .hint(hint))
     }
 
     /// The settings as they are now.

@@ -16,7 +16,7 @@ use super::{Kind, Show, Statement, audit, create_table, insert, show};
 
 /// What `text` asks for, with names resolved in `schema`.
 pub(crate) fn classify(text: Text, schema: &str) -> Result<Statement> {
-    let Text { statement, n_parameters, names_hidden, words } = text;
+    let Text { statement, n_parameters, names_hidden } = text;
     let kind = match statement {
         Parsed::Statement(sql) => statement_kind(*sql, schema)?,
         Parsed::Explain(explain) => Kind::Query(Box::new(explained(explain)?)),
@@ -34,7 +34,7 @@ pub(crate) fn classify(text: Text, schema: &str) -> Result<Statement> {
             Error::new(Code::InvalidParameter, "this statement takes no parameters").hint("write the values out")
         );
     }
-    Ok(Statement { kind, n_parameters, names_hidden, words })
+    Ok(Statement { kind, n_parameters, names_hidden })
 }
 
 fn unsupported(what: impl Into<String>, hint: &str) -> Error {
@@ -98,10 +98,13 @@ fn tell_apart(query: &mut Query) {
 }
 
 /// EXPLAIN [ANALYZE] of a query.
-fn explained(explain: ExplainStatement) -> Result<Parsed> {
-    match &*explain.statement {
-        Parsed::Statement(sql) => match &**sql {
-            Sql::Query(query) => audit::check(query)?,
+fn explained(mut explain: ExplainStatement) -> Result<Parsed> {
+    match &mut *explain.statement {
+        Parsed::Statement(sql) => match &mut **sql {
+            Sql::Query(query) => {
+                audit::check(query)?;
+                tell_apart(query);
+            }
             Sql::Insert(_) => {
                 return Err(unsupported("EXPLAIN of INSERT is not supported", "explain the SELECT in it"));
             }

@@ -1,7 +1,6 @@
 //! How do `_commit_seq` and `_ingested_at` stay out of `SELECT *`? Tables show them only to statements that name one, and there every
 //! wildcard is rewritten to leave them out.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -10,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidewater_storage::{Code, Error, Result};
 
-use super::names::{TableName, fold};
+use super::names::{Scope, TableName, fold};
 
 /// The system columns of a table.
 pub(super) const HIDDEN_COLUMNS: [&str; 2] = ["_commit_seq", "_ingested_at"];
@@ -21,7 +20,7 @@ pub(crate) fn hide_system_columns<T: VisitMut>(
     schema: &str,
     shows: &dyn Fn(&TableName) -> bool,
 ) -> Result<()> {
-    let mut rewriter = Rewriter { schema, shows, ctes: HashSet::new() };
+    let mut rewriter = Rewriter { schema, shows, scope: Scope::default() };
     match statement.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
@@ -31,8 +30,8 @@ pub(crate) fn hide_system_columns<T: VisitMut>(
 struct Rewriter<'a> {
     schema: &'a str,
     shows: &'a dyn Fn(&TableName) -> bool,
-    /// Names of WITH anywhere in the statement; they hide tables of the same name.
-    ctes: HashSet<String>,
+    /// Names of WITH hide tables of the same name.
+    scope: Scope,
 }
 
 /// One relation of a FROM: how to qualify a wildcard over it, and whether it shows system columns.
@@ -45,9 +44,12 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
-        if let Some(with) = &query.with {
-            self.ctes.extend(with.cte_tables.iter().map(|cte| fold(&cte.alias.name)));
-        }
+        self.scope.enter(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
+        self.scope.leave(query);
         ControlFlow::Continue(())
     }
 
@@ -101,9 +103,8 @@ impl Rewriter<'_> {
     fn add_factor(&self, factor: &TableFactor, out: &mut Vec<Factor>, merged: &mut bool) {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
-                let cte =
-                    name.0.len() == 1 && name.0[0].as_ident().is_some_and(|ident| self.ctes.contains(&fold(ident)));
-                let shows = !cte && TableName::resolve(name, self.schema).is_ok_and(|name| (self.shows)(&name));
+                let shows = !self.scope.has(name)
+                    && TableName::resolve(name, self.schema).is_ok_and(|name| (self.shows)(&name));
                 let qualifier =
                     alias.as_ref().map_or_else(|| name.clone(), |alias| ObjectName::from(vec![alias.name.clone()]));
                 out.push(Factor { qualifier: Some(qualifier), shows });

@@ -10,11 +10,10 @@ mod names;
 mod parse;
 mod refuse;
 mod show;
+mod types;
 
 #[cfg(test)]
 mod tests;
-
-use std::collections::HashSet;
 
 use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::Query;
@@ -22,9 +21,11 @@ use tidewater_storage::catalog::NewTable;
 
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
-pub(crate) use names::{CATALOG, TableName};
+pub(crate) use measure::{Named, check_expansion, check_view_expansion};
+pub(crate) use names::{CATALOG, Scope, TableName, relations};
 pub(crate) use parse::{read_text, reparse};
 pub(crate) use show::plain;
+pub(crate) use types::ColumnTypes;
 
 use crate::session::Role;
 
@@ -36,8 +37,6 @@ pub(crate) struct Statement {
     pub(crate) n_parameters: usize,
     /// It names `_commit_seq` or `_ingested_at`.
     pub(crate) names_hidden: bool,
-    /// Every word of its text, folded to lower case.
-    pub(crate) words: HashSet<String>,
 }
 
 /// The closed list.

@@ -1,7 +1,5 @@
 //! Is this text one statement, of a size that can be planned? Bytes and words before parsing, one statement after it.
 
-use std::collections::HashSet;
-
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -11,6 +9,8 @@ use tidewater_storage::{Code, Error, Result};
 
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
+use super::names::check_nesting;
+use super::types::settle_times;
 use crate::error::{from_datafusion, from_parser, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
 
@@ -19,7 +19,6 @@ pub(crate) struct Text {
     pub(crate) statement: Statement,
     pub(crate) n_parameters: usize,
     pub(crate) names_hidden: bool,
-    pub(crate) words: HashSet<String>,
 }
 
 /// Parses exactly one statement. Needs a thread with a big stack, also where the result is dropped.
@@ -36,11 +35,12 @@ pub(crate) fn read_text(sql: &str) -> Result<Text> {
         Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| from_parser(&ParserError::from(e)))?;
     check_words(&tokens)?;
     let n_parameters = number_parameters(&mut tokens)?;
-    let words = words(&tokens);
-    let names_hidden = HIDDEN_COLUMNS.iter().any(|hidden| words.contains(*hidden));
-    let statement = one_statement(tokens)?;
+    let names_hidden = names_hidden(&tokens);
+    let mut statement = one_statement(tokens)?;
     measure::check(&statement)?;
-    Ok(Text { statement, n_parameters, names_hidden, words })
+    check_nesting(&statement)?;
+    settle_times(&mut statement);
+    Ok(Text { statement, n_parameters, names_hidden })
 }
 
 /// Parses a text that we made or that was within the limits before: the SELECT of a view.
@@ -135,10 +135,10 @@ fn number_parameters(tokens: &mut [TokenWithSpan]) -> Result<usize> {
     Ok(questions.max(highest))
 }
 
-fn words(tokens: &[TokenWithSpan]) -> HashSet<String> {
-    let words = tokens.iter().filter_map(|t| match &t.token {
-        Token::Word(word) => Some(word.value.to_lowercase()),
-        _ => None,
-    });
-    words.collect()
+/// Whether a word is the name of a system column, however it is written.
+fn names_hidden(tokens: &[TokenWithSpan]) -> bool {
+    tokens.iter().any(|t| match &t.token {
+        Token::Word(word) => HIDDEN_COLUMNS.iter().any(|hidden| word.value.eq_ignore_ascii_case(hidden)),
+        _ => false,
+    })
 }

@@ -5,8 +5,19 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// Names of all system tables, sorted.
-pub const TABLE_NAMES: [&str; 10] =
-    ["columns", "jobs", "ledger", "metrics", "producers", "queries", "rejected", "segments", "settings", "tables"];
+pub const TABLE_NAMES: [&str; 11] = [
+    "columns",
+    "events",
+    "jobs",
+    "ledger",
+    "metrics",
+    "producers",
+    "queries",
+    "rejected",
+    "segments",
+    "settings",
+    "tables",
+];
 
 /// Types of system columns.
 #[derive(Clone, Copy)]
@@ -172,9 +183,19 @@ const SETTINGS: &[Column] =
 
 const METRICS: &[Column] = &[full("at", Time), full("name", Text), full("labels", Text), full("value", Float)];
 
+const EVENTS: &[Column] = &[
+    full("at", Time),
+    full("level", Text),
+    full("kind", Text),
+    some("table_id", Text),
+    some("principal", Text),
+    full("message", Text),
+    full("details", Text),
+];
+
 /// Schemas in the order of [`TABLE_NAMES`].
 static SCHEMAS: LazyLock<[SchemaRef; TABLE_NAMES.len()]> = LazyLock::new(|| {
-    [COLUMNS, JOBS, LEDGER, METRICS, PRODUCERS, QUERIES, REJECTED, SEGMENTS, SETTINGS, TABLES].map(schema_of)
+    [COLUMNS, EVENTS, JOBS, LEDGER, METRICS, PRODUCERS, QUERIES, REJECTED, SEGMENTS, SETTINGS, TABLES].map(schema_of)
 });
 
 /// The schema of a system table.

@@ -21,8 +21,8 @@ pub use columns::TABLE_NAMES;
 
 /// Running queries and those that ended lately; the query engine keeps the list.
 pub trait QueryListing: Send + Sync {
-    /// Everybody's, newest first.
-    fn list(&self) -> Vec<QueryInfo>;
+    /// What the principal may see, newest first.
+    fn visible_to(&self, principal: &Principal) -> Vec<QueryInfo>;
 }
 
 /// Where system tables take their rows from.

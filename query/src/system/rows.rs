@@ -7,7 +7,7 @@ use arrow::array::{
 };
 use datafusion::common::ScalarValue;
 use tidewater_storage::catalog::{TableDef, delta_type, sql_type};
-use tidewater_storage::{Result, Table, TableSnapshot};
+use tidewater_storage::{LedgerRow, RejectedRecord, Result, Table, TableSnapshot};
 
 use super::{SystemState, prometheus};
 use crate::engine::{QueryInfo, QueryState};
@@ -16,6 +16,11 @@ use crate::session::{Principal, Role};
 
 /// Columns of batches, in the order of the table's schema.
 pub(super) type Batches = Box<dyn Iterator<Item = Result<Vec<ArrayRef>>> + Send>;
+
+/// Tables of users one after another, each by pages: they may have many rows that only storage holds.
+fn paged(state: &SystemState, pages: fn(Table) -> Batches) -> Batches {
+    Box::new(state.storage.tables().into_iter().flat_map(pages))
+}
 
 /// The rows of a system table now. Tables of users are read one after another, as the reader asks for more.
 pub(super) fn batches(name: &str, state: &Arc<SystemState>, principal: &Principal) -> Batches {
@@ -28,14 +33,19 @@ pub(super) fn batches(name: &str, state: &Arc<SystemState>, principal: &Principa
         "columns" => each(columns),
         "segments" => each(segments),
         "producers" => each(producers),
-        "ledger" => each(ledger),
-        "rejected" => each(rejected),
+        "ledger" => paged(state, |table| {
+            let id = table.def().id.to_string();
+            Box::new(table.ledger_pages().map(move |page| page.map(|rows| ledger(&id, &rows))))
+        }),
+        "rejected" => paged(state, |table| {
+            let id = table.def().id.to_string();
+            Box::new(table.rejected_pages().map(move |page| page.map(|rows| rejected(&id, &rows))))
+        }),
         "jobs" => each(jobs),
-        "queries" => {
-            // Statements hold other people's data: only an admin sees everybody's.
-            let sees = |query: &QueryInfo| principal.role == Role::Admin || query.principal == principal.name;
-            once(queries(&state.queries.list().into_iter().filter(sees).collect::<Vec<_>>()))
-        }
+        "queries" => once(queries(&state.queries.visible_to(principal))),
+        // Their texts hold other people's names.
+        "events" if principal.role < Role::Admin => once(events(&[])),
+        "events" => once(events(&(state.sources.events)())),
         "settings" => once(settings(&(state.sources.settings)())),
         "metrics" => once(metrics(&(state.sources.metrics)(), state.storage.env().clock.now_us())),
         _ => Box::new(std::iter::empty()),
@@ -165,11 +175,9 @@ fn producers(table: &Table) -> Result<Vec<ArrayRef>> {
     ])
 }
 
-fn ledger(table: &Table) -> Result<Vec<ArrayRef>> {
-    let id = table.def().id.to_string();
-    let rows = table.ledger()?;
-    Ok(vec![
-        text(rows.iter().map(|_| &id)),
+fn ledger(id: &str, rows: &[LedgerRow]) -> Vec<ArrayRef> {
+    vec![
+        text(rows.iter().map(|_| id)),
         text(rows.iter().map(|row| &row.producer)),
         opt_time(rows.iter().map(|row| Some(row.minute_us))),
         int(rows.iter().map(|row| row.received)),
@@ -180,14 +188,12 @@ fn ledger(table: &Table) -> Result<Vec<ArrayRef>> {
         int(rows.iter().map(|row| row.late)),
         int(rows.iter().map(|row| row.future)),
         int(rows.iter().map(|row| row.bytes)),
-    ])
+    ]
 }
 
-fn rejected(table: &Table) -> Result<Vec<ArrayRef>> {
-    let id = table.def().id.to_string();
-    let rows = table.rejected()?;
-    Ok(vec![
-        text(rows.iter().map(|_| &id)),
+fn rejected(id: &str, rows: &[RejectedRecord]) -> Vec<ArrayRef> {
+    vec![
+        text(rows.iter().map(|_| id)),
         opt_text(rows.iter().map(|row| row.producer.as_deref())),
         unsigned(rows.iter().map(|row| row.sequence)),
         int(rows.iter().map(|row| row.row)),
@@ -197,7 +203,7 @@ fn rejected(table: &Table) -> Result<Vec<ArrayRef>> {
         text(rows.iter().map(|row| &row.payload)),
         opt_time(rows.iter().map(|row| Some(row.received_us))),
         opt_time(rows.iter().map(|row| Some(row.expires_us))),
-    ])
+    ]
 }
 
 fn jobs(table: &Table) -> Result<Vec<ArrayRef>> {
@@ -235,7 +241,7 @@ fn queries(rows: &[QueryInfo]) -> Vec<ArrayRef> {
         int(rows.iter().map(|row| row.summary.bytes_out)),
         int(rows.iter().map(|row| row.summary.memory_peak)),
         int(rows.iter().map(|row| row.summary.spilled)),
-        opt_int(rows.iter().map(|_| None)),
+        opt_int(rows.iter().map(|row| row.pinned_bytes.and_then(|bytes| i64::try_from(bytes).ok()))),
         opt_text(rows.iter().map(|row| row.error_code.as_deref())),
     ]
 }
@@ -258,6 +264,18 @@ fn settings(rows: &[crate::engine::SettingRow]) -> Vec<ArrayRef> {
         text(rows.iter().map(|row| &row.origin)),
         text(rows.iter().map(|row| &row.default)),
         Arc::new(rows.iter().map(|row| Some(row.reloadable)).collect::<BooleanArray>()),
+    ]
+}
+
+fn events(rows: &[crate::engine::EventRow]) -> Vec<ArrayRef> {
+    vec![
+        opt_time(rows.iter().map(|row| Some(row.at_us))),
+        text(rows.iter().map(|row| &row.level)),
+        text(rows.iter().map(|row| &row.kind)),
+        opt_text(rows.iter().map(|row| row.table_id.as_deref())),
+        opt_text(rows.iter().map(|row| row.principal.as_deref())),
+        text(rows.iter().map(|row| &row.message)),
+        text(rows.iter().map(|row| &row.details)),
     ]
 }
 

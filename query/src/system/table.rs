@@ -1,4 +1,5 @@
-//! How is a system table scanned? Its rows are made while they are read, one table of users at a time.
+//! How is a system table scanned? Its rows are made while they are read, one table of users or one page of it at a time, and the
+//! batch that is being read counts for the query.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -43,18 +46,25 @@ impl PartitionStream for SystemTable {
         &self.schema
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let made: Batches = batches(self.name, &self.state, &self.principal);
+        let held = MemoryConsumer::new(format!("system.{}", self.name)).register(context.memory_pool());
         let schema = Arc::clone(&self.schema);
         let cut = made.flat_map(move |columns| {
             let batch = columns.and_then(|columns| Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?));
-            match batch {
+            match batch.map_err(to_datafusion).and_then(|batch| charged(batch, &held)) {
                 Ok(batch) => pieces(&batch).into_iter().map(Ok).collect::<Vec<_>>(),
-                Err(error) => vec![Err(to_datafusion(error))],
+                Err(error) => vec![Err(error)],
             }
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(cut)))
     }
+}
+
+/// The batch, counted in place of the one before.
+fn charged(batch: RecordBatch, held: &MemoryReservation) -> Result<RecordBatch> {
+    held.try_resize(batch.get_array_memory_size())?;
+    Ok(batch)
 }
 
 fn pieces(batch: &RecordBatch) -> Vec<RecordBatch> {

@@ -41,7 +41,11 @@ impl Fixture {
             threads,
             max_running,
             max_waiting,
-            sources: SystemSources { settings: Arc::new(Vec::new), metrics: Arc::new(String::new) },
+            sources: SystemSources {
+                settings: Arc::new(Vec::new),
+                metrics: Arc::new(String::new),
+                events: Arc::new(Vec::new),
+            },
         };
         let engine = QueryEngine::new(storage, options).expect("an engine");
         Self { engine, runtime, _dir: dir }

@@ -21,7 +21,10 @@ const EXAMPLES: &str = "Examples:
   tidewater sql -c 'SELECT count(*) FROM git_events'";
 
 const INGEST_NOTES: &str = "\
-A load that was broken off goes on behind the last stored row when the command is repeated, also with another --chunk-rows.
+A load that was broken off goes on behind the last stored row when the command is repeated, also with another --chunk-rows. \
+The server remembers a file for 7 days after it was last loaded; a repeat after that sends every row again, and only a \
+primary key keeps them from being stored twice. TRUNCATE forgets rows and keys, not what was loaded: --again loads a file \
+anew, and such a load does not go on when it is repeated.
 
 CSV: the first line names the columns; each must be one of the table's. Values are texts, which the server casts to the \
 table's types. An empty field is NULL, with quotes (\"\") or without: the two cannot be told apart.
@@ -36,7 +39,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// Run statements and print their answers
     Sql(SqlArgs),
-    /// Load files into a table, each row once, however often it is repeated
+    /// Load files into a table; a repeat within 7 days stores no row twice
     #[command(after_help = INGEST_NOTES)]
     Ingest(IngestArgs),
     /// List and show tables
@@ -176,7 +179,8 @@ pub struct IngestArgs {
     /// Form of the files [default: by their names]
     #[arg(long, value_enum)]
     pub format: Option<InputFormat>,
-    /// Create the table in the shape of the first file if it does not exist
+    /// Create the table in the shape of the first file if it does not exist; one with another key, time or order than asked for
+    /// is refused
     #[arg(long)]
     pub create: bool,
     /// Columns of the primary key
@@ -192,6 +196,10 @@ pub struct IngestArgs {
     #[arg(long, value_name = "N", default_value_t = super::ingest::DEFAULT_CHUNK_ROWS,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub chunk_rows: u32,
+    /// Load the files as if they had never been loaded; rows whose key is in the table are duplicates, without a key all are
+    /// stored again
+    #[arg(long)]
+    pub again: bool,
     /// What becomes of rows that cannot be read or that the table cannot take
     #[arg(long, value_enum, default_value = "keep")]
     pub on_error: OnError,

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tidewater_storage::env::Env;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter};
 
 use super::args::ServeArgs;
 use super::terminal::{print, say};
 use crate::config::{Config, FileSource, LogFormat, Sources};
+use crate::events::EventLayer;
 use crate::{Running, Server};
 
 /// How long requests may take to end after the signal. Below the 30 s after which Kubernetes kills.
@@ -76,16 +79,17 @@ fn environment() -> anyhow::Result<Env> {
 }
 
 fn start_logging(config: &Config) {
-    let filter = EnvFilter::new(&config.log_level);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let installed = match config.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    if let Err(reason) = installed {
+    // What `system.events` shows does not depend on what is written to the log.
+    let subscriber = tracing_subscriber::registry()
+        .with(lines.with_filter(EnvFilter::new(&config.log_level)))
+        .with(EventLayer::new().with_filter(LevelFilter::INFO));
+    if let Err(reason) = subscriber.try_init() {
         say(&format!("warning: logging cannot be set up: {reason}"));
     }
 }

@@ -57,11 +57,12 @@ fn ingest_takes_files_and_the_shape_of_a_new_table() {
         "csv",
         "--on-error",
         "abort",
+        "--again",
     ])
     .unwrap();
     let Command::Ingest(args) = cli.command else { panic!() };
     assert_eq!((args.files.len(), args.key.len(), args.sort.len(), args.chunk_rows), (2, 2, 2, 500));
-    assert_eq!((args.format, args.on_error), (Some(InputFormat::Csv), OnError::Abort));
+    assert_eq!((args.format, args.on_error, args.again), (Some(InputFormat::Csv), OnError::Abort, true));
     for wrong in [&["ingest", "t"][..], &["ingest", "t", "f", "--key", "a"], &["ingest", "t", "f", "--chunk-rows", "0"]]
     {
         assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");

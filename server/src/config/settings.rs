@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tidewater_query::SettingRow;
+use tidewater_query::{QueryEngine, SettingRow};
+use tidewater_storage::memory::{MIN_LIMIT_BYTES, max_keys_bytes};
 use tidewater_storage::{Code, Error, Result};
 
 use super::layers::{Resolved, Sources, resolve};
@@ -29,20 +30,29 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "storage.min_free",
         default: "1 GiB",
-        doc: "Free disk space below which rows are refused, so that what is acknowledged can always be kept; at least 256 MiB.",
+        doc: "Free disk space below which rows are refused, so that what is acknowledged can always be kept; at least 512 MiB. Definitions go on until 384 MiB, DROP and TRUNCATE until 256 MiB.",
     },
     Setting {
         name: "memory.limit",
         default: "60%",
-        doc: "Memory of the process: bytes ('2 GiB') or a part of the machine or container ('60%').",
+        doc: "Memory of the process: bytes ('2 GiB') or a part of the machine or container ('60%'); at least 512 MiB.",
     },
-    Setting { name: "query.threads", default: "auto", doc: "Threads that run queries; auto: one a core." },
+    Setting {
+        name: "dedup.memory",
+        default: "auto",
+        doc: "Memory for primary keys: bytes or a part of memory.limit; auto: about a quarter. More of it is less for fresh rows.",
+    },
+    Setting {
+        name: "query.threads",
+        default: "auto",
+        doc: "Threads that one query may use; auto: one a core. All queries over tables have at most 256.",
+    },
     Setting { name: "query.max_running", default: "auto", doc: "Queries that run at once; auto: two a core." },
     Setting { name: "query.max_waiting", default: "64", doc: "Queries that wait for their turn; more are refused." },
     Setting {
         name: "query.spill",
         default: "10%",
-        doc: "Disk for what queries cannot hold in memory: bytes or a part of the disk.",
+        doc: "Disk for what queries cannot hold in memory: bytes or a part of the disk. They stop above storage.min_free.",
     },
     Setting {
         name: "log.level",
@@ -70,21 +80,30 @@ pub struct Config {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub min_free_bytes: u64,
+    /// May be below what storage needs if it is a part of a small machine: storage raises it then, and warns.
     pub memory_limit_bytes: u64,
+    /// `None`: storage's own part of the limit.
+    pub key_memory_bytes: Option<u64>,
     pub query_threads: usize,
     pub query_max_running: usize,
     pub query_max_waiting: usize,
     pub query_spill_bytes: u64,
     pub log_level: String,
     pub log_format: LogFormat,
-    /// Every setting with its value as written and its origin, for `system.settings` and `config show`.
+    /// Every setting with its value as written, or as it is in force where that differs, and its origin, for `system.settings` and
+    /// `config show`.
     pub rows: Vec<SettingRow>,
     /// The file that was read.
     pub file: Option<PathBuf>,
 }
 
-/// More would only make threads wait for each other.
-const MAX_THREADS: u64 = 1024;
+/// Less holds too few keys to be of use.
+const MIN_KEY_BYTES: u64 = 1 << 20;
+
+/// One query cannot use more threads than all have together.
+const MAX_THREADS: u64 = QueryEngine::MAX_THREADS as u64;
+
+/// Queries beyond the threads share them, so this bounds what they hold, not how many threads there are.
 const MAX_QUERIES: u64 = 100_000;
 
 impl Config {
@@ -99,17 +118,20 @@ impl Config {
             return Err(invalid(format!("server.grpc and server.http are both {grpc}")).hint("give them two ports"));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let threads = cores.min(MAX_THREADS);
         let spill = amount(&resolved, "query.spill", || units::disk_bytes(&data))?;
+        let memory_limit_bytes = memory_limit(&resolved)?;
         Ok(Self {
             min_free_bytes: amount(&resolved, "storage.min_free", || units::disk_bytes(&data))?,
-            memory_limit_bytes: amount(&resolved, "memory.limit", units::machine_memory_bytes)?,
-            query_threads: count(&resolved, "query.threads", Some(cores), 1..=MAX_THREADS)?,
+            memory_limit_bytes,
+            key_memory_bytes: key_memory(&resolved, memory_limit_bytes)?,
+            query_threads: count(&resolved, "query.threads", Some(threads), 1..=MAX_THREADS)?,
             query_max_running: count(&resolved, "query.max_running", Some(2 * cores), 1..=MAX_QUERIES)?,
             query_max_waiting: count(&resolved, "query.max_waiting", None, 0..=MAX_QUERIES)?,
             query_spill_bytes: spill,
             log_level: log_level(&resolved)?,
             log_format: log_format(&resolved)?,
-            rows: resolved.rows(),
+            rows: rows_in_force(&resolved, memory_limit_bytes),
             file: resolved.file.clone(),
             data,
             grpc,
@@ -171,6 +193,49 @@ fn amount(resolved: &Resolved, name: &str, whole: impl FnOnce() -> Option<u64>) 
             Ok((whole as f64 * percent / 100.0) as u64)
         }
     }
+}
+
+/// A number that is too small was written by somebody, who is told; a part of a small machine is what it is.
+fn memory_limit(resolved: &Resolved) -> Result<u64> {
+    const NAME: &str = "memory.limit";
+    let bytes = amount(resolved, NAME, units::machine_memory_bytes)?;
+    let text = resolved.text(NAME);
+    if bytes < MIN_LIMIT_BYTES && !text.trim_end().ends_with('%') {
+        let least = mebibytes(MIN_LIMIT_BYTES);
+        return Err(invalid(format!("{NAME} is '{text}'{}, less than {least}", resolved.from(NAME)))
+            .hint(format!("write '{least}' or more")));
+    }
+    Ok(bytes)
+}
+
+/// What keys may hold, within what leaves enough for everything else.
+fn key_memory(resolved: &Resolved, memory_limit_bytes: u64) -> Result<Option<u64>> {
+    const NAME: &str = "dedup.memory";
+    let text = resolved.text(NAME);
+    if text == "auto" {
+        return Ok(None);
+    }
+    let limit = memory_limit_bytes.max(MIN_LIMIT_BYTES);
+    let (bytes, most) = (amount(resolved, NAME, || Some(limit))?, max_keys_bytes(limit));
+    if !(MIN_KEY_BYTES..=most).contains(&bytes) {
+        let (least, most) = (mebibytes(MIN_KEY_BYTES), mebibytes(most));
+        return Err(invalid(format!("{NAME} is '{text}'{}", resolved.from(NAME)))
+            .hint(format!("write 'auto', or {least} to {most} under this memory.limit")));
+    }
+    Ok(Some(bytes))
+}
+
+fn rows_in_force(resolved: &Resolved, memory_limit_bytes: u64) -> Vec<SettingRow> {
+    let mut rows = resolved.rows();
+    if memory_limit_bytes < MIN_LIMIT_BYTES {
+        let raised = rows.iter_mut().filter(|row| row.name == "memory.limit");
+        raised.for_each(|row| row.value = mebibytes(MIN_LIMIT_BYTES));
+    }
+    rows
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 fn count(resolved: &Resolved, name: &str, auto: Option<u64>, range: std::ops::RangeInclusive<u64>) -> Result<usize> {

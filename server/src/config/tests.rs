@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tidewater_storage::memory::MIN_LIMIT_BYTES;
 use tidewater_storage::{Code, Error};
 
 use super::units::{Amount, parse_amount};
@@ -88,7 +89,9 @@ fn bad_values_are_named_with_their_origin() {
         ("server.data", "", "empty"),
         ("memory.limit", "lots", "number"),
         ("memory.limit", "120%", "percentage"),
+        ("memory.limit", "128 MiB", "less than 512 MiB"),
         ("query.threads", "0", "from 1"),
+        ("query.threads", "257", "to 256"),
         ("query.max_waiting", "auto", "from 0"),
         ("log.level", "loud,,=", "log.level"),
         ("log.format", "xml", "text or json"),
@@ -104,6 +107,16 @@ fn bad_values_are_named_with_their_origin() {
     assert!(refused(&[], &[], Some("= nothing")).contains("not TOML"));
     let missing = Sources { file: FileSource::Named(PathBuf::from("/does/not/exist.toml")), ..Default::default() };
     assert!(Config::load(missing).unwrap_err().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn a_part_of_a_small_machine_is_raised_and_shown_as_it_is_in_force() {
+    let config = load(&[("memory.limit", "0.0001%")], &[], None).unwrap();
+    assert!(config.memory_limit_bytes < MIN_LIMIT_BYTES);
+    assert_eq!(origin(&config, "memory.limit"), ("512 MiB".into(), "flag".into()));
+    let config = load(&[("memory.limit", "512 MiB")], &[], None).unwrap();
+    assert_eq!(config.memory_limit_bytes, MIN_LIMIT_BYTES);
+    assert_eq!(origin(&config, "memory.limit"), ("512 MiB".into(), "flag".into()));
 }
 
 #[test]

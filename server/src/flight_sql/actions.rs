@@ -139,6 +139,7 @@ impl FlightSql {
             CancelledTicket::Fetched => match self.app.query.cancel(caller, &query_id)? {
                 Canceled::Stopped => Ok(CancelStatus::Cancelling),
                 Canceled::Already => Ok(CancelStatus::Cancelled),
+                Canceled::TooLate => Ok(CancelStatus::NotCancellable),
             },
         }
     }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::can_cast_types;
@@ -15,10 +14,8 @@ use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExist
 use futures::stream::Stream;
 use tidewater_storage::admission::IncomingRows;
 use tidewater_storage::catalog::{ColumnDef, NewTable, TableDef, canonical_type};
-use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
-use tidewater_storage::memory::{Charge, MemoryLedger, Share};
+use tidewater_storage::memory::Collecting;
 use tidewater_storage::{Code, Engine, Error, IdempotencyKey, OnError, Result, RowsRequest, Table};
-use tokio::time::Instant;
 use tonic::Status;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
@@ -26,15 +23,10 @@ use super::call::Call;
 use super::command::{CATALOG, DEFAULT_SCHEMA, invalid, refuse_transaction, shortened};
 use super::incoming::Incoming;
 use crate::App;
-use crate::ingest::ipc::flat_batch_bytes;
 use crate::status::{to_status, to_status_as};
 
 /// ADBC cannot send options with the command, but it can send headers: `x-ingest-primary-key` is `primary_key`.
 const OPTION_HEADER_PREFIX: &str = "x-ingest-";
-
-/// How long a stream is not read while realtime memory is full.
-const MAX_MEMORY_WAIT: Duration = Duration::from_secs(30);
-const MEMORY_POLL: Duration = Duration::from_millis(50);
 
 /// What the command asks for, checked.
 #[derive(Debug, Clone)]
@@ -101,6 +93,8 @@ impl Target {
             None if self.create => Ok(()),
             None => Err(Error::new(Code::TableNotFound, format!("table '{}' not found", self.name()))
                 .hint("create it first, or ask for its creation")),
+            // A key may be that of the append that made the table: its rows decide.
+            Some(_) if !self.append && self.options.contains_key("idempotency_key") => Ok(()),
             Some(_) if !self.append => Err(self.exists()),
             Some(table) => schema.map_or(Ok(()), |schema| self.check_columns(&table.def(), schema)),
         }
@@ -240,10 +234,10 @@ where
     let app = Arc::clone(app);
     // Detached: once the rows are there, the commit and what follows it are not torn apart by a client that goes away.
     let done = tokio::spawn(async move {
-        let Collected { schema, rows, charge } = collected;
+        let Collected { schema, rows, held } = collected;
         let request = request(rows, principal, time_zone, &target);
         let done = commit(&app.storage, &target, &schema, request).await;
-        drop(charge);
+        drop(held);
         done
     });
     let done = done.await.unwrap_or_else(|error| Err(Error::internal(format!("a bulk append ended early: {error}"))));
@@ -253,15 +247,15 @@ where
 struct Collected {
     schema: SchemaRef,
     rows: Vec<RecordBatch>,
-    charge: Charge,
+    held: Collecting,
 }
 
+/// Reads the whole stream. What it holds meanwhile is `incoming`'s matter: memory, and for how long.
 async fn collect<S>(app: &App, target: &Target, mut incoming: Incoming<S>) -> Result<Collected, Status>
 where
     S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
 {
     target.check(&app.storage, None).map_err(|error| adbc_status(&error))?;
-    let mut charge = app.storage.memory().charge(Share::Realtime, 0);
     let mut rows = Vec::new();
     let mut checked = false;
     loop {
@@ -271,11 +265,6 @@ where
             checked = true;
         }
         let Some(batch) = batch else { break };
-        let total = charge.bytes() + flat_batch_bytes(&batch);
-        if total > MAX_STATEMENT_ROWS_BYTES as u64 {
-            return Err(to_status(&too_large(total)));
-        }
-        wait_for_memory(app.storage.memory(), &mut charge, total).await.map_err(|error| to_status(&error))?;
         if batch.num_rows() > 0 {
             rows.push(batch);
         }
@@ -283,24 +272,7 @@ where
     let schema = incoming.schema().cloned();
     let schema = schema
         .ok_or_else(|| to_status(&invalid("the bulk append has no schema message").hint("send the schema first")))?;
-    Ok(Collected { schema, rows, charge })
-}
-
-/// Grows `charge` to `total` bytes once realtime memory allows it: until then the stream is not read.
-async fn wait_for_memory(ledger: &MemoryLedger, charge: &mut Charge, total: u64) -> Result<()> {
-    let more = total.saturating_sub(charge.bytes());
-    let until = Instant::now() + MAX_MEMORY_WAIT;
-    let share = ledger.share(Share::Realtime);
-    while ledger.used(Share::Realtime).saturating_add(more) > share {
-        if Instant::now() >= until || total > share {
-            return Err(Error::new(Code::MemoryPressure, "memory for fresh rows is full")
-                .hint("send fewer rows in one bulk append, or try again later")
-                .retry_after(Duration::from_secs(5)));
-        }
-        tokio::time::sleep(MEMORY_POLL).await;
-    }
-    charge.resize(total);
-    Ok(())
+    Ok(Collected { schema, rows, held: incoming.into_held() })
 }
 
 fn request(rows: Vec<RecordBatch>, principal: String, time_zone: String, target: &Target) -> RowsRequest {
@@ -313,7 +285,7 @@ fn request(rows: Vec<RecordBatch>, principal: String, time_zone: String, target:
     }
 }
 
-/// Makes the table if it is to be made, and writes. A table that was made for rows that could not be stored goes again.
+/// Writes, together with the table if that is to be made: both or neither.
 async fn commit(storage: &Arc<Engine>, target: &Target, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
     if let Some(table) = storage.table(&target.schema, &target.table) {
         return append(&table, target, schema, request).await;
@@ -321,22 +293,23 @@ async fn commit(storage: &Arc<Engine>, target: &Target, schema: &SchemaRef, requ
     if !target.create {
         target.check(storage, None)?;
     }
-    match storage.create_table(target.new_table(schema)?).await {
-        Ok((table, notices)) => {
+    let new = target.new_table(schema)?;
+    let created = match request.rows.is_empty() {
+        true => storage.create_table(new).await.map(|(_, notices)| (notices, 0)),
+        // Only a table that came up meanwhile needs the rows again; they share their buffers.
+        false => {
+            let created = storage.create_table_with(new, request.clone()).await;
+            created.map(|(_, notices, outcome)| (notices, outcome.accepted))
+        }
+    };
+    match created {
+        Ok((notices, accepted)) => {
             for notice in notices {
                 tracing::info!(table = target.name(), notice, "a bulk append made a table");
             }
-            let written = write(&table, request).await;
-            // Rows that another client has in it by now keep the table.
-            if written.is_err() {
-                match storage.drop_table_if_empty(&table).await {
-                    Ok(gone) => tracing::info!(table = target.name(), gone, "rows of a new table could not be stored"),
-                    Err(error) => tracing::warn!(table = target.name(), reason = %error, "a new table stays, empty"),
-                }
-            }
-            written
+            Ok(accepted)
         }
-        Err(error) if error.code() == Code::TableExists && target.append => {
+        Err(error) if error.code() == Code::TableExists => {
             let table = storage.table(&target.schema, &target.table).ok_or(error)?;
             append(&table, target, schema, request).await
         }
@@ -346,13 +319,14 @@ async fn commit(storage: &Arc<Engine>, target: &Target, schema: &SchemaRef, requ
 
 async fn append(table: &Table, target: &Target, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
     if !target.append {
-        return Err(target.exists());
+        // It may be the table that the first attempt made, whose answer was lost.
+        let first = match &request.idempotency_key {
+            Some(key) => table.accepted_under(&request.principal, key).await?,
+            None => None,
+        };
+        return first.ok_or_else(|| target.exists());
     }
     target.check_columns(&table.def(), schema)?;
-    write(table, request).await
-}
-
-async fn write(table: &Table, request: RowsRequest) -> Result<u64> {
     if request.rows.is_empty() {
         return Ok(0);
     }
@@ -365,16 +339,6 @@ pub(super) fn adbc_status(error: &Error) -> Status {
         Code::SchemaMismatch => to_status_as(error, tonic::Code::AlreadyExists),
         _ => to_status(error),
     }
-}
-
-fn too_large(n_bytes: u64) -> Error {
-    Error::new(
-        Code::StatementRowsTooLarge,
-        format!("the rows of one bulk append take more than {MAX_STATEMENT_ROWS_BYTES} bytes"),
-    )
-    .hint("send them in several bulk appends")
-    .with("bytes", n_bytes)
-    .with("limit_bytes", MAX_STATEMENT_ROWS_BYTES)
 }
 
 fn unsupported(message: &str, hint: &str) -> Error {

@@ -163,7 +163,7 @@ impl FlightSql {
         headers: &tonic::metadata::MetadataMap,
         stream: Streaming<FlightData>,
     ) -> Result<Response<Answers<PutResult>>, Status> {
-        let (descriptor, mut incoming) = Incoming::open(stream).await?;
+        let (descriptor, mut incoming) = Incoming::open(stream, self.app.storage.memory(), &self.app.draining).await?;
         let request = command::from_descriptor(&descriptor).map_err(|error| to_status(&error))?;
         let command::Request::Command(command) = request else {
             let error = Error::new(Code::UnsupportedRequest, "DoPut of plain SQL or of a path is not supported yet")

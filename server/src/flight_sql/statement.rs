@@ -157,17 +157,7 @@ impl FlightSql {
         parameters: Option<Parameters>,
         options: RunOptions,
     ) -> Result<Planned, Status> {
-        let before = call.session.settings.lock().clone();
-        let planned = call.bounded(self.app.query.plan(&call.session, sql, parameters, options)).await?;
-        if *call.session.settings.lock() != before {
-            let error = Error::new(
-                Code::UnsupportedRequest,
-                "sessions over Flight SQL are not supported yet: SET would be forgotten at once",
-            )
-            .hint("write the time zone or the schema into the statement");
-            return Err(to_status(&error));
-        }
-        Ok(planned)
+        call.bounded(self.app.query.plan(&call.session, sql, parameters, options)).await
     }
 }
 

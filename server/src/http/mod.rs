@@ -3,6 +3,7 @@
 pub mod encode;
 mod guard;
 mod health;
+mod params;
 mod problem;
 mod request;
 mod respond;
@@ -27,8 +28,8 @@ pub use server::serve;
 use crate::App;
 use problem::Problem;
 
-/// The largest request body. Statements and batches have lower limits of their own.
-const MAX_BODY_BYTES: usize = 64 << 20;
+/// The largest request body. A statement has 256 KiB at most, so the rest is parameters; what is larger is data, and comes in as such.
+const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// A request body must have arrived after this time: who sends slower holds a connection for nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);

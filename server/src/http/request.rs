@@ -1,20 +1,14 @@
 //! What does a request to `/api/v1/sql` ask for? Statement, parameters, settings, and the form of the answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions, StringArray,
-    UInt64Array,
-};
-use arrow::datatypes::{Field, Schema};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tidewater_query::{Parameters, RunOptions};
 use tidewater_storage::ids::CommitToken;
-use tidewater_storage::{Code, Error};
 
+use super::params::Params;
 use super::problem::Problem;
 
 /// The form of an answer.
@@ -78,7 +72,7 @@ pub(super) struct SqlRequest {
 struct Body {
     sql: String,
     #[serde(default)]
-    params: Vec<Value>,
+    params: Params,
     #[serde(default)]
     settings: Map<String, Value>,
     format: Option<String>,
@@ -133,7 +127,7 @@ fn parse_json(body: &[u8]) -> Result<SqlRequest, Problem> {
     let min_commit = body.min_commit.iter().map(|text| token(text)).collect::<Result<_, _>>()?;
     Ok(SqlRequest {
         sql: body.sql,
-        parameters: parameters(&body.params)?,
+        parameters: body.params.into_row()?,
         settings,
         format,
         options: RunOptions {
@@ -158,43 +152,4 @@ fn token(text: &str) -> Result<CommitToken, Problem> {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
     CommitToken::decode(&bytes).map_err(Problem::from)
-}
-
-/// One row with a column for each parameter; `None` without parameters.
-pub(super) fn parameters(values: &[Value]) -> Result<Option<Parameters>, Problem> {
-    if values.is_empty() {
-        return Ok(None);
-    }
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(values.len());
-    for (at, value) in values.iter().enumerate() {
-        columns.push(parameter(at + 1, value)?);
-    }
-    let fields: Vec<Field> = columns
-        .iter()
-        .enumerate()
-        .map(|(at, column)| Field::new((at + 1).to_string(), column.data_type().clone(), true))
-        .collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let row =
-        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(Error::from)?;
-    Ok(Some(Parameters(row)))
-}
-
-fn parameter(position: usize, value: &Value) -> Result<ArrayRef, Problem> {
-    Ok(match value {
-        Value::Null => Arc::new(NullArray::new(1)),
-        Value::Bool(flag) => Arc::new(BooleanArray::from(vec![*flag])),
-        Value::String(text) => Arc::new(StringArray::from(vec![text.as_str()])),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(value), _, _) => Arc::new(Int64Array::from(vec![value])),
-            (None, Some(value), _) => Arc::new(UInt64Array::from(vec![value])),
-            (None, None, value) => Arc::new(Float64Array::from(vec![value])),
-        },
-        Value::Array(_) | Value::Object(_) => {
-            let message = format!("parameter {position} is an array or an object, which is not supported yet");
-            return Err(Error::new(Code::InvalidParameter, message)
-                .hint("send null, a boolean, a number or a text")
-                .into());
-        }
-    })
 }

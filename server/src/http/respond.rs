@@ -87,7 +87,9 @@ impl Answer {
                     Ok(Some(batch)) => self.ready.push_back(self.encoder.batch(&batch)?),
                     Ok(None) => self.ended = true,
                     Err(error) => {
+                        // The client has its status already: only the log can tell what it was.
                         tracing::info!(query_id = self.stream.query_id(), %error, "an answer broke off");
+                        crate::status::log(&error);
                         return Err(error);
                     }
                 },

@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::connections::{Connection, Listener};
 
-/// The headers of a request must have arrived after this time, also those of the next request on a kept connection.
+/// The headers of a request must have arrived after this time, also those of the next request on a kept connection. Before a connection
+/// has said which protocol it speaks, the limit of [`Connection`] holds.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Request line and headers.
 const MAX_HEADER_BYTES: usize = 64 << 10;

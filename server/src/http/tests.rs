@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::encode::{ArrowEncoder, CsvEncoder, JsonEncoder, write_objects};
 use super::guard;
-use super::request::{AnswerFormat, parameters, parse};
+use super::request::{AnswerFormat, parse};
+use crate::query_api::MAX_PARAMETERS;
 
 /// The one column `c` as its JSON values.
 fn json_of(column: ArrayRef) -> Vec<Value> {
@@ -120,8 +121,9 @@ fn an_answer_names_its_columns_and_types() {
         json!({"query_id": "id-1", "schema": schema, "rows": [], "row_count": 0, "statistics": {"ran_ms": 1.0}});
     assert_eq!(answer, expected);
     let mut lines = Vec::new();
-    write_objects(&batch, &mut lines).unwrap();
-    assert_eq!(lines, b"{\"n\":1,\"n\":\"x\"}\n");
+    let columns = [("n", Arc::clone(batch.column(0))), ("s", Arc::clone(batch.column(1)))];
+    write_objects(&RecordBatch::try_from_iter(columns).unwrap(), &mut lines).unwrap();
+    assert_eq!(lines, b"{\"n\":1,\"s\":\"x\"}\n");
 }
 
 #[test]
@@ -180,13 +182,45 @@ fn requests_are_read_or_refused() {
 
 #[test]
 fn parameters_keep_their_types() {
-    let row =
-        parameters(&[json!(null), json!(true), json!(-1), json!(u64::MAX), json!(1.5), json!("x")]).unwrap().unwrap().0;
+    let body = json!({"sql": "x", "params": [null, true, -1, 7, u64::MAX, 1.5, "x\n\"ä\""]});
+    let request = parse(Some("application/json"), body.to_string().as_bytes()).unwrap();
+    let row = request.parameters.unwrap().0;
     let types: Vec<_> = row.schema().fields().iter().map(|field| field.data_type().clone()).collect();
-    let expected =
-        [DataType::Null, DataType::Boolean, DataType::Int64, DataType::UInt64, DataType::Float64, DataType::Utf8];
+    let expected = [
+        DataType::Null,
+        DataType::Boolean,
+        DataType::Int64,
+        DataType::Int64,
+        DataType::UInt64,
+        DataType::Float64,
+        DataType::Utf8,
+    ];
     assert_eq!(types, expected);
-    assert!(parameters(&[]).unwrap().is_none());
+    assert_eq!(row.column(6).as_ref(), &StringArray::from(vec!["x\n\"ä\""]));
+    assert!(parse(Some("application/json"), br#"{"sql": "x", "params": []}"#).unwrap().parameters.is_none());
+}
+
+#[test]
+fn parameters_are_counted_before_anything_is_made_of_them() {
+    let with = |params: &str| {
+        parse(Some("application/json"), format!("{{\"sql\": \"x\", \"params\": [{params}]}}").as_bytes())
+    };
+    let zeros = |n: usize| vec!["0"; n].join(",");
+    let row = with(&zeros(MAX_PARAMETERS)).unwrap().parameters.unwrap().0;
+    assert_eq!((row.num_columns(), row.num_rows()), (MAX_PARAMETERS, 1));
+    for (params, expected) in [
+        (zeros(MAX_PARAMETERS + 1), "20001 parameters"),
+        (zeros(1_000_000), "1000000 parameters"),
+        (format!("1, [{}]", zeros(1_000_000)), "parameter 2"),
+        (format!("{{\"a\": {{\"b\": [{}]}}}}", zeros(1_000_000)), "parameter 1"),
+    ] {
+        let problem = with(&params).unwrap_err();
+        assert_eq!(problem.status(), StatusCode::BAD_REQUEST);
+        assert!(format!("{problem:?}").contains(expected), "{problem:?}");
+    }
+    for damaged in ["1,", "1 2", "[1", "nul"] {
+        assert_eq!(with(damaged).unwrap_err().status(), StatusCode::BAD_REQUEST, "{damaged}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! service ── request (what is asked, of which table) ── payload (which rows) ── ipc/ (Arrow, checked)
 //!    └── stream/      many batches under way: decoded side by side, submitted and answered in order
+//! decoding            when and where a payload is decoded
 //! answer              what the client is told
 //! ```
 
@@ -14,6 +15,7 @@ mod request;
 
 mod stream;
 
+pub(crate) mod decoding;
 pub mod ipc;
 
 pub(crate) use answer::schema_message;

@@ -1,4 +1,4 @@
-//! Which rows are in a payload? Arrow and JSON, decoded within the limits of one batch.
+//! Which rows are in a payload? Arrow and JSON, decoded within the limits of one batch and the memory of the process.
 
 use std::sync::Arc;
 
@@ -10,15 +10,45 @@ use tidewater_proto::ingest::v1::Payload;
 use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_storage::admission::{IncomingRows, json};
 use tidewater_storage::catalog::TableDef;
-use tidewater_storage::limits::MAX_BATCH_BYTES;
-use tidewater_storage::memory::{MemoryLedger, Share};
-use tidewater_storage::{Code, Error, Result};
+use tidewater_storage::limits::{MAX_BATCH_BYTES, MAX_BATCH_ROWS};
+use tidewater_storage::memory::{Decoding, MemoryLedger};
+use tidewater_storage::{Code, Error, PreparedWrite, Result};
 
-use super::ipc::{Decoder, Limits, decode_stream, flat_batch_bytes};
+use super::decoding::{INLINE_BYTES, aside, run};
+use super::ipc::{Declared, Decoder, Limits, declared_stream, decode_stream, flat_batch_bytes};
 use super::request::{Target, invalid};
 
-/// A payload of this size is decoded on a thread that may be busy; smaller ones are decoded at once.
-const INLINE_BYTES: usize = 64 << 10;
+/// Values of JSON rows stand as text while they are decoded, which may take this much: storage refuses more.
+const MAX_JSON_BYTES: u64 = 4 * MAX_BATCH_BYTES as u64;
+
+/// A byte of JSON becomes about so many: buffers double when they grow.
+const JSON_FACTOR: u64 = 2;
+
+/// Each element of a list is a value of its own, though two bytes of JSON are enough for it.
+const JSON_LIST_FACTOR: u64 = 18;
+
+/// What is noted of a JSON row beside its values: where it stood, or why it is bad.
+const JSON_ROW_BYTES: u64 = 64;
+
+/// Rows that were decoded, and the memory that is held for them until storage counts them.
+pub(super) struct Rows {
+    rows: IncomingRows,
+    held: Option<Decoding>,
+}
+
+impl Rows {
+    /// Casts, admits, hashes and compresses them for the table of `target`.
+    pub async fn prepare(self, target: &Target, sequence: u64) -> Result<PreparedWrite> {
+        let Self { rows, mut held } = self;
+        let request = target.rows_request(rows, sequence)?;
+        if let Some(held) = &mut held {
+            held.hand_over();
+        }
+        let prepared = target.table.prepare(request).await;
+        drop(held);
+        prepared
+    }
+}
 
 /// Decodes a payload. `opened` is the schema of the stream, for payloads that are single messages.
 pub(super) async fn decode(
@@ -26,7 +56,7 @@ pub(super) async fn decode(
     payload: Payload,
     opened: Option<&Arc<Decoder>>,
     memory: &Arc<MemoryLedger>,
-) -> Result<IncomingRows> {
+) -> Result<Rows> {
     let format = payload.format.ok_or_else(|| invalid("the batch has no payload", "send rows as Arrow IPC or JSON"))?;
     let size = size_of(&format);
     if size > MAX_BATCH_BYTES {
@@ -38,16 +68,14 @@ pub(super) async fn decode(
         ignore_unknown_columns: target.ignore_unknown_columns,
         opened: opened.cloned(),
     };
-    if size < INLINE_BYTES {
-        return work.run();
-    }
-    // The payload and, for a moment, what comes out of it; storage counts the rows from then on.
-    let held = memory.charge(Share::Realtime, 2 * size as u64);
-    let decoded = tokio::task::spawn_blocking(move || {
-        let _held = held;
-        work.run()
-    });
-    decoded.await.map_err(|error| Error::internal(format!("a payload could not be decoded: {error}")))?
+    let (work, declared) = match (size as u64) < INLINE_BYTES {
+        true => work.declared()?,
+        // To read what all messages of a large payload declare takes a while, too.
+        false => aside(move || work.declared()).await?,
+    };
+    let declared = declared.with_sent(size as u64);
+    let (rows, held) = run(declared, memory.decoding(declared.bytes()), move || work.run()).await?;
+    Ok(Rows { rows, held })
 }
 
 /// Bytes of a payload as sent.
@@ -65,21 +93,65 @@ struct Work {
 }
 
 impl Work {
+    /// What [`Self::run`] takes, by the payload's own word; nothing is decoded for it.
+    fn declared(self) -> Result<(Self, Declared)> {
+        let declared = match &self.format {
+            Format::ArrowIpcStream(bytes) => declared_stream(bytes, &Limits::default())?,
+            Format::ArrowIpcMessage(bytes) => self.decoder()?.declared_batch(bytes)?,
+            Format::JsonRows(bytes) => json_declared(&self.def, bytes),
+        };
+        Ok((self, declared))
+    }
+
     fn run(self) -> Result<IncomingRows> {
-        match self.format {
-            Format::ArrowIpcStream(bytes) => one_batch(&bytes).map(Into::into),
-            Format::ArrowIpcMessage(bytes) => {
-                let decoder = self.opened.ok_or_else(|| {
-                    invalid(
-                        "an Arrow IPC message without a schema",
-                        "send 'arrow_schema' in Open, or complete streams as 'arrow_ipc_stream'",
-                    )
-                })?;
-                bounded(decoder.batch(&bytes)?).map(Into::into)
-            }
-            Format::JsonRows(bytes) => json::decode(&self.def, &bytes, self.ignore_unknown_columns),
+        match &self.format {
+            Format::ArrowIpcStream(bytes) => one_batch(bytes).map(Into::into),
+            Format::ArrowIpcMessage(bytes) => bounded(self.decoder()?.batch(bytes)?).map(Into::into),
+            Format::JsonRows(bytes) => json::decode(&self.def, bytes, self.ignore_unknown_columns),
         }
     }
+
+    fn decoder(&self) -> Result<&Decoder> {
+        self.opened.as_deref().ok_or_else(|| {
+            invalid(
+                "an Arrow IPC message without a schema",
+                "send 'arrow_schema' in Open, or complete streams as 'arrow_ipc_stream'",
+            )
+        })
+    }
+}
+
+/// About what JSON rows for the table take. Each row has a value, or its place, in each column.
+fn json_declared(def: &TableDef, text: &[u8]) -> Declared {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let n_rows = n_json_rows(text).min(MAX_BATCH_ROWS as u64);
+    let width = |field: &&Field| field.data_type().primitive_width().unwrap_or(4).max(4) as u64;
+    let row_bytes: u64 = def.arrow_schema.flattened_fields().iter().map(width).sum();
+    let has_lists = def.arrow_schema.fields().iter().any(|field| field.data_type().is_nested());
+    let factor = if has_lists { JSON_LIST_FACTOR } else { JSON_FACTOR };
+    let values = n_rows.saturating_mul(row_bytes).saturating_add(factor * text.len() as u64);
+    Declared::new(values.min(MAX_JSON_BYTES).saturating_add(n_rows * JSON_ROW_BYTES))
+}
+
+/// Elements of an array, or lines; whether or not they are objects.
+fn n_json_rows(text: &[u8]) -> u64 {
+    if !text.trim_ascii_start().starts_with(b"[") {
+        return 1 + text.iter().filter(|byte| **byte == b'\n').count() as u64;
+    }
+    let (mut n, mut depth, mut is_text, mut is_escaped) = (1, 0_u64, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => n += 1,
+            _ => {}
+        }
+    }
+    n
 }
 
 /// The rows of a complete stream as one batch.

@@ -37,7 +37,8 @@ impl IngestService {
         let stored = call.bounded(async {
             let payload = request.payload.unwrap_or_default();
             let rows = payload::decode(&target, payload, None, self.app.storage.memory()).await?;
-            target.table.write(target.rows_request(rows, sequence)?).await
+            let prepared = rows.prepare(&target, sequence).await?;
+            target.table.submit(prepared).await?.outcome().await
         });
         let result = answer::stored(batch_id, sequence, stored.await?);
         Ok(WriteResponse { result: Some(result) })

@@ -18,6 +18,7 @@ pub(super) fn of_query(summary: RunSummary, rows: u64, truncated: bool) -> pb::S
         spilled_bytes: summary.spilled,
         commit_tokens: summary.tokens.iter().map(|token| token.encode().into()).collect(),
         notices: Vec::new(),
+        settings: Default::default(),
     }
 }
 
@@ -27,6 +28,7 @@ pub(super) fn of_update(outcome: UpdateOutcome) -> pb::Summary {
         affected_rows: outcome.affected,
         commit_tokens: outcome.token.iter().map(|token| token.encode().into()).collect(),
         notices: outcome.notices,
+        settings: outcome.settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         ..pb::Summary::default()
     }
 }

@@ -40,7 +40,10 @@ impl QueryService {
     async fn run(&self, request: Request<QueryRequest>) -> Result<execute::Answer> {
         let call = Call::of(&self.app, request.metadata())?;
         let request = request.into_inner();
-        let session = self.session(&call, &request.settings)?;
+        let mut session = self.session(&call, &request.settings)?;
+        if request.keeps_settings {
+            session = session.with_kept_settings();
+        }
         execute::start(&self.app.query, &session, request, call.deadline).await
     }
 
@@ -57,6 +60,7 @@ impl QueryService {
         let state = match self.app.query.cancel(&call.principal, &request.get_ref().query_id)? {
             Canceled::Stopped => CancelState::Stopped,
             Canceled::Already => CancelState::Already,
+            Canceled::TooLate => CancelState::TooLate,
         };
         Ok(CancelResponse { state: state.into() })
     }

@@ -1,13 +1,14 @@
 //! What does an error look like outside? The only map from error kinds to gRPC and HTTP.
 //!
 //! Outside there are a status code, one line of text and a few facts for programs. What lies behind an error (paths,
-//! sources, backtraces) stays in the log of the server.
+//! sources, backtraces) stays in the log of the server: it is written there when the error leaves, here.
 
 mod details;
 #[cfg(test)]
 mod tests;
 
 use serde_json::{Map, Value, json};
+use tidewater_storage::limits::ROW_ERRORS_IN_ANSWER;
 use tidewater_storage::{Code, Error, ErrorKind};
 use tonic_types::pb;
 
@@ -16,6 +17,9 @@ pub const MAX_MESSAGE_BYTES: usize = 1 << 10;
 
 /// The details of an error in base64, as gRPC sends them: proxies and clients refuse header lists beyond 8 KiB.
 pub const MAX_DETAILS_BYTES: usize = 4 << 10;
+
+/// One text in the body of an HTTP answer. No header bounds it; a hint that lists two thousand columns is of no use all the same.
+const MAX_BODY_TEXT_BYTES: usize = 8 << 10;
 
 /// `ErrorInfo.domain` of every error of ours.
 pub const DOMAIN: &str = "tidewater";
@@ -28,6 +32,7 @@ pub fn to_status(error: &Error) -> tonic::Status {
 
 /// The same under another code, where a protocol asks for one. The details say it too: clients refuse a status whose details differ.
 pub fn to_status_as(error: &Error, code: tonic::Code) -> tonic::Status {
+    log(error);
     let message = details::one_line(&error.to_string(), MAX_MESSAGE_BYTES);
     let details = details::encode(error, code, &message);
     tonic::Status::with_details(code, message, details.into())
@@ -35,6 +40,7 @@ pub fn to_status_as(error: &Error, code: tonic::Code) -> tonic::Status {
 
 /// The same as a message, for answers that carry a status of their own.
 pub fn to_rpc(error: &Error) -> pb::Status {
+    log(error);
     let message = details::one_line(&error.to_string(), MAX_MESSAGE_BYTES);
     details::build(error, grpc_code(error.kind()), message)
 }
@@ -85,30 +91,51 @@ pub fn to_http(error: &Error) -> u16 {
     }
 }
 
-/// Status and body of an `application/problem+json` answer (RFC 9457). `retry_after` is in whole seconds, rounded up;
-/// the handler repeats it in the `Retry-After` header.
-pub fn problem(error: &Error) -> (u16, Value) {
-    let status = to_http(error);
+/// The body of an `application/problem+json` answer (RFC 9457). `status` is that of [`to_http`], or a more exact one where the request
+/// does not keep to HTTP. `retry_after` is what the `Retry-After` header says.
+pub fn problem(error: &Error, status: u16) -> Value {
+    log(error);
+    let text = |text: &str| json!(details::one_line(text, MAX_BODY_TEXT_BYTES));
     let mut body = Map::new();
-    body.insert("type".to_owned(), json!(format!("urn:tidewater:error:{}", error.code().reason())));
+    body.insert("type".to_owned(), json!(format!("urn:tidewater:error:{}", error.code())));
     body.insert("title".to_owned(), json!(error.code().reason()));
     body.insert("status".to_owned(), json!(status));
-    body.insert("detail".to_owned(), json!(details::one_line(error.message(), MAX_MESSAGE_BYTES)));
+    body.insert("detail".to_owned(), text(error.message()));
     body.insert("code".to_owned(), json!(error.code().to_string()));
     if let Some(hint) = error.hint_text() {
-        body.insert("hint".to_owned(), json!(details::one_line(hint, MAX_MESSAGE_BYTES)));
+        body.insert("hint".to_owned(), text(hint));
     }
-    if let Some(delay) = error.retry_delay() {
-        body.insert("retry_after".to_owned(), json!(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)));
-    }
-    if !error.metadata().is_empty() {
-        let facts: Map<_, _> = error.metadata().iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-        body.insert("metadata".to_owned(), Value::Object(facts));
+    if let Some(seconds) = retry_after_s(error) {
+        body.insert("retry_after".to_owned(), json!(seconds));
     }
     if !error.rows().is_empty() {
-        let rows = error.rows().iter();
-        let rows = rows.map(|r| json!({"row": r.row, "column": r.column, "code": r.code, "message": r.message}));
+        let short = |text: &str| details::one_line(text, MAX_MESSAGE_BYTES);
+        let rows = error.rows().iter().take(ROW_ERRORS_IN_ANSWER).map(|fault| {
+            let column = fault.column.as_deref().map(short);
+            json!({"row": fault.row, "column": column, "code": fault.code, "message": short(&fault.message)})
+        });
         body.insert("row_errors".to_owned(), rows.collect());
     }
-    (status, Value::Object(body))
+    for (key, value) in error.metadata() {
+        body.entry(*key).or_insert_with(|| text(value));
+    }
+    Value::Object(body)
+}
+
+/// After how many whole seconds a caller may try again, if that is known: rounded up, at least one.
+pub fn retry_after_s(error: &Error) -> Option<u64> {
+    let delay = error.retry_delay()?;
+    Some((delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1))
+}
+
+/// What the caller is not told. An error passes here once, on its way out; what the caller did wrong is no matter for the log.
+pub(crate) fn log(error: &Error) {
+    let (code, cause, facts) = (error.code(), error.cause(), error.metadata());
+    match error.kind() {
+        // What a client claims: it may be wrong, or have met another folder.
+        _ if code == Code::ProducerStateLost => tracing::warn!(%code, ?facts, "{}", error.message()),
+        ErrorKind::Internal | ErrorKind::DataLoss => tracing::error!(%code, ?cause, ?facts, "{}", error.message()),
+        ErrorKind::Unavailable if cause.is_some() => tracing::warn!(%code, ?cause, ?facts, "{}", error.message()),
+        _ => {}
+    }
 }

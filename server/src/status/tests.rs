@@ -1,9 +1,12 @@
 //! Does every error look right outside, and never too large?
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidewater_storage::{Code, Error, RowFault};
 use tonic_types::StatusExt;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::*;
 
@@ -57,8 +60,78 @@ fn nothing_outgrows_its_limits() {
     assert!(!status.message().contains(['\n', '\r', '\0']));
     assert_eq!(status.get_details_error_info().unwrap().reason, "BAD_ROWS");
     assert!(status.get_details_retry_info().is_some());
-    let (_, body) = problem(&huge());
-    assert_eq!(body["retry_after"], 2);
+    let body = problem(&huge(), 400);
+    assert!(body.to_string().len() < 256 << 10, "{}", body.to_string().len());
+    assert!(!body["detail"].as_str().unwrap().contains(['\n', '\r', '\0']));
+}
+
+#[test]
+fn a_problem_has_rows_facts_and_delay() {
+    let row = RowFault { row: 17, column: Some("id".into()), code: "NULL_VIOLATION", message: "is\nNULL".into() };
+    let whole = RowFault { row: 18, column: None, code: "MALFORMED", message: "not JSON".into() };
+    let error = Error::new(Code::BadRows, "2 bad rows")
+        .hint("mend them")
+        .with("column", "id")
+        .with("status", "a name that is taken")
+        .with_rows(vec![row, whole])
+        .retry_after(Duration::from_millis(1_500));
+    let expected = json!({
+        "type": "urn:tidewater:error:TW-1204",
+        "title": "BAD_ROWS",
+        "status": 400,
+        "detail": "2 bad rows",
+        "code": "TW-1204",
+        "hint": "mend them",
+        "retry_after": 2,
+        "column": "id",
+        "row_errors": [
+            {"row": 17, "column": "id", "code": "NULL_VIOLATION", "message": "is NULL"},
+            {"row": 18, "column": null, "code": "MALFORMED", "message": "not JSON"},
+        ],
+    });
+    assert_eq!(problem(&error, to_http(&error)), expected);
+}
+
+#[test]
+fn a_delay_is_rounded_up() {
+    let check = |millis, expected| {
+        let error = Error::new(Code::MemoryPressure, "x").retry_after(Duration::from_millis(millis));
+        assert_eq!(retry_after_s(&error), Some(expected), "{millis} ms");
+    };
+    check(0, 1);
+    check(250, 1);
+    check(1_000, 1);
+    check(1_001, 2);
+    assert_eq!(retry_after_s(&Error::new(Code::MemoryPressure, "x")), None);
+}
+
+/// Counts what this thread logs.
+struct Count(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Count {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        assert!(event.metadata().target().starts_with("tidewater_server::status"));
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_lies_behind_an_error_is_logged_once() {
+    let ways_out: [fn(&Error); 3] = [|e| drop(to_status(e)), |e| drop(to_rpc(e)), |e| drop(problem(e, 500))];
+    let check = |error: Error, expected| {
+        for leave in ways_out {
+            let logged = Arc::new(AtomicUsize::new(0));
+            let subscriber = tracing_subscriber::registry().with(Count(Arc::clone(&logged)));
+            tracing::subscriber::with_default(subscriber, || leave(&error));
+            assert_eq!(logged.load(Ordering::Relaxed), expected, "{error}");
+        }
+    };
+    let cause = || std::io::Error::other("the disk is gone");
+    check(Error::internal("x"), 1);
+    check(Error::new(Code::LogDamaged, "x"), 1);
+    check(Error::new(Code::LogUnavailable, "x").source(cause()), 1);
+    check(Error::new(Code::ShuttingDown, "x"), 0);
+    check(Error::new(Code::BadRows, "x").source(cause()), 0);
 }
 
 #[test]
@@ -67,8 +140,9 @@ fn every_code_has_a_grpc_and_an_http_status() {
         let error = Error::new(*code, "x");
         assert_ne!(to_status(&error).code(), tonic::Code::Ok);
         assert_ne!(to_status(&error).code(), tonic::Code::Unknown);
-        let (status, body) = problem(&error);
+        let status = to_http(&error);
         assert!((400..600).contains(&status), "{code}");
+        let body = problem(&error, status);
         assert_eq!(body["code"], code.to_string());
         assert_eq!(body["title"], code.reason());
     }

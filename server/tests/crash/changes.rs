@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use crate::Doing;
 use crate::model::{Shared, TableModel};
-use crate::points::{LOG, TABLE, is_durable, kill};
+use crate::points::{LOG, TABLE, is_durable};
 use crate::process::Server;
 use crate::seen::{look, tables_named, view};
 use crate::writers::{Caller, Signals, channel, numbered, survived};
@@ -53,13 +53,18 @@ const LIFE: [Step; 14] = [
     DropTable,
 ];
 
-/// Steps that change something.
-const CHANGES: [Step; 9] =
-    [CreateTable, BeginEpoch, Write, WriteWithKey, Truncate, CreateView, ReplaceView, DropView, DropTable];
-
-/// Steps that write to the log: a refusal of what is on disk already does not.
-fn writes(step: Step) -> bool {
-    step != WriteFenced
+/// What the commit of a step that changes something is called; `None`: the step is refused or repeated.
+fn commit_kind(step: Step) -> Option<&'static str> {
+    match step {
+        CreateTable => Some("create_table"),
+        BeginEpoch => Some("producer"),
+        Write | WriteWithKey => Some("rows"),
+        Truncate => Some("truncate"),
+        CreateView | ReplaceView => Some("create_view"),
+        DropView => Some("drop_view"),
+        DropTable => Some("drop_table"),
+        WriteAgain | WriteFenced | WriteWithKeyAgain => None,
+    }
 }
 
 /// Steps that pass the worker of the table.
@@ -215,77 +220,56 @@ async fn worker_step(step: Step, table: &Shared, caller: &Caller, ingest: &mut I
     }
 }
 
-/// The nearest step from `at` that is still to be struck: at which point, at which visit of it, and where it stands.
-fn aim(at: usize, left: &BTreeSet<(&'static str, Step)>) -> Option<(&'static str, u32, usize)> {
-    let nearest = left.iter().filter_map(|(point, step)| {
-        let ahead = (at..at + LIFE.len()).map(|at| at % LIFE.len());
-        let mut visits =
-            (1..).zip(ahead.filter(|at| writes(LIFE[*at]) && (LOG.contains(point) || passes_worker(LIFE[*at]))));
-        let (visit, target) = visits.find(|(_, at)| LIFE[*at] == *step)?;
-        Some((visit, *point, target))
-    });
-    nearest.min().map(|(visit, point, target)| (point, visit, target))
+/// A step, and the point at which it is to be struck.
+type Pair = (&'static str, Step);
+
+/// All steps that change something, each with all points that it passes.
+fn all_pairs() -> BTreeSet<Pair> {
+    let changes = LIFE.into_iter().filter(|step| commit_kind(*step).is_some());
+    let points = |step| LOG.into_iter().chain(TABLE.into_iter().filter(move |_| passes_worker(step)));
+    changes.flat_map(|step| points(step).map(move |point| (point, step))).collect()
 }
 
-/// A step that was struck, and what must come of it.
-struct Struck {
-    point: &'static str,
-    step: Step,
-    taken: bool,
+/// The nearest step from `at` that is still to be struck, where it stands in the life, and what kills the server in it and nowhere before.
+fn aim(at: usize, left: &BTreeSet<Pair>) -> Option<(Pair, usize, String)> {
+    let ahead = || (at..at + LIFE.len()).map(|at| at % LIFE.len());
+    let nearest = |pair: &Pair| ahead().position(|at| LIFE[at] == pair.1);
+    let (point, step) = *left.iter().min_by_key(|pair| nearest(pair))?;
+    let n_before = nearest(&(point, step))?;
+    let kind = commit_kind(step)?;
+    let visit = 1 + ahead().take(n_before).filter(|at| commit_kind(LIFE[*at]) == Some(kind)).count();
+    Some(((point, step), (at + n_before) % LIFE.len(), format!("{point}/{kind}=kill:{visit}")))
 }
 
 /// One table, one view, one producer. In each life of the server one step is struck; the next one shows what came of it, and goes on
-/// from there. A server also writes to the log by itself, so that a kill there may strike another write than the one it is meant for:
-/// it counts when the step came out as the point says.
+/// from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_struck_at_every_point() {
-    let in_log = CHANGES.into_iter().flat_map(|step| LOG.map(|point| (point, step)));
-    let in_worker = CHANGES.into_iter().filter(|step| passes_worker(*step));
-    let mut left: BTreeSet<_> = in_log.chain(in_worker.flat_map(|step| TABLE.map(|point| (point, step)))).collect();
-    let n_pairs = left.len();
-    let mut struck_at = BTreeSet::new();
-    let enough = 3 * n_pairs / 2;
+    let mut left = all_pairs();
+    assert_eq!(left.len(), 9 * LOG.len() + 4 * TABLE.len(), "nine steps change something, four of them in the worker");
     let folder = tempfile::tempdir().expect("a folder");
     let signals = Signals::new();
     let mut life = Life::new();
-    let mut struck: Option<Struck> = None;
     let mut doing = Doing::new("the first start");
-    for _ in 0..enough {
-        let at = life.at + usize::from(struck.as_ref().is_some_and(|struck| struck.taken));
-        let aimed = aim(at % LIFE.len(), &left);
-        let fail_points = aimed.map(|(point, visit, _)| kill(point, visit)).unwrap_or_default();
-        let server = Server::start(folder.path(), &fail_points);
+    // Whether the step that was struck last is to be found taken.
+    let mut taken = false;
+    while let Some(((point, step), target, fail_point)) = aim((life.at + usize::from(taken)) % LIFE.len(), &left) {
+        let server = Server::start(folder.path(), &fail_point);
         let (caller, mut ingest) = connect(&server, &signals).await;
-        let taken = life.settle(&caller).await;
-        if let Some(last) = struck.take().filter(|last| last.taken != taken) {
-            assert!(LOG.contains(&last.point), "taken: {taken}");
-            left.insert((last.point, last.step));
-        }
-        let Some((point, _, target)) = aimed else {
-            server.kill();
-            if left.is_empty() {
-                break;
-            }
-            continue;
-        };
+        assert_eq!(life.settle(&caller).await, taken);
+        doing.now(format!("{step:?} is struck at {point}"));
         while life.step(&caller, &mut ingest).await {}
         assert!(server.was_killed());
         // At the last point the answer may have come before the end.
         let answered = point == "table.after_answer" && life.at == (target + 1) % LIFE.len();
-        let step = if answered { LIFE[target] } else { life.next() };
-        doing.now(format!("{step:?} was struck at {point}, answered: {answered}"));
-        struck_at.insert(point);
+        assert!(answered || life.at == target, "it struck {:?}", life.next());
+        taken = !answered && is_durable(point);
         left.remove(&(point, step));
-        struck = Some(Struck { point, step, taken: !answered && is_durable(point) && CHANGES.contains(&step) });
-    }
-    // What the server writes by itself moves the aim, so that not every pair is struck; every point is.
-    for point in LOG.into_iter().chain(TABLE) {
-        assert!(struck_at.contains(point), "{point} was never struck");
     }
     doing.now("a whole life at the end");
     let server = Server::start(folder.path(), "");
     let (caller, mut ingest) = connect(&server, &signals).await;
-    life.settle(&caller).await;
+    assert_eq!(life.settle(&caller).await, taken);
     for _ in LIFE {
         assert!(life.step(&caller, &mut ingest).await);
     }

@@ -145,7 +145,7 @@ impl TableModel {
             self.producers.entry(id.to_owned()).or_default().sent.push(source);
             source
         });
-        self.to_send(source)
+        self.batch_of(source)
     }
 
     /// The number of writes with an idempotency key so far.
@@ -161,7 +161,7 @@ impl TableModel {
             self.idempotent.push(source);
             source
         });
-        (key, self.to_send(source))
+        (key, self.batch_of(source))
     }
 
     /// Rows that a table must refuse: they belong to no batch, so their appearance would be noticed.
@@ -180,7 +180,7 @@ impl TableModel {
         source
     }
 
-    fn to_send(&mut self, source: Source) -> ToSend {
+    fn batch_of(&mut self, source: Source) -> ToSend {
         let truncating = self.truncating.is_some();
         let batch = self.batches.get_mut(&source).expect("a batch");
         let is_repeat = batch.is_committed();

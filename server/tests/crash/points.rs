@@ -54,7 +54,8 @@ fn no_fail_point_is_forgotten() {
     let mut registered = BTreeSet::new();
     for file in files {
         let text = fs::read_to_string(&file).expect("text");
-        let calls = text.split(".hit(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let calls = [".hit(\"", ".hit_in(\"", " point(\""].into_iter().flat_map(|call| text.split(call).skip(1));
+        let calls = calls.filter_map(|rest| rest.split('"').next());
         registered.extend(calls.map(str::to_owned));
     }
     let ours: BTreeSet<String> = of_writes().chain([REPLAY]).map(str::to_owned).collect();

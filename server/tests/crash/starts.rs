@@ -1,7 +1,8 @@
-//! Does a server after a crash also do what it does by the hour? Housekeeping begins with every start.
+//! Does a server after a crash also do what it does by the hour, and is what it writes by itself whole or not there?
 
 use std::time::Duration;
 
+use crate::points::LOG;
 use crate::process::Server;
 use crate::seen::numbers;
 use crate::writers::{Caller, Signals};
@@ -23,5 +24,36 @@ async fn every_start_begins_with_housekeeping() {
         let begun = tokio::time::timeout(LIMIT, housekeeping).await;
         assert!(begun.is_ok(), "start {start} of {STARTS} did no housekeeping");
         server.kill();
+    }
+}
+
+#[test]
+fn a_first_start_is_struck_at_every_point() {
+    for point in LOG {
+        let folder = tempfile::tempdir().expect("a folder");
+        Server::start_and_die(folder.path(), &format!("{point}/first_start=kill:1"));
+        Server::start(folder.path(), "").stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_end_is_struck_at_every_point() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let create = "CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))";
+    let mut n_rows = 0;
+    // The last sync of a table, then the folder's uptime.
+    for kind in ["sync", "uptime"] {
+        for point in LOG {
+            let server = Server::start(folder.path(), &format!("{point}/{kind}=kill:1"));
+            let client = Caller::connect(&server.grpc, &Signals::new()).await.client;
+            if n_rows == 0 {
+                client.execute_update(create).await.expect("created");
+            }
+            assert_eq!(numbers(&client, "SELECT count(*) FROM t").await, [[n_rows]]);
+            client.execute_update(&format!("INSERT INTO t VALUES ({n_rows})")).await.expect("stored");
+            n_rows += 1;
+            server.terminate();
+            assert!(server.was_killed(), "{point} was not reached in {kind}");
+        }
     }
 }

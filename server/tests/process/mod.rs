@@ -91,11 +91,17 @@ impl Server {
         self.process.lock().expect("not poisoned").ended().signal() == Some(9)
     }
 
-    /// Asks for an orderly end and waits for it.
-    pub fn stop(self) {
-        let mut process = self.process.lock().expect("not poisoned");
+    /// Asks for an orderly end.
+    pub fn terminate(&self) {
+        let process = self.process.lock().expect("not poisoned");
         let pid = rustix::process::Pid::from_child(&process.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+    }
+
+    /// Asks for an orderly end and waits for it.
+    pub fn stop(self) {
+        self.terminate();
+        let mut process = self.process.lock().expect("not poisoned");
         assert!(process.ended().success(), "the server ends with status 0");
     }
 }

@@ -14,7 +14,7 @@ use super::refusals::{Refusals, bad_rows};
 use super::rows::{AdmissionRules, Admitted, IncomingRows, OnError, RejectCode, RejectedRow};
 use crate::catalog::{TableDef, sql_type};
 use crate::error::{Code, Error, Result};
-use crate::limits::MAX_BATCH_ROWS;
+use crate::limits::{MAX_BATCH_ROWS, MAX_REJECTED_BATCH_ROWS};
 
 /// Casts a batch to the table's schema and sorts its good rows from its bad ones.
 ///
@@ -40,8 +40,9 @@ pub fn admit(def: &TableDef, incoming: IncomingRows, rules: &AdmissionRules) -> 
 
     let n_bad = refusals.len() + rejected.len();
     let good = refusals.good();
+    let (late, future) = (refusals.n_late(), refusals.n_future());
     let aborts = rules.on_error == OnError::Abort && n_bad > 0;
-    let mut rejected = rejected_rows(def, &batch, row_numbers.as_deref(), rejected, refusals, aborts)?;
+    let mut rejected = rejected_rows(def, &batch, row_numbers.as_deref(), rejected, refusals, aborts);
     rejected.iter_mut().for_each(|row| row.row += rules.first_row);
     if aborts {
         return Err(bad_rows(def, &rejected, n_bad, received));
@@ -51,11 +52,11 @@ pub fn admit(def: &TableDef, incoming: IncomingRows, rules: &AdmissionRules) -> 
     drop(batch);
     let bytes = own_bytes(&rows);
     let rows = unpinned(rows, bytes)?;
-    let count = |code: RejectCode| rejected.iter().filter(|row| row.code == code).count() as u64;
     Ok(Admitted {
         received,
-        late: count(RejectCode::LateTime),
-        future: count(RejectCode::FutureTime),
+        n_rejected: n_bad as u64,
+        late,
+        future,
         max_event_time_us: def
             .options
             .time_column
@@ -169,28 +170,35 @@ fn good_rows(def: &TableDef, columns: Vec<ArrayRef>, n_rows: usize, good: Option
     Ok(RecordBatch::try_new_with_options(def.arrow_schema.clone(), columns, &options)?)
 }
 
-/// The rejected rows of decoding and of admission, ascending. Without payloads for a batch that is aborted.
+/// The first rejected rows of decoding and of admission, ascending. Without payloads for a batch that is aborted.
 fn rejected_rows(
     def: &TableDef,
     batch: &RecordBatch,
     row_numbers: Option<&[u64]>,
-    mut rejected: Vec<RejectedRow>,
+    decoded: Vec<RejectedRow>,
     refusals: Refusals,
     aborts: bool,
-) -> Result<Vec<RejectedRow>> {
-    let refused = refusals.into_sorted();
-    let payloads = if aborts || refused.is_empty() {
-        vec![String::new(); refused.len()]
-    } else {
-        payloads(batch, &refused.iter().map(|refusal| refusal.row).collect::<Vec<_>>())?
-    };
-    rejected.extend(refused.into_iter().zip(payloads).map(|(refusal, payload)| RejectedRow {
-        row: row_numbers.map_or(refusal.row as u64, |numbers| numbers[refusal.row]),
-        column: Some(def.columns[refusal.column].name.clone()),
-        code: refusal.code,
-        message: refusal.message,
-        payload,
+) -> Vec<RejectedRow> {
+    // Beside each row, its place in `batch` if it got that far.
+    let mut first: Vec<(RejectedRow, Option<usize>)> = decoded.into_iter().map(|row| (row, None)).collect();
+    first.extend(refusals.into_sorted().into_iter().map(|refusal| {
+        let row = RejectedRow {
+            row: row_numbers.map_or(refusal.row as u64, |numbers| numbers[refusal.row]),
+            column: Some(def.columns[refusal.column].name.clone()),
+            code: refusal.code,
+            message: refusal.message,
+            payload: String::new(),
+        };
+        (row, Some(refusal.row))
     }));
-    rejected.sort_by_key(|row| row.row);
-    Ok(rejected)
+    first.sort_by_key(|(row, _)| row.row);
+    first.truncate(MAX_REJECTED_BATCH_ROWS);
+    if !aborts {
+        let places: Vec<usize> = first.iter().filter_map(|(_, place)| *place).collect();
+        let admitted = first.iter_mut().filter(|(_, place)| place.is_some());
+        for ((row, _), payload) in admitted.zip(payloads(batch, &places)) {
+            row.payload = payload;
+        }
+    }
+    first.into_iter().map(|(row, _)| row).collect()
 }

@@ -3,8 +3,9 @@
 //! The invariant that users check: received = accepted + duplicate + repeated + rejected, in every row and in every sum.
 
 use std::collections::BTreeMap;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Bound};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 
@@ -131,6 +132,24 @@ type RowKey = (Span, i64, Arc<str>);
 pub struct Ledger {
     rows: BTreeMap<RowKey, Counts>,
     totals: Counts,
+    /// Held by every reading.
+    readings: Arc<()>,
+    /// Roll-ups that changed something.
+    n_roll_ups: u64,
+    /// Roll-ups since then that waited for readings.
+    n_put_off: u32,
+}
+
+/// Roll-ups wait for readings, but not for ever: there may always be one.
+const MAX_PUT_OFF: u32 = 24;
+
+/// Where a reading of a ledger stands that goes on page by page, so that the ledger is never held for long. Roll-ups wait for it: a row
+/// would be read as a minute and once more in its hour, or not at all.
+#[derive(Debug)]
+pub struct Reading {
+    ledger: Arc<()>,
+    n_roll_ups: u64,
+    after: Option<RowKey>,
 }
 
 /// The minute of a time: minutes since 1970.
@@ -159,12 +178,40 @@ impl Ledger {
 
     /// All rows: minutes, then hours, then days, each by time and producer.
     pub fn rows(&self) -> impl Iterator<Item = LedgerRow> + '_ {
-        self.rows.iter().map(|((span, start, producer), counts)| LedgerRow {
-            producer: producer.clone(),
-            start_us: start.saturating_mul(US_PER_MINUTE),
-            span: *span,
-            counts: *counts,
-        })
+        self.rows.iter().map(|(at, counts)| row_of(at, counts))
+    }
+
+    /// Begins to read all rows.
+    pub fn read(&self) -> Reading {
+        Reading { ledger: Arc::clone(&self.readings), n_roll_ups: self.n_roll_ups, after: None }
+    }
+
+    /// The next rows of a reading, at most `max` of them, in the order of [`Ledger::rows`]; none at the end. `TABLE_CLOSED` if a roll-up
+    /// could not wait, or the ledger was made anew.
+    pub fn page(&self, reading: &mut Reading, max: usize) -> Result<Vec<LedgerRow>> {
+        if !Arc::ptr_eq(&self.readings, &reading.ledger) || self.n_roll_ups != reading.n_roll_ups {
+            return Err(Error::new(Code::TableClosed, "the ledger was rolled up while it was read")
+                .hint("ask again, and read the answer as it comes")
+                .retry_after(Duration::from_secs(1)));
+        }
+        let from = reading.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.rows.range::<RowKey, (Bound<&RowKey>, Bound<&RowKey>)>((from, Bound::Unbounded));
+        let page: Vec<(RowKey, LedgerRow)> =
+            range.take(max).map(|(at, counts)| (at.clone(), row_of(at, counts))).collect();
+        if let Some((last, _)) = page.last() {
+            reading.after = Some(last.clone());
+        }
+        Ok(page.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Whether a roll-up may change rows now. One that waited too often does.
+    pub fn may_roll_up(&mut self) -> bool {
+        let is_read = Arc::strong_count(&self.readings) > 1;
+        self.n_put_off = if is_read { self.n_put_off + 1 } else { 0 };
+        if self.n_put_off > MAX_PUT_OFF {
+            self.n_put_off = 0;
+        }
+        self.n_put_off == 0
     }
 
     /// The sum of all rows: no roll-up changes it.
@@ -207,6 +254,7 @@ impl Ledger {
 
     /// Does in memory what `ops`, made by [`Ledger::compact`], did in the log.
     pub fn apply(&mut self, ops: &[LedgerOp]) -> Result<()> {
+        self.n_roll_ups += u64::from(!ops.is_empty());
         for op in ops {
             match op {
                 LedgerOp::Put { key, value } => {
@@ -220,6 +268,15 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+}
+
+fn row_of((span, start, producer): &RowKey, counts: &Counts) -> LedgerRow {
+    LedgerRow {
+        producer: producer.clone(),
+        start_us: start.saturating_mul(US_PER_MINUTE),
+        span: *span,
+        counts: *counts,
     }
 }
 

@@ -6,6 +6,7 @@ mod admit;
 mod cast;
 mod columns;
 mod footprint;
+mod kept;
 mod payload;
 mod refusals;
 
@@ -17,4 +18,5 @@ pub mod rejected;
 mod tests;
 
 pub use admit::admit;
+pub(crate) use kept::{RejectedBatch, Rejections};
 pub use rows::{AdmissionRules, Admitted, IncomingRows, OnError, RejectCode, RejectedRow};

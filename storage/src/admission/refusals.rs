@@ -6,12 +6,12 @@ use arrow::buffer::BooleanBuffer;
 use super::rows::{OnError, RejectCode, RejectedRow};
 use crate::catalog::TableDef;
 use crate::error::{Code, Error, RowFault};
-use crate::limits::ROW_ERRORS_IN_ANSWER;
+use crate::limits::{MAX_REJECTED_BATCH_ROWS, ROW_ERRORS_IN_ANSWER};
 
 /// Bad rows that the error of an aborted batch lists.
 const ROWS_IN_MESSAGE: usize = 10;
 
-/// Bad rows whose reasons are kept when the batch is to be aborted anyway.
+/// Bad rows whose reasons are kept when the batch is aborted anyway.
 const ROWS_OF_ABORTED: usize = 1000;
 
 /// One value in a message has at most this many characters.
@@ -25,19 +25,38 @@ pub(super) struct Refusal {
     pub message: String,
 }
 
-/// Collects bad rows column by column.
+/// Collects bad rows column by column: all are counted, the first have their reasons kept.
 pub(super) struct Refusals {
-    on_error: OnError,
     n_rows: usize,
     /// One flag a row; empty until the first bad row.
     bad: Vec<bool>,
     n_bad: usize,
+    n_late: u64,
+    n_future: u64,
+    /// The reasons of so many rows, the first of the batch, are kept.
+    max_kept: usize,
+    /// No row behind this one is among them any more.
+    kept_through: usize,
+    /// Up to twice as many as are kept: they come column by column, and are cut now and then.
     list: Vec<Refusal>,
 }
 
 impl Refusals {
     pub fn new(n_rows: usize, on_error: OnError) -> Self {
-        Self { on_error, n_rows, bad: Vec::new(), n_bad: 0, list: Vec::new() }
+        let max_kept = match on_error {
+            OnError::Keep => MAX_REJECTED_BATCH_ROWS,
+            OnError::Abort => ROWS_OF_ABORTED,
+        };
+        Self {
+            n_rows,
+            bad: Vec::new(),
+            n_bad: 0,
+            n_late: 0,
+            n_future: 0,
+            max_kept,
+            kept_through: usize::MAX,
+            list: Vec::new(),
+        }
     }
 
     /// Notes that `row` is bad, unless it already is. The message is made only when it is kept.
@@ -49,13 +68,38 @@ impl Refusals {
             return;
         }
         self.n_bad += 1;
-        if self.on_error == OnError::Keep || self.list.len() < ROWS_OF_ABORTED {
-            self.list.push(Refusal { row, column, code, message: message() });
+        self.n_late += u64::from(code == RejectCode::LateTime);
+        self.n_future += u64::from(code == RejectCode::FutureTime);
+        if row > self.kept_through {
+            return;
         }
+        self.list.push(Refusal { row, column, code, message: message() });
+        if self.list.len() >= 2 * self.max_kept {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.list.len() <= self.max_kept {
+            return;
+        }
+        self.list.select_nth_unstable_by_key(self.max_kept, |refusal| refusal.row);
+        self.list.truncate(self.max_kept);
+        self.kept_through = self.list.iter().map(|refusal| refusal.row).max().unwrap_or(0);
     }
 
     pub fn len(&self) -> usize {
         self.n_bad
+    }
+
+    /// Of all bad rows: those behind `max_lateness`.
+    pub fn n_late(&self) -> u64 {
+        self.n_late
+    }
+
+    /// Of all bad rows: those ahead of `max_future`.
+    pub fn n_future(&self) -> u64 {
+        self.n_future
     }
 
     /// True for good rows; `None` when all are.
@@ -63,8 +107,9 @@ impl Refusals {
         (self.n_bad > 0).then(|| BooleanArray::new(BooleanBuffer::from_iter(self.bad.iter().map(|bad| !bad)), None))
     }
 
-    /// The bad rows, ascending.
+    /// The first bad rows, ascending.
     pub fn into_sorted(mut self) -> Vec<Refusal> {
+        self.cut();
         self.list.sort_unstable_by_key(|refusal| refusal.row);
         self.list
     }

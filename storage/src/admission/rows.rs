@@ -27,17 +27,20 @@ pub enum RejectCode {
     FutureTime,
     /// Event time further behind than `max_lateness`.
     LateTime,
+    /// No row: so many more rows of the batch were rejected than are kept. They are counted like the others.
+    NotKept,
 }
 
 impl RejectCode {
     /// The closed list.
-    pub const ALL: [RejectCode; 6] = [
+    pub const ALL: [RejectCode; 7] = [
         RejectCode::NullViolation,
         RejectCode::TypeMismatch,
         RejectCode::OutOfRange,
         RejectCode::Malformed,
         RejectCode::FutureTime,
         RejectCode::LateTime,
+        RejectCode::NotKept,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -48,6 +51,7 @@ impl RejectCode {
             RejectCode::Malformed => "MALFORMED",
             RejectCode::FutureTime => "FUTURE_TIME",
             RejectCode::LateTime => "LATE_TIME",
+            RejectCode::NotKept => "NOT_KEPT",
         }
     }
 
@@ -104,8 +108,10 @@ pub struct AdmissionRules {
 pub struct Admitted {
     /// The good rows, exactly in the table's schema, in the order in which they came.
     pub rows: RecordBatch,
-    /// The others, ascending by row.
+    /// The first of the others, ascending by row: at most [`crate::limits::MAX_REJECTED_BATCH_ROWS`].
     pub rejected: Vec<RejectedRow>,
+    /// All of the others.
+    pub n_rejected: u64,
     /// All rows that the client sent: good and rejected.
     pub received: u64,
     /// Of the rejected: behind `max_lateness`.

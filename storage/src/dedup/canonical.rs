@@ -38,6 +38,14 @@ impl Keys {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What they hold in memory.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Keys::Integers(keys) => size_of_val(keys.as_slice()),
+            Keys::Hashes(keys) => size_of_val(keys.as_slice()),
+        }
+    }
 }
 
 /// How the keys of one table are made. Immutable, shared by all connections.

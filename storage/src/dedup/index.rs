@@ -140,7 +140,7 @@ impl KeyIndex {
             Code::DedupBudget,
             format!("{whose} hold {used} of {budget} bytes, and {n} more keys may need {} bytes", wanted - bytes),
         )
-        .hint("raise memory_limit, send smaller batches, or drop tables that are no longer needed")
+        .hint("raise dedup.memory or memory.limit, or drop tables that are no longer needed")
         .with("used_bytes", used)
         .with("budget_bytes", budget))
     }

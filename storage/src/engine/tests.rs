@@ -3,9 +3,14 @@
 mod catalog;
 mod damage;
 mod forget;
+mod held;
 mod model;
+mod pin;
 mod queue;
+mod records;
+mod space;
 mod support;
+mod sync;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -252,14 +257,34 @@ async fn a_full_disk_refuses_rows_and_keeps_queries() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_far_behind_the_log_stops_ingest() {
-    let (fixture, clock) = Fixture::open_at(1_800_000_000_000_000);
+    let (mut fixture, clock) = Fixture::open_at(1_800_000_000_000_000);
     fixture.create("t").await;
     fixture.table("t").write(request(batch(&[1]))).await.expect("stored");
     clock.set_wall(1_800_000_000_000_000 - 60_000_000);
     let stamps = fixture.table("t").write(request(batch(&[2]))).await.expect("a small step back is ridden out");
     assert_eq!(stamps.token.seq.0, 2);
+    fixture.create("empty").await;
+    assert!(fixture.engine().ingest_blocked().is_none());
     clock.set_wall(0);
-    assert_eq!(fixture.table("t").write(request(batch(&[3]))).await.expect_err("refused").code(), Code::ClockBehind);
+    // A clock that is wrong for one table is wrong for all: also for those that have no entry, are made now, or are found by a start.
+    fixture.create("new").await;
+    for restarted in [false, true] {
+        if restarted {
+            fixture.restart().await;
+        }
+        for name in ["t", "empty", "new"] {
+            let refused = fixture.table(name).write(request(batch(&[3]))).await.expect_err("refused");
+            assert_eq!(refused.code(), Code::ClockBehind, "{name}");
+        }
+        assert_eq!(fixture.engine().ingest_blocked().map(|e| e.code()), Some(Code::ClockBehind));
+    }
+    // Whatever is dropped, the clock has not become right.
+    for name in ["t", "empty"] {
+        fixture.engine().drop_table("public", name).await.expect("dropped");
+    }
+    assert_eq!(fixture.table("new").write(request(batch(&[3]))).await.expect_err("refused").code(), Code::ClockBehind);
+    clock.set_wall(1_800_000_000_000_000);
+    fixture.table("new").write(request(batch(&[3]))).await.expect("stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]

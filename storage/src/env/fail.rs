@@ -67,6 +67,19 @@ impl FailPoints {
         if !cfg!(debug_assertions) {
             return Ok(());
         }
+        self.visit(point)
+    }
+
+    /// As [`Self::hit`], in a step of one kind of change: it can be armed for all kinds as `POINT`, or for one as `POINT/KIND`.
+    pub fn hit_in(&self, point: &'static str, kind: &str) -> Result<()> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        self.visit(point)?;
+        self.visit(&format!("{point}/{kind}"))
+    }
+
+    fn visit(&self, point: &str) -> Result<()> {
         let mut armed = self.armed.lock();
         let Some((action, visits)) = armed.get_mut(point) else { return Ok(()) };
         *visits += 1;

@@ -246,7 +246,7 @@ impl Block {
 }
 
 /// A plain Arrow IPC stream of one batch.
-pub(crate) fn ipc_bytes(rows: &RecordBatch) -> Result<Vec<u8>> {
+fn ipc_bytes(rows: &RecordBatch) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(rows.get_array_memory_size().min(MAX_STATEMENT_ROWS_BYTES) + 4096);
     let mut writer = StreamWriter::try_new(&mut out, &rows.schema())?;
     writer.write(rows)?;

@@ -9,7 +9,7 @@ pub(crate) enum Family {
     Log,
     /// Producers, ledger, rejected rows, idempotency keys: `kind ‖ table ‖ shard ‖ …`.
     State,
-    /// Format, log id, table definitions, views.
+    /// Format, log id, table definitions, views, space that is owed.
     Meta,
 }
 
@@ -111,6 +111,8 @@ pub(crate) mod meta_key {
     pub(crate) const TABLE: u8 = b'T';
     pub(crate) const DROPPED: u8 = b'D';
     pub(crate) const VIEW: u8 = b'V';
+    /// Entries of this table were deleted whose space is not given back yet.
+    pub(crate) const RECLAIM: u8 = b'R';
 
     pub(crate) fn of_table(kind: u8, table: TableId) -> Vec<u8> {
         let mut key = vec![kind];

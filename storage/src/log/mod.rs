@@ -10,7 +10,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use entry::{BatchMeta, Block, Entry, EntryBody, Forget, ProducerEpoch, ipc_bytes};
+pub(crate) use entry::{BatchMeta, Block, Entry, EntryBody, Forget, ProducerEpoch};
 #[cfg(test)]
 pub(crate) use entry::{BuiltFile, Delete, DeletedRows, Segment};
 pub(crate) use keys::{
@@ -18,4 +18,4 @@ pub(crate) use keys::{
 };
 pub(crate) use replay::{entries, name_entry};
 pub(crate) use store::Store;
-pub(crate) use writer::{Commit, LogWriter, Op, written};
+pub(crate) use writer::{Commit, LogWriter, Op, write, written};

@@ -74,6 +74,22 @@ impl Store {
             .take_while(move |item| item.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))))
     }
 
+    /// The records of `family` whose key begins with `prefix` and is greater than `after`, in key order.
+    pub(crate) fn scan_after<'s>(
+        &'s self,
+        family: Family,
+        prefix: &[u8],
+        after: &[u8],
+    ) -> Result<impl Iterator<Item = Result<Record>> + use<'s>> {
+        let handle = self.handle(family)?;
+        let (prefix, after) = (prefix.to_vec(), after.to_vec());
+        let from = self.db.iterator_cf(&handle, IteratorMode::From(&after, rocksdb::Direction::Forward));
+        Ok(from
+            .map(|item| item.map_err(read_error))
+            .skip_while(move |item| item.as_ref().is_ok_and(|(key, _)| **key == *after))
+            .take_while(move |item| item.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))))
+    }
+
     /// Writes all of `ops` as one batch, synced if asked for.
     pub(crate) fn write(&self, ops: &[Op], sync: bool) -> Result<()> {
         let mut batch = WriteBatch::default();
@@ -116,6 +132,15 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn is_acknowledged(&self) -> bool {
         self.witness.read().ok().flatten() == Some(self.db.latest_sequence_number())
+    }
+
+    /// How often the write-ahead log was synced.
+    #[cfg(test)]
+    pub(crate) fn n_syncs(&self) -> u64 {
+        let statistics =
+            self.db.property_value("rocksdb.options-statistics").ok().flatten().expect("statistics are on");
+        let line = statistics.lines().find_map(|line| line.strip_prefix("rocksdb.wal.synced COUNT : "));
+        line.and_then(|count| count.trim().parse().ok()).expect("a count")
     }
 
     fn handle(&self, family: Family) -> Result<Arc<rocksdb::BoundColumnFamily<'_>>> {
@@ -163,6 +188,10 @@ fn options(recovery: DBRecoveryMode) -> Options {
     options.set_db_write_buffer_size(2 * MEMTABLE_BYTES);
     options.set_keep_log_file_num(4);
     options.set_max_open_files(512);
+    if cfg!(test) {
+        // The only way to see that a sync took place: after kill -9 what was only written is there, too.
+        options.enable_statistics();
+    }
     options
 }
 
@@ -181,61 +210,59 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
         .collect()
 }
 
-/// Opens with the mode that refuses damage. When it refuses, the damage may still be an innocent torn tail: the log is read up to the
-/// first bad record, and the start goes on only if the witness says that nothing acknowledged lies behind it.
+/// Opens the log if nothing acknowledged is missing from it. It is looked at read-only first: an opening cuts and rewrites what it takes
+/// for a torn tail, and a log that is refused must stay as it was found, for whoever can still save it.
 fn open_db(path: &Path, witness: &Witness) -> Result<DB> {
-    let strict = options(DBRecoveryMode::TolerateCorruptedTailRecords);
-    let refusal = match DB::open_cf_descriptors(&strict, path, families()) {
-        Ok(db) => return check_end(db, path, witness),
-        Err(e) => e,
+    let damage = |what: String| {
+        Error::new(Code::LogDamaged, format!("the log in {} {what}", path.display()))
+            .hint("acknowledged rows may be missing, so the server does not start; restore the folder from a backup")
     };
-    if refusal.kind() == rocksdb::ErrorKind::IOError {
-        return Err(Error::new(
-            Code::FolderUnusable,
-            format!("the log in {} cannot be opened: {refusal}", path.display()),
-        )
-        .hint("check the folder's permissions and free space")
-        .source(refusal));
+    let acknowledged = witness.read().map_err(|e| damage(format!("has a witness that cannot be read: {e}")))?;
+    let open = |mode| DB::open_cf_descriptors(&options(mode), path, families()).map_err(|e| open_error(path, e));
+    if !path.join("CURRENT").exists() {
+        return match acknowledged {
+            None => open(DBRecoveryMode::TolerateCorruptedTailRecords),
+            Some(acknowledged) => {
+                Err(damage(format!("has no file CURRENT, so it is lost or not whole; acknowledged was {acknowledged}")))
+            }
+        };
     }
-    let damage = |detail: String| {
-        Error::new(
-            Code::LogDamaged,
-            format!("the log in {} is damaged ({}): {detail}", path.display(), describe(path, &refusal)),
-        )
-        .hint("acknowledged rows may be missing, so the server does not start; restore the folder from a backup")
+    let look = |mode| {
+        let options = options(mode);
+        let families = DB::list_cf(&options, path)?;
+        DB::open_cf_for_read_only(&options, path, families, false).map(|db| db.latest_sequence_number())
     };
-    let lenient = options(DBRecoveryMode::PointInTime);
-    let readable = {
-        let db = DB::open_cf_descriptors_read_only(&lenient, path, families(), false)
-            .map_err(|e| damage(format!("it cannot be read at all: {e}")))?;
-        db.latest_sequence_number()
+    // The first mode refuses damage, and sometimes an innocent torn tail: then the second says how far the log can be read.
+    let (mode, end, refusal) = match look(DBRecoveryMode::TolerateCorruptedTailRecords) {
+        Ok(end) => (DBRecoveryMode::TolerateCorruptedTailRecords, end, None),
+        Err(e) if e.kind() == rocksdb::ErrorKind::IOError => return Err(open_error(path, e)),
+        Err(refusal) => {
+            let end = look(DBRecoveryMode::PointInTime).map_err(|e| damage(format!("cannot be read at all: {e}")))?;
+            (DBRecoveryMode::PointInTime, end, Some(refusal))
+        }
     };
-    match witness.read() {
-        Ok(Some(acknowledged)) if readable >= acknowledged => {
-            tracing::warn!(path = %path.display(), readable, acknowledged, "the log had a torn tail; nothing acknowledged was in it");
-            DB::open_cf_descriptors(&lenient, path, families()).map_err(|e| damage(e.to_string()))
+    let found = refusal.as_ref().map_or_else(String::new, |e| format!("is damaged ({}): it ", describe(path, e)));
+    match acknowledged {
+        Some(acknowledged) if end < acknowledged => {
+            return Err(damage(format!("{found}ends at {end}, acknowledged was {acknowledged}")));
         }
-        Ok(Some(acknowledged)) => {
-            Err(damage(format!("it can be read through {readable}, acknowledged was {acknowledged}")))
+        None if refusal.is_some() => {
+            return Err(damage(format!(
+                "{found}can be read through {end}, and there is no witness of what was acknowledged"
+            )));
         }
-        Ok(None) => {
-            Err(damage(format!("it can be read through {readable}, and there is no witness of what was acknowledged")))
-        }
-        Err(e) => Err(damage(format!("the witness cannot be read: {e}"))),
+        _ => {}
     }
+    if refusal.is_some() {
+        tracing::warn!(path = %path.display(), end, acknowledged, "the log had a torn tail; nothing acknowledged was in it");
+    }
+    open(mode)
 }
 
-/// A log that opened cleanly and still ends before the witness lost whole files.
-fn check_end(db: DB, path: &Path, witness: &Witness) -> Result<DB> {
-    let end = db.latest_sequence_number();
-    match witness.read() {
-        Ok(Some(acknowledged)) if end < acknowledged => Err(Error::new(
-            Code::LogDamaged,
-            format!("the log in {} ends at {end}, acknowledged was {acknowledged}", path.display()),
-        )
-        .hint("acknowledged rows are missing, so the server does not start; restore the folder from a backup")),
-        _ => Ok(db),
-    }
+fn open_error(path: &Path, e: rocksdb::Error) -> Error {
+    Error::new(Code::FolderUnusable, format!("the log in {} cannot be opened: {e}", path.display()))
+        .hint("check the folder's permissions and free space")
+        .source(e)
 }
 
 /// The damaged file, as RocksDB names it or else the newest write-ahead log.

@@ -31,8 +31,10 @@ impl Op {
 }
 
 /// What is written at once: all of it or none of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Commit {
+    /// What it is, for fail points.
+    pub(crate) kind: &'static str,
     pub(crate) ops: Vec<Op>,
     /// Wait for the disk, not only for the operating system.
     pub(crate) sync: bool,
@@ -99,19 +101,21 @@ pub(crate) fn written(outcome: Result<Result<()>, oneshot::error::RecvError>) ->
 
 fn run(store: &Store, env: &Env, mut requests: mpsc::Receiver<Request>) {
     while let Some(first) = requests.blocking_recv() {
+        let mut kinds = vec![first.commit.kind];
         let mut sync = first.commit.sync;
         let mut bytes: usize = first.commit.ops.iter().map(Op::bytes).sum();
         let mut ops = first.commit.ops;
         let mut waiting = vec![first.done];
         while bytes < JOINED_BYTES {
             let Ok(next) = requests.try_recv() else { break };
+            kinds.push(next.commit.kind);
             sync |= next.commit.sync;
             bytes += next.commit.ops.iter().map(Op::bytes).sum::<usize>();
             ops.extend(next.commit.ops);
             waiting.push(next.done);
         }
         metrics::histogram!("tidewater_log_group_bytes").record(bytes as f64);
-        let outcome = write(store, env, &ops, sync);
+        let outcome = write(store, env, &kinds, &ops, sync);
         if let Err(e) = &outcome {
             // Memory is ahead of the disk now: nothing that it says may be acknowledged.
             (env.fatal)(&e.to_string());
@@ -129,8 +133,9 @@ fn run(store: &Store, env: &Env, mut requests: mpsc::Receiver<Request>) {
 }
 
 /// The durable step: one batch, one sync, then the witness.
-fn write(store: &Store, env: &Env, ops: &[Op], sync: bool) -> Result<()> {
-    env.fail.hit("log.before_write")?;
+pub(crate) fn write(store: &Store, env: &Env, kinds: &[&str], ops: &[Op], sync: bool) -> Result<()> {
+    let point = |name: &'static str| kinds.iter().try_for_each(|kind| env.fail.hit_in(name, kind));
+    point("log.before_write")?;
     let started = env.clock.uptime();
     match (ops.is_empty(), sync) {
         (true, true) => store.sync()?,
@@ -138,10 +143,10 @@ fn write(store: &Store, env: &Env, ops: &[Op], sync: bool) -> Result<()> {
         (false, _) => store.write(ops, sync)?,
     }
     metrics::histogram!("tidewater_log_write_seconds").record((env.clock.uptime() - started).as_secs_f64());
-    env.fail.hit("log.after_write")?;
+    point("log.after_write")?;
     if sync {
         // What was not synced may be gone after a power cut while the witness is not: that must not look like a loss.
         store.note_acknowledged()?;
     }
-    env.fail.hit("log.after_witness")
+    point("log.after_witness")
 }

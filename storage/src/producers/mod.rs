@@ -4,6 +4,7 @@
 //! acknowledged; the content's hash only finds a client that gives one number to two batches.
 
 mod batch;
+mod content;
 mod rules;
 mod state;
 
@@ -11,5 +12,6 @@ mod state;
 mod tests;
 
 pub use batch::{ProducerBatch, SequenceMode};
+pub(crate) use content::ContentHash;
 pub(crate) use rules::{Decision, decide, next_epoch};
 pub(crate) use state::{BatchCounts, ProducerState};

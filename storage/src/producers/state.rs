@@ -6,6 +6,7 @@ use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::limits::{BATCH_HASHES, BATCH_RESULTS};
+use crate::producers::content::CONTENT_HASH_VERSION;
 
 /// The counts of an answer, kept so that a repeat is answered alike.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -26,6 +27,9 @@ struct BatchHash {
     sequence: u64,
     #[prost(fixed64, tag = "2")]
     hash: u64,
+    /// Of the hash: one of another version cannot be compared.
+    #[prost(uint32, tag = "3")]
+    version: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -98,6 +102,11 @@ impl ProducerState {
         self.encode_to_vec()
     }
 
+    /// Bytes of [`Self::to_disk`].
+    pub(crate) fn disk_bytes(&self) -> usize {
+        self.encoded_len()
+    }
+
     pub(crate) fn last_commit_seq(&self) -> CommitSeq {
         CommitSeq(self.last_commit_seq)
     }
@@ -108,7 +117,8 @@ impl ProducerState {
         self.any_start = false;
         self.last_commit_seq = seq.0;
         self.see(at);
-        push_bounded(&mut self.hashes, BatchHash { sequence, hash }, BATCH_HASHES);
+        let hash = BatchHash { sequence, hash, version: CONTENT_HASH_VERSION };
+        push_bounded(&mut self.hashes, hash, BATCH_HASHES);
         push_bounded(&mut self.results, BatchResult { sequence, counts }, BATCH_RESULTS);
         let totals = &mut self.totals;
         totals.received += counts.received;
@@ -127,9 +137,10 @@ impl ProducerState {
         Moment { wall_us: self.last_seen_us, uptime_us: self.last_seen_uptime_us }
     }
 
-    /// The hash of the batch with this number; `None` when it is too old to be known.
+    /// The hash of the batch with this number; `None` when it is too old to be known, or was made by another version of the hash.
     pub(crate) fn hash_of(&self, sequence: u64) -> Option<u64> {
-        self.hashes.iter().rev().find(|b| b.sequence == sequence).map(|b| b.hash)
+        let known = self.hashes.iter().rev().find(|b| b.sequence == sequence)?;
+        (known.version == CONTENT_HASH_VERSION).then_some(known.hash)
     }
 
     /// The first answer to the batch with this number; `None` when it is too old to be known.

@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use super::zones::ZoneMap;
+use crate::memory::{Charge, MemoryLedger, Share};
 
 /// An immutable piece of the realtime segment: one tail batch or one sorted run.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct RealtimePart {
     pub zones: ZoneMap,
     /// Heap bytes of all arrays.
     pub bytes: u64,
+    charge: OnceLock<Charge>,
 }
 
 impl RealtimePart {
@@ -35,13 +37,8 @@ impl RealtimePart {
         Self::with_zones(rows, seqs, stamps, sorted, zones)
     }
 
-    /// A part without bounds: a tail batch that will soon be merged into a larger one.
-    pub(super) fn without_bounds(rows: RecordBatch, seqs: Int64Array, stamps: Arc<[(i64, i64)]>) -> Self {
-        let zones = ZoneMap::unknown(&rows);
-        Self::with_zones(rows, seqs, stamps, false, zones)
-    }
-
-    fn with_zones(
+    /// The same with zones that were made before, or that say nothing.
+    pub fn with_zones(
         rows: RecordBatch,
         seqs: Int64Array,
         stamps: Arc<[(i64, i64)]>,
@@ -50,7 +47,13 @@ impl RealtimePart {
     ) -> Self {
         let bytes = batch_bytes(&rows)
             + (seqs.len() * size_of::<i64>() + stamps.len() * size_of::<(i64, i64)>() + zones.bytes()) as u64;
-        Self { rows, seqs, stamps, sorted, leading: None, zones, bytes }
+        Self { rows, seqs, stamps, sorted, leading: None, zones, bytes, charge: OnceLock::new() }
+    }
+
+    /// Charges the memory of the part, once. It is given back when nobody holds the part any more: a table that let it go, and readers
+    /// that are slower.
+    pub(crate) fn charge_to(&self, memory: &Arc<MemoryLedger>) {
+        self.charge.get_or_init(|| memory.charge(Share::Realtime, self.bytes));
     }
 
     pub fn n_rows(&self) -> usize {
@@ -165,11 +168,10 @@ fn widen_zero(bound: &ArrayRef, side: Side) -> ArrayRef {
 
 /// Bytes that the rows of a batch take; of a slice, only its own rows.
 pub(super) fn batch_bytes(rows: &RecordBatch) -> u64 {
-    rows.columns()
-        .iter()
-        .map(|column| {
-            let data = column.to_data();
-            data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()) as u64
-        })
-        .sum()
+    rows.columns().iter().map(column_bytes).sum()
+}
+
+pub(super) fn column_bytes(column: &ArrayRef) -> u64 {
+    let data = column.to_data();
+    data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()) as u64
 }

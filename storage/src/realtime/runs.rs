@@ -7,13 +7,24 @@ use arrow::compute::{SortOptions, take, take_record_batch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::row::{RowConverter, SortField};
 
-use super::part::{RealtimePart, batch_bytes};
+use super::part::{RealtimePart, batch_bytes, column_bytes};
 use super::version::concat_rows;
 use crate::error::{Error, Result};
 use crate::limits::RUN_ROWS;
 
 /// Parts are sorted together up to so many bytes: a text column addresses its bytes with 31 bits.
 const MAX_SORT_BYTES: u64 = 1 << 30;
+
+/// What a row takes while it is sorted, beside its values: its place and first bytes, its index, and what its key has around the values.
+const SORT_ROW_BYTES: u64 = 40;
+
+/// About what [`build_runs`] holds at its peak, beside `parts`: their rows joined, the same in order, and what is compared.
+pub fn working_bytes(parts: &[Arc<RealtimePart>], sort_by: &[usize]) -> u64 {
+    // In Arrow's row format a text takes up to twice its bytes.
+    let keys =
+        |part: &RealtimePart| 2 * sort_by.iter().map(|&column| column_bytes(part.rows.column(column))).sum::<u64>();
+    parts.iter().map(|part| 2 * part.bytes + keys(part) + SORT_ROW_BYTES * part.n_rows() as u64).sum()
+}
 
 /// Merges parts into runs of [`RUN_ROWS`] rows, the last of them with the rest. Rows are sorted by the columns `sort_by`,
 /// ascending, NULLs last, NaN after numbers; equal rows keep the order of their arrival, and with an empty `sort_by` all

@@ -7,11 +7,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
     RecordBatch, StringArray, TimestampMicrosecondArray, make_comparator,
 };
-use arrow::compute::SortOptions;
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use proptest::prelude::*;
 
-use super::{Realtime, RealtimePart, build_runs};
+use super::{Realtime, RealtimePart, ZoneMap, build_runs, tail_zones};
 use crate::limits::{RUN_ROWS, TAIL_BATCH_ROWS, ZONE_ROWS};
 
 const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -97,6 +98,16 @@ fn large_batches_stay_as_they_are() {
     let sizes: Vec<_> = realtime.parts().iter().map(|part| part.n_rows()).collect();
     assert_eq!(sizes, [1, TAIL_BATCH_ROWS, 2]);
     assert_eq!(realtime.parts()[1].rows, large);
+}
+
+#[test]
+fn zones_that_were_made_before_are_taken_over() {
+    let rows = ids(0..TAIL_BATCH_ROWS as i64);
+    let zones = tail_zones(&rows).unwrap();
+    assert!(tail_zones(&rows.slice(1, TAIL_BATCH_ROWS - 1)).is_none(), "it will be merged");
+    let min = Arc::clone(&zones.columns.first_zones().min);
+    let realtime = Realtime::empty().with_zoned_rows(rows, Some(zones), 1, 1).unwrap();
+    assert!(Arc::ptr_eq(&realtime.parts()[0].zones.columns.first_zones().min, &min));
 }
 
 #[test]
@@ -269,6 +280,37 @@ proptest! {
             for row in rows.clone().filter(|&row| column.is_valid(row)) {
                 prop_assert!(zones.min.is_null(zone) || low(zone, row).is_le());
                 prop_assert!(zones.max.is_null(zone) || high(zone, row).is_ge());
+            }
+        }
+    }
+
+    /// Rows that lost deduplication leave bounds that hold, counts that are exact, and values that occur where metadata answers.
+    #[test]
+    fn narrowed_zones_hold_what_is_left(column in any_column(), lost in prop::collection::vec(any::<bool>(), 1..50), first in 0usize..20_000) {
+        let rows = one(repeat(&column, 60));
+        // All of the first rows, so that whole zones may go, then some of the others.
+        let kept = BooleanBuffer::collect_bool(rows.num_rows(), |row| row >= first && !lost[row % lost.len()]);
+        let left = filter_record_batch(&rows, &BooleanArray::new(kept.clone(), None)).unwrap();
+        let zones = ZoneMap::of(&rows).narrowed(&kept, &left);
+        let ends: Vec<usize> = zones.rows.iter().map(|zone| zone.end).collect();
+        prop_assert_eq!(ends.last().copied().unwrap_or(0), left.num_rows());
+        prop_assert!(zones.rows.iter().all(|zone| !zone.is_empty()));
+        prop_assert!(zones.rows.iter().skip(1).zip(&ends).all(|(zone, end)| zone.start == *end));
+        let bounds = zones.columns.first_zones();
+        prop_assert_eq!((bounds.min.len(), bounds.max.len(), bounds.nulls.len()), (ends.len(), ends.len(), ends.len()));
+        let column = left.column(0);
+        let low = make_comparator(&bounds.min, column, ORDER).unwrap();
+        let high = make_comparator(&bounds.max, column, ORDER).unwrap();
+        for (zone, rows) in zones.rows.iter().enumerate() {
+            let stretch = column.slice(rows.start, rows.len());
+            prop_assert_eq!(bounds.nulls.value(zone), stretch.null_count() as u64);
+            for row in rows.clone().filter(|&row| column.is_valid(row)) {
+                prop_assert!(bounds.min.is_null(zone) || low(zone, row).is_le());
+                prop_assert!(bounds.max.is_null(zone) || high(zone, row).is_ge());
+            }
+            if column.data_type().is_integer() && stretch.null_count() < stretch.len() {
+                prop_assert!(rows.clone().any(|row| column.is_valid(row) && low(zone, row).is_eq()));
+                prop_assert!(rows.clone().any(|row| column.is_valid(row) && high(zone, row).is_eq()));
             }
         }
     }

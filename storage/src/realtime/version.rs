@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 
-use super::part::RealtimePart;
+use super::part::{RealtimePart, batch_bytes};
+use super::zones::ZoneMap;
 use crate::error::{Error, Result};
 use crate::limits::{RUN_ROWS, TAIL_BATCH_ROWS};
 
@@ -38,12 +39,18 @@ impl Realtime {
     /// This version and the rows of one more entry, whose sequence is above all in here. Small batches merge by doubling:
     /// a row of a batch of 32 rows or more is copied at most 9 times (a smaller one up to 64 times more, within at most 63 rows), and behind the last large part at most 8 small ones stay.
     pub fn with_rows(&self, rows: RecordBatch, seq: u64, stamp_us: i64) -> Result<Self> {
+        let zones = tail_zones(&rows);
+        self.with_zoned_rows(rows, zones, seq, stamp_us)
+    }
+
+    /// The same with zones that were made before, by [`tail_zones`].
+    pub fn with_zoned_rows(&self, rows: RecordBatch, zones: Option<ZoneMap>, seq: u64, stamp_us: i64) -> Result<Self> {
         if rows.num_rows() == 0 {
             return Ok(self.clone());
         }
         let seq = i64::try_from(seq).map_err(|_| Error::internal(format!("sequence {seq} is beyond 2^63")))?;
         let seqs = Int64Array::from_value(seq, rows.num_rows());
-        let added = Arc::new(tail_part(rows, seqs, Arc::from([(seq, stamp_us)])));
+        let added = Arc::new(tail_part(rows, seqs, Arc::from([(seq, stamp_us)]), zones));
         let mut parts: Vec<_> = Vec::with_capacity(self.parts.len() + 1);
         parts.extend_from_slice(&self.parts);
         let first = self.first_to_merge(&added);
@@ -157,20 +164,23 @@ fn class(n_rows: usize) -> u32 {
     n_rows.max(SMALLEST_CLASS_ROWS).ilog2() - SMALLEST_CLASS_ROWS.ilog2()
 }
 
-/// A tail part; bounds are worth their time only where it stays as it is until it is sorted.
-fn tail_part(rows: RecordBatch, seqs: Int64Array, stamps: Arc<[(i64, i64)]>) -> RealtimePart {
-    if rows.num_rows() >= TAIL_BATCH_ROWS || super::part::batch_bytes(&rows) >= TAIL_BATCH_BYTES {
-        RealtimePart::new(rows, seqs, stamps, false)
-    } else {
-        RealtimePart::without_bounds(rows, seqs, stamps)
-    }
+/// The zones of rows on their way into the tail, or `None` for few of them: bounds are worth their time only in a part that stays as it is
+/// until it is sorted. They take about as long as a write of the log, so they are made before the rows stand in line for it.
+pub fn tail_zones(rows: &RecordBatch) -> Option<ZoneMap> {
+    (rows.num_rows() >= TAIL_BATCH_ROWS || batch_bytes(rows) >= TAIL_BATCH_BYTES).then(|| ZoneMap::of(rows))
+}
+
+fn tail_part(rows: RecordBatch, seqs: Int64Array, stamps: Arc<[(i64, i64)]>, zones: Option<ZoneMap>) -> RealtimePart {
+    let zones = zones.unwrap_or_else(|| ZoneMap::unknown(&rows));
+    RealtimePart::with_zones(rows, seqs, stamps, false, zones)
 }
 
 fn merge(parts: &[Arc<RealtimePart>]) -> Result<RealtimePart> {
     let rows = concat_rows(parts)?;
     let seqs: Vec<i64> = parts.iter().flat_map(|part| part.seqs.values().iter().copied()).collect();
     let stamps: Vec<(i64, i64)> = parts.iter().flat_map(|part| part.stamps.iter().copied()).collect();
-    Ok(tail_part(rows, Int64Array::from(seqs), stamps.into()))
+    let zones = tail_zones(&rows);
+    Ok(tail_part(rows, Int64Array::from(seqs), stamps.into(), zones))
 }
 
 /// The rows of `parts`, one behind the other.

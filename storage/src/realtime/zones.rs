@@ -7,6 +7,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowNativeTypeOp, ArrowNumericType, AsArray, BinaryArray, BooleanArray, Float32Array,
     Float64Array, PrimitiveArray, RecordBatch, StringArray, UInt64Array, downcast_primitive,
 };
+use arrow::buffer::BooleanBuffer;
 use arrow::compute;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
@@ -25,7 +26,8 @@ pub struct ZoneMap {
     pub columns: Vec<Option<ZoneColumn>>,
 }
 
-/// The bounds of one column. Every value of a zone lies within `[min, max]` where these are not NULL; a NULL bound says nothing.
+/// The bounds of one column. Every value of a zone lies within `[min, max]` where these are not NULL; a NULL bound says nothing. Bounds are
+/// values that occur, but of texts and bytes: there they may be of rows that lost deduplication.
 #[derive(Debug)]
 pub struct ZoneColumn {
     /// NULL where the zone has only NULLs, holds a NaN, or a text bound would be too long to keep.
@@ -48,6 +50,26 @@ impl ZoneMap {
         Self { rows: zone_rows(rows.num_rows()), columns: rows.columns().iter().map(|_| None).collect() }
     }
 
+    /// The zones of `rows`, which are what `kept` leaves of the batch that this is the map of. Of texts and bytes, where bounds take long to
+    /// find, the bounds stay: no value is outside, though those at the bounds may be gone.
+    #[must_use]
+    pub fn narrowed(&self, kept: &BooleanBuffer, rows: &RecordBatch) -> Self {
+        let left: Vec<usize> =
+            self.rows.iter().map(|zone| kept.slice(zone.start, zone.len()).count_set_bits()).collect();
+        let mut zones = Vec::with_capacity(left.len());
+        let mut start = 0;
+        for n_rows in left.iter().filter(|n_rows| **n_rows > 0) {
+            zones.push(start..start + n_rows);
+            start += n_rows;
+        }
+        let is_left: BooleanArray = left.iter().map(|n_rows| Some(*n_rows > 0)).collect();
+        let columns = self.columns.iter().zip(rows.columns()).map(|(bounds, column)| match column.data_type() {
+            DataType::Utf8 | DataType::Binary => bounds.as_ref()?.narrowed(&is_left, column, &zones),
+            _ => ZoneColumn::of(column, &zones),
+        });
+        Self { columns: columns.collect(), rows: zones }
+    }
+
     /// Heap bytes of the bounds.
     pub fn bytes(&self) -> usize {
         let bounds = |c: &ZoneColumn| c.min.get_array_memory_size() + c.max.get_array_memory_size();
@@ -67,6 +89,16 @@ impl ZoneColumn {
         let (min, max) = bounds(column.data_type(), &slices)?;
         let nulls = slices.iter().map(|slice| slice.null_count() as u64).collect();
         Some(Self { min, max, nulls })
+    }
+
+    /// These bounds for those of the zones that are left.
+    fn narrowed(&self, is_left: &BooleanArray, column: &ArrayRef, zones: &[Range<usize>]) -> Option<Self> {
+        let nulls = zones.iter().map(|zone| column.slice(zone.start, zone.len()).null_count() as u64).collect();
+        Some(Self {
+            min: compute::filter(&self.min, is_left).ok()?,
+            max: compute::filter(&self.max, is_left).ok()?,
+            nulls,
+        })
     }
 }
 

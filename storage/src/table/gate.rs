@@ -1,46 +1,76 @@
-//! May rows come in at all? Free space, memory and the clock, asked before a batch is taken.
+//! May a change come in at all? Free space, memory and the clock, asked before anything is taken.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
-use crate::limits::MAX_CLOCK_STEP_BACK_US;
+use crate::limits::{
+    CORES_A_RUN_JOB, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, MAX_CLOCK_STEP_BACK_US, SMALL_MIN_FREE_BYTES,
+};
 use crate::memory::{MemoryLedger, Share};
 use crate::table::places::Places;
+
+/// What is written, by how much free space it must leave. RocksDB never meets a full disk: what is worth more goes on for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// Rows, down to the configured floor.
+    Rows,
+    /// Definitions, views, producers, counts.
+    Small,
+    /// What frees space: DROP and TRUNCATE.
+    Freeing,
+}
 
 /// What stands before all tables of an engine.
 pub(crate) struct Gate {
     pub(crate) folder: PathBuf,
-    /// Ingest stops below this many free bytes, so that RocksDB never meets a full disk.
+    /// Rows stop below this many free bytes.
     pub(crate) min_free_bytes: u64,
     pub(crate) memory: Arc<MemoryLedger>,
     pub(crate) env: Env,
     pub(crate) closing: AtomicBool,
     /// What waits in front of all workers.
     pub(crate) places: Places,
+    /// Places of jobs that sort runs, of all tables.
+    pub(crate) run_jobs: Arc<Semaphore>,
+    /// The newest stamp of the folder, microseconds: the clock of all tables is measured by it.
+    newest_stamp_us: AtomicI64,
+    /// What a test says is free.
+    #[cfg(test)]
+    pub(crate) pretended_free_bytes: parking_lot::Mutex<Option<u64>>,
 }
 
 /// How long a refused producer should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Gate {
-    /// `last_stamp_us` is the newest stamp of the table that rows are for.
-    pub(crate) fn check(&self, last_stamp_us: i64) -> Result<()> {
+    /// `min_free_bytes` is raised to the least that leaves something to small writes.
+    pub(crate) fn new(folder: PathBuf, min_free_bytes: u64, memory: &Arc<MemoryLedger>, env: &Env) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Self {
+            folder,
+            min_free_bytes: min_free_bytes.max(LEAST_MIN_FREE_BYTES),
+            memory: Arc::clone(memory),
+            env: env.clone(),
+            closing: AtomicBool::new(false),
+            places: Places::of_all(memory),
+            run_jobs: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
+            newest_stamp_us: AtomicI64::new(i64::MIN),
+            #[cfg(test)]
+            pretended_free_bytes: parking_lot::Mutex::new(None),
+        })
+    }
+
+    /// May rows be prepared?
+    pub(crate) fn check(&self) -> Result<()> {
         self.check_memory()?;
         self.check_again()?;
-        let behind_us = last_stamp_us.saturating_sub(self.env.clock.now_us());
-        if behind_us > MAX_CLOCK_STEP_BACK_US {
-            return Err(Error::new(
-                Code::ClockBehind,
-                format!("the server's clock is {} s behind the last entry of the log", behind_us / 1_000_000),
-            )
-            .hint("set the clock; rows would be refused as from the future")
-            .retry_after(RETRY_AFTER));
-        }
-        Ok(())
+        self.check_clock()
     }
 
     /// What may have changed while a batch that passed [`Self::check`] waited for a place.
@@ -50,7 +80,32 @@ impl Gate {
                 .hint("send the batch again when it is back; the same producer and sequence make that safe")
                 .retry_after(RETRY_AFTER));
         }
-        self.check_disk()
+        self.check_space(Write::Rows)
+    }
+
+    /// Something in the folder has this stamp.
+    pub(crate) fn note_stamp(&self, stamp_us: i64) {
+        self.newest_stamp_us.fetch_max(stamp_us, Ordering::Relaxed);
+    }
+
+    /// The newest stamp of the folder, microseconds; `i64::MIN` in a new one.
+    pub(crate) fn newest_stamp_us(&self) -> i64 {
+        self.newest_stamp_us.load(Ordering::Relaxed)
+    }
+
+    /// Also for a table that is new or empty: a clock that is wrong for one table is wrong for all, and rows of the present would be
+    /// rejected as from the future.
+    fn check_clock(&self) -> Result<()> {
+        let behind_us = self.newest_stamp_us().saturating_sub(self.env.clock.now_us());
+        if behind_us <= MAX_CLOCK_STEP_BACK_US {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::ClockBehind,
+            format!("the server's clock is {} s behind the newest entry of the folder", behind_us / 1_000_000),
+        )
+        .hint("set the clock; rows would be refused as from the future")
+        .retry_after(RETRY_AFTER))
     }
 
     fn check_memory(&self) -> Result<()> {
@@ -65,21 +120,52 @@ impl Gate {
             .retry_after(RETRY_AFTER))
     }
 
-    fn check_disk(&self) -> Result<()> {
-        let stat = rustix::fs::statvfs(&self.folder).map_err(|e| {
-            Error::new(Code::DiskFull, format!("the free space of {} cannot be read: {e}", self.folder.display()))
-                .retry_after(RETRY_AFTER)
-        })?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free >= self.min_free_bytes {
+    /// `DISK_FULL` if there is less free space than such a write must leave.
+    pub(crate) fn check_space(&self, write: Write) -> Result<()> {
+        let free = self.free_bytes()?;
+        let (floor, what, hint) = match write {
+            Write::Rows => (
+                self.min_free_bytes,
+                "ingest stops",
+                "free some space; queries go on, and ingest by itself once there is space",
+            ),
+            Write::Small => (
+                SMALL_MIN_FREE_BYTES,
+                "definitions and producers stop",
+                "free some space, or DROP or TRUNCATE what is not needed; queries go on",
+            ),
+            Write::Freeing => (
+                FREEING_MIN_FREE_BYTES,
+                "every change stops",
+                "free some space outside of the data folder; queries go on",
+            ),
+        };
+        if free >= floor {
             return Ok(());
         }
         Err(Error::new(
             Code::DiskFull,
-            format!("{} has {free} bytes free, ingest stops below {}", self.folder.display(), self.min_free_bytes),
+            format!("{} has {free} bytes free, {what} below {floor}", self.folder.display()),
         )
-        .hint("free some space; queries go on, and ingest by itself once there is space")
+        .hint(hint)
         .with("free_bytes", free)
         .retry_after(RETRY_AFTER))
+    }
+
+    /// For what can be left out, or done later.
+    pub(crate) fn has_space(&self, write: Write) -> bool {
+        self.check_space(write).is_ok()
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        #[cfg(test)]
+        if let Some(free) = *self.pretended_free_bytes.lock() {
+            return Ok(free);
+        }
+        let stat = rustix::fs::statvfs(&self.folder).map_err(|e| {
+            Error::new(Code::DiskFull, format!("the free space of {} cannot be read: {e}", self.folder.display()))
+                .retry_after(RETRY_AFTER)
+        })?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }

@@ -14,16 +14,16 @@ use crate::dedup::{KeyIndex, KeySpec};
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, CommitToken, LogId, ProducerId};
-use crate::limits::LARGE_BATCH_BYTES;
-use crate::log::Store;
+use crate::limits::{LARGE_BATCH_BYTES, LARGE_BATCH_ROWS};
+use crate::log::{Op, Store};
 use crate::memory::{Charge, MemoryLedger, Share};
 use crate::table::gate::Gate;
 use crate::table::places::{Held, Places};
 use crate::table::prepare::{PreparedRows, prepare};
-use crate::table::request::{ProducerInfo, RowsOutcome, RowsRequest, TableStats};
+use crate::table::request::{IdempotencyKey, ProducerInfo, RowsOutcome, RowsRequest, TableStats};
 use crate::table::snapshot::{TableSnapshot, TableVersion};
 use crate::table::system::Jobs;
-use crate::table::worker::{TableRequest, closed};
+use crate::table::worker::{IdempotencyKeys, TableRequest, closed};
 
 /// Requests that wait, beside their bytes: a bound for tiny ones.
 pub(crate) const QUEUE_REQUESTS: usize = 1024;
@@ -43,8 +43,6 @@ pub(crate) struct Shared {
     pub(crate) visible: watch::Sender<CommitSeq>,
     /// A worker runs, or is being started again.
     pub(crate) running: watch::Sender<bool>,
-    /// What the realtime rows hold.
-    pub(crate) charge: Mutex<Charge>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) activity: Activity,
     pub(crate) jobs: Mutex<Jobs>,
@@ -84,7 +82,6 @@ impl Shared {
             version: ArcSwap::from_pointee(TableVersion::empty(Arc::clone(&def), log_id)),
             visible: watch::Sender::new(CommitSeq(0)),
             running: watch::Sender::new(false),
-            charge: Mutex::new(memory.charge(Share::Realtime, 0)),
             spec: KeySpec::new(&def),
             ledger: Mutex::new(Ledger::default()),
             activity: Activity::default(),
@@ -106,6 +103,7 @@ impl Shared {
 
     /// A group became visible.
     pub(crate) fn note_publish(&self, stamp_us: i64, keys: Option<&KeyIndex>) {
+        self.gate.note_stamp(stamp_us);
         let mut figures = self.figures.lock();
         figures.last_write_us = Some(stamp_us).filter(|stamp| *stamp > 0);
         if let Some(keys) = keys {
@@ -126,7 +124,8 @@ impl Shared {
     }
 
     async fn send(&self, request: TableRequest) -> Result<()> {
-        let queue = self.queue.load_full();
+        // A table that is opened again after a failure has its queue for a moment, even if it was closed meanwhile.
+        let queue = self.queue.load_full().filter(|_| !self.is_closing());
         let sent = match queue {
             Some(queue) => queue.send(request).await.is_ok(),
             None => false,
@@ -170,6 +169,12 @@ impl PreparedWrite {
     pub fn is_refused(&self) -> bool {
         self.rows.refusal.is_some()
     }
+
+    /// Records that become durable in the same commit.
+    pub(crate) fn with_records(mut self, records: Vec<Op>) -> Self {
+        self.rows.records = records;
+        self
+    }
 }
 
 /// A batch that stands in the worker's queue. Batches of one caller are decided in the order in which they were submitted.
@@ -208,13 +213,6 @@ impl Table {
         self.shared.close(reason);
     }
 
-    /// Closes the table unless something was ever written to it. What waits behind this request is not stored then. True: it is closed.
-    pub(crate) async fn close_if_empty(&self) -> Result<bool> {
-        let (answer, receiver) = oneshot::channel();
-        self.shared.send(TableRequest::CloseIfEmpty { answer }).await?;
-        receiver.await.map_err(|_| self.shared.closed())
-    }
-
     /// Returns when everything that was in the queue is answered.
     pub(crate) async fn closed(&self) {
         let mut running = self.shared.running.subscribe();
@@ -245,13 +243,14 @@ impl Table {
     /// Casts, admits, hashes and compresses a batch.
     pub async fn prepare(&self, request: RowsRequest) -> Result<PreparedWrite> {
         let shared = &self.shared;
-        let last_stamp_us = shared.figures.lock().last_write_us.unwrap_or(i64::MIN);
-        shared.gate.check(last_stamp_us)?;
+        shared.gate.check()?;
         let bytes: usize = request.rows.iter().map(|r| r.batch.get_array_memory_size()).sum();
-        let memory = shared.memory.charge(Share::Realtime, bytes as u64);
+        // The rows once more: cast to the table's types, or written out to be compressed.
+        let memory = shared.memory.charge(Share::Realtime, 2 * bytes as u64);
         let def = self.def();
-        let now_us = shared.env.clock.now_us().max(last_stamp_us);
-        let (rows, mut memory) = if bytes >= LARGE_BATCH_BYTES {
+        let now_us = shared.env.clock.now_us().max(shared.gate.newest_stamp_us());
+        let n_rows: usize = request.rows.iter().map(|r| r.batch.num_rows()).sum();
+        let (rows, mut memory) = if bytes >= LARGE_BATCH_BYTES || n_rows >= LARGE_BATCH_ROWS {
             let task_shared = Arc::clone(shared);
             // The memory goes with the rows: they are there until the task ends, whether or not the caller waits.
             tokio::task::spawn_blocking(move || {
@@ -262,7 +261,7 @@ impl Table {
         } else {
             (prepare(&def, shared.spec.as_ref(), request, now_us)?, memory)
         };
-        memory.resize(memory.bytes().max(rows.held_bytes()));
+        memory.resize((bytes as u64).max(rows.held_bytes()));
         Ok(PreparedWrite { rows: Box::new(rows), memory })
     }
 
@@ -299,6 +298,14 @@ impl Table {
         self.shared.send(TableRequest::LookUpProducer { id: id.clone(), answer }).await?;
         let info = receiver.await.unwrap_or_else(|_| Err(self.shared.closed()))?;
         Ok(info.known.then_some(info))
+    }
+
+    /// How many rows were accepted under an idempotency key; `None` if it is not known.
+    pub async fn accepted_under(&self, principal: &str, key: &IdempotencyKey) -> Result<Option<u64>> {
+        let (answer, receiver) = oneshot::channel();
+        let suffix = IdempotencyKeys::suffix(principal, &key.0);
+        self.shared.send(TableRequest::LookUpKey { suffix, answer }).await?;
+        receiver.await.map_err(|_| self.shared.closed())
     }
 
     /// Forgets rows and keys, keeps producers' positions. Returns the rows that went.

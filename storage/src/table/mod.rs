@@ -16,12 +16,13 @@ mod system;
 
 pub use crate::admission::OnError;
 pub use crate::catalog::Durability;
-pub(crate) use commit::{FORMAT, create_table, create_view, drop_table, drop_view, first_start, purge_table, uptime};
-pub(crate) use gate::Gate;
+pub(crate) use commit::{
+    FORMAT, create_table, create_view, drop_table, drop_view, first_start, purge_table, reclaimed, uptime,
+};
+pub(crate) use gate::{Gate, Write};
 pub use handle::{PendingWrite, PreparedWrite, Table};
 pub(crate) use handle::{Shared, SharedParts};
-pub(crate) use places::Places;
 pub(crate) use recover::{Replayed, supervise};
 pub use request::{IdempotencyKey, ProducerBatch, ProducerInfo, RowsOutcome, RowsRequest, SequenceMode, TableStats};
 pub use snapshot::TableSnapshot;
-pub use system::{JobRow, LedgerRow, ProducerRow, RejectedRecord};
+pub use system::{JobRow, LedgerPages, LedgerRow, ProducerRow, RejectedPages, RejectedRecord};

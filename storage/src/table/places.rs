@@ -1,20 +1,10 @@
 //! How much may wait in front of the workers? So many bytes a table, and so many for all tables together.
 
-use std::sync::Arc;
-
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use crate::limits::{ALL_QUEUES_DIVISOR, TABLE_QUEUE_BYTES};
+pub(crate) use crate::memory::Places;
 use crate::memory::{Charge, MemoryLedger, Share};
-
-/// Permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
-const PERMIT_BYTES: u64 = 1024;
-
-/// Places for a number of bytes.
-pub(crate) struct Places {
-    permits: Arc<Semaphore>,
-    total: u64,
-}
 
 /// What a batch holds from when it is submitted until it is answered, whether or not its caller still waits.
 pub(crate) struct Held {
@@ -32,24 +22,6 @@ impl Places {
     /// Of all tables together.
     pub(crate) fn of_all(memory: &MemoryLedger) -> Self {
         Self::new(memory.share(Share::Realtime) / ALL_QUEUES_DIVISOR)
-    }
-
-    fn new(bytes: u64) -> Self {
-        let total = (bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize) as u64);
-        Self { permits: Arc::new(Semaphore::new(total as usize)), total }
-    }
-
-    /// More than there is takes all there is.
-    fn permits_for(&self, bytes: u64) -> u32 {
-        bytes.div_ceil(PERMIT_BYTES).clamp(1, self.total) as u32
-    }
-
-    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, AcquireError> {
-        Arc::clone(&self.permits).acquire_many_owned(self.permits_for(bytes)).await
-    }
-
-    fn try_take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_many_owned(self.permits_for(bytes)).ok()
     }
 }
 

@@ -1,18 +1,17 @@
 //! What is done before the worker? Cast, admission, key hashing, compression: on the caller's task, in parallel.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
-use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
 
-use crate::admission::{AdmissionRules, IncomingRows, RejectedRow, admit};
+use crate::admission::{AdmissionRules, IncomingRows, RejectedBatch, Rejections, admit};
 use crate::catalog::{Durability, TableDef};
 use crate::dedup::{KeySpec, Keys};
 use crate::error::{Code, Error, Result};
 use crate::limits::{
     LARGE_BATCH_BYTES, LARGE_BATCH_ROWS, MAX_BATCH_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_STATEMENT_ROWS_BYTES,
 };
-use crate::log::{Block, ipc_bytes};
+use crate::log::{Block, Op};
+use crate::producers::ContentHash;
+use crate::realtime::{ZoneMap, tail_zones};
 use crate::table::request::{ProducerBatch, RowsRequest};
 
 /// Rows that passed admission, with what the worker needs of them.
@@ -22,6 +21,8 @@ pub(crate) struct PreparedPart {
     pub(crate) keys: Option<Keys>,
     /// Large parts bring their block; the worker joins small ones.
     pub(crate) block: Option<Block>,
+    /// Of parts that stay as they are until they are sorted.
+    pub(crate) zones: Option<ZoneMap>,
 }
 
 /// A request that nothing but the producer's position and the key budget can refuse any more, or one that brings its refusal along.
@@ -31,7 +32,7 @@ pub(crate) struct PreparedRows {
     pub(crate) refusal: Option<Error>,
     pub(crate) parts: Vec<PreparedPart>,
     pub(crate) received: u64,
-    pub(crate) rejected: Vec<RejectedRow>,
+    pub(crate) rejected: Rejections,
     pub(crate) late: u64,
     pub(crate) future: u64,
     pub(crate) max_event_us: Option<i64>,
@@ -44,6 +45,8 @@ pub(crate) struct PreparedRows {
     pub(crate) idempotency: Option<(String, String)>,
     pub(crate) principal: String,
     pub(crate) durability: Durability,
+    /// Records of others that become durable with the rows, or not at all.
+    pub(crate) records: Vec<Op>,
 }
 
 impl PreparedRows {
@@ -65,7 +68,7 @@ pub(crate) fn prepare(
         refusal: None,
         parts: Vec::with_capacity(rows.len()),
         received: rows.iter().map(|r| (r.batch.num_rows() + r.rejected.len()) as u64).sum(),
-        rejected: Vec::new(),
+        rejected: Rejections::default(),
         late: 0,
         future: 0,
         max_event_us: None,
@@ -75,6 +78,7 @@ pub(crate) fn prepare(
         producer: producer.clone(),
         principal: principal.clone(),
         durability: request.durability.map_or(def.options.durability, |asked| asked.max(def.options.durability)),
+        records: Vec::new(),
     };
     let may_be_repeat = producer.is_some() || idempotency_key.is_some();
     match prepared.admit(def, spec, request, now_us) {
@@ -88,10 +92,17 @@ pub(crate) fn prepare(
 }
 
 impl PreparedRows {
-    /// About what the request holds once it is prepared: its rows, decoded, and its rejected rows.
+    /// About what the request holds from when it is prepared until it is answered: its rows, decoded, with their keys and blocks, and its
+    /// rejected rows.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let rejected = |row: &RejectedRow| size_of::<RejectedRow>() + row.message.len() + row.payload.len();
-        self.bytes + self.rejected.iter().map(rejected).sum::<usize>() as u64
+        let beside = |part: &PreparedPart| {
+            let keys = part.keys.as_ref().map_or(0, Keys::bytes);
+            let zones = part.zones.as_ref().map_or(0, ZoneMap::bytes);
+            // Two at a time: as made and in its entry, then in the entry and in the log's write.
+            keys + zones + 2 * part.block.as_ref().map_or(0, Block::bytes)
+        };
+        let beside = self.parts.iter().map(beside).sum::<usize>();
+        self.bytes + (beside + 2 * self.rejected.bytes()) as u64
     }
 
     fn admit(&mut self, def: &TableDef, spec: Option<&KeySpec>, request: RowsRequest, now_us: i64) -> Result<()> {
@@ -104,10 +115,11 @@ impl PreparedRows {
             on_error: request.on_error,
             ignore_unknown_columns: request.ignore_unknown_columns,
         };
+        let mut rejected = RejectedBatch::new();
         for incoming in request.rows {
             let admitted = admit(def, incoming, &rules)?;
             rules.first_row += admitted.received;
-            self.rejected.extend(admitted.rejected);
+            rejected.add(admitted.rejected, admitted.n_rejected);
             self.late += admitted.late;
             self.future += admitted.future;
             self.bytes += admitted.bytes;
@@ -117,6 +129,8 @@ impl PreparedRows {
             }
             self.parts.push(prepare_part(admitted.rows, admitted.bytes, spec)?);
         }
+        let (producer, sequence) = self.producer.as_ref().map_or(("", 0), |p| (p.id.as_str(), p.sequence));
+        self.rejected = rejected.finish(producer, sequence)?;
         Ok(())
     }
 }
@@ -125,7 +139,7 @@ fn prepare_part(rows: RecordBatch, bytes: u64, spec: Option<&KeySpec>) -> Result
     let keys = spec.map(|spec| spec.keys(&rows));
     let large = rows.num_rows() >= LARGE_BATCH_ROWS || bytes >= LARGE_BATCH_BYTES as u64;
     let block = if large && rows.num_rows() > 0 { Some(Block::encode(&rows)?) } else { None };
-    Ok(PreparedPart { rows, keys, block })
+    Ok(PreparedPart { zones: tail_zones(&rows), rows, keys, block })
 }
 
 fn check_schema(def: &TableDef, request: &RowsRequest) -> Result<()> {
@@ -170,15 +184,14 @@ fn too_large(bytes: u64, limit: u64, statement: bool) -> Error {
 
 /// A hash of what the client sent: equal for a retry, whatever admission says of the rows by then.
 fn content_hash(rows: &[IncomingRows]) -> Result<u64> {
-    let mut hash = Xxh3::new();
+    let mut hash = ContentHash::default();
     for incoming in rows {
-        // Metadata is not content: two clients may annotate one schema differently.
-        let schema = Arc::new(Schema::new(incoming.batch.schema().fields().clone()));
-        hash.update(&ipc_bytes(&incoming.batch.clone().with_schema(schema)?)?);
+        hash.add_batch(&incoming.batch)?;
+        hash.add_number(incoming.rejected.len() as u64);
         for rejected in &incoming.rejected {
-            hash.update(&rejected.row.to_le_bytes());
-            hash.update(rejected.payload.as_bytes());
+            hash.add_number(rejected.row);
+            hash.add_text(rejected.payload.as_bytes());
         }
     }
-    Ok(hash.digest())
+    Ok(hash.finish())
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::admission::rejected::RejectedRecord;
+use crate::admission::rejected;
+use crate::catalog::TableDef;
 use crate::dedup::KeyIndex;
 use crate::env::Moment;
 use crate::error::{Code, Error, Result};
-use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO, array};
+use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
 use crate::log::{
-    Commit, Entry, EntryBody, Family, Forget, LogWriter, entries, name_entry, state_key, state_prefix, suffix_of,
+    Entry, EntryBody, Family, Forget, LogWriter, entries, name_entry, state_key, state_prefix, suffix_of,
 };
 use crate::producers::ProducerState;
 use crate::realtime::{Realtime, build_runs};
+use crate::table::commit;
 use crate::table::handle::{QUEUE_REQUESTS, Shared};
 use crate::table::snapshot::TableVersion;
 use crate::table::worker::{IdempotencyKeys, RejectedRows, TableState, Worker};
@@ -32,7 +34,7 @@ pub(crate) struct Replayed {
 fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
     let def = Arc::clone(&shared.def);
     let base = match shared.store.get(Family::State, &state_prefix(state_key::BASE, def.id, SHARD_ZERO))? {
-        Some(bytes) => CommitSeq(u64::from_be_bytes(array(&bytes))),
+        Some(bytes) => sequence(&bytes).map_err(|e| name_record(e, &def, "where its log begins"))?,
         None => CommitSeq(1),
     };
     let mut state = load_state(shared)?;
@@ -109,6 +111,7 @@ fn load_state(shared: &Shared) -> Result<TableState> {
         producers: Default::default(),
         idempotency: IdempotencyKeys::default(),
         unwritten: Default::default(),
+        changed: Default::default(),
         rejected: load_rejected(shared)?,
         has_forgotten: shared.store.get(Family::State, &state_prefix(state_key::FORGOT, def.id, SHARD_ZERO))?.is_some(),
         unsynced: false,
@@ -116,40 +119,101 @@ fn load_state(shared: &Shared) -> Result<TableState> {
     };
     for record in shared.store.scan(Family::State, &state_prefix(state_key::PRODUCER, def.id, SHARD_ZERO))? {
         let (key, value) = record?;
-        let name = String::from_utf8_lossy(suffix_of(&key)).into_owned();
-        let producer = ProducerState::from_disk(&value)?;
-        let id = ProducerId::new(name)?;
+        let (id, producer) = read_producer(suffix_of(&key), &value)
+            .map_err(|e| name_record(e, &def, &format!("the producer '{}'", shown(suffix_of(&key)))))?;
         shared.activity.note(&id, producer.last_seen_us, producer.max_event_us);
         state.producers.insert(id, producer);
     }
-    let mut ledger = shared.ledger.lock();
-    *ledger = Default::default();
-    for record in shared.store.scan(Family::State, &state_prefix(state_key::LEDGER, def.id, SHARD_ZERO))? {
-        let (key, value) = record?;
-        ledger.load(suffix_of(&key), &value)?;
-    }
+    load_ledger(shared)?;
     for record in shared.store.scan(Family::State, &state_prefix(state_key::IDEMPOTENCY, def.id, SHARD_ZERO))? {
         let (key, value) = record?;
-        state.idempotency.load(suffix_of(&key), &value)?;
+        // Not passed over: its request would be stored again.
+        state
+            .idempotency
+            .load(suffix_of(&key), &value)
+            .map_err(|e| name_record(e, &def, &format!("the idempotency key '{}'", shown(suffix_of(&key)))))?;
     }
     state.idempotency.loaded();
     Ok(state)
 }
 
-/// Where rejected rows stand. One that cannot be read is forgotten with its neighbours: it keeps no table closed.
-fn load_rejected(shared: &Shared) -> Result<RejectedRows> {
-    let mut rejected = RejectedRows::default();
-    let mut newest = Moment::default();
-    for record in shared.store.scan(Family::State, &state_prefix(state_key::REJECTED, shared.def.id, SHARD_ZERO))? {
+fn read_producer(name: &[u8], value: &[u8]) -> Result<(ProducerId, ProducerState)> {
+    let id = ProducerId::new(String::from_utf8_lossy(name))
+        .map_err(|e| Error::new(Code::LogDamaged, format!("its key is damaged: {}", e.message())))?;
+    Ok((id, ProducerState::from_disk(value)?))
+}
+
+/// The counters. A row that is damaged is passed over: it tells of rows and holds none.
+fn load_ledger(shared: &Shared) -> Result<()> {
+    let def = &shared.def;
+    let mut ledger = shared.ledger.lock();
+    *ledger = Default::default();
+    for record in shared.store.scan(Family::State, &state_prefix(state_key::LEDGER, def.id, SHARD_ZERO))? {
         let (key, value) = record?;
-        match RejectedRecord::decode(&value) {
-            Ok(record) => newest = newest.max(record.received()),
-            Err(e) => tracing::warn!(table = %shared.def.name, reason = %e, "a rejected row cannot be read"),
+        let key = suffix_of(&key);
+        match ledger.load(key, &value) {
+            Err(e) if e.code() == Code::LogDamaged => {
+                tracing::warn!(table_id = %def.id, table = def.name, key = shown(key), reason = %e, "a ledger row cannot be read");
+            }
+            loaded => loaded.map_err(|e| name_record(e, def, &format!("the ledger row '{}'", shown(key))))?,
         }
-        let seq = CommitSeq(u64::from_be_bytes(array(suffix_of(&key))));
-        rejected.note(seq, (key.len() + value.len()) as u64, newest);
     }
-    Ok(rejected)
+    Ok(())
+}
+
+/// Where rejected rows stand. A record that cannot be read is forgotten with its neighbours: it keeps no table closed.
+fn load_rejected(shared: &Shared) -> Result<RejectedRows> {
+    let def = &shared.def;
+    let mut rows = RejectedRows::default();
+    let mut newest = Moment::default();
+    for record in shared.store.scan(Family::State, &state_prefix(state_key::REJECTED, def.id, SHARD_ZERO))? {
+        let (key, value) = record?;
+        let warn = |e: Error| {
+            let key = shown(suffix_of(&key));
+            tracing::warn!(table_id = %def.id, table = def.name, key, reason = %e, "rejected rows cannot be read");
+        };
+        match rejected::received(&value) {
+            Ok(received) => newest = newest.max(received),
+            Err(e) => warn(e),
+        }
+        match suffix_of(&key).split_last_chunk::<REJECTED_INDEX_BYTES>().map(|(seq, _)| sequence(seq)) {
+            Some(Ok(seq)) => rows.note(seq, (key.len() + value.len()) as u64, newest),
+            _ => warn(Error::new(Code::LogDamaged, "its key is damaged")),
+        }
+    }
+    Ok(rows)
+}
+
+/// Behind the sequence in the key of rejected rows: the number of their record within the entry.
+const REJECTED_INDEX_BYTES: usize = 4;
+
+/// All of `bytes` is one sequence.
+fn sequence(bytes: &[u8]) -> Result<CommitSeq> {
+    let whole: [u8; 8] = bytes
+        .try_into()
+        .map_err(|_| Error::new(Code::LogDamaged, format!("{} bytes stand where a sequence has 8", bytes.len())))?;
+    Ok(CommitSeq(u64::from_be_bytes(whole)))
+}
+
+/// Says which record of which table an error is about, and how to go on.
+fn name_record(error: Error, def: &TableDef, what: &str) -> Error {
+    let hint = match error.code() {
+        Code::LogUnknownVersion => "start the version of Tidewater that wrote this folder, or a newer one",
+        _ => "restore the folder from a backup; nothing was changed",
+    };
+    let TableDef { schema_name, name, id, .. } = def;
+    Error::new(
+        error.code(),
+        format!("table {schema_name}.{name} ({id}): the record of {what} cannot be used: {}", error.message()),
+    )
+    .hint(hint)
+    .with("table", id)
+}
+
+/// A key for a message.
+fn shown(key: &[u8]) -> String {
+    const CHARS: usize = 160;
+    String::from_utf8_lossy(key).chars().flat_map(char::escape_debug).take(CHARS).collect()
 }
 
 /// Opens the table from its log and starts its worker. When the worker fails, the table is closed, opened from the log and
@@ -174,12 +238,12 @@ pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Re
 
 /// Closes the table, waits until what its worker had submitted is written, and opens it from the log. `None`: it stays closed.
 async fn reopen(shared: &Arc<Shared>, log: &Arc<LogWriter>, reason: String) -> Option<Worker> {
-    tracing::error!(table = %shared.def.name, reason, "the table is closed and opened from its log");
+    tracing::error!(table_id = %shared.def.id, table = %shared.def.name, reason, "the table is closed and opened from its log");
     if !shared.is_closing() {
         *shared.closed_reason.lock() = Some(reason);
     }
     shared.queue.store(None);
-    log.commit(Commit { ops: Vec::new(), sync: true }).await.ok()?;
+    log.commit(commit::sync()).await.ok()?;
     let (task_shared, task_log) = (Arc::clone(shared), Arc::clone(log));
     match tokio::task::spawn_blocking(move || open(&task_shared, &task_log)).await.ok()? {
         Ok((worker, _)) => {
@@ -197,7 +261,7 @@ async fn reopen(shared: &Arc<Shared>, log: &Arc<LogWriter>, reason: String) -> O
 
 fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)> {
     let (state, version, replayed) = replay(shared)?;
-    shared.charge.lock().resize(version.realtime.bytes());
+    version.charge_to(&shared.memory);
     let upper = version.upper;
     shared.version.store(Arc::new(version));
     // Who waits for a sequence reads the version next.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::TableDef;
 use crate::ids::{CommitSeq, CommitToken, LogId, SHARD_ZERO};
+use crate::memory::MemoryLedger;
 use crate::realtime::{Realtime, RealtimePart};
 
 /// A state of a table, published whole. Transitions make a new one.
@@ -29,6 +30,12 @@ impl TableVersion {
     pub(crate) fn with_realtime(&self, realtime: Realtime) -> Self {
         Self { realtime, ..self.clone() }
     }
+
+    /// Charges each part that is not charged yet, before others can hold it: it stays charged until the last snapshot that has it is
+    /// gone, whatever became of the table.
+    pub(crate) fn charge_to(&self, memory: &Arc<MemoryLedger>) {
+        self.realtime.parts().iter().for_each(|part| part.charge_to(memory));
+    }
 }
 
 /// One consistent state of a table: every row once.
@@ -40,6 +47,11 @@ pub struct TableSnapshot {
 impl TableSnapshot {
     pub(crate) fn new(version: Arc<TableVersion>) -> Self {
         Self { version }
+    }
+
+    /// Both are of one version.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.version, &other.version)
     }
 
     pub fn def(&self) -> &Arc<TableDef> {

@@ -1,14 +1,17 @@
 //! What does a table tell about itself? Rows of the system tables that only storage knows.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::admission::RejectCode;
+use crate::admission::ledger::{LedgerRow as StoredLedgerRow, Reading};
 use crate::admission::rejected::RejectedRecord as StoredRejection;
 use crate::error::Result;
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix, suffix_of};
 use crate::producers::ProducerState;
-use crate::table::handle::Table;
+use crate::table::handle::{Shared, Table};
 
 /// Where one producer stands: a row of `system.producers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,113 @@ pub struct RejectedRecord {
     pub expires_us: i64,
 }
 
+impl From<StoredLedgerRow> for LedgerRow {
+    fn from(row: StoredLedgerRow) -> Self {
+        Self {
+            producer: row.producer.to_string(),
+            minute_us: row.start_us,
+            received: row.counts.received,
+            accepted: row.counts.accepted,
+            duplicate: row.counts.duplicate,
+            repeated: row.counts.repeated,
+            rejected: row.counts.rejected,
+            late: row.counts.late,
+            future: row.counts.future,
+            bytes: row.counts.bytes,
+        }
+    }
+}
+
+impl From<StoredRejection> for RejectedRecord {
+    fn from(stored: StoredRejection) -> Self {
+        let named = !stored.producer.is_empty();
+        Self {
+            producer: named.then_some(stored.producer),
+            sequence: named.then_some(stored.sequence),
+            row: stored.row,
+            column: stored.column,
+            code: stored.code,
+            message: stored.message,
+            payload: stored.payload,
+            received_us: stored.received_at_us,
+            expires_us: stored.expires_at_us,
+        }
+    }
+}
+
+/// Ledger rows that are read at once: the worker takes the same lock for each group, before it acknowledges it.
+const LEDGER_PAGE_ROWS: usize = 1024;
+
+/// The ledger of a table, page by page: minutes, then hours, then days, each by time and producer. Roll-ups wait while it is there.
+pub struct LedgerPages {
+    shared: Arc<Shared>,
+    reading: Option<Reading>,
+}
+
+impl Iterator for LedgerPages {
+    type Item = Result<Vec<LedgerRow>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let reading = self.reading.as_mut()?;
+        let page = self.shared.ledger.lock().page(reading, LEDGER_PAGE_ROWS);
+        match page {
+            Ok(rows) if !rows.is_empty() => Some(Ok(rows.into_iter().map(LedgerRow::from).collect())),
+            ended => {
+                self.reading = None;
+                ended.err().map(Err)
+            }
+        }
+    }
+}
+
+/// Rejected rows that are read at once, about: with the record that passes one of these.
+const REJECTED_PAGE_BYTES: usize = 1 << 20;
+const REJECTED_PAGE_ROWS: usize = 8192;
+
+/// The rejected rows of a table, oldest first, page by page. What is forgotten meanwhile is left out.
+pub struct RejectedPages {
+    shared: Arc<Shared>,
+    prefix: Vec<u8>,
+    /// The key of the last record that was read; none at the end.
+    after: Option<Vec<u8>>,
+}
+
+impl RejectedPages {
+    fn page(&mut self, after: &[u8]) -> Result<Vec<RejectedRecord>> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        for record in self.shared.store.scan_after(Family::State, &self.prefix, after)? {
+            let (key, value) = record?;
+            // One record holds many rows of one batch.
+            for stored in StoredRejection::decode(&value)? {
+                bytes += stored.message.len() + stored.payload.len();
+                rows.push(stored.into());
+            }
+            self.after = Some(key.into_vec());
+            if bytes >= REJECTED_PAGE_BYTES || rows.len() >= REJECTED_PAGE_ROWS {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl Iterator for RejectedPages {
+    type Item = Result<Vec<RejectedRecord>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let after = self.after.take()?;
+        match self.page(&after) {
+            Ok(rows) if rows.is_empty() => None,
+            Ok(rows) => Some(Ok(rows)),
+            Err(error) => {
+                self.after = None;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
 /// Background work of a table that runs, waits or ended lately: a row of `system.jobs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
@@ -92,27 +202,37 @@ const ENDED_JOBS: usize = 20;
 /// Background work of one table, newest last.
 #[derive(Default)]
 pub(crate) struct Jobs {
-    next_id: u64,
     rows: VecDeque<JobRow>,
 }
 
+/// The last id that a job of any table was given.
+static LAST_JOB_ID: AtomicU64 = AtomicU64::new(0);
+
 impl Jobs {
-    pub(crate) fn start(&mut self, kind: &'static str, cause: &'static str, now_us: i64) -> u64 {
-        self.next_id += 1;
+    /// A job that waits for its turn.
+    pub(crate) fn add(&mut self, kind: &'static str, cause: &'static str) -> u64 {
+        let id = LAST_JOB_ID.fetch_add(1, Ordering::Relaxed) + 1;
         if self.rows.len() > ENDED_JOBS {
             self.rows.pop_front();
         }
         self.rows.push_back(JobRow {
-            id: self.next_id,
+            id,
             kind,
-            state: "running",
+            state: "pending",
             cause,
             progress: None,
-            started_us: Some(now_us),
+            started_us: None,
             ended_us: None,
             error: None,
         });
-        self.next_id
+        id
+    }
+
+    pub(crate) fn begin(&mut self, id: u64, now_us: i64) {
+        if let Some(job) = self.rows.iter_mut().find(|job| job.id == id) {
+            job.state = "running";
+            job.started_us = Some(now_us);
+        }
     }
 
     pub(crate) fn end(&mut self, id: u64, now_us: i64, error: Option<String>) {
@@ -148,48 +268,31 @@ impl Table {
         Ok(rows)
     }
 
-    /// The ledger's rows, oldest first.
+    /// The ledger's rows, a few at a time.
+    pub fn ledger_pages(&self) -> LedgerPages {
+        let reading = self.shared.ledger.lock().read();
+        LedgerPages { shared: Arc::clone(&self.shared), reading: Some(reading) }
+    }
+
+    /// The ledger's rows, oldest first, all of them: many, where there are many producers.
     pub fn ledger(&self) -> Result<Vec<LedgerRow>> {
-        let ledger = self.shared.ledger.lock();
-        let mut rows: Vec<_> = ledger
-            .rows()
-            .map(|row| LedgerRow {
-                producer: row.producer.to_string(),
-                minute_us: row.start_us,
-                received: row.counts.received,
-                accepted: row.counts.accepted,
-                duplicate: row.counts.duplicate,
-                repeated: row.counts.repeated,
-                rejected: row.counts.rejected,
-                late: row.counts.late,
-                future: row.counts.future,
-                bytes: row.counts.bytes,
-            })
-            .collect();
+        let pages = self.ledger_pages().collect::<Result<Vec<_>>>()?;
+        let mut rows: Vec<LedgerRow> = pages.into_iter().flatten().collect();
         rows.sort_by_key(|row| row.minute_us);
         Ok(rows)
     }
 
-    /// The rejected rows that are kept, oldest first. They go when they are old by both clocks, so some time after they expire.
-    pub fn rejected(&self) -> Result<Vec<RejectedRecord>> {
-        let mut rows = Vec::new();
+    /// The rejected rows that are kept, about 1 MiB at a time, oldest first. They go when they are old by both clocks, so some time after
+    /// they expire.
+    pub fn rejected_pages(&self) -> RejectedPages {
         let prefix = state_prefix(state_key::REJECTED, self.shared.def.id, SHARD_ZERO);
-        for record in self.shared.store.scan(Family::State, &prefix)? {
-            let stored = StoredRejection::decode(&record?.1)?;
-            let named = !stored.producer.is_empty();
-            rows.push(RejectedRecord {
-                producer: named.then_some(stored.producer),
-                sequence: named.then_some(stored.sequence),
-                row: stored.row,
-                column: stored.column,
-                code: stored.code,
-                message: stored.message,
-                payload: stored.payload,
-                received_us: stored.received_at_us,
-                expires_us: stored.expires_at_us,
-            });
-        }
-        Ok(rows)
+        RejectedPages { shared: Arc::clone(&self.shared), after: Some(prefix.clone()), prefix }
+    }
+
+    /// The same, all of them: up to 1 GiB.
+    pub fn rejected(&self) -> Result<Vec<RejectedRecord>> {
+        let pages = self.rejected_pages().collect::<Result<Vec<_>>>()?;
+        Ok(pages.into_iter().flatten().collect())
     }
 
     /// Background work on this table, newest first.

@@ -1,11 +1,13 @@
 //! How large will a result be? Upper bounds a row, from the lengths and values of the arguments.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, Int64Array, OffsetSizeTrait};
 use arrow::compute::{cast, kernels::length::length};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
+
+use super::guarded::fixed_bytes;
 
 /// Bytes of text or of list values, and elements of lists, all levels counted.
 #[derive(Debug, Default, Clone, Copy)]
@@ -89,19 +91,56 @@ fn weight(arg: Option<&ColumnarValue>, row: usize) -> Result<Size> {
 }
 
 fn bytes_of(array: &ArrayRef) -> u64 {
-    // Views share their buffers: only the length of the text itself is copied into a result.
-    let text = has_length(array.data_type()).then(|| length(array.as_ref()).ok()).flatten();
-    let text = text.and_then(|n| cast(&n, &DataType::Int64).ok());
     match array.data_type() {
         data_type if data_type.is_string() || data_type.is_binary() => {
+            // Views share their buffers: only the length of the text itself is copied into a result.
+            let text = length(array.as_ref()).ok().and_then(|n| cast(&n, &DataType::Int64).ok());
             let n = text.map_or(0, |n| n.as_primitive::<Int64Type>().iter().flatten().sum::<i64>());
             u64::try_from(n).unwrap_or(0) + 16
         }
+        // A slice of lists has the items of all of them.
+        DataType::List(_) => bytes_of(&items(array.as_list::<i32>())) + 4 * (array.len() as u64 + 1),
+        DataType::LargeList(_) => bytes_of(&items(array.as_list::<i64>())) + 8 * (array.len() as u64 + 1),
+        DataType::FixedSizeList(..) => bytes_of(array.as_fixed_size_list().values()),
+        DataType::Struct(_) => array.as_struct().columns().iter().map(bytes_of).sum(),
         _ => match array.to_data().get_slice_memory_size() {
             Ok(bytes) => bytes as u64,
             Err(_) => array.get_array_memory_size() as u64,
         },
     }
+}
+
+/// The items of the lists, and of no others.
+fn items<Offset: OffsetSizeTrait>(lists: &GenericListArray<Offset>) -> ArrayRef {
+    let offsets = lists.value_offsets();
+    let (first, last) = (offsets[0].as_usize(), offsets[lists.len()].as_usize());
+    lists.values().slice(first, last - first)
+}
+
+/// Items of lists, those within items too.
+fn items_within(array: &ArrayRef) -> u64 {
+    let items = match array.data_type() {
+        DataType::List(_) => items(array.as_list::<i32>()),
+        DataType::LargeList(_) => items(array.as_list::<i64>()),
+        DataType::FixedSizeList(..) => array.as_fixed_size_list().values().clone(),
+        _ => return 0,
+    };
+    items.len() as u64 + items_within(&items)
+}
+
+/// All arguments for so many rows: what a function that only joins them makes at most.
+pub(super) fn all(args: &[ColumnarValue], n_rows: usize) -> Result<Size> {
+    let mut all = Size::default();
+    for arg in args {
+        let (array, times) = match arg {
+            ColumnarValue::Array(array) => (array.clone(), 1),
+            ColumnarValue::Scalar(scalar) => (scalar.to_array()?, n_rows as u64),
+        };
+        let elements = items_within(&array).saturating_add(array.len() as u64);
+        all.bytes = all.bytes.saturating_add(bytes_of(&array).saturating_mul(times));
+        all.elements = all.elements.saturating_add(elements.saturating_mul(times));
+    }
+    Ok(all)
 }
 
 fn elements_of(array: &ArrayRef) -> u64 {
@@ -183,10 +222,70 @@ pub(super) fn array_repeat(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
 }
 
 pub(super) fn array_resize(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
-    let (own, n) = (len(args, 0)?, value(args, 1)?);
+    let (own, n, width) = (len(args, 0)?, value(args, 1)?, item_bytes(args, 0));
     Ok(Box::new(move |row| {
         let added = n.count(row).saturating_sub(own.count(row));
-        times(added, weight(args.get(2), row)?)
+        let one = weight(args.get(2), row)?;
+        times(added, Size { bytes: one.bytes.max(width), ..one })
+    }))
+}
+
+/// Bytes that an item of a list has whatever its value, if its type says so.
+fn item_bytes(args: &[ColumnarValue], at: usize) -> u64 {
+    match args.get(at).map(ColumnarValue::data_type) {
+        Some(DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => {
+            fixed_bytes(item.data_type())
+        }
+        _ => 0,
+    }
+}
+
+/// Everything that a row is given.
+pub(super) fn sum(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
+    Ok(Box::new(move |row| {
+        let mut sum = Size::default();
+        for arg in args {
+            let one = weight(Some(arg), row)?;
+            sum.bytes = sum.bytes.saturating_add(one.bytes);
+            sum.elements = sum.elements.saturating_add(one.elements);
+        }
+        Ok(sum)
+    }))
+}
+
+/// Constants, which become a column.
+pub(super) fn constants(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
+    let mut bytes: u64 = 0;
+    for arg in args {
+        if let ColumnarValue::Scalar(scalar) = arg {
+            bytes = bytes.saturating_add(bytes_of(&scalar.to_array()?));
+        }
+    }
+    Ok(Box::new(move |_| text(bytes)))
+}
+
+/// All lists of a row become as long as the longest.
+pub(super) fn arrays_zip(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
+    let lens = (0..args.len()).map(|at| len(args, at)).collect::<Result<Vec<_>>>()?;
+    let width = (0..args.len()).map(|at| item_bytes(args, at)).fold(0, u64::saturating_add);
+    let given = sum(args)?;
+    Ok(Box::new(move |row| {
+        let longest = lens.iter().map(|len| len.count(row)).max().unwrap_or(0);
+        let padded = times(longest, Size { bytes: width, elements: args.len() as u64 })?;
+        Ok(Size { bytes: padded.bytes.saturating_add(given(row)?.bytes), elements: padded.elements })
+    }))
+}
+
+/// A part for each delimiter, or for each character without one.
+pub(super) fn string_to_array(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
+    let own = len(args, 0)?;
+    Ok(Box::new(move |row| {
+        let parts = match (string(args, 0, row)?, string(args, 1, row)?) {
+            (Some(text), Some(delimiter)) if !delimiter.is_empty() => text.matches(delimiter.as_str()).count() as u64,
+            _ => own.count(row),
+        };
+        let elements = parts.saturating_add(1);
+        Ok(Size { bytes: own.count(row).saturating_add(elements.saturating_mul(4)), elements })
     }))
 }
 

@@ -1,9 +1,11 @@
 //! How is a function of DataFusion guarded? The same function, asked for its size first.
 
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::ScalarValue;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -12,33 +14,51 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    StructFieldMapping,
 };
 
-use super::estimate::{Estimator, Size};
-use super::{MAX_BATCH_BYTES, MAX_BATCH_ELEMENTS, MAX_ROW_BYTES, MAX_ROW_ELEMENTS, too_large};
+use super::estimate::{self, Estimator, Size};
+use super::pressure::ProcessLimit;
+use super::{LARGE_BYTES, MAX_BATCH_BYTES, MAX_BATCH_ELEMENTS, MAX_ROW_BYTES, MAX_ROW_ELEMENTS, too_large};
+use crate::limits::MAX_FIXED_BYTES;
+
+/// What is looked at before a function runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Guard {
+    /// The size of each row's result.
+    Rows(Estimator),
+    /// The same, unless all arguments together are small: the function only joins them.
+    Sum(Estimator),
+    /// The type of the result alone.
+    Type,
+}
 
 #[derive(Debug)]
 pub(super) struct Guarded {
     inner: Arc<ScalarUDF>,
-    /// `None`: only the result's type is looked at.
-    estimator: Option<Estimator>,
+    guard: Guard,
 }
 
 impl Guarded {
-    pub fn wrap(inner: Arc<ScalarUDF>, estimator: Option<Estimator>) -> ScalarUDF {
-        ScalarUDF::new_from_impl(Self { inner, estimator })
+    pub fn wrap(inner: Arc<ScalarUDF>, guard: Guard) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Self { inner, guard })
     }
 
     fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
-        let Some(estimator) = self.estimator else { return Ok(()) };
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let n_rows = if is_scalar { 1 } else { args.number_rows };
-        let (mut total, mut given) = (Size::default(), 0);
-        for arg in &args.args {
-            if let ColumnarValue::Array(array) = arg {
-                given += array.get_array_memory_size() as u64;
+        let estimator = match self.guard {
+            Guard::Type => return Ok(()),
+            Guard::Rows(estimator) => estimator,
+            Guard::Sum(estimator) => {
+                let all = estimate::all(&args.args, n_rows)?;
+                if all.bytes <= MAX_ROW_BYTES && all.elements <= MAX_ROW_ELEMENTS {
+                    return look_at_process(all, args);
+                }
+                estimator
             }
-        }
+        };
+        let mut total = Size::default();
         let estimate = estimator(&args.args)?;
         for row in 0..n_rows {
             let size = estimate(row)?;
@@ -51,18 +71,37 @@ impl Guarded {
             total.bytes += size.bytes;
             total.elements += size.elements;
         }
-        if total.bytes.saturating_sub(given) > MAX_BATCH_BYTES {
+        if total.bytes.saturating_sub(given(&args.args)) > MAX_BATCH_BYTES {
             return Err(too_large(self.name(), &format!("up to {} bytes in {n_rows} rows", total.bytes)));
         }
         if total.elements > MAX_BATCH_ELEMENTS {
             return Err(too_large(self.name(), &format!("{} elements in {n_rows} rows", total.elements)));
         }
-        Ok(())
+        look_at_process(total, args)
     }
 }
 
+/// A result that is worth it is not made while the process holds too much.
+fn look_at_process(result: Size, args: &ScalarFunctionArgs) -> Result<()> {
+    match result.bytes > LARGE_BYTES {
+        true => ProcessLimit::check(&args.config_options),
+        false => Ok(()),
+    }
+}
+
+/// Bytes of the arguments. One that is given a hundred times is there once.
+fn given(args: &[ColumnarValue]) -> u64 {
+    let arrays = args.iter().filter_map(|arg| match arg {
+        ColumnarValue::Array(array) => Some(array),
+        ColumnarValue::Scalar(_) => None,
+    });
+    let mut seen = HashSet::new();
+    let once = arrays.filter(|array| seen.insert(Arc::as_ptr(*array).cast::<()>()));
+    once.map(|array| array.get_array_memory_size() as u64).sum()
+}
+
 /// Bytes of one value of a type that has the same width for all values, NULL too.
-fn fixed_bytes(data_type: &DataType) -> u64 {
+pub(super) fn fixed_bytes(data_type: &DataType) -> u64 {
     match data_type {
         DataType::FixedSizeBinary(width) => u64::try_from(*width).unwrap_or(0),
         DataType::FixedSizeList(item, n) => {
@@ -113,14 +152,14 @@ impl ScalarUDFImpl for Guarded {
 
     fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
         let inner = self.inner.inner().with_updated_config(config)?;
-        Some(Self::wrap(Arc::new(inner), self.estimator))
+        Some(Self::wrap(Arc::new(inner), self.guard))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let field = self.inner.return_field_from_args(args)?;
         let bytes = fixed_bytes(field.data_type());
-        if bytes > MAX_ROW_BYTES {
-            return Err(too_large(self.name(), &format!("{bytes} bytes in one row")));
+        if bytes > MAX_FIXED_BYTES {
+            return Err(too_large(self.name(), &format!("{bytes} bytes in every row")));
         }
         Ok(field)
     }
@@ -136,9 +175,9 @@ impl ScalarUDFImpl for Guarded {
 
     /// Simplified calls would name the unguarded function. Only casts need it: that is how they run.
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        match self.estimator {
-            None => self.inner.simplify(args, info),
-            Some(_) => Ok(ExprSimplifyResult::Original(args)),
+        match self.guard {
+            Guard::Type => self.inner.simplify(args, info),
+            Guard::Rows(_) | Guard::Sum(_) => Ok(ExprSimplifyResult::Original(args)),
         }
     }
 
@@ -164,6 +203,14 @@ impl ScalarUDFImpl for Guarded {
 
     fn preserves_lex_ordering(&self, inputs: &[ExprProperties]) -> Result<bool> {
         self.inner.preserves_lex_ordering(inputs)
+    }
+
+    fn strictly_order_preserving(&self, inputs: &[ExprProperties]) -> Result<bool> {
+        self.inner.inner().strictly_order_preserving(inputs)
+    }
+
+    fn struct_field_mapping(&self, literals: &[Option<ScalarValue>]) -> Option<StructFieldMapping> {
+        self.inner.inner().struct_field_mapping(literals)
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {

@@ -1,9 +1,15 @@
 //! Can a small statement make much? It is refused with the code for it; what is of use still runs.
 
+use std::collections::HashMap;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::Expr;
 use tidewater_storage::{Code, Error};
 
 use super::{context, run, value};
+use crate::functions::ProcessLimit;
+use crate::functions::guards::is_guarded;
 
 /// Our error inside DataFusion's.
 fn code(error: &DataFusionError) -> Option<Code> {
@@ -45,6 +51,26 @@ async fn expansions_are_refused() {
         "SELECT * FROM range(100000000)",
         "SELECT arrow_cast(NULL, 'FixedSizeBinary(2000000000)')",
         "SELECT arrow_cast(NULL, 'FixedSizeList(1000000000, Int64)')",
+        "SELECT arrow_cast(NULL, 'FixedSizeBinary(100000)')",
+        "SELECT repeat('x', 10000000) || repeat('y', 10000000)",
+        "SELECT length(s || s || s) FROM (SELECT repeat('x', 16000000 - i) AS s FROM generate_series(1, 1) AS s(i))",
+        "SELECT array_concat(range(0, 900000), range(0, 900000))",
+        "SELECT list_cat(range(0, 900000), range(0, 900000))",
+        "SELECT range(0, 600000) || range(0, 600000)",
+        "SELECT range(0, 1000000) || 1",
+        "SELECT 1 || range(0, 1000000)",
+        "SELECT array_push_back(range(0, 1000000), 1)",
+        "SELECT array_push_front(1, range(0, 1000000))",
+        "SELECT array_union(range(0, 900000), range(0, 900000))",
+        "SELECT arrays_zip(range(0, 600000), range(0, 600000))",
+        "SELECT make_array(repeat('x', 9000000), repeat('y', 9000000))",
+        "SELECT [repeat('x', 9000000), repeat('y', 9000000)]",
+        "SELECT string_to_array(repeat('a,', 2000000), ',')",
+        "SELECT string_to_array(repeat('a', 2000000), NULL)",
+        // A column that is named many times is there once.
+        "SELECT concat(s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s) FROM (SELECT repeat('x', i % 2 + 1000) AS s FROM generate_series(1, 8000) AS s(i))",
+        "SELECT s || s || s || s || s || s || s || s || s || s || s || s || s || s || s || s FROM (SELECT repeat('x', i % 2 + 1000) AS s FROM generate_series(1, 8000) AS s(i))",
+        "SELECT struct(repeat('x', 100000), i) FROM generate_series(1, 8000) AS s(i)",
         // Each row is small, the batch is not.
         "SELECT repeat('x', i * 100) FROM generate_series(1, 8000) AS s(i)",
         "SELECT array_repeat(i, 1000) FROM generate_series(1, 8000) AS s(i)",
@@ -77,20 +103,124 @@ async fn what_is_of_use_runs() {
         ("SELECT to_char(DATE '2024-05-15', '%d.%m.%Y')", "15.05.2024"),
         ("SELECT arrow_typeof(arrow_cast(1, 'Int8'))", "Int8"),
         ("SELECT repeat(NULL, 100000000) IS NULL", "true"),
+        ("SELECT cardinality(array_concat(range(0, 500000), range(0, 500000)))", "1000000"),
+        ("SELECT length(repeat('x', 8000000) || repeat('y', 8000000))", "16000000"),
+        ("SELECT cardinality(string_to_array(repeat('a,', 500000), ','))", "500001"),
+        // Each row of a batch of lists has its own items, not those of all rows.
+        (
+            "SELECT sum(length(array_to_string(l, ','))) FROM (SELECT range(i, i + 200) AS l FROM generate_series(10001, 18000) AS s(i))",
+            "9592000",
+        ),
+        (
+            "SELECT sum(cardinality(l || l || [1])) FROM (SELECT range(i, i + 100) AS l FROM generate_series(1, 8000) AS s(i))",
+            "1608000",
+        ),
     ] {
         let got = value(&context, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(got, expected, "{sql}");
     }
 }
 
-/// A new function of DataFusion that makes lists or text must be looked at: this list says which were.
+/// What each scalar function makes of its arguments. `fixed`: a value that is small whatever they are. `part`: a part of one of them, or
+/// as much as one of them. `few`: a few times as much as all of them, each of which is named once. `guarded`: more, so it is asked first.
+const FUNCTIONS: &str = include_str!("scalar_functions.txt");
+
+/// A new function of DataFusion must be looked at: one that can expand is guarded, and the list says which does what.
 #[test]
 fn every_function_was_looked_at() {
-    let state = datafusion::execution::SessionStateBuilder::new().with_default_features().build();
-    let mut names: Vec<&str> = state.scalar_functions().values().map(|function| function.name()).collect();
+    let known: HashMap<&str, &str> = FUNCTIONS.lines().filter_map(|line| line.split_once(' ')).collect();
+    let state = context("UTC").state();
+    let mut problems = Vec::new();
+    for function in state.scalar_functions().values() {
+        let name = function.name();
+        let guarded = is_guarded(function);
+        match known.get(name) {
+            Some(&"guarded") if guarded => {}
+            Some(&("fixed" | "part" | "few")) if !guarded => {}
+            Some(kind) => problems.push(format!("{name}: listed as {kind}, guarded: {guarded}")),
+            None => problems.push(format!("{name}: not looked at yet")),
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+    let listed = known.iter().filter(|(_, kind)| **kind == "guarded").map(|(name, _)| *name);
+    let lost: Vec<&str> = listed.filter(|name| !state.scalar_functions().contains_key(*name)).collect();
+    assert!(lost.is_empty(), "guarded, and there no more: {lost:?}");
+}
+
+/// A lambda copies what it captures for each element. Our dialect has none; before it has, they must be guarded.
+#[tokio::test]
+async fn lambdas_cannot_be_written() {
+    let context = context("UTC");
+    let mut names: Vec<String> = context.state().higher_order_functions().keys().cloned().collect();
     names.sort_unstable();
-    names.dedup();
-    let known = include_str!("scalar_functions.txt");
-    let new: Vec<&&str> = names.iter().filter(|name| !known.lines().any(|line| line == **name)).collect();
-    assert!(new.is_empty(), "not looked at yet: {new:?}");
+    for name in names {
+        for lambda in ["x -> x", "x -> true", "lambda x : x"] {
+            assert!(run(&context, &format!("SELECT {name}([1, 2], {lambda})")).await.is_err(), "{name}, {lambda}");
+        }
+    }
+}
+
+/// Operators and literals become functions, too, and those are the guarded ones.
+#[tokio::test]
+async fn operators_and_literals_are_guarded() {
+    let context = context("UTC");
+    let sql = "SELECT [i, 2], i || [1], [1] || i, [1] || [i], struct(i), MAP {'a': i}, 'a' || i FROM generate_series(1, 2) AS s(i)";
+    let plan = context.state().create_logical_plan(sql).await.expect("planned");
+    let mut calls = Vec::new();
+    let visited = plan.apply_expressions(|expr| {
+        expr.apply(|expr| {
+            if let Expr::ScalarFunction(call) = expr {
+                calls.push((call.func.name().to_owned(), is_guarded(&call.func)));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    visited.expect("nothing fails");
+    assert!(calls.len() >= 10 && calls.iter().all(|(_, guarded)| *guarded), "{calls:?}");
+}
+
+#[tokio::test]
+async fn what_is_joined_is_what_sql_joins() {
+    let context = context("UTC");
+    for (sql, expected) in [
+        ("SELECT 'a' || 'b' || 'c'", "abc"),
+        ("SELECT 'a' || ('b' || 'c')", "abc"),
+        ("SELECT 'a' || NULL || 'c' IS NULL", "true"),
+        ("SELECT NULL || 'c' IS NULL", "true"),
+        ("SELECT 1 || 'a' || 2.5", "1a2.5"),
+        ("SELECT 'it is ' || true", "it is true"),
+        ("SELECT X'01' || X'02' = X'0102'", "true"),
+        ("SELECT arrow_cast('a', 'LargeUtf8') || 'b'", "ab"),
+        ("SELECT arrow_cast('a', 'Utf8View') || 'b' || 'c'", "abc"),
+        ("SELECT arrow_cast('a', 'Dictionary(Int32, Utf8)') || 'b'", "ab"),
+        ("SELECT max(i || '-' || i) FROM generate_series(1, 9) AS s(i)", "9-9"),
+        ("SELECT count(NULLIF(i, 3) || 'x') FROM generate_series(1, 9) AS s(i)", "8"),
+        ("SELECT [1] || [2] || [3]", "[1, 2, 3]"),
+        ("SELECT [1] || 2", "[1, 2]"),
+        ("SELECT 1 || [2]", "[1, 2]"),
+        ("SELECT [[1]] || [2]", "[[1], [2]]"),
+        ("SELECT [i, i + 1] FROM generate_series(1, 1) AS s(i)", "[1, 2]"),
+        ("SELECT get_field(struct(1, 'a'), 'c1')", "a"),
+        ("SELECT get_field(named_struct('k', 7), 'k')", "7"),
+        ("SELECT map_extract(MAP {'a': 1}, 'a')", "[1]"),
+    ] {
+        let got = value(&context, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(got, expected, "{sql}");
+    }
+    let named = run(&context, "SELECT i || '-' || 'x' FROM generate_series(1, 1) AS s(i)").await.expect("runs");
+    assert_eq!(named[0].schema().field(0).name(), "s.i || Utf8(\"-\") || Utf8(\"x\")");
+    assert!(run(&context, "SELECT 1 || 2").await.is_err());
+}
+
+/// Two thousand columns of 16 MiB are one projection, which nothing stops on its way.
+#[tokio::test]
+async fn a_full_process_makes_nothing_large() {
+    let full = context("UTC");
+    full.state_ref().write().config_mut().options_mut().extensions.insert(ProcessLimit::new(1));
+    // Not a constant, which would be computed once.
+    let sql = |n: u32| format!("SELECT length(repeat('x', i * {n})) FROM generate_series(1, 1) AS s(i)");
+    assert_eq!(value(&full, &sql(1000)).await.expect("small"), "1000");
+    let error = run(&full, &sql(2_000_000)).await.expect_err("large");
+    assert_eq!(code(&error), Some(Code::QueryMemory), "{error}");
+    assert_eq!(value(&context("UTC"), &sql(2_000_000)).await.expect("no limit"), "2000000");
 }

@@ -1,6 +1,7 @@
-//! Do functions keep what they promise? Buckets against a brute-force oracle, known answers, guards.
+//! Do functions keep what they promise? Buckets against a brute-force oracle, known answers, integers at their ends, guards.
 
 mod buckets;
+mod exact;
 mod guards;
 mod sql;
 
@@ -13,7 +14,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 fn context(time_zone: &str) -> SessionContext {
     let mut config = SessionConfig::new();
     config.options_mut().execution.time_zone = Some(time_zone.to_owned());
-    let mut state = SessionStateBuilder::new().with_default_features().with_config(config).build();
+    let mut state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_expr_planners(super::expr_planners())
+        .with_config(config)
+        .build();
     super::register(&mut state).expect("functions register");
     SessionContext::new_with_state(state)
 }

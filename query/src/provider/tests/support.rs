@@ -148,15 +148,8 @@ pub(super) fn parts(def: &TableDef, seed: u64) -> (Vec<Arc<RealtimePart>>, Vec<R
     let small = batch(&mut random, 25);
     let unknown = small.zones.columns.iter().map(|_| None).collect();
     let zones = tidewater_storage::realtime::ZoneMap { rows: small.zones.rows.clone(), columns: unknown };
-    let bare = RealtimePart {
-        rows: small.rows.clone(),
-        seqs: small.seqs.clone(),
-        stamps: Arc::clone(&small.stamps),
-        sorted: false,
-        leading: None,
-        zones,
-        bytes: small.bytes,
-    };
+    let (rows, seqs) = (small.rows.clone(), small.seqs.clone());
+    let bare = RealtimePart::with_zones(rows, seqs, Arc::clone(&small.stamps), false, zones);
     parts.push(Arc::new(bare));
     (parts, arrived)
 }

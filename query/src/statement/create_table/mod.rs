@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use tidewater_storage::catalog::{ColumnDef, NewTable};
 use tidewater_storage::{Code, Error, Result};
 
-use self::types::arrow_type;
+pub(super) use self::types::arrow_type;
 use super::names::{TableName, fold};
 
 pub(super) fn new_table(create: &CreateTable, schema: &str) -> Result<NewTable> {

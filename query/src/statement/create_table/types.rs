@@ -11,7 +11,7 @@ use tidewater_storage::{Code, Error, Result};
 use crate::statement::names::fold;
 
 /// The storage type of a column declared as `sql`.
-pub(super) fn arrow_type(sql: &SqlType) -> Result<DataType> {
+pub(in crate::statement) fn arrow_type(sql: &SqlType) -> Result<DataType> {
     Ok(match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,
         SqlType::TinyInt(None) => DataType::Int8,

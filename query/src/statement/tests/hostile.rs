@@ -91,3 +91,16 @@ fn one_megabyte_is_refused_by_its_size() {
     assert_eq!(code(&format!("SELECT '{}'", "x".repeat(1 << 20))), Some(Code::StatementTooLarge));
     assert_eq!(code(&format!("SELECT '{}'", "x".repeat(200 << 10))), None);
 }
+
+/// Every value of such a type is as wide as it says.
+#[test]
+fn types_of_a_fixed_width_are_narrow() {
+    assert_eq!(code("SELECT CAST(NULL AS BIGINT[3])"), None);
+    assert_eq!(code("SELECT CAST([1.5] AS FLOAT[1536]), CAST([1] AS BIGINT[])"), None);
+    for data_type in ["BIGINT[1000000000]", "BIGINT[1000][1000]", "BIGINT[100000][]"] {
+        for cast in ["CAST(NULL AS {})", "TRY_CAST(NULL AS {})", "NULL::{}"] {
+            let sql = format!("SELECT {}", cast.replace("{}", data_type));
+            assert_eq!(code(&sql), Some(Code::ExpansionTooLarge), "{sql}");
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! What does the front end make of a text: a statement of ours, or a refusal that says what to do?
 
 mod create_table;
+mod expansion;
 mod hostile;
 mod refusals;
+mod scope;
+mod times;
 
 use tidewater_storage::{Code, Error};
 
@@ -110,6 +113,16 @@ fn wildcards_leave_system_columns_out() {
         (
             "WITH t AS (SELECT _commit_seq FROM t2) SELECT * FROM t",
             "WITH t AS (SELECT _commit_seq FROM t2) SELECT * FROM t".into(),
+        ),
+        (
+            "WITH t AS (SELECT * FROM t WHERE _commit_seq > 5) SELECT * FROM t",
+            format!("WITH t AS (SELECT t.* {out} FROM t WHERE _commit_seq > 5) SELECT * FROM t"),
+        ),
+        (
+            "SELECT * FROM (WITH t AS (SELECT 1 AS a) SELECT * FROM t) AS x, t WHERE _commit_seq > 5",
+            format!(
+                "SELECT x.*, t.* {out} FROM (WITH t AS (SELECT 1 AS a) SELECT * FROM t) AS x, t WHERE _commit_seq > 5"
+            ),
         ),
         ("SELECT count(*) FROM t WHERE _commit_seq > 3", "SELECT count(*) FROM t WHERE _commit_seq > 3".into()),
     ] {

@@ -11,7 +11,8 @@ use tidewater_storage::ids::ProducerId;
 use tidewater_storage::{Engine, EngineOptions, ProducerBatch, RowsRequest, SequenceMode, View};
 
 use crate::{
-    Interface, PlannedKind, Principal, QueryEngine, QueryEngineOptions, Role, RunOptions, SettingRow, SystemSources,
+    EventRow, Interface, PlannedKind, Principal, QueryEngine, QueryEngineOptions, Role, RunOptions, SettingRow,
+    SystemSources,
 };
 
 struct Fixture {
@@ -32,9 +33,19 @@ impl Fixture {
             default: "127.0.0.1:8815".into(),
             reloadable: false,
         };
+        let event = EventRow {
+            at_us: 1,
+            level: "warn".into(),
+            kind: "storage.table".into(),
+            table_id: None,
+            principal: None,
+            message: "it stands still".into(),
+            details: "{}".into(),
+        };
         let sources = SystemSources {
             settings: Arc::new(move || vec![setting.clone()]),
             metrics: Arc::new(|| "rows_total{table=\"a\"} 7\n".to_owned()),
+            events: Arc::new(move || vec![event.clone()]),
         };
         let options = QueryEngineOptions {
             spill_dir: folder.path().join("spill"),
@@ -144,6 +155,15 @@ async fn every_system_table_answers() {
         fixture.rows("SELECT name, labels, value FROM system.metrics").await,
         ["rows_total|{\"table\":\"a\"}|7.0"]
     );
+    assert_eq!(
+        fixture.rows("SELECT level, kind, message, details FROM system.events").await,
+        ["warn|storage.table|it stands still|{}"]
+    );
+    let annas = fixture.run_as("anna", Role::Reader, "SELECT * FROM system.events").await.expect("runs");
+    assert!(annas.iter().all(|batch| batch.num_rows() == 0));
+    // The question itself holds the table that it reads.
+    let pinned = "SELECT pinned_bytes > 0 FROM system.queries, a WHERE state = 'running' LIMIT 1";
+    assert_eq!(fixture.rows(pinned).await, ["true"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,4 +205,17 @@ async fn a_view_that_lost_its_table_breaks_only_its_users() {
     let columns =
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2";
     assert_eq!(fixture.rows(columns).await, ["a|at", "a|id", "a|name", "w|id"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_rejected_rows_come_page_by_page() {
+    let fixture = filled().await;
+    let table = fixture.storage.table("public", "a").expect("created");
+    for _ in 0..2 {
+        let request = RowsRequest::new("me", vec![batch(&[13; 9_000]).into()]);
+        assert_eq!(table.write(request).await.expect("answered").rejected, 9_000);
+    }
+    assert_eq!(fixture.rows("SELECT count(*), max(\"row\") FROM system.rejected").await, ["18001|8999"]);
+    assert_eq!(fixture.rows("SELECT code FROM system.rejected LIMIT 2").await, ["NULL_VIOLATION", "NULL_VIOLATION"]);
+    assert_eq!(fixture.rows("SELECT sum(rejected) FROM system.ledger").await, ["18001"]);
 }

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use arrow::datatypes::SchemaRef;
-use tidewater_client::Client;
+use tidewater_client::{Client, TableInfo};
 use tidewater_storage::catalog::sql_type;
 
 use crate::cli::args::IngestArgs;
@@ -20,6 +20,39 @@ pub(super) async fn create_table(
     tracing::debug!(statement, "creating the table");
     sql::run_one(client, &statement, &mut Printer::new(None)).await?;
     Ok(())
+}
+
+/// A table that was there keeps its key, its time and its order, and ignores those that it was asked for. Who asks for a key counts on it:
+/// another one is refused before a row is stored. Only flags that were given are compared.
+pub(super) fn check_definition(table: &TableInfo, args: &IngestArgs) -> anyhow::Result<()> {
+    let folded = |names: &[String]| names.iter().map(|name| name.trim().to_lowercase()).collect::<Vec<_>>();
+    let sorted = |names: &[String]| {
+        let mut names = folded(names);
+        names.sort();
+        names
+    };
+    // Which rows are the same does not depend on the order of the key's columns.
+    if !args.key.is_empty() && sorted(&args.key) != sorted(&table.primary_key) {
+        return another("primary key", &table.primary_key, "--key", &args.key);
+    }
+    if let Some(wanted) = args.time.as_ref().map(std::slice::from_ref)
+        && folded(wanted) != folded(table.time_column.as_slice())
+    {
+        return another("time column", table.time_column.as_slice(), "--time", wanted);
+    }
+    if !args.sort.is_empty() && folded(&args.sort) != folded(&table.sort_by) {
+        return another("order", &table.sort_by, "--sort", &args.sort);
+    }
+    Ok(())
+}
+
+fn another(what: &str, has: &[String], flag: &str, wanted: &[String]) -> anyhow::Result<()> {
+    let has = if has.is_empty() { "none".to_owned() } else { format!("'{}'", has.join(",")) };
+    bail!(
+        "the table exists already, and its {what} is {has}, not '{}'; load into it as it is without {flag}, or name another \
+         table",
+        wanted.join(",")
+    )
 }
 
 /// The CREATE TABLE statement. Columns of the key and of the event time are NOT NULL: rows without them are rejected.

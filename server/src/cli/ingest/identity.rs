@@ -1,9 +1,11 @@
 //! Under which name is a file loaded? The table's and that of its rows' numbers: a changed file is another producer.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek};
 use std::path::Path;
+use std::time::SystemTime;
 
+use anyhow::bail;
 use sha2::{Digest, Sha256};
 
 use super::records;
@@ -15,9 +17,66 @@ const MAX_PRODUCER_CHARS: usize = 128;
 /// The version of how rows of Parquet and Arrow are numbered: as they stand in the file.
 const ROW_RULE: u32 = 1;
 
-/// The SHA-256 of a file, in hexadecimal.
-pub(super) fn content_hash(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
+/// A file is read twice, for its hash and for its rows; what is no regular file is empty at the second time, or another.
+pub(super) fn check_regular(path: &Path) -> anyhow::Result<()> {
+    // Not by opening it: a named pipe would wait for its writer.
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        bail!("this is a folder: name the files in it");
+    }
+    if !metadata.is_file() {
+        bail!(
+            "this is no regular file and can be read only once: pipe it in as '-' (with --format csv or ndjson), or \
+             save it to a file first"
+        );
+    }
+    Ok(())
+}
+
+/// A file as it was when it was hashed. It stays open, so that what is loaded is what was hashed, also when another file takes
+/// its name meanwhile.
+pub(super) struct Original {
+    file: File,
+    content: String,
+    version: Version,
+}
+
+/// What tells that a file was written to, without reading it again.
+type Version = (u64, Option<SystemTime>);
+
+fn version(metadata: &Metadata) -> Version {
+    (metadata.len(), metadata.modified().ok())
+}
+
+impl Original {
+    /// Opens a file and reads it once, for its hash.
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+        let mut file = File::open(path)?;
+        // Before it is hashed: what is written from here on shows.
+        let version = version(&file.metadata()?);
+        let content = content_hash(&mut file)?;
+        Ok(Self { file, content, version })
+    }
+
+    /// The SHA-256 of the file, in hexadecimal.
+    pub(super) fn content(&self) -> &str {
+        &self.content
+    }
+
+    /// The file from its beginning. All readers have one place in it: only one at a time.
+    pub(super) fn reader(&self) -> std::io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
+
+    /// Whether somebody wrote to the file since it was opened.
+    pub(super) fn has_changed(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| version(&metadata) != self.version)
+    }
+}
+
+fn content_hash(file: &mut File) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -55,6 +55,11 @@ impl fmt::Display for Totals {
 }
 
 impl Totals {
+    /// Earlier runs had stored all that the file has.
+    pub(super) fn is_all_repeated(&self) -> bool {
+        self.received > 0 && self.repeated == self.received
+    }
+
     /// Where the rejected rows of this run can be read, if there are any.
     pub(super) fn where_rejected(&self) -> Option<String> {
         let Self { rejected, producer, .. } = self;
@@ -77,7 +82,8 @@ pub(super) async fn load(
 ) -> anyhow::Result<Totals> {
     let started = Instant::now();
     let name = format!("{}.{}", table.schema, table.table);
-    let id = source.producer_id(name.strip_prefix("public.").unwrap_or(&name));
+    let short = name.strip_prefix("public.").unwrap_or(&name);
+    let id = if args.again { source.fresh_producer_id(short) } else { source.producer_id(short) };
     let on_row_error = match args.on_error {
         OnError::Keep => OnRowError::Keep,
         OnError::Abort => OnRowError::Abort,

@@ -1,18 +1,18 @@
 //! How is a file read? Parquet, CSV, NDJSON and Arrow, each as numbered rows.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::de::IgnoredAny;
 
 use super::chunks::{Batches, RowChunks};
 use super::csv::CsvColumns;
+use super::identity::Original;
 use super::records::{Cutter, Form, Records};
 use super::text::{Language, TextChunks};
 use super::{identity, infer};
@@ -33,7 +33,8 @@ pub(super) struct Source {
     chunks: Chunks,
     shape: SchemaRef,
     format: InputFormat,
-    content: Option<String>,
+    /// `None` for standard input.
+    original: Option<Arc<Original>>,
     n_rows: Option<u64>,
 }
 
@@ -53,27 +54,28 @@ impl Source {
         chunk_rows: usize,
     ) -> anyhow::Result<Self> {
         let is_stdin = path.as_os_str() == "-";
+        if !is_stdin {
+            identity::check_regular(path)?;
+        }
         let format = match format.or_else(|| by_name(path)) {
             Some(format) => format,
             None => {
                 bail!("the form of the file cannot be told by its name: say --format parquet, csv, ndjson or arrow")
             }
         };
-        let content = if is_stdin { None } else { Some(identity::content_hash(path)?) };
-        let input = || -> anyhow::Result<Box<dyn Read + Send>> {
-            Ok(if is_stdin { Box::new(std::io::stdin()) } else { Box::new(File::open(path)?) })
-        };
-        let opened = match format {
-            InputFormat::Csv => csv(input()?, table, chunk_rows)?,
-            InputFormat::Ndjson => ndjson(input()?, table, chunk_rows)?,
-            InputFormat::Parquet | InputFormat::Arrow if is_stdin => {
+        let original = if is_stdin { None } else { Some(Arc::new(Original::open(path)?)) };
+        let file = original.as_deref().map(Original::reader).transpose()?;
+        let opened = match (format, file) {
+            (InputFormat::Csv, file) => csv(input(file), table, chunk_rows)?,
+            (InputFormat::Ndjson, file) => ndjson(input(file), table, chunk_rows)?,
+            (InputFormat::Parquet, Some(file)) => parquet(file, chunk_rows)?,
+            (InputFormat::Arrow, Some(file)) => arrow(file, chunk_rows)?,
+            (InputFormat::Parquet | InputFormat::Arrow, None) => {
                 bail!("Parquet and Arrow files cannot be read from standard input: name a file")
             }
-            InputFormat::Parquet => parquet(File::open(path)?, chunk_rows)?,
-            InputFormat::Arrow => arrow(File::open(path)?, chunk_rows)?,
         };
         let Opened { chunks, shape, n_rows } = opened;
-        Ok(Self { chunks, shape, format, content, n_rows })
+        Ok(Self { chunks, shape, format, original, n_rows })
     }
 
     /// Names and types that a table for these rows would have.
@@ -92,9 +94,23 @@ impl Source {
 
     /// The name of the producer that loads this file into `table`.
     pub(super) fn producer_id(&self, table: &str) -> String {
-        // Nobody can tell whether the next input is the same one: the name holds for this run.
-        let stdin = || format!("stdin-{}", uuid::Uuid::new_v4());
-        identity::producer_id(table, &self.content.clone().unwrap_or_else(stdin), self.format)
+        match &self.original {
+            Some(original) => identity::producer_id(table, original.content(), self.format),
+            // Nobody can tell whether the next input is the same one: the name holds for this run.
+            None => self.fresh_producer_id(table),
+        }
+    }
+
+    /// The name of a producer that loads this file as if it had never been loaded: no other run has it.
+    pub(super) fn fresh_producer_id(&self, table: &str) -> String {
+        let content = self.original.as_ref().map_or("stdin", |original| original.content());
+        let content = format!("{content}-{}", uuid::Uuid::new_v4().simple());
+        identity::producer_id(table, &content, self.format)
+    }
+
+    /// The file, to ask afterwards whether it has changed; `None` for standard input.
+    pub(super) fn original(&self) -> Option<Arc<Original>> {
+        self.original.clone()
     }
 
     /// Rows in the file, where it says so before it is read.
@@ -183,18 +199,18 @@ fn ndjson(mut input: Box<dyn Read + Send>, table: Option<SchemaRef>, chunk_rows:
     }
     let shape = match table {
         Some(table) => table,
-        None => {
-            let mut lines = Vec::new();
-            let is_object = |line: &[u8]| serde_json::from_slice::<HashMap<String, IgnoredAny>>(line).is_ok();
-            for line in sample.iter().flat_map(Records::iter).filter(|line| is_object(line.bytes)) {
-                lines.extend_from_slice(line.bytes);
-                lines.push(b'\n');
-            }
-            infer::shape_of_objects(&lines, SAMPLE_ROWS)?
-        }
+        None => infer::shape_of_objects(sample.iter().flat_map(Records::iter).map(|line| line.bytes))?,
     };
     let cutter = Cutter::new(boxed(Cursor::new(head).chain(input)), Form::Lines);
     Ok(Opened { chunks: Chunks::Text(TextChunks::new(cutter, Language::Ndjson, chunk_rows)), shape, n_rows: None })
+}
+
+/// A file, or standard input.
+fn input(file: Option<File>) -> Box<dyn Read + Send> {
+    match file {
+        Some(file) => boxed(file),
+        None => boxed(std::io::stdin()),
+    }
 }
 
 fn boxed(input: impl Read + Send + 'static) -> Box<dyn Read + Send> {

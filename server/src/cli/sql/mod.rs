@@ -3,9 +3,10 @@
 mod output;
 mod split;
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures::TryStreamExt;
 use tidewater_client::{Client, QueryRequest};
 
@@ -13,14 +14,22 @@ pub(super) use output::Printer;
 pub use split::split_statements;
 
 use super::args::SqlArgs;
-use super::terminal::say;
+use super::terminal::{is_broken_pipe, say};
 
 pub(super) async fn run(server: &str, args: SqlArgs) -> anyhow::Result<()> {
     let text = statements(&args)?;
     let client = super::connect(server).await?;
     let mut printer = Printer::new(args.format);
-    for statement in split_statements(&text) {
-        run_one(&client, statement, &mut printer).await?;
+    let mut settings = HashMap::new();
+    let mut statements = split_statements(&text).into_iter();
+    while let Some(statement) = statements.next() {
+        match run_with(&client, statement, &mut settings, &mut printer).await {
+            // That nobody reads on is fine when there is nothing more to do.
+            Err(error) if is_broken_pipe(&error) && statements.len() > 0 => {
+                bail!("the output was closed; statements that were not run: {}", statements.len());
+            }
+            outcome => outcome?,
+        };
     }
     Ok(())
 }
@@ -45,7 +54,22 @@ fn statements(args: &SqlArgs) -> anyhow::Result<String> {
 
 /// Runs one statement, prints its rows, and returns how many there were (of DDL and DML: how many changed).
 pub(super) async fn run_one(client: &Client, statement: &str, printer: &mut Printer) -> anyhow::Result<u64> {
-    let request = QueryRequest { sql: statement.to_owned(), ..Default::default() };
+    run_with(client, statement, &mut HashMap::new(), printer).await
+}
+
+/// As [`run_one`], under `settings`, which take in what SET and RESET change.
+async fn run_with(
+    client: &Client,
+    statement: &str,
+    settings: &mut HashMap<String, String>,
+    printer: &mut Printer,
+) -> anyhow::Result<u64> {
+    let request = QueryRequest {
+        sql: statement.to_owned(),
+        settings: settings.clone(),
+        keeps_settings: true,
+        ..Default::default()
+    };
     let mut answer = client.query(request).await?;
     let schema = answer.schema().clone();
     let is_update = answer.is_update();
@@ -61,6 +85,7 @@ pub(super) async fn run_one(client: &Client, statement: &str, printer: &mut Prin
     }
     while answer.try_next().await?.is_some() {}
     let summary = answer.summary().cloned().unwrap_or_default();
+    settings.extend(summary.settings);
     for notice in &summary.notices {
         say(&format!("notice: {notice}"));
     }

@@ -11,12 +11,16 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::metadata::SqlInfoDataBuilder;
-use tidewater_storage::{Error, Result};
+use tidewater_storage::{Code, Error, Result};
 
 use super::super::prepared::HANDLE_TTL;
 
 /// Bytes of a statement, from DESIGN's limits.
 const MAX_STATEMENT_BYTES: i64 = 256 << 10;
+
+/// Ids that one request may name. There are less than 150, and clients that ask for all that the specification knows,
+/// with gaps, name a few hundred.
+const MAX_IDS: usize = 10_000;
 
 /// One value, by the child of the union that carries it.
 enum Value {
@@ -229,6 +233,10 @@ pub(in crate::flight_sql) fn rows(ids: &[u32]) -> Result<RecordBatch> {
     let all = ALL.as_ref().map_err(|error| Error::internal(format!("SqlInfo cannot be built: {error}")))?;
     if ids.is_empty() {
         return Ok(all.clone());
+    }
+    if ids.len() > MAX_IDS {
+        return Err(Error::new(Code::InvalidRequest, format!("{} ids of SqlInfo; {MAX_IDS} are taken", ids.len()))
+            .hint("name each id once, or none for all"));
     }
     let places = (0..).zip(values()).filter(|(_, (id, _))| ids.contains(id)).map(|(place, _)| place);
     Ok(take_record_batch(all, &UInt32Array::from_iter_values(places))?)

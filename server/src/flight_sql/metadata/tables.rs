@@ -9,7 +9,8 @@ use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::metadata::GetTablesBuilder;
 use parking_lot::Mutex;
 use tidewater_query::Session;
-use tidewater_storage::{ErrorKind, Result};
+use tidewater_storage::catalog::TableDef;
+use tidewater_storage::{Code, Error, ErrorKind, Result};
 
 use super::Pattern;
 use super::type_info::{base_type_name, column_size, scale};
@@ -53,30 +54,35 @@ pub(in crate::flight_sql) struct Filter {
     is_our_catalog: bool,
     schema: Option<Pattern>,
     table: Option<Pattern>,
-    /// Upper case; empty means all.
-    types: Vec<String>,
+    /// Which of the types that there are; `None` means all.
+    types: Option<Vec<&'static str>>,
 }
 
 impl Filter {
     pub fn new(query: &CommandGetTables) -> Self {
         // Grafana asks for BASE TABLE, as information_schema calls it; spelling varies.
-        let types = query.table_types.iter().map(|name| match name.to_uppercase() {
-            name if name == "BASE TABLE" => TABLE.to_owned(),
-            name => name,
-        });
+        let is_named = |kind: &&'static str| {
+            let is_kind = |name: &String| name.eq_ignore_ascii_case(kind);
+            let is_base = |name: &String| *kind == TABLE && name.eq_ignore_ascii_case("BASE TABLE");
+            query.table_types.iter().any(|name| is_kind(name) || is_base(name))
+        };
         Self {
             is_our_catalog: query.catalog.as_deref().is_none_or(|catalog| catalog == CATALOG),
             schema: query.db_schema_filter_pattern.as_deref().map(Pattern::new),
             table: query.table_name_filter_pattern.as_deref().map(Pattern::new),
-            types: types.collect(),
+            // Looked at once, not for each table: a client may name the same types millions of times.
+            types: (!query.table_types.is_empty()).then(|| TABLE_TYPES.into_iter().filter(is_named).collect()),
         }
     }
 
     pub fn matches(&self, schema: &str, name: &str, kind: &str) -> bool {
-        self.is_our_catalog
-            && (self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind))
+        self.wants(kind)
             && self.schema.as_ref().is_none_or(|pattern| pattern.matches(schema))
             && self.table.as_ref().is_none_or(|pattern| pattern.matches(name))
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.is_our_catalog && self.types.as_ref().is_none_or(|types| types.contains(&kind))
     }
 
     /// The table whose name is the pattern's own text: some clients pass a name unescaped and read the first row.
@@ -91,7 +97,7 @@ pub(in crate::flight_sql) struct Listed {
     pub schema_name: String,
     pub name: String,
     pub kind: &'static str,
-    /// Wire types, with what Flight SQL says of columns in the metadata.
+    /// Wire types, with what Flight SQL says of columns in the metadata. None where nobody asked for them: they are work.
     pub columns: SchemaRef,
 }
 
@@ -106,11 +112,12 @@ impl SystemTables {
     pub async fn schemas(&self, app: &App, session: &Session) -> Result<Vec<String>> {
         let mut names: BTreeSet<String> = app.storage.schemas().into_iter().collect();
         names.insert(DEFAULT_SCHEMA.to_owned());
-        names.extend(self.known(app, session).await.iter().map(|table| table.schema_name.clone()));
+        names.extend(self.known(app, session).await?.iter().map(|table| table.schema_name.clone()));
         Ok(names.into_iter().collect())
     }
 
-    /// Tables and views that match. Views are planned only if their columns are wanted.
+    /// Tables and views that match, with their columns only if those are wanted. An error if a view or the system tables could not be
+    /// planned just now.
     pub async fn tables(
         &self,
         app: &App,
@@ -118,28 +125,13 @@ impl SystemTables {
         filter: &Filter,
         with_columns: bool,
     ) -> Result<Vec<Listed>> {
-        let mut listed = Vec::new();
-        for table in app.storage.tables() {
-            let def = table.def();
-            if filter.matches(&def.schema_name, &def.name, TABLE) {
-                let remarks: HashMap<_, _> = def
-                    .columns
-                    .iter()
-                    .filter_map(|column| Some((column.name.as_str(), column.comment.as_deref()?)))
-                    .collect();
-                let columns = described(&def.schema_name, &def.name, &def.arrow_schema, &remarks);
-                listed.push(Listed {
-                    schema_name: def.schema_name.clone(),
-                    name: def.name.clone(),
-                    kind: TABLE,
-                    columns,
-                });
-            }
-        }
+        let defs = app.storage.tables().into_iter().map(|table| table.def());
+        let matching = defs.filter(|def| filter.matches(&def.schema_name, &def.name, TABLE)).collect();
+        let mut listed = list_tables(matching, with_columns).await?;
         for view in app.storage.views() {
             if filter.matches(&view.schema_name, &view.name, VIEW) {
                 let columns = match with_columns {
-                    true => planned_columns(app, session, &view.schema_name, &view.name).await.unwrap_or_default(),
+                    true => planned_columns(app, session, &view.schema_name, &view.name).await?,
                     false => None,
                 };
                 // A view over a table that is gone still exists; nobody can say its columns.
@@ -147,53 +139,87 @@ impl SystemTables {
                 listed.push(Listed { schema_name: view.schema_name, name: view.name, kind: VIEW, columns });
             }
         }
-        let system = self.known(app, session).await;
-        let matching = |table: &&Listed| filter.matches(&table.schema_name, &table.name, SYSTEM_TABLE);
-        listed.extend(system.iter().filter(matching).cloned());
+        if filter.wants(SYSTEM_TABLE) {
+            let system = self.known(app, session).await?;
+            let matching = |table: &&Listed| filter.matches(&table.schema_name, &table.name, SYSTEM_TABLE);
+            listed.extend(system.iter().filter(matching).cloned());
+        }
         Ok(listed)
     }
 
-    async fn known(&self, app: &App, session: &Session) -> Arc<Vec<Listed>> {
+    async fn known(&self, app: &App, session: &Session) -> Result<Arc<Vec<Listed>>> {
         if let Some(known) = self.known.lock().clone() {
-            return known;
+            return Ok(known);
         }
-        let (mut found, mut is_complete) = (Vec::new(), true);
+        let mut found = Vec::new();
         for (schema_name, names) in SYSTEM_TABLES {
             for &name in names {
-                match planned_columns(app, session, schema_name, name).await {
-                    Ok(Some(columns)) => found.push(Listed {
+                if let Some(columns) = planned_columns(app, session, schema_name, name).await? {
+                    found.push(Listed {
                         schema_name: schema_name.to_owned(),
                         name: name.to_owned(),
                         kind: SYSTEM_TABLE,
                         columns,
-                    }),
-                    Ok(None) => {}
-                    // Planning was too busy: ask again next time.
-                    Err(()) => is_complete = false,
+                    });
                 }
             }
         }
         let found = Arc::new(found);
-        if is_complete {
-            *self.known.lock() = Some(found.clone());
-        }
-        found
+        *self.known.lock() = Some(found.clone());
+        Ok(found)
     }
 }
 
-/// The columns that a SELECT from `schema.name` has; `None` if it cannot be planned, an error if it could not be tried.
-async fn planned_columns(app: &App, session: &Session, schema: &str, name: &str) -> Result<Option<SchemaRef>, ()> {
+/// Describing takes as long as there are columns: it is nothing for a thread that serves connections.
+async fn list_tables(defs: Vec<Arc<TableDef>>, with_columns: bool) -> Result<Vec<Listed>> {
+    let listed = |def: &TableDef, columns| Listed {
+        schema_name: def.schema_name.clone(),
+        name: def.name.clone(),
+        kind: TABLE,
+        columns,
+    };
+    if !with_columns {
+        let none = Arc::new(Schema::empty());
+        return Ok(defs.iter().map(|def| listed(def, Arc::clone(&none))).collect());
+    }
+    let describe = move || defs.iter().map(|def| listed(def, columns_of(def))).collect::<Vec<_>>();
+    tokio::task::spawn_blocking(describe)
+        .await
+        .map_err(|reason| Error::internal(format!("the columns of tables could not be described: {reason}")))
+}
+
+fn columns_of(def: &TableDef) -> SchemaRef {
+    let remarks = def.columns.iter().filter_map(|column| Some((column.name.as_str(), column.comment.as_deref()?)));
+    let remarks: HashMap<_, _> = remarks.collect();
+    described(&def.schema_name, &def.name, &def.arrow_schema, &remarks)
+}
+
+/// The columns that a SELECT from `schema.name` has; `None` if it cannot be planned. An error if that could not be tried: without it a
+/// table would look as if it had no columns, or were not there.
+async fn planned_columns(app: &App, session: &Session, schema: &str, name: &str) -> Result<Option<SchemaRef>> {
     let sql = format!("SELECT * FROM {}.{}", quoted(schema), quoted(name));
     match app.query.prepare(session, &sql).await {
         Ok(prepared) => Ok(Some(described(schema, name, &prepared.dataset_schema, &HashMap::new()))),
-        Err(error) => match error.kind() {
-            ErrorKind::ResourceExhausted
-            | ErrorKind::DeadlineExceeded
-            | ErrorKind::Unavailable
-            | ErrorKind::Cancelled => Err(()),
-            _ => Ok(None),
-        },
+        Err(error) if is_passing(&error) => {
+            let message = format!("the columns of {schema}.{name} cannot be told now: {}", error.message());
+            let busy = Error::new(error.code(), message).hint("ask again, or without columns");
+            Err(match error.retry_delay() {
+                Some(delay) => busy.retry_after(delay),
+                None => busy,
+            })
+        }
+        Err(_) => Ok(None),
     }
+}
+
+/// Was planning only kept from its end, so that it may succeed another time?
+fn is_passing(error: &Error) -> bool {
+    let is_of_now = matches!(
+        error.kind(),
+        ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded | ErrorKind::Unavailable | ErrorKind::Cancelled
+    );
+    // What the statement itself asks for does not become less.
+    is_of_now && error.code() != Code::ExpansionTooLarge
 }
 
 /// `columns` with the metadata that JDBC and ODBC read.
@@ -250,3 +276,6 @@ fn batch(tables: &[Listed], include_schema: bool) -> Result<RecordBatch> {
     }
     Ok(RecordBatch::try_new(schema(include_schema), columns)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Which types are there? XdbcTypeInfo for ODBC and JDBC, and the figures of a column's type.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
@@ -112,12 +113,12 @@ pub(super) fn base_type_name(data_type: &DataType) -> String {
 
 /// Digits or characters that a column of the type shows; `None` where the type says nothing.
 pub(super) fn column_size(data_type: &DataType) -> Option<i32> {
+    // A catalog may have millions of columns.
+    static SIZES: LazyLock<HashMap<String, Option<i32>>> =
+        LazyLock::new(|| all_types().into_iter().map(|info| (info.type_name, info.column_size)).collect());
     match data_type {
         DataType::Decimal128(precision, _) | DataType::Decimal256(precision, _) => Some(i32::from(*precision)),
-        other => {
-            let name = sql_type(other);
-            all_types().into_iter().find(|info| info.type_name == name)?.column_size
-        }
+        other => SIZES.get(&sql_type(other)).copied().flatten(),
     }
 }
 

@@ -1,21 +1,34 @@
 //! Are a client's messages read to the end, and refused when they are not what they should be?
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
+use arrow::ipc::CompressionType;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
-use futures::stream::{self, Stream, TryStreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use tidewater_storage::memory::{MemoryLedger, Share};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::flight_sql::incoming::Incoming;
+use crate::ingest::ipc::tests::fixtures::options;
 
 type Messages = Vec<FlightData>;
 
 async fn encoded(batches: Vec<RecordBatch>) -> Messages {
+    encoded_with(None, batches).await
+}
+
+/// One message a batch, however large.
+async fn encoded_with(codec: Option<CompressionType>, batches: Vec<RecordBatch>) -> Messages {
     FlightDataEncoderBuilder::new()
+        .with_options(options(codec))
+        .with_max_flight_data_size(1 << 30)
         .with_dictionary_handling(DictionaryHandling::Resend)
         .with_flight_descriptor(Some(FlightDescriptor::new_cmd("x")))
         .build(stream::iter(batches.into_iter().map(Ok)))
@@ -28,8 +41,22 @@ fn sent(messages: Messages) -> impl Stream<Item = Result<FlightData, Status>> + 
     stream::iter(messages.into_iter().map(Ok))
 }
 
+/// The smallest that there is.
+fn memory() -> Arc<MemoryLedger> {
+    MemoryLedger::new(0)
+}
+
+/// A client that sends these messages and says nothing more.
+async fn silent_behind(
+    messages: Messages,
+    memory: &Arc<MemoryLedger>,
+    draining: &CancellationToken,
+) -> Incoming<BoxStream<'static, Result<FlightData, Status>>> {
+    Incoming::open(sent(messages).chain(stream::pending()).boxed(), memory, draining).await.unwrap().1
+}
+
 async fn read(messages: Messages) -> Result<Vec<RecordBatch>, Status> {
-    let (_, mut incoming) = Incoming::open(sent(messages)).await?;
+    let (_, mut incoming) = Incoming::open(sent(messages), &memory(), &CancellationToken::new()).await?;
     let mut batches = Vec::new();
     while let Some(batch) = incoming.next().await? {
         batches.push(batch);
@@ -105,6 +132,83 @@ async fn garbage_and_truncated_messages_are_errors() {
 async fn an_error_of_the_transport_is_passed_on() {
     let messages = encoded(vec![numbers()]).await;
     let broken = stream::iter([Ok(messages[0].clone()), Err(Status::cancelled("gone"))]);
-    let (_, mut incoming) = Incoming::open(broken).await.unwrap();
+    let (_, mut incoming) = Incoming::open(broken, &memory(), &CancellationToken::new()).await.unwrap();
     assert_eq!(incoming.next().await.unwrap_err().code(), Code::Cancelled);
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_ended_and_holds_nothing() {
+    let memory = memory();
+    let incoming = silent_behind(encoded(vec![numbers()]).await, &memory, &CancellationToken::new()).await;
+    let mut incoming = incoming.with_max_silence(Duration::from_millis(20));
+    assert_eq!(incoming.next().await.unwrap().unwrap().num_rows(), 3);
+    assert!(memory.used(Share::Realtime) > 0);
+    let status = incoming.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    drop(incoming);
+    assert_eq!(memory.used(Share::Realtime), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_rows_is_silent() {
+    let empty = FlightData::new();
+    let messages = encoded(vec![numbers()]).await;
+    // Each in time, none with rows; the descriptor and the schema came before.
+    let drip = stream::unfold((), move |()| {
+        let empty = empty.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Ok(empty), ()))
+        }
+    });
+    let slow = sent(messages[..1].to_vec()).chain(drip).boxed();
+    let (_, incoming) = Incoming::open(slow, &memory(), &CancellationToken::new()).await.unwrap();
+    let mut incoming = incoming.with_max_silence(Duration::from_millis(50));
+    assert_eq!(incoming.next().await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_process_does() {
+    let (memory, draining) = (memory(), CancellationToken::new());
+    let mut incoming = silent_behind(encoded(vec![numbers()]).await, &memory, &draining).await;
+    assert!(incoming.next().await.unwrap().is_some());
+    draining.cancel();
+    assert_eq!(incoming.next().await.unwrap_err().code(), Code::Unavailable);
+}
+
+fn zeros(n_bytes: usize) -> RecordBatch {
+    let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; n_bytes / 8]));
+    RecordBatch::try_from_iter([("a", zeros)]).unwrap()
+}
+
+#[tokio::test]
+async fn small_messages_that_are_large_wait_for_memory_before_they_are_decoded() {
+    let (memory, draining) = (memory(), CancellationToken::new());
+    let half = memory.share(Share::Realtime) / 2;
+    let bomb = encoded_with(Some(CompressionType::ZSTD), vec![zeros(16 << 20)]).await;
+    assert!(bomb[1].data_body.len() < 16 << 10);
+    let mut first = silent_behind(bomb.clone(), &memory, &draining).await;
+    let mut second = silent_behind(bomb.clone(), &memory, &draining).await;
+    let mut third = silent_behind(bomb.clone(), &memory, &draining).await;
+    for stream in [&mut first, &mut second] {
+        assert_eq!(stream.next().await.unwrap().unwrap().num_rows(), 2 << 20);
+    }
+    let held = memory.used(Share::Realtime);
+    assert!((32 << 20..=half).contains(&held), "{held} of {half} bytes");
+    {
+        let mut next = pin!(third.next());
+        assert!(tokio::time::timeout(Duration::from_millis(100), next.as_mut()).await.is_err());
+        assert_eq!(memory.used(Share::Realtime), held, "nothing is decoded that nobody counts");
+        drop(first);
+        assert!(next.await.unwrap().is_some());
+    }
+    // What can never be held is refused, not waited for.
+    let larger = encoded_with(Some(CompressionType::ZSTD), vec![zeros(40 << 20)]).await;
+    let status = silent_behind(larger, &memory, &draining).await.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let largest = encoded_with(Some(CompressionType::ZSTD), vec![zeros(72 << 20)]).await;
+    let status = silent_behind(largest, &memory, &draining).await.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    drop((second, third));
+    assert_eq!(memory.used(Share::Realtime), 0);
 }

@@ -1,6 +1,7 @@
 //! How does a value become JSON without losing anything? Integers that a JavaScript number cannot hold, decimals and
 //! NaN are text.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use arrow::array::{
@@ -8,15 +9,15 @@ use arrow::array::{
     StructArray,
 };
 use arrow::datatypes::{
-    DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    DataType, Fields, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidewater_storage::catalog::sql_type;
-use tidewater_storage::{Error, Result};
+use tidewater_storage::{Code, Error, Result};
 
 /// JavaScript's `Number.MAX_SAFE_INTEGER`, 2^53 − 1: every integer up to here is itself as a double.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -72,8 +73,9 @@ impl JsonEncoder {
     }
 }
 
-/// Writes the rows of a batch as objects, one a line.
+/// Writes the rows of a batch as objects, one a line. `INVALID_REQUEST` if two columns have one name.
 pub fn write_objects(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    refuse_repeated("column", batch.schema_ref().fields())?;
     let cells = cells(batch)?;
     let names: Vec<String> = batch.schema_ref().fields().iter().map(|field| json!(field.name()).to_string()).collect();
     for row in 0..batch.num_rows() {
@@ -86,6 +88,21 @@ pub fn write_objects(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(if cells.is_empty() { b"{}\n" } else { b"}\n" });
     }
     Ok(())
+}
+
+/// An object has each name once: who reads it would keep one of the values, and never know of the others.
+fn refuse_repeated(what: &str, fields: &Fields) -> Result<()> {
+    let mut seen = HashSet::with_capacity(fields.len());
+    match fields.iter().find(|field| !seen.insert(field.name())) {
+        None => Ok(()),
+        Some(field) => {
+            let message =
+                format!("two {what}s of the result are named '{}', and a JSON object has a name once", field.name());
+            Err(Error::new(Code::InvalidRequest, message)
+                .hint("give one of them an alias, or ask for another format (on gRPC: ARROW_IPC)")
+                .with("column", field.name()))
+        }
+    }
 }
 
 fn cells(batch: &RecordBatch) -> Result<Vec<Cell<'_>>> {
@@ -208,7 +225,7 @@ fn formatted(array: &ArrayRef) -> Result<WriteValue<'_>> {
     let formatter = ArrayFormatter::try_new(array.as_ref(), &OPTIONS)?;
     Ok(Box::new(move |row, out| {
         let text = formatter.value(row).try_to_string().map_err(|reason| {
-            Error::new(tidewater_storage::Code::QueryFailed, format!("a value cannot be written as text: {reason}"))
+            Error::new(Code::QueryFailed, format!("a value cannot be written as text: {reason}"))
                 .hint("ask for the answer as an Arrow stream, or convert the value in the statement")
         })?;
         serde_json::to_writer(out, &text).map_err(broken)
@@ -224,6 +241,7 @@ fn list<O: OffsetSizeTrait>(array: &GenericListArray<O>) -> Result<WriteValue<'_
 }
 
 fn structure(array: &StructArray) -> Result<WriteValue<'_>> {
+    refuse_repeated("field", array.fields())?;
     let fields = array
         .fields()
         .iter()
@@ -290,3 +308,6 @@ fn write_base64(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
     out.push(b'"');
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,10 @@ impl<'a> Walk<'a> {
                 if !(0..=MAX_VIEW_BUFFERS).contains(&count) {
                     return Err(malformed(format!("a view column with {count} buffers")));
                 }
-                let mut buffers = vec![self.values(VIEW_BYTES)?];
+                let views = self.values(VIEW_BYTES)?;
+                // Before they are validated: each view's bytes are looked at, however many views refer to them.
+                self.budget.view(viewed_bytes(&views, len))?;
+                let mut buffers = vec![views];
                 for _ in 0..count {
                     buffers.push(self.buffer()?);
                 }
@@ -172,6 +175,12 @@ impl<'a> Walk<'a> {
         }
         Ok(Some(buffer))
     }
+}
+
+/// Bytes that the first `len` views refer to. The low 32 bits of a view are its length.
+fn viewed_bytes(views: &[u8], len: usize) -> u64 {
+    let lengths = views.chunks_exact(VIEW_BYTES).take(len).filter_map(|view| view.first_chunk::<4>());
+    lengths.map(|length| u64::from(u32::from_le_bytes(*length))).fold(0, u64::saturating_add)
 }
 
 /// The width of a type's offsets.

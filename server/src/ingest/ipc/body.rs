@@ -51,41 +51,57 @@ impl<'a> Body<'a> {
 
     /// One buffer, in an allocation of its own.
     pub fn buffer(&mut self, at: ipc::Buffer, budget: &mut Budget) -> Result<Buffer> {
-        let raw = self.raw(at)?;
-        let Some(codec) = &mut self.codec else { return copy(raw, budget) };
-        if raw.is_empty() {
-            return Ok(MutableBuffer::new(0).into());
-        }
-        let Some((prefix, content)) = raw.split_first_chunk::<PREFIX_BYTES>() else {
-            return Err(malformed(format!("a compressed buffer of {} bytes", raw.len())));
-        };
-        let length = match i64::from_le_bytes(*prefix) {
-            NOT_COMPRESSED => return copy(content, budget),
-            declared => usize::try_from(declared)
-                .map_err(|_| malformed(format!("a compressed buffer that declares {declared} bytes")))?,
+        let (length, content) = match stored(self.bytes, self.codec.is_some(), at)? {
+            Stored::Plain(raw) => return copy(raw, budget),
+            Stored::Compressed { length, content } => (length, content),
         };
         budget.pay(length as u64)?;
-        match codec {
-            Codec::Lz4 => lz4(content, length),
-            Codec::Zstd(decompressor) => zstd(decompressor, content, length),
+        match &mut self.codec {
+            // Nothing is stored as compressed in a body that is not.
+            None => copy(content, budget),
+            Some(Codec::Lz4) => lz4(content, length),
+            Some(Codec::Zstd(decompressor)) => zstd(decompressor, content, length),
         }
     }
+}
 
-    fn raw(&self, at: ipc::Buffer) -> Result<&'a [u8]> {
-        let range = || {
-            let start = usize::try_from(at.offset()).ok()?;
-            let length = usize::try_from(at.length()).ok()?;
-            self.bytes.get(start..start.checked_add(length)?)
-        };
-        range().ok_or_else(|| {
-            malformed(format!(
-                "a buffer of {} bytes at {} in a body of {} bytes",
-                at.length(),
-                at.offset(),
-                self.bytes.len()
-            ))
-        })
+/// How a buffer stands in a body.
+pub(super) enum Stored<'a> {
+    Plain(&'a [u8]),
+    /// `content` has `length` bytes when it is decompressed: that is what it says.
+    Compressed {
+        length: usize,
+        content: &'a [u8],
+    },
+}
+
+/// A buffer as it stands in `body`; of one that is compressed the length is read.
+pub(super) fn stored(body: &[u8], is_compressed: bool, at: ipc::Buffer) -> Result<Stored<'_>> {
+    let raw = raw(body, at)?;
+    if !is_compressed || raw.is_empty() {
+        return Ok(Stored::Plain(raw));
     }
+    let Some((prefix, content)) = raw.split_first_chunk::<PREFIX_BYTES>() else {
+        return Err(malformed(format!("a compressed buffer of {} bytes", raw.len())));
+    };
+    match i64::from_le_bytes(*prefix) {
+        NOT_COMPRESSED => Ok(Stored::Plain(content)),
+        declared => match usize::try_from(declared) {
+            Ok(length) => Ok(Stored::Compressed { length, content }),
+            Err(_) => Err(malformed(format!("a compressed buffer that declares {declared} bytes"))),
+        },
+    }
+}
+
+fn raw(body: &[u8], at: ipc::Buffer) -> Result<&[u8]> {
+    let range = || {
+        let start = usize::try_from(at.offset()).ok()?;
+        let length = usize::try_from(at.length()).ok()?;
+        body.get(start..start.checked_add(length)?)
+    };
+    range().ok_or_else(|| {
+        malformed(format!("a buffer of {} bytes at {} in a body of {} bytes", at.length(), at.offset(), body.len()))
+    })
 }
 
 fn copy(raw: &[u8], budget: &mut Budget) -> Result<Buffer> {

@@ -10,6 +10,7 @@ use arrow::ipc;
 use tidewater_storage::{Error, Result};
 
 use super::arrays::Walk;
+use super::declared::{self, Declared};
 use super::frame::{self, Message};
 use super::schema::{self, Checked};
 use super::{Budget, Limits, flat_bytes, malformed, too_large};
@@ -30,12 +31,14 @@ pub struct Decoder {
     limits: Limits,
     checked: Option<Checked>,
     dictionaries: HashMap<i64, ArrayRef>,
+    /// For copies of dictionaries that go on, over the life of the decoder.
+    copies: Budget,
 }
 
 impl Decoder {
     /// A decoder whose first message is a schema.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, checked: None, dictionaries: HashMap::new() }
+        Self { limits, checked: None, dictionaries: HashMap::new(), copies: Budget::of_copies(limits.copied_bytes) }
     }
 
     /// A decoder for record batches under the schema in `message` (encapsulated: with its length in front).
@@ -58,16 +61,20 @@ impl Decoder {
         self.checked.as_ref().is_some_and(|checked| !checked.dictionaries.is_empty())
     }
 
+    /// What [`Self::parts`] takes for the same message. `BATCH_TOO_LARGE` if that is more than the limit.
+    pub fn declared_parts(&self, metadata: &[u8], body: &[u8]) -> Result<Declared> {
+        guarded(|| self.declared(&in_parts(metadata, body)?))
+    }
+
+    /// What [`Self::batch`] takes for the same message. `BATCH_TOO_LARGE` if that is more than the limit.
+    pub fn declared_batch(&self, message: &[u8]) -> Result<Declared> {
+        guarded(|| self.declared(&only_message(message)?))
+    }
+
     /// One message in two parts, as Arrow Flight sends it: the flatbuffer and the body.
     pub fn parts(&mut self, metadata: &[u8], body: &[u8]) -> Result<Decoded> {
         let mut budget = Budget::new(self.limits.decoded_bytes);
-        guarded(|| {
-            let header = frame::header(metadata)?;
-            if usize::try_from(header.bodyLength()) != Ok(body.len()) {
-                return Err(malformed(format!("a body of {} bytes that declares {}", body.len(), header.bodyLength())));
-            }
-            self.take(Message { header, body }, &mut budget)
-        })
+        guarded(|| self.take(in_parts(metadata, body)?, &mut budget))
     }
 
     /// Exactly one encapsulated RecordBatch message. Needs a schema without dictionaries, and nothing else: messages of
@@ -75,14 +82,24 @@ impl Decoder {
     pub fn batch(&self, message: &[u8]) -> Result<RecordBatch> {
         let mut budget = Budget::new(self.limits.decoded_bytes);
         guarded(|| {
-            let mut rest = message;
-            let one = frame::next(&mut rest)?.filter(|_| rest.is_empty());
-            let one = one.ok_or_else(|| malformed("exactly one RecordBatch message is wanted here"))?;
-            match one.header.header_as_record_batch() {
-                Some(batch) => self.rows(batch, one.body, &mut budget),
-                None => Err(malformed("exactly one RecordBatch message is wanted here")),
+            let Message { header, body } = only_message(message)?;
+            match header.header_as_record_batch() {
+                Some(batch) => self.rows(batch, body, &mut budget),
+                None => Err(not_one_batch()),
             }
         })
+    }
+
+    fn declared(&self, message: &Message<'_>) -> Result<Declared> {
+        let declared = declared::of_message(message)?;
+        let copies = match message.header.header_as_dictionary_batch() {
+            Some(batch) if batch.isDelta() => {
+                let old = self.dictionaries.get(&batch.id()).map_or(0, flat_bytes);
+                old.saturating_add(declared.buffers())
+            }
+            _ => 0,
+        };
+        declared.with_copies(copies).within(&self.limits)
     }
 
     fn take(&mut self, message: Message<'_>, budget: &mut Budget) -> Result<Decoded> {
@@ -145,8 +162,8 @@ impl Decoder {
         let old = self.dictionaries.get(&id);
         if batch.isDelta() {
             let old = old.ok_or_else(|| malformed(format!("dictionary {id} is continued before it begins")))?;
-            // Both are copied: many small continuations of a large dictionary are work without end.
-            budget.pay(flat_bytes(old).saturating_add(flat_bytes(&values)))?;
+            // Both are copied.
+            self.copies.pay(flat_bytes(old).saturating_add(flat_bytes(&values)))?;
             values = concat(&[old.as_ref(), values.as_ref()]).map_err(malformed)?;
         }
         let others = self.dictionaries.iter().filter(|(other, _)| **other != id);
@@ -157,6 +174,30 @@ impl Decoder {
         self.dictionaries.insert(id, values);
         Ok(())
     }
+}
+
+/// The message that a client of Arrow Flight sends as two parts.
+fn in_parts<'a>(metadata: &'a [u8], body: &'a [u8]) -> Result<Message<'a>> {
+    let header = frame::header(metadata)?;
+    if usize::try_from(header.bodyLength()) != Ok(body.len()) {
+        return Err(malformed(format!("a body of {} bytes that declares {}", body.len(), header.bodyLength())));
+    }
+    Ok(Message { header, body })
+}
+
+/// The one message that `bytes` hold.
+fn only_message(bytes: &[u8]) -> Result<Message<'_>> {
+    let mut rest = bytes;
+    frame::next(&mut rest)?.filter(|_| rest.is_empty()).ok_or_else(not_one_batch)
+}
+
+fn not_one_batch() -> Error {
+    malformed("exactly one RecordBatch message is wanted here")
+}
+
+/// What [`decode_stream`] takes for the same bytes. `BATCH_TOO_LARGE` if that is more than the limit.
+pub fn declared_stream(bytes: &[u8], limits: &Limits) -> Result<Declared> {
+    guarded(|| declared::of_stream(bytes, limits))
 }
 
 /// All record batches of a complete stream; its end mark may be missing. The limits hold for all of it together.

@@ -5,6 +5,8 @@
 //! that a message declares is believed before it is checked:
 //!
 //! - the flatbuffer is verified, the schema is read against a list of the types that we take (`schema`);
+//! - what a message would take is known by its own word before it is decoded, so that the process's memory can be asked
+//!   for it, and what is too much is refused (`declared`);
 //! - every buffer lies inside the body, is decompressed by a bounded reader into exactly its declared length, and is
 //!   paid for out of a budget before it is allocated (`body`);
 //! - arrays are built with Arrow's full validation: offsets, UTF-8, dictionary indexes, counts of NULLs (`arrays`);
@@ -15,6 +17,7 @@
 
 mod arrays;
 mod body;
+mod declared;
 mod decoder;
 mod frame;
 mod schema;
@@ -23,9 +26,11 @@ mod size;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
 use tidewater_storage::{Code, Error};
 
-pub use decoder::{Decoded, Decoder, decode_stream};
+pub use declared::Declared;
+pub use decoder::{Decoded, Decoder, declared_stream, decode_stream};
 pub use size::{flat_batch_bytes, flat_bytes};
 
 /// Flatbuffer bytes of one message: 2,000 columns with long names and what clients keep in the metadata fit many times.
@@ -37,6 +42,10 @@ pub const MAX_DECODED_BYTES: u64 = 64 << 20;
 
 /// Values of all dictionaries that one stream keeps.
 pub const MAX_DICTIONARY_BYTES: u64 = 16 << 20;
+
+/// Bytes that the views of one payload refer to, each counted as often as it is referred to, as their validation looks at
+/// them: more than any statement may hold.
+const MAX_VIEWED_BYTES: u64 = MAX_STATEMENT_ROWS_BYTES as u64;
 
 /// Rows of one record batch: a column of one byte a row fills the batch limit with them.
 pub const MAX_ROWS: u64 = 16 << 20;
@@ -51,13 +60,21 @@ pub struct Limits {
     pub decoded_bytes: u64,
     /// Bytes of the dictionaries that are kept from message to message.
     pub dictionary_bytes: u64,
+    /// Bytes that a decoder copies, as long as it lives, because dictionaries go on: many small continuations of a large
+    /// dictionary are work without end.
+    pub copied_bytes: u64,
     /// Rows of one record batch.
     pub rows: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { decoded_bytes: MAX_DECODED_BYTES, dictionary_bytes: MAX_DICTIONARY_BYTES, rows: MAX_ROWS }
+        Self {
+            decoded_bytes: MAX_DECODED_BYTES,
+            dictionary_bytes: MAX_DICTIONARY_BYTES,
+            copied_bytes: MAX_DECODED_BYTES,
+            rows: MAX_ROWS,
+        }
     }
 }
 
@@ -84,19 +101,37 @@ fn too_large(what: &str, bytes: u64, limit: u64) -> Error {
 /// Bytes that may still be decoded. Paid before anything is allocated.
 #[derive(Debug)]
 struct Budget {
+    /// What pays.
+    what: &'static str,
     limit: u64,
     spent: u64,
+    viewed: u64,
 }
 
 impl Budget {
+    /// Of one payload.
     fn new(limit: u64) -> Self {
-        Self { limit, spent: 0 }
+        Self { what: "the payload", limit, spent: 0, viewed: 0 }
+    }
+
+    /// For the copies of dictionaries that go on.
+    fn of_copies(limit: u64) -> Self {
+        Self { what: "the sum of the stream's continued dictionaries", ..Self::new(limit) }
     }
 
     fn pay(&mut self, bytes: u64) -> Result<(), Error> {
         self.spent = self.spent.saturating_add(bytes);
         if self.spent > self.limit {
-            return Err(too_large("the payload", self.spent, self.limit));
+            return Err(too_large(self.what, self.spent, self.limit));
+        }
+        Ok(())
+    }
+
+    /// Views refer to `bytes`. Nothing is allocated for them, but each is looked at.
+    fn view(&mut self, bytes: u64) -> Result<(), Error> {
+        self.viewed = self.viewed.saturating_add(bytes);
+        if self.viewed > MAX_VIEWED_BYTES {
+            return Err(too_large(self.what, self.viewed, MAX_VIEWED_BYTES));
         }
         Ok(())
     }

@@ -34,40 +34,44 @@ fn dictionary(array: &ArrayRef) -> u64 {
     let array = array.as_ref();
     downcast_dictionary_array! {
         array => {
-            let widths = widths(array.values());
+            let width = width_of(array.values());
             let keys = array.keys().iter().flatten();
             #[allow(clippy::unnecessary_fallible_conversions, reason = "the macro expands to keys that may be negative, too")]
-            let sum = keys.map(|key| widths.of(usize::try_from(key).unwrap_or(usize::MAX)));
+            let sum = keys.map(|key| width(usize::try_from(key).unwrap_or(usize::MAX)));
             sum.fold(array.len() as u64, u64::saturating_add)
         }
         _ => u64::MAX
     }
 }
 
-/// How wide the values of a dictionary are.
-enum Widths {
-    Each(Vec<u64>),
-    All(u64),
-}
-
-impl Widths {
-    fn of(&self, i: usize) -> u64 {
-        match self {
-            Widths::Each(widths) => widths.get(i).copied().unwrap_or(0),
-            Widths::All(width) => *width,
-        }
-    }
-}
-
-fn widths(values: &ArrayRef) -> Widths {
+/// How wide the value at a place of a dictionary is. Only those that are asked for are looked at: a few rows may refer to a
+/// dictionary of millions.
+fn width_of(values: &ArrayRef) -> Box<dyn Fn(usize) -> u64 + '_> {
     let n = values.len();
-    let each = |width: &dyn Fn(usize) -> u64| Widths::Each((0..n).map(width).collect());
     match values.data_type() {
-        DataType::Utf8 => each(&|i| 4 + u64::from(values.as_string::<i32>().value_length(i).unsigned_abs())),
-        DataType::LargeUtf8 => each(&|i| 8 + values.as_string::<i64>().value_length(i).unsigned_abs()),
-        DataType::Binary => each(&|i| 4 + u64::from(values.as_binary::<i32>().value_length(i).unsigned_abs())),
-        DataType::LargeBinary => each(&|i| 8 + values.as_binary::<i64>().value_length(i).unsigned_abs()),
-        DataType::FixedSizeBinary(width) => Widths::All(u64::from(width.unsigned_abs())),
-        other => Widths::All(other.primitive_width().unwrap_or(1) as u64),
+        DataType::Utf8 => {
+            let values = values.as_string::<i32>();
+            Box::new(move |i| if i < n { 4 + u64::from(values.value_length(i).unsigned_abs()) } else { 0 })
+        }
+        DataType::LargeUtf8 => {
+            let values = values.as_string::<i64>();
+            Box::new(move |i| if i < n { 8 + values.value_length(i).unsigned_abs() } else { 0 })
+        }
+        DataType::Binary => {
+            let values = values.as_binary::<i32>();
+            Box::new(move |i| if i < n { 4 + u64::from(values.value_length(i).unsigned_abs()) } else { 0 })
+        }
+        DataType::LargeBinary => {
+            let values = values.as_binary::<i64>();
+            Box::new(move |i| if i < n { 8 + values.value_length(i).unsigned_abs() } else { 0 })
+        }
+        DataType::FixedSizeBinary(width) => {
+            let width = u64::from(width.unsigned_abs());
+            Box::new(move |_| width)
+        }
+        other => {
+            let width = other.primitive_width().unwrap_or(1) as u64;
+            Box::new(move |_| width)
+        }
     }
 }

@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
             let Stream { target, decoder } = &stream;
             let payload = payload.unwrap_or_default();
             let rows = payload::decode(target, payload, decoder.as_ref(), app.storage.memory()).await?;
-            target.table.prepare(target.rows_request(rows, sequence)?).await
+            rows.prepare(target, sequence).await
         });
         Waiting { batch_id, sequence, prepared: Preparing(prepared), place }
     }

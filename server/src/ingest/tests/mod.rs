@@ -47,7 +47,11 @@ impl Server {
             threads: 2,
             max_running: 4,
             max_waiting: 64,
-            sources: SystemSources { settings: Arc::new(Vec::new), metrics: Arc::new(String::new) },
+            sources: SystemSources {
+                settings: Arc::new(Vec::new),
+                metrics: Arc::new(String::new),
+                events: Arc::new(Vec::new),
+            },
         };
         let query = QueryEngine::new(storage.clone(), options).unwrap();
         let app = Arc::new(App { storage, query, auth: Auth::Off, draining: CancellationToken::new() });

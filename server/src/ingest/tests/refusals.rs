@@ -72,6 +72,32 @@ async fn payloads_that_are_too_large_or_damaged() {
     assert_eq!(reason(&server.write(none).await.unwrap_err()).1, "INVALID_REQUEST");
 }
 
+/// Side by side they would be hundreds of megabytes; they are decoded as memory for that comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bombs_at_once_are_refused_and_leave_nothing() {
+    use tidewater_storage::memory::Share;
+    let server = Server::with_table().await;
+    let memory = server.app.storage.memory().clone();
+    let before = memory.used(Share::Realtime);
+    let zeros = ids(&vec![0; 6 << 20]);
+    let bomb: bytes::Bytes =
+        crate::ingest::ipc::tests::fixtures::stream(&[zeros], Some(arrow::ipc::CompressionType::ZSTD)).into();
+    let request = || WriteRequest {
+        table: table("t"),
+        payload: Some(Payload { format: Some(Format::ArrowIpcStream(bomb.clone())) }),
+        ..WriteRequest::default()
+    };
+    let bombs = futures::future::join_all((0..16).map(|_| server.write(request())));
+    // Few rows wait for none of them.
+    let (bombs, small) = tokio::join!(bombs, server.write(json_write("{\"id\":1}", BatchOptions::default())));
+    assert_eq!(small.unwrap().accepted, 1);
+    for status in bombs {
+        assert_eq!(reason(&status.unwrap_err()), (Code::InvalidArgument, "BATCH_TOO_LARGE".to_owned()));
+    }
+    let stored = memory.used(Share::Realtime) - before;
+    assert!(stored < 1 << 20, "{stored} bytes for one row");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_cannot_be_met() {
     let server = Server::with_table().await;

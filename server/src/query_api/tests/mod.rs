@@ -11,6 +11,7 @@ use tidewater_proto::query::v1::{
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
+use crate::ingest::ipc::tests::fixtures::stream;
 use crate::ingest::tests::Server;
 
 fn ask(sql: &str) -> QueryRequest {
@@ -115,6 +116,27 @@ async fn parameters_by_position() {
         reason(&server.execute(few).await.unwrap_err()),
         (Code::InvalidArgument, "INVALID_PARAMETER".to_owned())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_parameters_are_refused_as_such() {
+    let server = Server::start().await;
+    let of = |n: usize| {
+        let values = vec![Value { kind: Some(Kind::BoolValue(true)) }; n];
+        QueryRequest { params: Some(Params::Positional(Values { values })), ..ask("SELECT 1") }
+    };
+    for n in [1, super::MAX_PARAMETERS + 1, 500_000] {
+        let status = server.execute(of(n)).await.unwrap_err();
+        assert_eq!(reason(&status), (Code::InvalidArgument, "INVALID_PARAMETER".to_owned()), "{n}: {status}");
+    }
+    // More than a request may have; the transport says so.
+    let status = server.execute(of(1_100_000)).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    let zeros = arrow::array::Int64Array::from(vec![0; 900_000]);
+    let rows = arrow::array::RecordBatch::try_from_iter([("a", std::sync::Arc::new(zeros) as _)]).unwrap();
+    let bomb = stream(&[rows], Some(arrow::ipc::CompressionType::ZSTD));
+    let request = QueryRequest { params: Some(Params::ArrowParams(bomb.into())), ..ask("SELECT $1") };
+    assert_eq!(reason(&server.execute(request).await.unwrap_err()).1, "BATCH_TOO_LARGE");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -192,6 +192,79 @@ fn payloads_are_cut_between_characters() {
 }
 
 #[test]
+fn of_many_bad_rows_the_first_are_kept_and_all_are_counted() {
+    let def = defined(&[("id!", T::Int64), ("t!", plain()), ("x", T::Int8)], &["id"], &[]);
+    let n = 200_000;
+    // They are found column by column: values that do not fit, then NULLs, then times.
+    let id: ArrayRef = Arc::new(Int64Array::from_iter((0..n).map(|i| (i % 3 != 1).then_some(i))));
+    let time = |i: i64| if i % 3 == 2 { NOW_US + 2 * HOUR_US } else { NOW_US };
+    let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values((0..n).map(time)));
+    let x = ints(&(0..n).map(|i| if i % 3 == 0 { 300 } else { 1 }).collect::<Vec<_>>());
+    let admitted = admit_batch(&def, vec![("x", x), ("t", time), ("id", id)], &rules()).unwrap();
+    let most = crate::limits::MAX_REJECTED_BATCH_ROWS;
+    assert_eq!((admitted.n_rejected, admitted.rejected.len()), (200_000, most));
+    assert!(admitted.rejected.iter().map(|row| row.row).eq(0..most as u64));
+    assert_eq!(rejections(&admitted)[..3], ["0 OUT_OF_RANGE", "1 NULL_VIOLATION", "2 FUTURE_TIME"]);
+    assert_eq!((admitted.late, admitted.future), (0, 66_666));
+    assert_eq!(admitted.rejected[1].payload, r#"{"x":1,"t":"2023-11-14T22:13:20"}"#);
+    // Rows of a column without a type take no bytes at all.
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("id", Arc::new(NullArray::new(1 << 20))), ("t", Arc::new(NullArray::new(1 << 20)))];
+    let admitted = admit_batch(&def, columns, &rules()).unwrap();
+    assert_eq!((admitted.n_rejected, admitted.rejected.len()), (1 << 20, most));
+}
+
+#[test]
+fn payloads_have_a_form_for_every_type() {
+    let def = table(&[("x", T::Int8)]);
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), Some(vec![])]);
+    let inside = StructArray::from(vec![
+        (Arc::new(Field::new("a", T::Int64, true)), ints(&[1, 2])),
+        (Arc::new(Field::new("b", T::Utf8, true)), Arc::new(StringArray::from(vec![None, Some("\"")])) as ArrayRef),
+    ]);
+    let words: DictionaryArray<Int32Type> = ["w", "v"].into_iter().collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("x", ints(&[300, 301])),
+        ("f", Arc::new(Float64Array::from(vec![1.5, f64::NAN]))),
+        ("b", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+        ("d", Arc::new(Date32Array::from(vec![0, 1]))),
+        ("t", Arc::new(TimestampMicrosecondArray::from(vec![0, 1]).with_timezone("UTC"))),
+        ("n", Arc::new(Decimal128Array::from(vec![12_345, -1]).with_precision_and_scale(10, 2).unwrap())),
+        ("h", Arc::new(BinaryArray::from_iter_values([&[0xab_u8, 1][..], &[]]))),
+        ("l", Arc::new(lists)),
+        ("s", Arc::new(inside)),
+        ("w", Arc::new(words)),
+        ("none", Arc::new(NullArray::new(2))),
+    ];
+    let ignoring = AdmissionRules { ignore_unknown_columns: true, ..rules() };
+    let admitted = admit_batch(&def, columns, &ignoring).unwrap();
+    let payloads: Vec<&str> = admitted.rejected.iter().map(|row| row.payload.as_str()).collect();
+    assert_eq!(
+        payloads,
+        [
+            r#"{"x":300,"f":1.5,"b":true,"d":"1970-01-01","t":"1970-01-01T00:00:00Z","n":123.45,"h":"ab01","l":[1,null],"s":{"a":1},"w":"w"}"#,
+            r#"{"x":301,"f":null,"d":"1970-01-02","t":"1970-01-01T00:00:00.000001Z","n":-0.01,"h":"","l":[],"s":{"a":2,"b":"\""},"w":"v"}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_row_that_would_be_huge_as_text_costs_what_is_kept_of_it() {
+    // One row of 134 million truth values under long names: 16 MiB as it came, 35 GB as JSON.
+    let def = table(&[("x", T::Int8)]);
+    let n = 1 << 20;
+    let values: ArrayRef = Arc::new(BooleanArray::new(arrow::buffer::BooleanBuffer::new_unset(n), None));
+    let fields: Vec<(Arc<Field>, ArrayRef)> =
+        (0..128).map(|i| (Arc::new(Field::new(format!("{i:0250}"), T::Boolean, true)), Arc::clone(&values))).collect();
+    let items: ArrayRef = Arc::new(StructArray::from(fields));
+    let item = Arc::new(Field::new("item", items.data_type().clone(), true));
+    let lists = ListArray::new(item, arrow::buffer::OffsetBuffer::from_lengths([n]), items, None);
+    let ignoring = AdmissionRules { ignore_unknown_columns: true, ..rules() };
+    let admitted = admit_batch(&def, vec![("x", ints(&[300])), ("list", Arc::new(lists))], &ignoring).unwrap();
+    assert_eq!(admitted.rejected[0].payload.len(), crate::limits::MAX_REJECTED_ROW_BYTES);
+}
+
+#[test]
 fn empty_batches() {
     let def = defined(&[("t!", plain())], &[], &[]);
     let input: ArrayRef = Arc::new(TimestampMicrosecondArray::from(Vec::<i64>::new()));

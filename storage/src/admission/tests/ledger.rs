@@ -96,6 +96,44 @@ fn minutes_become_hours_and_hours_days() {
 }
 
 #[test]
+fn pages_have_every_row_once() {
+    let mut ledger = Ledger::default();
+    for minute in 0..10 {
+        for producer in ["a", "b"] {
+            ledger.add(producer, minute, &counts(1, 0, 0, 0));
+        }
+    }
+    let mut reading = ledger.read();
+    let mut rows = ledger.page(&mut reading, 7).unwrap();
+    assert_eq!(rows.len(), 7);
+    // The ledger goes on between pages, and what comes stands behind.
+    ledger.add("a", 20, &counts(5, 0, 0, 0));
+    loop {
+        let page = ledger.page(&mut reading, 7).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        rows.extend(page);
+    }
+    assert_eq!(rows, ledger.rows().collect::<Vec<_>>());
+    assert!(!ledger.may_roll_up());
+    drop(reading);
+    assert!(ledger.may_roll_up());
+}
+
+#[test]
+fn a_roll_up_waits_for_readings_but_not_for_ever() {
+    let mut ledger = Ledger::default();
+    ledger.add("p", 0, &counts(1, 0, 0, 0));
+    let mut reading = ledger.read();
+    assert_eq!((0..100).take_while(|_| !ledger.may_roll_up()).count(), 24);
+    let ops = ledger.compact(30 * DAY_MINUTES * US_PER_MINUTE);
+    ledger.apply(&ops).unwrap();
+    assert_eq!(ledger.page(&mut reading, 1).unwrap_err().code(), Code::TableClosed);
+    assert_eq!(Ledger::default().page(&mut ledger.read(), 1).unwrap_err().code(), Code::TableClosed);
+}
+
+#[test]
 fn damage_is_refused() {
     let mut ledger = Ledger::default();
     let (key, value) = ledger.clone().add("p", 5, &counts(1, 0, 0, 0));

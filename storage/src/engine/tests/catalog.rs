@@ -6,7 +6,8 @@ use super::support::{Fixture, abandon, batch, definition, keys_of, request};
 use super::*;
 use crate::catalog::TableDef;
 use crate::error::Code;
-use crate::log::{Op, Store};
+use crate::ids::SHARD_ZERO;
+use crate::log::{Op, Store, log_prefix};
 
 /// One of two callers made the change; this is the answer of the one that waited.
 fn ends_once<T>(second: Result<T>, too_late: Code) {
@@ -73,49 +74,41 @@ async fn a_folder_that_defines_a_name_twice_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_goes_again_only_while_it_is_empty() {
+async fn a_table_and_its_first_rows_are_one() {
     let mut fixture = Fixture::open();
-    let empty = fixture.create("empty").await;
-    assert!(fixture.engine().drop_table_if_empty(&empty).await.expect("answered"));
-    assert_eq!(empty.write(request(batch(&[1]))).await.expect_err("refused").code(), Code::TableClosed);
-    let written = fixture.create("written").await;
-    written.write(request(batch(&[1]))).await.expect("stored");
-    assert!(!fixture.engine().drop_table_if_empty(&written).await.expect("answered"));
-    written.write(request(batch(&[2]))).await.expect("the table goes on");
-    // Another table has the name by now.
-    fixture.create("empty").await.write(request(batch(&[3]))).await.expect("stored");
-    assert!(!fixture.engine().drop_table_if_empty(&empty).await.expect("answered"));
-    drop((empty, written));
+    let (table, _, outcome) =
+        fixture.engine().create_table_with(definition("t"), request(batch(&[1, 2, 2]))).await.expect("created");
+    assert_eq!((outcome.accepted, outcome.duplicates), (2, 1));
+    assert_eq!(keys_of(&table), [1, 2]);
+    drop(table);
     fixture.restart().await;
-    assert_eq!(keys_of(&fixture.table("written")), [1, 2]);
-    assert_eq!(keys_of(&fixture.table("empty")), [3]);
+    assert_eq!(keys_of(&fixture.table("t")), [1, 2]);
+    // Rows that are refused leave no table, in memory or on disk; a name that is taken stores no rows.
+    let mut refused = request(batch(&[1]));
+    refused.expected_schema = Some(77);
+    let error = fixture.engine().create_table_with(definition("u"), refused).await.expect_err("refused");
+    assert_eq!(error.code(), Code::SchemaVersionMismatch);
+    let error =
+        fixture.engine().create_table_with(definition("t"), request(batch(&[3]))).await.expect_err("the name is taken");
+    assert_eq!(error.code(), Code::TableExists);
+    fixture.restart().await;
+    assert!(fixture.engine().table("public", "u").is_none());
+    assert_eq!(keys_of(&fixture.table("t")), [1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_others_and_the_end_of_an_empty_table_exclude_each_other() {
-    let fixture = Fixture::open();
-    for round in 0..50 {
-        let table = fixture.create("t").await;
-        let writers: Vec<_> = (0..3)
-            .map(|key| {
-                let table = table.clone();
-                tokio::spawn(async move { table.write(request(batch(&[key]))).await })
-            })
-            .collect();
-        for _ in 0..round % 5 {
-            tokio::task::yield_now().await;
-        }
-        let gone = fixture.engine().drop_table_if_empty(&table).await.expect("answered");
-        let mut stored = 0;
-        for writer in writers {
-            stored += u32::from(writer.await.expect("no panic").is_ok());
-        }
-        assert_eq!(gone, stored == 0, "round {round}: {stored} batches were acknowledged");
-        if !gone {
-            assert_eq!(stored, 3, "round {round}");
-            fixture.engine().drop_table("public", "t").await.expect("dropped");
-        }
-    }
+async fn two_that_make_one_table_at_once_store_the_rows_of_one() {
+    let mut fixture = Fixture::open();
+    let engine = fixture.engine();
+    let (left, right) = tokio::join!(
+        engine.create_table_with(definition("t"), request(batch(&[1]))),
+        engine.create_table_with(definition("t"), request(batch(&[2])))
+    );
+    let expected = if left.is_ok() { 1 } else { 2 };
+    assert_eq!([left.is_ok(), right.is_ok()].into_iter().filter(|ok| *ok).count(), 1);
+    drop((left, right));
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), [expected]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +127,8 @@ async fn a_dropped_table_leaves_the_disk_after_a_week_of_both_clocks() {
             .iter()
             .map(|kind| count(Family::State, crate::log::state_prefix(*kind, id, SHARD_ZERO)))
             .sum();
-        count(Family::Log, log_prefix(id, SHARD_ZERO)) + state + count(Family::Meta, vec![meta_key::DROPPED])
+        let definitions = count(Family::Meta, vec![meta_key::DROPPED]) + count(Family::Meta, vec![meta_key::RECLAIM]);
+        count(Family::Log, log_prefix(id, SHARD_ZERO)) + state + definitions
     };
     let before = n_records(&fixture);
     assert!(before >= 3, "an entry, a ledger row and the definition");

@@ -91,9 +91,14 @@ async fn a_producer_that_only_repeats_is_not_idle() {
 
 /// A row whose key is NULL.
 fn bad() -> RowsRequest {
+    bad_rows(1)
+}
+
+fn bad_rows(n: usize) -> RowsRequest {
     use arrow::array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
-    let id: arrow::array::ArrayRef = std::sync::Arc::new(Int64Array::from(vec![None::<i64>]));
-    let at: arrow::array::ArrayRef = std::sync::Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC"));
+    let id: arrow::array::ArrayRef = std::sync::Arc::new(Int64Array::from(vec![None::<i64>; n]));
+    let at = TimestampMicrosecondArray::from(vec![0; n]).with_timezone("UTC");
+    let at: arrow::array::ArrayRef = std::sync::Arc::new(at);
     request(RecordBatch::try_from_iter([("id", id), ("at", at)]).expect("columns of one length"))
 }
 
@@ -116,6 +121,22 @@ async fn rejected_rows_need_a_month_of_both_clocks() {
     assert_eq!(fixture.table("t").rejected().expect("readable").len(), 1);
     let rejected: u64 = fixture.table("t").ledger().expect("readable").iter().map(|row| row.rejected).sum();
     assert_eq!(rejected, 3, "the counters stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_rows_are_read_a_page_at_a_time() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    assert!(table.rejected_pages().next().is_none());
+    for _ in 0..3 {
+        table.write(bad_rows(9_000)).await.expect("answered");
+    }
+    // Rows of another table are none of this one.
+    fixture.create("u").await.write(bad()).await.expect("answered");
+    let pages: Vec<_> = table.rejected_pages().map(|page| page.expect("readable")).collect();
+    assert!(pages.len() >= 3 && pages.iter().all(|page| !page.is_empty() && page.len() < 20_000));
+    let rows: Vec<_> = pages.into_iter().flatten().map(|row| row.row).collect();
+    assert_eq!(rows, (0..3).flat_map(|_| 0..9_000).collect::<Vec<u64>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

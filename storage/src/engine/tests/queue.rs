@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::support::{Fixture, abandon, batch, definition, producer, request, until};
-use super::*;
 use crate::env::FailAction;
 use crate::error::Code;
 use crate::ids::CommitSeq;
 use crate::limits::TABLE_QUEUE_BYTES;
 use crate::log::entries;
+use crate::memory::Share;
 use crate::table::RowsRequest;
 
 /// A hang is a failure; nothing here takes seconds.

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::ids::CommitSeq;
 use crate::ids::CommitToken;
 use crate::log::{BatchMeta, Block, Family, Op};
+use crate::realtime::{ZoneMap, tail_zones};
 use crate::table::places::Held;
 use crate::table::prepare::PreparedPart;
 use crate::table::request::{ProducerInfo, RowsOutcome};
@@ -19,6 +20,7 @@ use crate::table::request::{ProducerInfo, RowsOutcome};
 pub(crate) enum Answer {
     Rows(oneshot::Sender<Result<RowsOutcome>>, Result<RowsOutcome>, Held),
     Producer(oneshot::Sender<Result<ProducerInfo>>, Result<ProducerInfo>),
+    Accepted(oneshot::Sender<Option<u64>>, Option<u64>),
     Truncated(oneshot::Sender<Result<(u64, CommitToken)>>, Result<(u64, CommitToken)>),
 }
 
@@ -32,6 +34,7 @@ impl Answer {
                 drop(to.send(answer));
             }
             Answer::Producer(to, answer) => drop(to.send(answer)),
+            Answer::Accepted(to, answer) => drop(to.send(answer)),
             Answer::Truncated(to, answer) => drop(to.send(answer)),
         }
     }
@@ -40,11 +43,17 @@ impl Answer {
 /// How the visible version changes when a group is durable.
 pub(crate) enum Publish {
     /// These rows, in order; empty when all were duplicates or rejected.
-    Rows(Vec<RecordBatch>),
+    Rows(Vec<AcceptedRows>),
     /// Everything before goes.
     Truncate,
     /// Only the sequence moves.
     Nothing,
+}
+
+/// Rows that become visible together, with their zones if they are many.
+pub(crate) struct AcceptedRows {
+    pub(crate) rows: RecordBatch,
+    pub(crate) zones: Option<ZoneMap>,
 }
 
 /// Rows that wait to become one group.
@@ -56,7 +65,7 @@ pub(crate) struct RowsGroup {
     blocks: Vec<Block>,
     /// Accepted rows of small parts that have no block yet.
     small: Vec<RecordBatch>,
-    accepted: Vec<RecordBatch>,
+    accepted: Vec<AcceptedRows>,
     pub(crate) ops: Vec<Op>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) sync: bool,
@@ -75,8 +84,13 @@ impl RowsGroup {
 
     /// A record that is written with the entry, and that may be large.
     pub(crate) fn note_record(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.bytes += key.len() + value.len();
+        self.note_bytes(key.len() + value.len());
         self.ops.push(Op::Put(Family::State, key, value));
+    }
+
+    /// So much more will be written with the entry.
+    pub(crate) fn note_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
     }
 
     /// No batch consumed its number: there is nothing to write.
@@ -86,37 +100,49 @@ impl RowsGroup {
 
     /// Adds a part whose keys are claimed; `losers` are the rows that were here before. Returns how many of its rows the entry holds.
     pub(crate) fn add(&mut self, part: PreparedPart, losers: Option<&BooleanBuffer>) -> Result<u32> {
+        let PreparedPart { rows, block, mut zones, .. } = part;
+        let n_rows = rows.num_rows() as u32;
         let won = match losers {
-            None => part.rows.clone(),
-            Some(losers) => filter_record_batch(&part.rows, &BooleanArray::new(!losers, None))?,
+            None => rows,
+            Some(losers) => {
+                let kept = !losers;
+                let won = filter_record_batch(&rows, &BooleanArray::new(kept.clone(), None))?;
+                zones = zones.map(|zones| zones.narrowed(&kept, &won));
+                won
+            }
         };
         if won.num_rows() == 0 {
             return Ok(0);
         }
-        self.accepted.push(won.clone());
-        let Some(block) = part.block else {
+        let Some(block) = block else {
             let n_rows = won.num_rows() as u32;
             self.bytes += won.get_array_memory_size();
             self.small.push(won);
             return Ok(n_rows);
         };
         self.flush_small()?;
+        self.accepted.push(AcceptedRows { rows: won, zones });
         let lost: RoaringBitmap = losers.into_iter().flat_map(|l| l.set_indices()).map(|row| row as u32).collect();
         self.bytes += block.bytes();
         self.blocks.push(block.with_lost(lost));
-        Ok(part.rows.num_rows() as u32)
+        Ok(n_rows)
     }
 
+    /// What small parts have in common: one block, and one batch to make visible.
     fn flush_small(&mut self) -> Result<()> {
-        let Some(first) = self.small.first() else { return Ok(()) };
-        let joined = concat_batches(&first.schema(), &self.small)?;
+        let rows = match self.small.as_slice() {
+            [] => return Ok(()),
+            [only] => only.clone(),
+            [first, ..] => concat_batches(&first.schema(), &self.small)?,
+        };
         self.small.clear();
-        self.blocks.push(Block::encode(&joined)?);
+        self.blocks.push(Block::encode(&rows)?);
+        self.accepted.push(AcceptedRows { zones: tail_zones(&rows), rows });
         Ok(())
     }
 
     /// The entry's blocks, and the rows that become visible.
-    pub(crate) fn take_rows(&mut self) -> Result<(Vec<Block>, Vec<RecordBatch>)> {
+    pub(crate) fn take_rows(&mut self) -> Result<(Vec<Block>, Vec<AcceptedRows>)> {
         self.flush_small()?;
         Ok((std::mem::take(&mut self.blocks), std::mem::take(&mut self.accepted)))
     }

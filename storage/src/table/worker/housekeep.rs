@@ -1,13 +1,12 @@
 //! What may the state records forget? The ledger's old minutes become hours; rejected rows and idle producers keep to their limits.
 
-use tokio::sync::oneshot;
-
 use crate::admission::ledger::LedgerOp;
 use crate::error::Result;
-use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
+use crate::ids::ProducerId;
 use crate::limits::PRODUCER_TTL_S;
-use crate::log::{Commit, Family, Op, after_prefix, log_prefix, state_key};
+use crate::log::{Family, Op, state_key};
 use crate::table::commit;
+use crate::table::gate::Write;
 use crate::table::worker::group::Publish;
 use crate::table::worker::task::{Prepared, Worker};
 
@@ -18,12 +17,16 @@ impl Worker {
     /// An entry only if producers are forgotten: nothing else that a query sees of the table changes.
     pub(crate) fn on_housekeep(&mut self) -> Result<Prepared> {
         self.start_reclaim();
+        if !self.shared.gate.has_space(Write::Small) {
+            // All of this can wait.
+            return Ok(self.only_records(Vec::new()));
+        }
         let now = self.now();
         // The counts in memory are ahead of the records by these.
         let mut ops = self.state.take_unwritten();
         {
             let mut ledger = self.shared.ledger.lock();
-            let changes = ledger.compact(now.wall_us);
+            let changes = if ledger.may_roll_up() { ledger.compact(now.wall_us) } else { Vec::new() };
             ledger.apply(&changes)?;
             ops.extend(changes.into_iter().map(|change| match change {
                 LedgerOp::Put { key, value } => {
@@ -42,13 +45,7 @@ impl Worker {
             .take(MAX_FORGOTTEN)
             .collect();
         if idle.is_empty() {
-            return Ok(Prepared {
-                seq: self.state.last_seq,
-                commit: (!ops.is_empty()).then_some(Commit { ops, sync: false }),
-                publish: Publish::Nothing,
-                stamp_us: self.state.last_stamp_us,
-                answers: Vec::new(),
-            });
+            return Ok(self.only_records(ops));
         }
         for id in &idle {
             self.state.producers.remove(id);
@@ -68,29 +65,13 @@ impl Worker {
         })
     }
 
-    /// Ends the table unless it ever had an entry. Whoever is in the queue behind finds it closed: nothing of theirs was stored.
-    pub(crate) fn on_close_if_empty(&mut self, answer: oneshot::Sender<bool>) {
-        let is_empty = self.state.last_seq == CommitSeq::default();
-        if is_empty {
-            self.ended = true;
-            self.shared.close("it was made for rows that could not be stored");
+    fn only_records(&self, ops: Vec<Op>) -> Prepared {
+        Prepared {
+            seq: self.state.last_seq,
+            commit: (!ops.is_empty()).then(|| commit::records(ops, false)),
+            publish: Publish::Nothing,
+            stamp_us: self.state.last_stamp_us,
+            answers: Vec::new(),
         }
-        let _ = answer.send(is_empty);
-    }
-
-    /// Entries were deleted: gives their space back, beside the worker, one job at a time. What is deleted while one runs is given back by
-    /// the next one, at the latest an hour later.
-    pub(crate) fn start_reclaim(&mut self) {
-        if !self.reclaims || self.reclaim_job.as_ref().is_some_and(|job| !job.is_finished()) {
-            return;
-        }
-        self.reclaims = false;
-        let (shared, table) = (self.shared.clone(), self.state.def.id);
-        let id = shared.jobs.lock().start("reclaim", "truncate", shared.env.clock.now_us());
-        self.reclaim_job = Some(tokio::task::spawn_blocking(move || {
-            let prefix = log_prefix(table, SHARD_ZERO);
-            let outcome = shared.store.reclaim(Family::Log, &prefix, &after_prefix(&prefix));
-            shared.jobs.lock().end(id, shared.env.clock.now_us(), outcome.err().map(|e| e.to_string()));
-        }));
     }
 }

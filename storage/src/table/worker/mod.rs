@@ -5,11 +5,16 @@ mod task;
 
 mod housekeep;
 mod producer;
+mod reclaim;
 mod rows;
+mod runs;
 mod truncate;
 
 mod group;
 mod state;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use request::TableRequest;
 pub(crate) use state::{IdempotencyKeys, RejectedRows, TableState};

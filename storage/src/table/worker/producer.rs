@@ -1,4 +1,4 @@
-//! InitProducer: a new epoch that fences older clients, and where the producer stopped.
+//! Who was here before? InitProducer, a new epoch that fences older clients; where a producer stopped; what a key was answered.
 
 use tokio::sync::oneshot;
 
@@ -8,6 +8,7 @@ use crate::limits::MAX_PRODUCERS;
 use crate::log::ProducerEpoch;
 use crate::producers::{ProducerState, next_epoch};
 use crate::table::commit;
+use crate::table::gate::Write;
 use crate::table::request::ProducerInfo;
 use crate::table::worker::group::{Answer, Publish};
 use crate::table::worker::task::{Prepared, Worker};
@@ -34,7 +35,7 @@ impl Worker {
                 )
                 .hint("reuse producer ids: one for each long-lived client"),
             ),
-            _ => None,
+            _ => self.shared.gate.check_space(Write::Small).err(),
         };
         if let Some(refused) = refused {
             return Prepared::answer(Answer::Producer(answer, Err(refused)));
@@ -55,6 +56,12 @@ impl Worker {
             stamp_us: place.at.wall_us,
             answers: vec![Answer::Producer(answer, Ok(info))],
         }
+    }
+
+    /// Changes nothing; the answer still waits until what it says is durable.
+    pub(crate) fn on_look_up_key(&self, suffix: &[u8], answer: oneshot::Sender<Option<u64>>) -> Prepared {
+        let accepted = self.state.idempotency.get(suffix).map(|first| first.accepted);
+        Prepared::answer(Answer::Accepted(answer, accepted))
     }
 
     /// Changes nothing; the answer still waits until what it says is durable.

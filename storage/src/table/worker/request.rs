@@ -26,12 +26,13 @@ pub(crate) enum TableRequest {
         id: ProducerId,
         answer: oneshot::Sender<Result<ProducerInfo>>,
     },
+    /// How many rows were accepted under an idempotency key; changes nothing, but waits its turn.
+    LookUpKey {
+        suffix: Vec<u8>,
+        answer: oneshot::Sender<Option<u64>>,
+    },
     /// Rolls the ledger up; forgets producers and rejected rows that are past their limits.
     Housekeep,
-    /// Ends the table if it never had an entry; answers whether it did.
-    CloseIfEmpty {
-        answer: oneshot::Sender<bool>,
-    },
     Truncate {
         answer: oneshot::Sender<Result<(u64, CommitToken)>>,
     },

@@ -3,12 +3,11 @@
 use tokio::sync::oneshot;
 
 use crate::admission::ledger::{Counts, minute_of};
-use crate::admission::rejected::RejectedRecord;
 use crate::catalog::Durability;
 use crate::dedup::Claimed;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitToken, SHARD_ZERO};
-use crate::limits::{MAX_PRODUCERS, PRODUCER_SEEN_S, ROW_ERRORS_IN_ANSWER};
+use crate::limits::MAX_PRODUCERS;
 use crate::log::{BatchMeta, Family, Op, state_key};
 use crate::producers::{BatchCounts, Decision, ProducerState, decide};
 use crate::table::places::Held;
@@ -95,13 +94,9 @@ impl Worker {
             && let Some(state) = self.state.producers.get_mut(&batch.id)
         {
             state.repeated += received;
-            // Whoever retries is alive; the record says so now and then, so that a retry is not what makes the table write.
-            let was_seen = state.seen();
+            // Whoever retries is alive.
             state.see(group.at);
-            if was_seen.is_older_than(PRODUCER_SEEN_S, group.at) {
-                let state = state.clone();
-                group.ops.push(self.state.producer_op(&batch.id, &state));
-            }
+            group.note_bytes(self.state.note_changed(&batch.id));
         }
         let (suffix, value) = self.count(rows.producer.as_ref(), group.at.wall_us, &counts);
         self.state.unwritten.insert(suffix, value);
@@ -122,7 +117,7 @@ impl Worker {
     /// Claims keys and fills the group. From the claim on nothing may fail but the write.
     fn store(&mut self, group: &mut RowsGroup, rows: &mut PreparedRows) -> Result<RowsOutcome> {
         let mut counts =
-            BatchCounts { received: rows.received, rejected: rows.rejected.len() as u64, ..BatchCounts::default() };
+            BatchCounts { received: rows.received, rejected: rows.rejected.n_rejected, ..BatchCounts::default() };
         let mut in_entry = 0;
         for part in std::mem::take(&mut rows.parts) {
             let n_rows = part.rows.num_rows() as u64;
@@ -147,6 +142,8 @@ impl Worker {
             group.ops.push(Op::Put(Family::State, self.state.state_key(state_key::IDEMPOTENCY, &suffix), value));
         }
         self.note_rejected(group, rows);
+        group.sync |= !rows.records.is_empty();
+        group.ops.append(&mut rows.records);
         let ledger = Counts { late: rows.late, future: rows.future, bytes: rows.bytes, ..Counts::from(counts) };
         let (suffix, value) = self.count(rows.producer.as_ref(), group.at.wall_us, &ledger);
         self.state.unwritten.insert(suffix, value);
@@ -156,7 +153,7 @@ impl Worker {
             duplicates: counts.duplicates,
             rejected: counts.rejected,
             repeated: false,
-            row_errors: std::mem::take(&mut rows.rejected).into_iter().take(ROW_ERRORS_IN_ANSWER).collect(),
+            row_errors: std::mem::take(&mut rows.rejected.first),
             token: self.token(group.seq),
             durability: rows.durability,
         })
@@ -167,24 +164,22 @@ impl Worker {
         let state = self.state.producers.entry(batch.id.clone()).or_insert_with(|| ProducerState::new(&rows.principal));
         state.note(batch.sequence, rows.hash, counts, (group.seq, group.at));
         state.max_event_us = state.max_event_us.max(rows.max_event_us);
-        let state = state.clone();
-        group.ops.push(self.state.producer_op(&batch.id, &state));
         self.shared.activity.note(&batch.id, group.at.wall_us, state.max_event_us);
+        group.note_bytes(self.state.note_changed(&batch.id));
     }
 
     fn note_rejected(&mut self, group: &mut RowsGroup, rows: &PreparedRows) {
-        for row in &rows.rejected {
+        for block in &rows.rejected.blocks {
             // The index is unique within the entry: several batches may share it.
             let mut suffix = group.seq.0.to_be_bytes().to_vec();
             suffix.extend((self.rejected_in_group as u32).to_be_bytes());
             self.rejected_in_group += 1;
-            let (producer, sequence) = rows.producer.as_ref().map_or(("", 0), |p| (p.id.as_str(), p.sequence));
-            let record = RejectedRecord::new(producer, sequence, row.clone(), group.at).encode();
+            let record = block.record(group.at);
             let key = self.state.state_key(state_key::REJECTED, &suffix);
             self.state.rejected.note(group.seq, (key.len() + record.len()) as u64, group.at);
             group.note_record(key, record);
         }
-        if !rows.rejected.is_empty() {
+        if !rows.rejected.blocks.is_empty() {
             group.ops.extend(self.state.forget_rejected(group.at));
         }
     }

@@ -1,6 +1,6 @@
 //! What does a worker know? The mutable state of one table; nobody else touches it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use prost::Message;
@@ -31,6 +31,8 @@ pub(crate) struct TableState {
     pub(crate) idempotency: IdempotencyKeys,
     /// Ledger rows that changed since they were last in a commit: pure repeats write no entry.
     pub(crate) unwritten: HashMap<Vec<u8>, Vec<u8>>,
+    /// Producers that changed since: their records are written with the ledger's, so that the two never tell different things.
+    pub(crate) changed: HashSet<ProducerId>,
     pub(crate) rejected: RejectedRows,
     /// Producers were forgotten: one that is not known may be one of them.
     pub(crate) has_forgotten: bool,
@@ -57,13 +59,24 @@ impl TableState {
         ranges.into_iter().map(|(from, to)| Op::DeleteRange(Family::State, from, to)).collect()
     }
 
-    /// The ledger rows that wait for a commit.
+    /// A producer's record goes into the next commit: once, however many of its batches are in there. Returns the bytes that this adds.
+    pub(crate) fn note_changed(&mut self, id: &ProducerId) -> usize {
+        if self.changed.contains(id) {
+            return 0;
+        }
+        self.changed.insert(id.clone());
+        self.producers.get(id).map_or(0, ProducerState::disk_bytes)
+    }
+
+    /// The ledger rows and producers that wait for a commit.
     pub(crate) fn take_unwritten(&mut self) -> Vec<Op> {
-        let changed: Vec<_> = self.unwritten.drain().collect();
-        changed
+        let (rows, producers) = (std::mem::take(&mut self.unwritten), std::mem::take(&mut self.changed));
+        let rows = rows
             .into_iter()
-            .map(|(suffix, value)| Op::Put(Family::State, self.state_key(state_key::LEDGER, &suffix), value))
-            .collect()
+            .map(|(suffix, value)| Op::Put(Family::State, self.state_key(state_key::LEDGER, &suffix), value));
+        let producers =
+            producers.iter().filter_map(|id| self.producers.get(id).map(|state| self.producer_op(id, state)));
+        rows.chain(producers).collect()
     }
 }
 

@@ -5,12 +5,17 @@ use tokio::sync::oneshot;
 use crate::error::Result;
 use crate::ids::CommitToken;
 use crate::table::commit;
+use crate::table::gate::Write;
 use crate::table::worker::group::{Answer, Publish};
 use crate::table::worker::task::{Prepared, Worker};
 
 impl Worker {
     pub(crate) fn on_truncate(&mut self, answer: oneshot::Sender<Result<(u64, CommitToken)>>) -> Prepared {
+        if let Err(full) = self.shared.gate.check_space(Write::Freeing) {
+            return Prepared::answer(Answer::Truncated(answer, Err(full)));
+        }
         let place = self.next_place();
+        self.reclaim.decide(place.seq);
         if let Some(keys) = &mut self.state.keys {
             keys.clear();
         }

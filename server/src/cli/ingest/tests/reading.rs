@@ -145,3 +145,17 @@ fn a_file_of_unknown_form_is_refused() {
     let (_folder, empty) = file("a.csv", b"");
     assert!(Source::open(&empty, None, None, 10).is_err());
 }
+
+/// What can be read only once would be empty when it is read for its rows.
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let (folder, path) = file("a.csv", b"n\n1\n");
+    let refusal = |path: &std::path::Path| {
+        Source::open(path, Some(InputFormat::Ndjson), None, 10).err().map(|error| format!("{error:#}"))
+    };
+    assert!(refusal("/dev/null".as_ref()).unwrap().contains("pipe it in as '-'"));
+    assert!(refusal(folder.path()).unwrap().contains("name the files in it"));
+    let link = folder.path().join("link.csv");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert_eq!(open(&link, None).producer_id("t"), open(&path, None).producer_id("t"));
+}

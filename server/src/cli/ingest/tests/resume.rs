@@ -1,7 +1,8 @@
 //! Does a load that was broken off go on at the right row, whatever has changed, and are bad rows kept?
 
+use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
@@ -9,10 +10,10 @@ use tempfile::TempDir;
 use tidewater_client::{Client, OnRowError, ProducerOptions, SequenceMode, TableName};
 
 use super::super::load::{Totals, load};
-use super::super::run;
 use super::super::send::JsonProducer;
 use super::super::source::Source;
-use super::{file, ingest_args, numbers, parquet, row_chunks, text_chunks};
+use super::super::{is_empty, load_and_say, run};
+use super::{file, ingest_args, numbers, open, parquet, row_chunks, text_chunks};
 use crate::config::{Config, FileSource, Sources};
 use crate::{Running, Server};
 
@@ -176,6 +177,116 @@ async fn abort_stores_nothing_of_the_chunk() {
     // The same file goes on behind what is stored.
     let kept = fixture.load(&path, &[]).await.unwrap();
     assert_eq!((kept.accepted, kept.rejected, kept.repeated), (2, 1, 2));
+    fixture.stop().await;
+}
+
+/// What one type cannot hold in a sample is rejected rows, too, and not the end of the load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_created_for_objects_of_mixed_values() {
+    let fixture = Fixture::start().await;
+    let json = b"{\"id\": 18446744073709551615, \"mixed\": 1, \"tags\": [], \"geo\": {\"x\": null, \"y\": 1}}\n\
+        {\"id\": 18446744073709551614, \"mixed\": \"one\", \"geo\": {\"y\": 2.5, \"x\": \"p\"}}\n\
+        {\"id\": 3, \"mixed\": true, \"tags\": [\"a\", 7], \"geo\": null, \"none\": {}}\n\
+        {\"id\": 4, \"mixed\": {}}\n\
+        {\"id\": 5, \"geo\": \"\"}\n\
+        {\"id\": 6, \"mixed\": null, \"tags\": null, \"none\": null}\n";
+    let (_folder, path) = file("a.ndjson", json);
+    fixture.run(&["t", path.to_str().unwrap(), "--create", "--key", "id"]).await.unwrap();
+    assert_eq!(
+        fixture.rows("SELECT name, sql_type FROM system.columns ORDER BY position").await,
+        ["id|UBIGINT", "mixed|VARCHAR", "tags|VARCHAR[]", "geo|STRUCT<x VARCHAR, y DOUBLE>", "none|VARCHAR"]
+    );
+    assert_eq!(
+        fixture.rows("SELECT id, coalesce(mixed, 'NULL') FROM t ORDER BY id").await,
+        ["6|NULL", "18446744073709551614|one", "18446744073709551615|1"]
+    );
+    assert_eq!(
+        fixture.rows("SELECT \"row\", \"column\", code FROM system.rejected ORDER BY 1").await,
+        ["2|none|TYPE_MISMATCH", "3|mixed|TYPE_MISMATCH", "4|geo|TYPE_MISMATCH"]
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_with_another_key_is_refused_before_a_row_is_stored() {
+    let fixture = Fixture::start().await;
+    fixture.execute("CREATE TABLE t (id BIGINT NOT NULL, at TIMESTAMP NOT NULL)").await;
+    let (_folder, path) = file("a.csv", b"id,at\n1,2024-01-02 03:04:05\n");
+    let path = path.to_str().unwrap();
+    for (flags, part) in [
+        (&["--key", "id"][..], "its primary key is none, not 'id'"),
+        (&["--time", "at", "--sort", "id"], "its order is 'at', not 'id'"),
+    ] {
+        let error = fixture.run(&[&["t", path, "--create"], flags].concat()).await.unwrap_err();
+        assert!(format!("{error:#}").contains(part), "{error:#}");
+        assert_eq!(fixture.rows("SELECT count(*) FROM t").await, ["0"]);
+    }
+    fixture.run(&["t", path, "--create", "--time", "at", "--sort", "at"]).await.unwrap();
+    assert_eq!(fixture.rows("SELECT count(*) FROM t").await, ["1"]);
+    fixture.stop().await;
+}
+
+/// TRUNCATE keeps the positions of producers, so that only another producer brings the rows back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_loaded_can_be_loaded_again() {
+    let fixture = Fixture::start().await;
+    let csv = format!("n\n{}", (0..25).map(|n| format!("{n}\n")).collect::<String>());
+    for (name, content) in [("a.csv", csv.into_bytes()), ("a.parquet", parquet(&numbers(0..25)))] {
+        let (_folder, path) = file(name, &content);
+        let counts = |totals: &Totals| (totals.accepted, totals.duplicate, totals.repeated);
+        fixture.execute("CREATE TABLE t (n BIGINT)").await;
+        let first = fixture.load(&path, &[]).await.unwrap();
+        assert_eq!((counts(&first), first.is_all_repeated()), ((25, 0, 0), false), "{name}");
+        fixture.execute("TRUNCATE TABLE t").await;
+        let second = fixture.load(&path, &[]).await.unwrap();
+        assert_eq!((counts(&second), second.is_all_repeated()), ((0, 0, 25), true), "{name}");
+        assert!(is_empty(&fixture.client, &TableName::from("t")).await);
+        for n_loads in 1..3 {
+            let again = fixture.load(&path, &["--again"]).await.unwrap();
+            assert_eq!((counts(&again), again.is_all_repeated()), ((25, 0, 0), false), "{name}");
+            assert_eq!(fixture.rows("SELECT count(*) FROM t").await, [(25 * n_loads).to_string()]);
+        }
+        assert!(!is_empty(&fixture.client, &TableName::from("t")).await);
+        fixture.execute("DROP TABLE t").await;
+
+        fixture.execute("CREATE TABLE t (n BIGINT NOT NULL, PRIMARY KEY (n))").await;
+        fixture.load(&path, &[]).await.unwrap();
+        assert_eq!(counts(&fixture.load(&path, &["--again"]).await.unwrap()), (0, 25, 0), "{name}");
+        fixture.execute("DROP TABLE t").await;
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_changes_while_it_is_read_is_an_error_at_the_end() {
+    let fixture = Fixture::start().await;
+    fixture.execute("CREATE TABLE t (n BIGINT)").await;
+    let args = ingest_args(&["t", "a.csv"]);
+    let to = TableName::from("t");
+    let at = (fixture.address.as_str(), &fixture.client);
+    let load = |source| load_and_say(at, &to, ("a.csv", source), &args);
+    let (folder, path) = file("a.csv", b"n\n1\n2\n");
+    let source = open(&path, None);
+    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"3\n").unwrap();
+    let error = load(source).await.unwrap_err();
+    assert!(error.to_string().contains("changed while it was read") && error.to_string().contains("load it again"));
+    assert_eq!(fixture.rows("SELECT count(*) FROM t").await, ["3"]);
+
+    // As many bytes, and others.
+    let source = open(&path, None);
+    let written = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    written.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    assert!(load(source).await.unwrap_err().to_string().contains("changed while it was read"));
+
+    // Another file under its name is another file: what is loaded is what was hashed.
+    fixture.execute("TRUNCATE TABLE t").await;
+    std::fs::write(&path, b"n\n4\n").unwrap();
+    let source = open(&path, None);
+    let other = folder.path().join("other.csv");
+    std::fs::write(&other, b"n\n5\n6\n").unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    load(source).await.unwrap();
+    assert_eq!(fixture.rows("SELECT n FROM t").await, ["4"]);
     fixture.stop().await;
 }
 

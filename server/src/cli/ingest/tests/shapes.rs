@@ -1,8 +1,11 @@
 //! Are types guessed with care, and do tables get them?
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use std::sync::Arc;
+use tidewater_client::TableInfo;
+use tidewater_storage::catalog::sql_type;
 
-use super::super::create::statement;
+use super::super::create::{check_definition, statement};
 use super::super::load::Totals;
 use super::super::source::Source;
 use super::{file, ingest_args, open};
@@ -49,6 +52,184 @@ fn json_objects_have_a_shape() {
     assert!(shape.field_with_name("tags").unwrap().data_type().is_nested());
     let (_folder, nothing) = file("a.ndjson", b"x\n\n");
     assert!(Source::open(&nothing, None, None, 10).err().unwrap().to_string().contains("no JSON object"));
+}
+
+/// The columns that a table for these lines gets.
+#[track_caller]
+fn check_columns(lines: &str, expected: &[&str]) {
+    let (_folder, path) = file("a.ndjson", lines.as_bytes());
+    let source = open(&path, None);
+    let column = |field: &Arc<arrow::datatypes::Field>| format!("{} {}", field.name(), sql_type(field.data_type()));
+    assert_eq!(source.shape().fields().iter().map(column).collect::<Vec<_>>(), expected, "{lines}");
+}
+
+#[test]
+fn columns_of_csv_lose_no_digits() {
+    let text = "a,b,c\n9007199254740993,18446744073709551615,1\n0.5,-1,0.5\n";
+    let (_folder, path) = file("a.csv", text.as_bytes());
+    assert_eq!(types(&open(&path, None)), ["a Utf8", "b Utf8", "c Float64"]);
+}
+
+#[test]
+fn numbers_of_json_lose_no_digits() {
+    for (values, expected) in [
+        (&["1", "-2"][..], "BIGINT"),
+        (&["-9223372036854775808", "9223372036854775807"], "BIGINT"),
+        (&["9223372036854775808"], "UBIGINT"),
+        (&["18446744073709551615", "0", "null"], "UBIGINT"),
+        (&["18446744073709551615", "-1"], "VARCHAR"),
+        (&["18446744073709551616"], "VARCHAR"),
+        (&["-9223372036854775809"], "VARCHAR"),
+        (&["123456789012345678901234567890123456789012345678901234567890"], "VARCHAR"),
+        (&["1", "1.5"], "DOUBLE"),
+        (&["-0.0", "1e300", "null"], "DOUBLE"),
+        (&["9007199254740993", "1.5"], "VARCHAR"),
+        (&["9007199254740992", "1.5"], "DOUBLE"),
+        (&["100000000000000000000", "0.1"], "DOUBLE"),
+    ] {
+        let lines: String = values.iter().map(|value| format!("{{\"v\": {value}}}\n")).collect();
+        check_columns(&lines, &[&format!("v {expected}")]);
+    }
+}
+
+#[test]
+fn fields_of_json_that_hold_several_kinds_get_the_type_that_rejects_fewest() {
+    for (values, expected) in [
+        (&["1", "\"one\""][..], "VARCHAR"),
+        (&["true", "1"], "VARCHAR"),
+        (&["true", "null", "false"], "BOOLEAN"),
+        (&["\"2024-01-02\"", "1"], "VARCHAR"),
+        (&["\"2024-01-02\"", "\"soon\""], "VARCHAR"),
+        (&["{\"a\": 1}", "\"\"", "{\"a\": 2}"], "STRUCT<a BIGINT>"),
+        (&["{\"a\": 1}", "\"\"", "1"], "VARCHAR"),
+        (&["[1]", "1"], "BIGINT"),
+        (&["[1]", "1", "\"x\""], "VARCHAR"),
+        (&["[1]", "{\"a\": 1}", "[\"x\"]"], "VARCHAR[]"),
+        (&["{\"a\": 1}", "{\"a\": \"x\", \"b\": [1.5, 2]}"], "STRUCT<a VARCHAR, b DOUBLE[]>"),
+    ] {
+        let lines: String = values.iter().map(|value| format!("{{\"v\": {value}}}\n")).collect();
+        check_columns(&lines, &[&format!("v {expected}")]);
+    }
+}
+
+#[test]
+fn fields_of_json_without_a_value_are_texts() {
+    for (value, expected) in [
+        ("null", "VARCHAR"),
+        ("[]", "VARCHAR[]"),
+        ("[null]", "VARCHAR[]"),
+        ("[[]]", "VARCHAR[][]"),
+        ("{\"b\": null}", "STRUCT<b VARCHAR>"),
+        ("{\"b\": {\"c\": []}}", "STRUCT<b STRUCT<c VARCHAR[]> >"),
+        ("{}", "VARCHAR"),
+        ("[{}]", "VARCHAR[]"),
+    ] {
+        check_columns(&format!("{{\"v\": {value}}}\n"), &[&format!("v {expected}")]);
+    }
+    // A value in another line says what it is.
+    check_columns(
+        "{\"v\": [], \"s\": {\"b\": null}}\n{\"v\": [1], \"s\": {\"b\": true}}\n",
+        &["v BIGINT[]", "s STRUCT<b BOOLEAN>"],
+    );
+}
+
+#[test]
+fn columns_of_json_stand_in_the_order_in_which_they_appear() {
+    let names: Vec<String> = (0..50).rev().map(|n| format!("c{n}")).collect();
+    let first: Vec<String> = names[..20].iter().map(|name| format!("\"{name}\": 1")).collect();
+    let all: Vec<String> = names.iter().map(|name| format!("\"{}\": 2", name.to_uppercase())).collect();
+    let lines = format!("{{{}}}\n{{{}}}\n", first.join(", "), all.join(", "));
+    let expected = names.iter().enumerate().map(|(at, name)| match at {
+        // Names differ by more than case, or they are one column.
+        0..20 => format!("{name} BIGINT"),
+        _ => format!("{} BIGINT", name.to_uppercase()),
+    });
+    let expected: Vec<String> = expected.collect();
+    check_columns(&lines, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    check_columns(
+        "{\"s\": {\"z\": 1, \"a\": 1}}\n{\"s\": {\"m\": 1, \"Z\": 1}}\n",
+        &["s STRUCT<z BIGINT, a BIGINT, m BIGINT>"],
+    );
+}
+
+#[test]
+fn names_and_texts_of_json_are_read_through_their_escapes() {
+    check_columns(
+        " { \"a\\u0062\" : \"2024\\u002d01-02\" , \"q\\\"\\\\\" :[ 1 , 2 ] } \n{\"ab\": null, \"\u{e4}\": \"}\\\"]\"}\n",
+        &["ab DATE", "q\"\\ BIGINT[]", "\u{e4} VARCHAR"],
+    );
+}
+
+/// Such lines are rejected rows when they are loaded: no table takes them.
+#[test]
+fn lines_that_no_table_takes_shape_nothing() {
+    let deep = |n: usize| format!("{{\"deep\": {}1{}}}\n", "[".repeat(n), "]".repeat(n));
+    let many = deep(100_000);
+    for bad in ["{\"a\": \"\\ud800\"}\n", "{\"a\": 01}\n", "{\"a\": 1\n", "[1]\n", "7\n", &deep(17), &many] {
+        check_columns(&format!("{{\"b\": 1}}\n{bad}"), &["b BIGINT"]);
+    }
+    check_columns(&deep(16), &[&format!("deep BIGINT{}", "[]".repeat(16))]);
+    let (_folder, path) = file("a.ndjson", b"{}\n{\"a\": \"\xFF\"}\n");
+    assert!(Source::open(&path, None, None, 10).err().unwrap().to_string().contains("no JSON object with fields"));
+}
+
+/// Where Arrow and the server do not agree on what a time is, it is a text; CSV and JSON go by the same rule.
+#[test]
+fn texts_are_times_if_the_server_takes_them_for_times() {
+    for (text, expected) in [
+        ("2024-01-02", "DATE"),
+        ("2024-01-02T03:04:05", "TIMESTAMP"),
+        ("2024-01-02 03:04:05.123456", "TIMESTAMP"),
+        ("9999-12-31 00:00:00", "TIMESTAMP"),
+        ("2024-01-02T03:04:05Z", "TIMESTAMPTZ"),
+        ("2024-01-02t03:04:05.5 -08", "TIMESTAMPTZ"),
+        ("2024-01-02 03:04:05+05:30", "TIMESTAMPTZ"),
+        ("2024-13-02", "VARCHAR"),
+        ("2024-01-02x", "VARCHAR"),
+        ("2024-01-02 030405", "VARCHAR"),
+        ("2024-01-02 03:04:60", "VARCHAR"),
+        ("2024-01-02 03:04:05 America/Los_Angeles", "VARCHAR"),
+        ("2024-01-0\u{e4}", "VARCHAR"),
+        ("2024-01-02\u{e4}03:04:05", "VARCHAR"),
+    ] {
+        check_columns(&format!("{{\"v\": \"{text}\"}}\n"), &[&format!("v {expected}")]);
+        let (_folder, path) = file("a.csv", format!("v\n{text}\n").as_bytes());
+        assert_eq!(sql_type(open(&path, None).shape().field(0).data_type()), expected, "{text}");
+    }
+    check_columns("{\"v\": {\"at\": [\"2024-01-02\"]}}\n", &["v STRUCT<at DATE[]>"]);
+}
+
+#[test]
+fn a_table_that_exists_must_be_as_asked_for() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let table = |key: &[&str], time: Option<&str>, sort: &[&str]| TableInfo {
+        table_id: String::new(),
+        version: 1,
+        schema: Arc::new(Schema::empty()),
+        time_column: time.map(str::to_owned),
+        primary_key: names(key),
+        sort_by: names(sort),
+    };
+    let keyed = table(&["Id", "part"], Some("at"), &["part", "at"]);
+    let plain = table(&[], None, &[]);
+    for (table, flags, refusal) in [
+        (&keyed, &[][..], None),
+        (&plain, &[], None),
+        (&keyed, &["--key", "part,id", "--time", "AT", "--sort", "part, at"], None),
+        (&keyed, &["--key", "id"], Some("its primary key is 'Id,part', not 'id'")),
+        (&keyed, &["--time", "seen"], Some("its time column is 'at', not 'seen'")),
+        (&keyed, &["--sort", "at,part"], Some("its order is 'part,at', not 'at,part'")),
+        (&plain, &["--key", "id"], Some("its primary key is none, not 'id'")),
+        (&plain, &["--time", "at"], Some("its time column is none, not 'at'")),
+        (&plain, &["--sort", "at"], Some("its order is none, not 'at'; load into it as it is without --sort")),
+    ] {
+        let args = ingest_args(&[&["t", "a.csv", "--create"], flags].concat());
+        match (check_definition(table, &args), refusal) {
+            (Ok(()), None) => {}
+            (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{flags:?}: {error}"),
+            (checked, _) => panic!("{flags:?}: {checked:?}"),
+        }
+    }
 }
 
 #[test]

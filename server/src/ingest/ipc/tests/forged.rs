@@ -4,14 +4,17 @@ use std::panic;
 
 use arrow::array::{Array, RecordBatch};
 
-use super::super::{Limits, decode_stream};
+use super::super::{Limits, declared_stream, decode_stream};
 use super::fixtures::{CODECS, batch, columns, stream};
 
-const LIMITS: Limits = Limits { decoded_bytes: 1 << 20, dictionary_bytes: 256 << 10, rows: 100_000 };
+const LIMITS: Limits =
+    Limits { decoded_bytes: 1 << 20, dictionary_bytes: 256 << 10, copied_bytes: 1 << 20, rows: 100_000 };
 
-/// Decodes; what comes out is within the budget and can be read to its last value.
+/// Decodes; what comes out was declared, is within the budget and can be read to its last value.
 fn survive(bytes: &[u8]) -> bool {
+    let declared = declared_stream(bytes, &LIMITS);
     let Ok((_, batches)) = decode_stream(bytes, LIMITS) else { return false };
+    declared.unwrap();
     let mut total = 0;
     for batch in &batches {
         for column in batch.columns() {

@@ -1,7 +1,10 @@
 //! Where do queries run? On their own threads, below those that acknowledge ingest, with their time accounted.
 
+mod stoppable;
+
 use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
@@ -12,44 +15,117 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tidewater_storage::env::Clock;
-use tidewater_storage::{Error, Result};
+use tidewater_storage::{Code, Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::limits::{DEEP_STACK_BYTES, QUERY_NICE};
+pub(crate) use self::stoppable::stoppable;
 
-/// The runtime of all queries. Dropping it does not wait.
+use crate::admission::Class;
+use crate::limits::{DEEP_STACK_BYTES, METADATA_SLOTS, QUERY_NICE};
+
+/// Threads of queries over tables. Every partition of every running query has one up to here, since a join may hold a thread between two
+/// batches. Beyond that they wait for each other: more threads than the system grants a process would be none at all.
+pub(crate) const MAX_TABLE_THREADS: usize = 256;
+
+/// Threads of queries over system tables, for which the same holds.
+const MAX_METADATA_THREADS: usize = 64;
+
+/// What must not wait for any query: deadlines, and the look at the process's memory.
+const UPKEEP_THREADS: usize = 1;
+
+/// The runtimes of all queries; the operating system shares the cores among their threads. Queries that hold all threads of one hold none
+/// of another, so a full server can be looked at. Dropping them does not wait.
 pub(crate) struct QueryRuntime {
-    handle: Handle,
-    runtime: Mutex<Option<Runtime>>,
+    tables: Part,
+    metadata: Part,
+    upkeep: Part,
 }
 
 impl QueryRuntime {
-    pub(crate) fn new(threads: usize) -> Result<Self> {
+    /// For `max_running` queries of `partitions` partitions.
+    pub(crate) fn new(partitions: usize, max_running: usize) -> Result<Self> {
         trace_spawned_tasks();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("query")
-            .thread_stack_size(DEEP_STACK_BYTES)
-            .on_thread_start(lower_priority)
-            .enable_all()
-            .build()
-            .map_err(|source| Error::internal("the threads for queries could not be started").source(source))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)) })
+        Ok(Self {
+            tables: Part::start("query", n_threads(partitions, max_running, MAX_TABLE_THREADS))?,
+            metadata: Part::start("query-metadata", n_threads(partitions, METADATA_SLOTS, MAX_METADATA_THREADS))?,
+            upkeep: Part::start("query-upkeep", UPKEEP_THREADS)?,
+        })
     }
 
+    /// Where most queries run.
     pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
+        self.of(Class::Tables)
+    }
+
+    /// Where queries of `class` run.
+    pub(crate) fn of(&self, class: Class) -> &Handle {
+        match class {
+            Class::Tables => &self.tables.handle,
+            Class::Metadata => &self.metadata.handle,
+        }
+    }
+
+    /// Where nothing runs that takes long.
+    pub(crate) fn upkeep(&self) -> &Handle {
+        &self.upkeep.handle
     }
 
     /// Stops all tasks without waiting for them.
     pub(crate) fn stop(&self) {
+        self.tables.stop();
+        self.metadata.stop();
+        self.upkeep.stop();
+    }
+}
+
+/// One for each partition of `n_queries` queries, at most `max`.
+fn n_threads(partitions: usize, n_queries: usize, max: usize) -> usize {
+    partitions.max(1).saturating_mul(n_queries.max(1)).min(max)
+}
+
+/// Threads with a scheduler of their own.
+struct Part {
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Part {
+    /// `INVALID_CONFIG` if the system does not grant so many threads.
+    fn start(name: &str, n_threads: usize) -> Result<Self> {
+        let build = || {
+            Builder::new_multi_thread()
+                .worker_threads(n_threads)
+                .thread_name(name)
+                .thread_stack_size(DEEP_STACK_BYTES)
+                .on_thread_start(lower_priority)
+                .enable_all()
+                .build()
+        };
+        // Tokio panics for a thread that it does not get.
+        let runtime = match catch_unwind(AssertUnwindSafe(build)) {
+            Ok(built) => {
+                built.map_err(|source| Error::internal("the runtime for queries could not be made").source(source))?
+            }
+            Err(panic) => {
+                let why = panic.downcast_ref::<String>().map_or("the system refuses them", String::as_str);
+                return Err(Error::new(
+                    Code::InvalidConfig,
+                    format!("{n_threads} threads for queries could not be started: {why}"),
+                )
+                .hint("lower query.threads or query.max_running, or let the process have more (ulimit -u, TasksMax, pids.max)"));
+            }
+        };
+        Ok(Self { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)) })
+    }
+
+    fn stop(&self) {
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_background();
         }
     }
 }
 
-impl Drop for QueryRuntime {
+impl Drop for Part {
     fn drop(&mut self) {
         self.stop();
     }
@@ -166,3 +242,6 @@ fn trace_spawned_tasks() {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

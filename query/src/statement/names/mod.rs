@@ -1,9 +1,14 @@
-//! Which table is meant? Names of one to three parts, folded, with the session's schema.
+//! Which table is meant? Names of one to three parts, folded, with the session's schema; and names of WITH, which mean none.
+
+mod scope;
 
 use std::fmt;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use tidewater_storage::{Code, Error, Result};
+
+pub(super) use self::scope::check_nesting;
+pub(crate) use self::scope::{Scope, relations};
 
 /// The only catalog.
 pub(crate) const CATALOG: &str = "tidewater";

@@ -1,6 +1,9 @@
 //! How do results reach their reader? A task on the query runtime pushes batches through a bounded channel; the reader's side keeps the
 //! deadline even when that task is busy.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -19,12 +22,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::job::PlannedRows;
 use super::{QueryState, RunSummary};
 use crate::admission::{Admission, Slot};
 use crate::error::OrError;
-use crate::limits::{BATCH_ROWS, MAX_STALL, RESULT_QUEUE_BATCHES};
+use crate::limits::{BATCH_ROWS, LET_GO_WAIT, MAX_STALL, RESULT_QUEUE_BATCHES};
 use crate::planner::panicked;
 use crate::registry::{Query, Running, StopReason};
 use crate::runtime::{DropOnQueryThread, metered};
@@ -43,7 +47,9 @@ pub struct PendingQuery {
     pub(super) source: DropOnQueryThread<Source>,
     pub(super) schema: SchemaRef,
     pub(super) admission: Arc<Admission>,
+    /// Where it runs, and where its end is waited for.
     pub(super) handle: Handle,
+    pub(super) upkeep: Handle,
     pub(super) timeout: Duration,
     pub(super) max_rows: u64,
 }
@@ -66,16 +72,15 @@ impl PendingQuery {
         };
         query.set_state(QueryState::Running);
         let (sender, receiver) = mpsc::channel(RESULT_QUEUE_BATCHES);
-        let pump = Pump {
+        let pump = Arc::new(Pump {
             query: Arc::clone(&query),
             schema: Arc::clone(&self.schema),
             sender,
             max_rows: self.max_rows,
             deadline,
             timeout: self.timeout,
-        };
-        let meter = Arc::clone(&query.meter);
-        self.handle.spawn(metered(meter, pump.run(source, slot, self.running)));
+        });
+        self.upkeep.spawn(pump.run(self.handle, source, slot, self.running));
         Ok(QueryStream {
             stopped: Box::pin(query.cancellation().cancelled_owned()),
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
@@ -109,7 +114,7 @@ async fn admit(
     }
 }
 
-/// The task of one query.
+/// One running query.
 struct Pump {
     query: Arc<Query>,
     schema: SchemaRef,
@@ -120,8 +125,12 @@ struct Pump {
 }
 
 impl Pump {
-    /// Runs to the end, or until it is stopped; then lets everything go, and only then tells the reader.
-    async fn run(self, source: Source, slot: Option<Slot>, running: Running) {
+    /// Waits for the end of the query or for its stop, then lets everything go, and only then tells the reader. Runs where no query does:
+    /// a computation may hold all threads of `threads` and see neither.
+    async fn run(self: Arc<Self>, threads: Handle, source: Source, slot: Option<Slot>, running: Running) {
+        let pump = Arc::clone(&self);
+        let work = metered(Arc::clone(&self.query.meter), async move { pump.pump(source).await });
+        let mut work = AbortOnDropHandle::new(threads.spawn(work));
         let outcome = tokio::select! {
             biased;
             error = self.query.stopped() => Err(error),
@@ -129,14 +138,18 @@ impl Pump {
                 self.query.stop(StopReason::Deadline(self.timeout));
                 Err(self.query.stop_error())
             }
-            pumped = AssertUnwindSafe(self.pump(source)).catch_unwind() => match pumped {
+            done = &mut work => match done {
                 Ok(outcome) => outcome,
-                Err(panic) => Err(panicked(&*panic)),
+                Err(ended) if ended.is_panic() => Err(panicked(&*ended.into_panic())),
+                Err(_) => Err(StopReason::Shutdown.error()),
             },
         };
+        if !work.is_finished() {
+            work.abort();
+            // It lets go at its next yield; what never yields is left behind.
+            drop(tokio::time::timeout(LET_GO_WAIT, &mut work).await);
+        }
         drop(slot);
-        // Time counts when a poll returns: without this the last stretch would be missing in the summary.
-        tokio::task::yield_now().await;
         match outcome {
             Ok(()) => running.end(Ok(())),
             Err(error) => {
@@ -276,41 +289,64 @@ impl Drop for QueryStream {
     }
 }
 
-/// The batches of a plan that runs on the query runtime for a statement of ours. Ends with an error when the statement is stopped.
+/// What the task of a source sends: batches, then either an error or that there are no more. A channel that is closed without is that of a
+/// task that did not come to its end, and what it gave before is not all.
+type Sent = Result<Option<RecordBatch>>;
+
+/// The batches of a plan that runs on the query runtime for a statement of ours. Ends with an error when the statement is stopped, and
+/// when the task ends in any way but at the end of its rows.
 pub(super) fn run_to_end(
     planned: PlannedRows,
     query: &Arc<Query>,
     handle: &Handle,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let (sender, receiver) = mpsc::channel::<Result<RecordBatch>>(RESULT_QUEUE_BATCHES);
+    let (sender, receiver) = mpsc::channel::<Sent>(RESULT_QUEUE_BATCHES);
     let owner = Arc::clone(query);
+    let batches_to = sender.clone();
     let work = async move {
-        let mut batches = match execute_stream(planned.plan, planned.task).or_error() {
-            Ok(batches) => batches,
-            Err(error) => {
-                drop(sender.send(Err(error)).await);
-                return;
-            }
-        };
+        let mut batches = execute_stream(planned.plan, planned.task).or_error()?;
         while let Some(batch) = batches.next().await {
-            if sender.send(batch.or_error()).await.is_err() {
-                return;
+            if batches_to.send(Ok(Some(batch.or_error()?))).await.is_err() {
+                break;
             }
         }
+        Ok::<_, Error>(None)
     };
     let stoppable = async move {
-        tokio::select! {
+        let last: Sent = tokio::select! {
             biased;
-            _ = owner.stopped() => {}
-            done = AssertUnwindSafe(work).catch_unwind() => if let Err(panic) = done {
-                owner.stop(StopReason::Failed(panicked(&*panic).message().to_string()));
-            },
-        }
+            // The reader sees it, too.
+            _ = owner.stopped() => return,
+            done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or_else(|panic| Err(panicked(&*panic))),
+        };
+        // A reader that has gone needs no end.
+        drop(sender.send(last).await);
     };
     handle.spawn(metered(Arc::clone(&query.meter), stoppable));
-    let query = Arc::clone(query);
-    let ending = futures::stream::once(async move { query.is_stopped().then(|| Err(query.stop_error())) });
-    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })
-        .chain(ending.filter_map(futures::future::ready))
-        .boxed()
+    let reader = SourceReader { receiver, query: Arc::clone(query) };
+    futures::stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(Some(batch)) => Some((Ok(batch), Some(reader))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+struct SourceReader {
+    receiver: mpsc::Receiver<Sent>,
+    query: Arc<Query>,
+}
+
+impl SourceReader {
+    async fn next(&mut self) -> Sent {
+        match self.receiver.recv().await {
+            // Rows of a statement that is stopped go nowhere.
+            Some(Ok(_)) | None if self.query.is_stopped() => Err(self.query.stop_error()),
+            Some(sent) => sent,
+            None => Err(Error::internal("the rows of the statement ended before all of them had come")),
+        }
+    }
 }

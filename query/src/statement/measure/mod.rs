@@ -1,16 +1,20 @@
 //! How large and how deep is a parsed statement? Counted before planning, because planning is more than linear in both.
 
+mod expansion;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+    ArrayElemTypeDef, DataType, Expr, ObjectName, Query, SetExpr, Statement as SqlStatement, TableFactor, TypedString,
+    Visit, Visitor,
 };
 use tidewater_storage::{Code, Error, Result};
 
+pub(crate) use self::expansion::{Named, check as check_expansion, check_query as check_view_expansion};
 use crate::error::too_deep;
-use crate::limits::{MAX_STATEMENT_DEPTH, MAX_STATEMENT_NODES};
+use crate::limits::{MAX_FIXED_BYTES, MAX_STATEMENT_DEPTH, MAX_STATEMENT_NODES};
 
 /// Errors when the statement is past a limit.
 pub(super) fn check(statement: &Statement) -> Result<()> {
@@ -19,6 +23,11 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
     match sql.visit(&mut counter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(Past::Depth) => Err(too_deep()),
+        ControlFlow::Break(Past::Width) => Err(Error::new(
+            Code::ExpansionTooLarge,
+            format!("a type has more than {MAX_FIXED_ITEMS} items in every value"),
+        )
+        .hint("cast to a list without a length: BIGINT[]")),
         ControlFlow::Break(Past::Nodes) => Err(Error::new(
             Code::StatementTooComplex,
             format!("the statement has more than {MAX_STATEMENT_NODES} expressions"),
@@ -45,9 +54,29 @@ fn is_literal(expr: &Expr) -> bool {
     }
 }
 
+/// Items of a type such as `BIGINT[3]`, of 8 bytes: every value has all of them, also NULL.
+const MAX_FIXED_ITEMS: u64 = MAX_FIXED_BYTES / 8;
+
+/// How many items every value of a type has.
+fn fixed_items(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(item, Some(n))) => n.saturating_mul(fixed_items(item).max(1)),
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(item, None)
+            | ArrayElemTypeDef::AngleBracket(item)
+            | ArrayElemTypeDef::Parenthesis(item),
+        ) => fixed_items(item),
+        DataType::Struct(fields, _) => {
+            fields.iter().map(|field| fixed_items(&field.field_type)).fold(0, u64::saturating_add)
+        }
+        _ => 0,
+    }
+}
+
 enum Past {
     Nodes,
     Depth,
+    Width,
 }
 
 #[derive(Default)]
@@ -121,6 +150,11 @@ impl Visitor for Counter {
             Expr::InList { list, .. } => self.free += Self::literals(list),
             Expr::BinaryOp { left, .. } if matches!(**left, Expr::BinaryOp { .. }) => {
                 self.chained.insert(&raw const **left);
+            }
+            Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. })
+                if fixed_items(data_type) > MAX_FIXED_ITEMS =>
+            {
+                return ControlFlow::Break(Past::Width);
             }
             _ => {}
         }

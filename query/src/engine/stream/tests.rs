@@ -1,0 +1,140 @@
+//! Does a source that does not come to its end ever look as if it had?
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::StreamExt;
+use tempfile::TempDir;
+use tidewater_storage::{Code, EngineOptions};
+
+use super::run_to_end;
+use crate::admission::Class;
+use crate::engine::job::{Job, PlannedRows, Work};
+use crate::engine::{QueryEngine, QueryEngineOptions, SystemSources};
+use crate::registry::Running;
+use crate::session::{Interface, Principal, Role};
+
+/// What a source does behind its second batch.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    End,
+    Fail,
+    Panic,
+    Wait,
+}
+
+#[derive(Debug)]
+struct Source {
+    schema: SchemaRef,
+    then: Then,
+}
+
+impl PartitionStream for Source {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (schema, then) = (Arc::clone(&self.schema), self.then);
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![1]))]).expect("a batch");
+        let batches = futures::stream::iter([Ok(batch.clone()), Ok(batch)]);
+        let rest = futures::stream::once(async move {
+            match then {
+                Then::End => None,
+                Then::Fail => Some(Err(DataFusionError::Execution("out of rows".into()))),
+                Then::Panic => panic!("out of luck"),
+                Then::Wait => std::future::pending().await,
+            }
+        });
+        let all = batches.chain(rest.filter_map(futures::future::ready));
+        Box::pin(RecordBatchStreamAdapter::new(schema, all))
+    }
+}
+
+struct Fixture {
+    engine: Arc<QueryEngine>,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    /// Must be called inside of a runtime.
+    fn new() -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let options = EngineOptions { min_free_bytes: 0, ..EngineOptions::new(dir.path().join("data"), 2 << 30) };
+        let (storage, _) = tidewater_storage::Engine::open(options).expect("a data folder");
+        let options = QueryEngineOptions {
+            spill_dir: dir.path().join("spill"),
+            max_spill_bytes: 1 << 30,
+            threads: 2,
+            max_running: 2,
+            max_waiting: 2,
+            sources: SystemSources {
+                settings: Arc::new(Vec::new),
+                metrics: Arc::new(String::new),
+                events: Arc::new(Vec::new),
+            },
+        };
+        Self { engine: QueryEngine::new(storage, options).expect("an engine"), _dir: dir }
+    }
+
+    /// A statement whose plan is such a source.
+    async fn planned(&self, then: Then) -> (PlannedRows, Running) {
+        let engine = &self.engine;
+        let session = engine.session(Principal { name: "admin".into(), role: Role::Admin }, Interface::Internal);
+        let job = Job {
+            contexts: Arc::clone(&engine.contexts),
+            handle: engine.runtime.of(Class::Tables).clone(),
+            session: session.clone(),
+            sql: "SELECT 1".into(),
+            pool: engine.memory.query_pool(),
+        };
+        let work = engine.planner.run(move |waiter| job.plan(None, waiter)).await.expect("planned");
+        let Work::Rows(planned) = work else { panic!("a SELECT gives rows") };
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let source: Arc<dyn PartitionStream> = Arc::new(Source { schema: Arc::clone(&schema), then });
+        let plan = StreamingTableExec::try_new(schema, vec![source], None, std::iter::empty(), false, None);
+        let planned = PlannedRows { plan: Arc::new(plan.expect("a plan")), ..planned };
+        let running = engine.registry.begin(&session, "SELECT 1", None, engine.memory.query_pool()).expect("a new id");
+        (planned, running)
+    }
+
+    /// Batches that came, and the error after them.
+    async fn run(&self, then: Then) -> (usize, Option<Code>) {
+        let (planned, running) = self.planned(then).await;
+        let batches = run_to_end(planned, running.query(), self.engine.runtime.of(Class::Tables));
+        let all: Vec<_> = batches.collect().await;
+        let n_batches = all.iter().filter(|batch| batch.is_ok()).count();
+        (n_batches, all.into_iter().find_map(Result::err).map(|error| error.code()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_says_how_it_ends() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.run(Then::End).await, (2, None));
+    assert_eq!(fixture.run(Then::Fail).await, (2, Some(Code::QueryFailed)));
+    // An unwinding task closes its end of the channel some time before anybody knows of the panic.
+    for _ in 0..50 {
+        assert_eq!(fixture.run(Then::Panic).await, (2, Some(Code::Internal)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_whose_task_is_gone_has_not_ended() {
+    let fixture = Fixture::new();
+    let (planned, running) = fixture.planned(Then::Wait).await;
+    let mut batches = run_to_end(planned, running.query(), fixture.engine.runtime.of(Class::Tables));
+    for _ in 0..2 {
+        assert!(batches.next().await.expect("a batch").is_ok());
+    }
+    fixture.engine.runtime.stop();
+    let last = batches.next().await.expect("not the end");
+    assert_eq!(last.expect_err("not a batch").code(), Code::Internal);
+    assert!(batches.next().await.is_none());
+}

@@ -1,0 +1,24 @@
+//! Which aggregates does DataFusion get wrong? Sums that wrap round, and extremes of groups of floats; ours stand in their place.
+
+mod extremes;
+mod sum;
+
+mod distinct;
+mod groups;
+mod total;
+mod wide;
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::functions_aggregate::min_max::{Max, Min};
+use datafusion::logical_expr::AggregateUDF;
+
+/// Replaces them in a session.
+pub(super) fn register(state: &mut SessionState) -> Result<()> {
+    state.register_udaf(Arc::new(AggregateUDF::new_from_impl(sum::CheckedSum::default())))?;
+    state.register_udaf(Arc::new(AggregateUDF::new_from_impl(extremes::Extreme::largest(Max::new()))))?;
+    state.register_udaf(Arc::new(AggregateUDF::new_from_impl(extremes::Extreme::smallest(Min::new()))))?;
+    Ok(())
+}

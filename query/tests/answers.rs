@@ -1,0 +1,155 @@
+//! Is an answer of one moment, and is all of it there? Tables that are written while they are read, large INSERTs, parameters by the row.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema};
+use support::{Fixture, collect, render};
+use tidewater_query::{Code, Error, Parameters, PlannedKind, RunOptions, Session};
+
+/// Ends the reader, also when the writer fails.
+struct EndsReader(Arc<AtomicBool>);
+
+impl Drop for EndsReader {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+async fn run_with(
+    fixture: &Fixture,
+    session: &Session,
+    sql: &str,
+    columns: Vec<ArrayRef>,
+) -> Result<Vec<String>, Error> {
+    let field = |(i, c): (usize, &ArrayRef)| Field::new(format!("p{i}"), c.data_type().clone(), true);
+    let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
+    let parameters = Parameters(RecordBatch::try_new(Arc::new(schema), columns).expect("a batch"));
+    match fixture.engine.plan(session, sql, Some(parameters), RunOptions::default()).await?.kind {
+        PlannedKind::Rows { pending, .. } => Ok(render(&collect(pending.start().await?).await?)),
+        PlannedKind::Update(outcome) => Ok(outcome.notices),
+    }
+}
+
+/// A payment is never there without its order, in whichever order a statement, or a view in it, names them.
+#[test]
+fn tables_of_a_statement_are_of_one_moment() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for sql in [
+            "CREATE TABLE a_orders (id BIGINT PRIMARY KEY)",
+            "CREATE TABLE b_payments (id BIGINT PRIMARY KEY)",
+            "CREATE VIEW a_view AS SELECT count(*) AS n FROM a_orders",
+        ] {
+            fixture.run(&session, sql).await.expect(sql);
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let ends_reader = EndsReader(Arc::clone(&done));
+        let reads = async {
+            let mut n_reads = 0;
+            while !done.load(Ordering::Acquire) {
+                for sql in [
+                    "SELECT count(*) FROM b_payments p WHERE NOT EXISTS (SELECT 1 FROM a_orders o WHERE o.id = p.id)",
+                    "SELECT greatest((SELECT count(*) FROM b_payments) - (SELECT n FROM a_view), 0)",
+                ] {
+                    assert_eq!(fixture.run(&session, sql).await.expect("read"), ["0"], "{sql}");
+                    n_reads += 1;
+                }
+            }
+            n_reads
+        };
+        let writes = async {
+            for id in 0..60 {
+                for table in ["a_orders", "b_payments"] {
+                    fixture.run(&session, &format!("INSERT INTO {table} VALUES ({id})")).await.expect("written");
+                }
+            }
+            drop(ends_reader);
+        };
+        let (n_reads, ()) = tokio::join!(reads, writes);
+        assert!(n_reads > 0);
+        assert_eq!(fixture.run(&session, "SELECT count(*) FROM b_payments").await.expect("read"), ["60"]);
+    });
+}
+
+/// A zone of a run counts as a zone: 16 of them are no 16 runs.
+#[test]
+fn the_rows_of_an_insert_are_counted_once() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for sql in [
+            "CREATE TABLE wide (id BIGINT PRIMARY KEY, text VARCHAR)",
+            "CREATE TABLE copy (id BIGINT PRIMARY KEY, text VARCHAR)",
+            "INSERT INTO wide SELECT value, repeat('x', 200) || value FROM generate_series(1, 140000)",
+        ] {
+            fixture.run(&session, sql).await.expect(sql);
+        }
+        let table = fixture.engine.storage().table("public", "wide").expect("created");
+        while !table.snapshot().parts().iter().any(|part| part.sorted) {
+            tokio::task::yield_now().await;
+        }
+        // About 30 MB, most of it in one run; counted as the run with each of its zones it would be 500 MB.
+        fixture.run(&session, "INSERT INTO copy SELECT * FROM wide").await.expect("copied");
+        let sums = "SELECT count(*), sum(id), sum(length(text)) FROM";
+        let wide = fixture.run(&session, &format!("{sums} wide")).await.expect("read");
+        assert_eq!(fixture.run(&session, &format!("{sums} copy")).await.expect("read"), wide);
+    });
+}
+
+#[test]
+fn many_rows_of_parameters_are_computed_by_one_plan() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        let create = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR, at TIMESTAMP, n BIGINT)";
+        fixture.run(&session, create).await.expect("created");
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1_000).map(|i| i / 2)));
+        let names: ArrayRef =
+            Arc::new((0..1_000).map(|i| (i % 7 != 0).then(|| format!("n{i}"))).collect::<StringArray>());
+        let unit: ArrayRef = Arc::new(StringArray::from(vec!["day"; 1_000]));
+        let insert = "INSERT INTO t VALUES ($1 * 10, upper($2), date_trunc($3, TIMESTAMP '2026-01-01 10:00:00'), $1)";
+        let columns = vec![Arc::clone(&ids), Arc::clone(&names), unit];
+        let notices = run_with(&fixture, &session, insert, columns).await.expect("inserted");
+        // The first row of a key is the first row of parameters.
+        assert_eq!(notices, ["500 rows, 500 duplicate keys dropped"]);
+        let rows = fixture.run(&session, "SELECT * FROM t WHERE id < 40 ORDER BY id").await.expect("read");
+        assert_eq!(
+            rows,
+            [
+                "0|NULL|2026-01-01T00:00:00|0",
+                "10|N2|2026-01-01T00:00:00|1",
+                "20|N4|2026-01-01T00:00:00|2",
+                "30|N6|2026-01-01T00:00:00|3"
+            ]
+        );
+        // What reads something else for each row is planned for each, and takes fewer.
+        let select = "INSERT INTO t (id, n) SELECT $1 + 100000, count(*) FROM t WHERE n < $1";
+        let refused = run_with(&fixture, &session, select, vec![Arc::clone(&ids)]).await;
+        assert_eq!(refused.err().map(|error| error.code()), Some(Code::InvalidParameter));
+        let few: ArrayRef = Arc::new(Int64Array::from(vec![1, 5]));
+        assert_eq!(run_with(&fixture, &session, select, vec![few]).await.expect("inserted"), ["2 rows"]);
+        let rows = fixture.run(&session, "SELECT id, n FROM t WHERE id > 99999 ORDER BY id").await.expect("read");
+        assert_eq!(rows, ["100001|1", "100005|5"]);
+        let refused = run_with(&fixture, &session, "INSERT INTO t (id) VALUES (sum($1))", vec![ids]).await;
+        assert!(refused.is_err());
+    });
+}
+
+#[test]
+fn explain_takes_what_the_query_takes() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (id BIGINT PRIMARY KEY)").await.expect("created");
+        for sql in ["SELECT id, id FROM t", "SELECT 1, 1", "SELECT id, 1 FROM t"] {
+            fixture.run(&session, sql).await.expect(sql);
+            let text = fixture.engine.explain(&session, sql, false).await.expect(sql);
+            assert!(text.contains("physical_plan:"), "{text}");
+        }
+    });
+}

@@ -1,0 +1,93 @@
+//! What does an engine do by itself? Soon after the start and then hourly it rolls ledgers up, lets what was dropped long ago go, and
+//! gives back the space that it held.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Engine;
+use crate::catalog::dropped_from_disk;
+use crate::error::{Error, Result};
+use crate::ids::{SHARD_ZERO, TableId, array};
+use crate::limits::DROPPED_TABLE_TTL_S;
+use crate::log::{Family, TABLE_STATE, after_prefix, log_prefix, meta_key, state_prefix};
+use crate::memory::Share;
+use crate::table::{Write, purge_table, reclaimed, uptime};
+
+/// How often ledgers are rolled up and rejected rows forgotten.
+const INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The first time is soon after the start: a server may be started often and never run for an hour.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// Runs until the engine has gone.
+pub(super) async fn housekeep(engine: Weak<Engine>) {
+    // Not at once: the engine that this holds weakly is still being made.
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + FIRST, INTERVAL);
+    loop {
+        ticks.tick().await;
+        let Some(engine) = engine.upgrade() else { return };
+        for table in engine.tables() {
+            table.housekeep().await;
+        }
+        if let Err(e) = engine.purge_dropped().await {
+            tracing::warn!(reason = %e, "dropped tables stay on disk");
+        }
+        for share in Share::ALL {
+            metrics::gauge!("tidewater_memory_bytes", "share" => share.name()).set(engine.memory().used(share) as f64);
+        }
+    }
+}
+
+impl Engine {
+    /// Removes what was dropped long ago by both clocks, and notes the uptime that this is measured by.
+    pub(super) async fn purge_dropped(&self) -> Result<()> {
+        let now = self.now();
+        if self.parts.gate.has_space(Write::Small) {
+            self.log.commit(uptime(now.uptime_us)).await?;
+        }
+        let dropped: Vec<_> = self.parts.store.scan(Family::Meta, &[meta_key::DROPPED])?.collect::<Result<_>>()?;
+        for (_, record) in dropped {
+            let (def, dropped_at) = match dropped_from_disk(&record) {
+                Ok(dropped) => dropped,
+                Err(e) => {
+                    tracing::warn!(reason = %e, "a dropped table stays on disk");
+                    continue;
+                }
+            };
+            if !dropped_at.is_older_than(DROPPED_TABLE_TTL_S, now) {
+                continue;
+            }
+            self.parts.gate.check_space(Write::Freeing)?;
+            self.log.commit(purge_table(def.id)).await?;
+            tracing::info!(table_id = %def.id, table = def.name, "a dropped table is gone for good");
+        }
+        self.give_space_back().await
+    }
+
+    /// Gives back the space of tables that are gone, also of those that were gone when an earlier process ended. A table that is there
+    /// has a worker for that.
+    async fn give_space_back(&self) -> Result<()> {
+        let owed: Vec<_> = self.parts.store.scan(Family::Meta, &[meta_key::RECLAIM])?.collect::<Result<_>>()?;
+        for (key, _) in owed {
+            let id = TableId(Uuid::from_bytes(array(key.get(1..).unwrap_or_default())));
+            if self.tables().iter().any(|table| table.def().id == id) {
+                continue;
+            }
+            // What is in memory is written out first.
+            self.parts.gate.check_space(Write::Freeing)?;
+            let store = Arc::clone(&self.parts.store);
+            let mut ranges = vec![(Family::Log, log_prefix(id, SHARD_ZERO))];
+            ranges.extend(TABLE_STATE.map(|kind| (Family::State, state_prefix(kind, id, SHARD_ZERO))));
+            let reclaim = move || {
+                ranges.iter().try_for_each(|(family, prefix)| store.reclaim(*family, prefix, &after_prefix(prefix)))
+            };
+            tokio::task::spawn_blocking(reclaim)
+                .await
+                .map_err(|e| Error::internal(format!("the space of a dropped table was not given back: {e}")))??;
+            self.log.commit(reclaimed(id)).await?;
+        }
+        Ok(())
+    }
+}

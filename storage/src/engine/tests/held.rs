@@ -1,0 +1,85 @@
+//! Is memory charged as long as anybody holds it, and is what sorts runs bounded for all tables together?
+
+use super::support::{Fixture, batch, keys_of, request, until};
+use super::*;
+use crate::limits::RUN_ROWS;
+use crate::memory::Share;
+use crate::table::{JobRow, TableSnapshot};
+
+fn used(fixture: &Fixture) -> u64 {
+    fixture.engine().memory().used(Share::Realtime)
+}
+
+fn bytes_of(snapshot: &TableSnapshot) -> u64 {
+    snapshot.parts().iter().map(|part| part.bytes).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_only_a_snapshot_holds_stay_charged() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let keys: Vec<i64> = (0..20_000).collect();
+    table.write(request(batch(&keys))).await.expect("stored");
+    let slow = table.snapshot();
+    let held = bytes_of(&slow);
+    assert!(held > 200_000, "{held}");
+    until(|| used(&fixture) == held).await;
+    table.truncate().await.expect("done");
+    assert_eq!((table.snapshot().n_rows(), slow.n_rows()), (0, 20_000));
+    assert_eq!(used(&fixture), held, "the table let them go, the reader did not");
+    table.write(request(batch(&keys))).await.expect("stored");
+    until(|| used(&fixture) == 2 * held).await;
+    drop(slow);
+    until(|| used(&fixture) == held).await;
+    fixture.engine().drop_table("public", "t").await.expect("dropped");
+    drop(table);
+    until(|| used(&fixture) == 0).await;
+}
+
+fn run_job(table: &Table) -> Option<JobRow> {
+    table.jobs().into_iter().find(|job| job.kind == "run")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_all_tables_share_the_places_for_sorting() {
+    let fixture = Fixture::open();
+    let places = Arc::clone(&fixture.engine().parts.gate.run_jobs);
+    let n_places = places.available_permits() as u32;
+    assert!(n_places > 0);
+    let all = places.acquire_many_owned(n_places).await.expect("open");
+    let (first, second) = (fixture.create("a").await, fixture.create("b").await);
+    let keys: Vec<i64> = (0..RUN_ROWS as i64 + 10_000).rev().collect();
+    for table in [&first, &second] {
+        table.write(request(batch(&keys))).await.expect("stored");
+        until(|| run_job(table).is_some()).await;
+        let job = run_job(table).expect("it waits");
+        assert_eq!((job.state, job.started_us), ("pending", None));
+    }
+    assert_ne!(run_job(&first).map(|job| job.id), run_job(&second).map(|job| job.id), "ids are the process's");
+    let held = bytes_of(&first.snapshot()) + bytes_of(&second.snapshot());
+    until(|| used(&fixture) == held).await;
+
+    // What waits for a place holds nothing of a table that was truncated meanwhile.
+    second.truncate().await.expect("done");
+    let held = bytes_of(&first.snapshot());
+    until(|| used(&fixture) == held).await;
+    assert_eq!(run_job(&second).map(|job| job.state), Some("failed"));
+
+    drop(all);
+    until(|| run_job(&first).is_some_and(|job| job.state == "done")).await;
+    let is_sorted = || first.snapshot().parts().iter().all(|part| part.sorted);
+    until(is_sorted).await;
+    until(|| used(&fixture) == bytes_of(&first.snapshot())).await;
+    assert_eq!(keys_of(&first).len(), keys.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sort_is_charged_what_it_needs() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    table.write(request(batch(&(0..1_000).collect::<Vec<_>>()))).await.expect("stored");
+    let (snapshot, def) = (table.snapshot(), table.def());
+    let rows = bytes_of(&snapshot);
+    let needed = crate::realtime::working_bytes(snapshot.parts(), &def.options.sort_by);
+    assert!(!def.options.sort_by.is_empty() && needed > 2 * rows && needed < 5 * rows, "{needed} for {rows}");
+}

@@ -1,0 +1,114 @@
+//! Does everything stop before the disk is full, what is worth more later? Is space that is owed given back, by the next process too?
+
+use super::support::{Fixture, batch, definition, keys_of, request, until};
+use super::*;
+use crate::env::FailAction;
+use crate::ids::{ProducerId, TableId};
+use crate::limits::{FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, SMALL_MIN_FREE_BYTES};
+use crate::log::Op;
+
+/// As if the disk had so many bytes free.
+fn pretend(fixture: &Fixture, free_bytes: u64) {
+    *fixture.engine().parts.gate.pretended_free_bytes.lock() = Some(free_bytes);
+}
+
+fn view(name: &str) -> View {
+    View { schema_name: "public".to_owned(), name: name.to_owned(), sql: "SELECT 1".to_owned() }
+}
+
+fn assert_full<T: std::fmt::Debug>(outcome: Result<T>) {
+    let refused = outcome.expect_err("the disk is full");
+    assert_eq!(refused.code(), Code::DiskFull, "{refused}");
+    assert!(refused.retry_delay().is_some() && refused.to_string().contains("free some space"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_frees_space_goes_on_longest_and_rows_stop_first() {
+    let mut fixture = Fixture::open();
+    let (engine, producer) = (Arc::clone(fixture.engine()), ProducerId::new("p").expect("valid"));
+    let table = fixture.create("t").await;
+    table.write(request(batch(&[1]))).await.expect("stored");
+
+    pretend(&fixture, LEAST_MIN_FREE_BYTES - 1);
+    assert_full(table.write(request(batch(&[2]))).await);
+    assert_full(engine.create_table_with(definition("rows"), request(batch(&[2]))).await);
+    assert_eq!(engine.ingest_blocked().map(|e| e.code()), Some(Code::DiskFull));
+    engine.create_table(definition("u")).await.expect("a small write");
+    engine.create_view(view("v"), false).await.expect("a small write");
+    table.init_producer(producer.clone(), false, "me").await.expect("a small write");
+
+    pretend(&fixture, SMALL_MIN_FREE_BYTES - 1);
+    assert_full(engine.create_table(definition("w")).await);
+    assert_full(engine.create_view(view("w"), false).await);
+    assert_full(engine.create_view(view("v"), true).await);
+    assert_full(table.init_producer(producer.clone(), false, "me").await);
+    // Nothing of them is left over.
+    assert!(engine.table("public", "w").is_none() && engine.view("public", "w").is_none());
+    let known = table.producer(&producer).await.expect("a read").expect("known");
+    assert_eq!(known.epoch, 1);
+    table.housekeep().await;
+    engine.drop_view("public", "v").await.expect("it frees space");
+    engine.drop_table("public", "u").await.expect("it frees space");
+    assert_eq!(table.truncate().await.expect("it frees space").0, 1);
+
+    pretend(&fixture, FREEING_MIN_FREE_BYTES - 1);
+    assert_full(table.truncate().await);
+    assert_full(engine.drop_table("public", "t").await);
+    assert_eq!(keys_of(&table), [0; 0]);
+    drop((table, engine));
+    // A server on a full disk ends in order, and goes on when there is space.
+    fixture.restart().await;
+    fixture.table("t").write(request(batch(&[3]))).await.expect("stored");
+    assert_eq!(keys_of(&fixture.table("t")), [3]);
+}
+
+/// Tables whose space is owed.
+fn owed(fixture: &Fixture) -> usize {
+    fixture.engine().parts.store.scan(Family::Meta, &[meta_key::RECLAIM]).expect("readable").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_truncate_owes_is_on_record_until_it_is_given_back() {
+    let fixture = Fixture::open();
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    let table = fixture.create("t").await;
+    table.truncate().await.expect("done");
+    assert_eq!(owed(&fixture), 0, "nothing was deleted");
+    table.write(request(batch(&[1]))).await.expect("stored");
+    fail.arm("log.before_write/reclaimed", FailAction::Hold(1));
+    table.truncate().await.expect("done");
+    until(|| fail.visits("log.before_write/reclaimed") > 0).await;
+    assert_eq!(owed(&fixture), 1);
+    fail.release("log.before_write/reclaimed");
+    until(|| owed(&fixture) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_gives_back_what_an_earlier_process_owed() {
+    let mut fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for key in 0..3 {
+        table.write(request(batch(&[key]))).await.expect("stored");
+        table.truncate().await.expect("done");
+    }
+    until(|| owed(&fixture) == 0).await;
+    let (id, gone) = (table.def().id, TableId(Uuid::from_u128(7)));
+    drop(table);
+    fixture.close().await;
+    {
+        // As a kill leaves it: for a table that is there, and for one that was purged.
+        let store = Store::open(fixture.path()).expect("opens");
+        let records = [id, gone].map(|id| Op::Put(Family::Meta, meta_key::of_table(meta_key::RECLAIM, id), vec![1]));
+        store.write(&records, true).expect("written");
+    }
+    fixture.reopen().expect("opens");
+    // The worker of the table does it by itself.
+    let key = meta_key::of_table(meta_key::RECLAIM, id);
+    until(|| fixture.engine().parts.store.get(Family::Meta, &key).expect("readable").is_none()).await;
+    assert!(fixture.table("t").jobs().iter().any(|job| job.kind == "reclaim" && job.state == "done"));
+    fixture.engine().purge_dropped().await.expect("done");
+    assert_eq!(owed(&fixture), 0);
+    fixture.table("t").write(request(batch(&[9]))).await.expect("stored");
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), [9]);
+}

@@ -1,0 +1,90 @@
+//! Do the budgets of the realtime share hold, and does everything that was taken come back?
+
+use futures::FutureExt;
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+fn ledger() -> Arc<MemoryLedger> {
+    MemoryLedger::new(1 << 30)
+}
+
+#[tokio::test]
+async fn what_is_decoded_at_once_has_a_bound() {
+    let ledger = ledger();
+    let budget = ledger.share(Share::Realtime) / DECODING_DIVISOR;
+    let half = ledger.decoding(budget / 2).await.expect("a place");
+    assert_eq!(ledger.used(Share::Realtime), budget / 2);
+    let mut whole = std::pin::pin!(ledger.decoding(budget));
+    assert!(whole.as_mut().now_or_never().is_none());
+    // Behind one that waits all wait, so that its turn comes.
+    assert!(ledger.decoding(1).now_or_never().is_none());
+    drop(half);
+    drop(whole.await.expect("a place"));
+    assert_eq!(ledger.used(Share::Realtime), 0);
+}
+
+#[tokio::test]
+async fn more_than_may_be_decoded_at_once_is_decoded_alone() {
+    let ledger = ledger();
+    let large = ledger.decoding(ledger.limit()).await.expect("a place");
+    assert_eq!(ledger.used(Share::Realtime), ledger.limit());
+    assert!(ledger.decoding(1).now_or_never().is_none());
+    drop(large);
+    assert!(ledger.decoding(1).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn what_storage_counts_keeps_its_place() {
+    let ledger = ledger();
+    let mut decoding = ledger.decoding(ledger.limit()).await.expect("a place");
+    decoding.hand_over();
+    assert_eq!(ledger.used(Share::Realtime), 0);
+    assert!(ledger.decoding(1).now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn statements_that_collect_have_half_of_the_share_together() {
+    let ledger = ledger();
+    let half = ledger.share(Share::Realtime) / COLLECTING_DIVISOR;
+    assert!((100 * MIB..120 * MIB).contains(&half), "the figures below are for {half} bytes");
+    let (mut one, mut other) = (ledger.collecting(), ledger.collecting());
+    one.grow(60 * MIB).await.expect("held");
+    other.grow(20 * MIB).await.expect("held");
+    assert!(other.grow(60 * MIB).now_or_never().is_none());
+    assert_eq!((one.bytes(), other.bytes()), (60 * MIB, 20 * MIB));
+    one.shrink(40 * MIB);
+    other.grow(60 * MIB).now_or_never().expect("it fits now").expect("held");
+    assert_eq!(ledger.used(Share::Realtime), 100 * MIB);
+    // What can never fit does not wait.
+    let error = one.grow(half).now_or_never().expect("at once").expect_err("too much");
+    assert_eq!(error.code(), Code::MemoryPressure);
+    drop((one, other));
+    assert_eq!(ledger.used(Share::Realtime), 0);
+    ledger.collecting().grow(half / PERMIT_BYTES * PERMIT_BYTES).now_or_never().expect("all of it").expect("held");
+}
+
+#[tokio::test]
+async fn what_is_collected_is_decoded_under_its_own_charge() {
+    let ledger = ledger();
+    let mut held = ledger.collecting();
+    held.grow(MIB).await.expect("held");
+    let decoding = held.decoding(MIB).await.expect("a place");
+    assert_eq!(ledger.used(Share::Realtime), MIB);
+    assert!(ledger.decoding(ledger.limit()).now_or_never().is_none());
+    drop(decoding);
+    assert_eq!(ledger.used(Share::Realtime), MIB);
+}
+
+#[tokio::test]
+async fn statements_wait_while_stored_rows_fill_the_share() {
+    let ledger = ledger();
+    let rows = ledger.charge(Share::Realtime, ledger.share(Share::Realtime));
+    let mut held = ledger.collecting();
+    assert!(held.grow(MIB).now_or_never().is_none());
+    assert_eq!(held.bytes(), 0);
+    drop(rows);
+    held.grow(MIB).await.expect("held");
+    assert_eq!(held.bytes(), MIB);
+}
