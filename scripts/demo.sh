@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 bin=$1
 folder=$(mktemp -d)
 
+: >"$folder/server.out"
 # Free ports, told in the line "ready grpc=ADDRESS http=ADDRESS": fixed ones may lead to somebody else's server.
 "$bin" serve --data "$folder/data" --grpc 127.0.0.1:0 --http 127.0.0.1:0 >"$folder/server.out" 2>"$folder/server.log" &
 server=$!

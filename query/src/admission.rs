@@ -8,7 +8,9 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::explain::ExplainExec;
-use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec};
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
+};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::streaming::StreamingTableExec;
@@ -53,7 +55,11 @@ fn is_small(plan: &Arc<dyn ExecutionPlan>, leaves: &mut usize) -> bool {
         || plan.is::<PiecewiseMergeJoinExec>()
         || plan.is::<RecursiveQueryExec>()
         || plan.is::<UnnestExec>();
-    !multiplies && children.into_iter().all(|child| is_small(child, leaves))
+    let before = *leaves;
+    let is_small = !multiplies && children.into_iter().all(|child| is_small(child, leaves));
+    // Two system tables side by side are a look; rows that meet rows that met rows are work.
+    let is_join = plan.is::<HashJoinExec>() || plan.is::<SortMergeJoinExec>();
+    is_small && !(is_join && *leaves - before > 2)
 }
 
 pub(crate) struct Admission {

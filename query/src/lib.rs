@@ -19,7 +19,7 @@ pub mod wire_types;
 
 pub use engine::{
     Canceled, EventRow, Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryEngineOptions,
-    QueryInfo, QueryState, QueryStream, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
+    QueryInfo, QueryState, QueryStream, QueryThreads, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
 };
 pub use session::{Interface, Principal, Role, Session, SessionSettings};
 pub use tidewater_storage::{Code, Error, ErrorKind, Result};

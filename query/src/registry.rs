@@ -253,6 +253,7 @@ impl Running {
             return;
         }
         self.ended = true;
+        self.query.pool.stop();
         let state = match (outcome, self.query.stop_reason()) {
             (Ok(()), _) => QueryState::Finished,
             (Err(_), Some(reason)) => reason.state(),

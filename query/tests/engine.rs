@@ -507,6 +507,34 @@ fn views_that_double_are_refused() {
     });
 }
 
+/// What is left of a query that was cancelled, or that has all it wants, gives its threads back.
+#[test]
+fn joins_that_find_nothing_hold_no_threads() {
+    const BY_HASH: &str = "SELECT a.value FROM generate_series(1, 1000000) AS a JOIN generate_series(1, 1000000) AS b \
+                           ON a.value / 1000001 = b.value / 1000001 WHERE a.value + b.value < 0";
+    let fixture = Fixture::with(2, 1, 4);
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (a BIGINT PRIMARY KEY)").await.expect("created");
+        fixture.engine.set(&session, "statement_timeout", Some("60s")).expect("set");
+        for join in [ENDLESS, BY_HASH] {
+            drop(fixture.start(&session, join).await.expect("started"));
+            assert_eq!(
+                fixture.run(&session, "SELECT count(*) FROM t").await.expect("a thread is free"),
+                ["0"],
+                "{join}"
+            );
+            let limited = format!("SELECT CAST(1 AS BIGINT) AS value UNION ALL {join} LIMIT 1");
+            assert_eq!(fixture.run(&session, &limited).await.expect("one row is enough"), ["1"], "{join}");
+            assert_eq!(
+                fixture.run(&session, "SELECT count(*) FROM t").await.expect("a thread is free"),
+                ["0"],
+                "{join}"
+            );
+        }
+    });
+}
+
 /// Rows that a series or a recursion makes are work like any other, and keep out of the places from which a full server is looked at.
 #[test]
 fn what_reads_no_table_waits_like_the_others() {

@@ -294,6 +294,10 @@ fn what_set_changes_holds_for_the_statements_behind_it() {
     let days: Vec<&str> = answers.lines().filter(|line| line.starts_with("2024-")).collect();
     assert_eq!(days, ["2024-06-01T00:00:00Z", "2024-06-01T22:00:00Z", "2024-06-01T00:00:00Z"], "{answers}");
     assert!(answers.contains("Europe/Berlin"), "{answers}");
+    // A schema is there as long as something is in it.
+    let reload = "CREATE TABLE s.t (x BIGINT); SET schema = s; DROP TABLE t; CREATE TABLE t (x BIGINT); \
+                  INSERT INTO t VALUES (7); SELECT x FROM t; RESET schema; SELECT x + 1 AS y FROM s.t";
+    assert_eq!(server.output(&["sql", "-c", reload]), "x\n7\ny\n8\n");
     let refused = server.run(&["sql", "-c", "SET max_rows = 1; SELECT 1; SELECT * FROM generate_series(1, 2)"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("more than 1 rows"), "{refused:?}");

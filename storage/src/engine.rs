@@ -112,6 +112,7 @@ impl Engine {
         for record in parts.store.scan(Family::Meta, &[meta_key::TABLE])? {
             let def = TableDef::from_disk(&record?.1)?;
             names.check_unique("table", &def.schema_name, &def.name)?;
+            parts.gate.note_stamp(def.created_at_us);
             let started = parts.env.clock.uptime();
             let (table, replayed) = start_table(&parts, &log, def)?;
             recovery.lines.push(recovery_line(&table, replayed, parts.env.clock.uptime() - started));
@@ -232,6 +233,8 @@ impl Engine {
                 None
             }
         };
+        // Not before: the clock of a table that was never made says nothing of the folder's.
+        self.parts.gate.note_stamp(def.created_at_us);
         self.change(|names| {
             names.tables.insert(name_of(&def), table.clone());
         });
@@ -395,7 +398,6 @@ fn name_of(def: &TableDef) -> (String, String) {
 }
 
 fn start_table(parts: &SharedParts, log: &Arc<LogWriter>, def: TableDef) -> Result<(Table, Replayed)> {
-    parts.gate.note_stamp(def.created_at_us);
     let shared = Shared::new(parts.clone(), Arc::new(def));
     let replayed = supervise(&shared, log)?;
     Ok((Table::new(shared), replayed))

@@ -89,7 +89,8 @@ pub const MEMTABLE_BYTES: usize = 128 << 20;
 pub const MAX_WAL_BYTES: u64 = 128 << 20;
 
 /// Free disk space that RocksDB may need at any moment: what is in memory is flushed, which is as much as the write-ahead log holds, and
-/// the next log file takes its space in advance. Nothing is written below it; DROP and TRUNCATE, which free space, go on until here.
+/// the next log file takes its space in advance. Nothing is written below it; TRUNCATE, which frees space, goes on until here, and DROP,
+/// whose few bytes are the first step to the same a week later.
 pub const FREEING_MIN_FREE_BYTES: u64 = MEMTABLE_BYTES as u64 + MAX_WAL_BYTES;
 /// Small writes stop here: definitions, views, producers, counts. No SQL text may bring RocksDB to a full disk.
 pub const SMALL_MIN_FREE_BYTES: u64 = FREEING_MIN_FREE_BYTES + MEMTABLE_BYTES as u64;
@@ -98,8 +99,11 @@ pub const LEAST_MIN_FREE_BYTES: u64 = SMALL_MIN_FREE_BYTES + MEMTABLE_BYTES as u
 /// The configured floor, unless somebody chooses another.
 pub const MIN_FREE_BYTES: u64 = 1 << 30;
 
-/// Runs of all tables are sorted by one job at a time for so many cores: a sort takes a core and twice its rows in memory.
+/// Runs of all tables are sorted by one job at a time for so many cores.
 pub const CORES_A_RUN_JOB: usize = 4;
+/// What is sorted at once takes this part of the memory that nobody holds by name: a sort can wait or take fewer rows, so it has nothing of
+/// the memory for rows, whose end refuses ingest.
+pub const SORTING_DIVISOR: u64 = 2;
 
 /// A wall clock this far behind the last stamp makes ingest unavailable rather than wrong.
 pub const MAX_CLOCK_STEP_BACK_US: i64 = 5 * 60 * 1_000_000;

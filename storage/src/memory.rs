@@ -1,7 +1,10 @@
 //! Who may use how much memory? One ledger of named shares that sum to the limit.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -61,6 +64,13 @@ pub const MIN_LIMIT_BYTES: u64 = 2 * MEMTABLES_BYTES;
 /// Permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
 const PERMIT_BYTES: u64 = 1024;
 
+/// Messages that wait for memory, as they were sent, have this part of what is held by nobody by name: they stand in buffers of the
+/// transport.
+const WAITING_DIVISOR: u64 = 2;
+
+/// Who waits with less than this in hand is not counted: a connection's buffers are larger.
+const SMALL_MESSAGE_BYTES: u64 = 64 << 10;
+
 /// How often a statement that waits for stored rows to go looks again.
 const MEMORY_POLL: Duration = Duration::from_millis(50);
 
@@ -75,6 +85,8 @@ pub struct MemoryLedger {
     decoding: Places,
     /// Of the realtime share: what statements collect before they are written.
     collecting: Places,
+    /// Of the unassigned share: messages that wait to be decoded.
+    waiting: Places,
 }
 
 impl MemoryLedger {
@@ -98,6 +110,7 @@ impl MemoryLedger {
             used: Default::default(),
             decoding: Places::new(realtime / DECODING_DIVISOR),
             collecting: Places::new(realtime / COLLECTING_DIVISOR),
+            waiting: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
         })
     }
 
@@ -136,6 +149,23 @@ impl MemoryLedger {
         Ok(Decoding { _place: place, charge: Some(self.charge(Share::Realtime, bytes)) })
     }
 
+    /// Waits for `wanted` with a message in hand, of `bytes` as it was sent. Nobody can give a message back to the client that sent it, so
+    /// only so many wait: `MEMORY_PRESSURE` at once for a large one that would have to, when others already do.
+    pub async fn held_up<T>(self: &Arc<Self>, bytes: u64, wanted: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut wanted = pin!(wanted);
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(wanted.as_mut().poll(cx))).await {
+            return done;
+        }
+        let _in_hand = match bytes < SMALL_MESSAGE_BYTES {
+            true => None,
+            false => {
+                let place = self.waiting.try_take(bytes).ok_or_else(too_many_wait)?;
+                Some((place, self.charge(Share::Unassigned, bytes)))
+            }
+        };
+        wanted.await
+    }
+
     /// For a statement whose rows are collected before they are written; it holds nothing yet.
     pub fn collecting(self: &Arc<Self>) -> Collecting {
         Collecting { place: None, charge: self.charge(Share::Realtime, 0) }
@@ -163,6 +193,12 @@ fn share_of(limit: u64, share: Share) -> u64 {
 /// Nobody closes these semaphores.
 fn closed(_: AcquireError) -> Error {
     Error::internal("a memory budget was closed")
+}
+
+fn too_many_wait() -> Error {
+    Error::new(Code::MemoryPressure, "too many messages wait for memory already")
+        .hint("send slower, or raise memory.limit")
+        .retry_after(Duration::from_secs(1))
 }
 
 /// Bytes that are held; given back when dropped.
@@ -220,6 +256,12 @@ impl Places {
 
     pub(crate) fn try_take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_many_owned(self.permits_for(bytes)).ok()
+    }
+
+    /// Bytes of what is taken, without `own`.
+    pub(crate) fn taken_beside(&self, own: &OwnedSemaphorePermit) -> u64 {
+        let free = (self.permits.available_permits() + own.num_permits()) as u64;
+        self.total.saturating_sub(free) * PERMIT_BYTES
     }
 }
 

@@ -21,6 +21,7 @@ use super::insert::{InsertWork, plan_insert, prepare_insert};
 use super::{Parameters, Prepared, params, show};
 use crate::admission::{Class, class_of};
 use crate::error::OrError;
+use crate::functions::check_constants;
 use crate::memory::QueryPool;
 use crate::planner::Waiter;
 use crate::provider::StatementCatalog;
@@ -155,6 +156,7 @@ impl Job {
     /// Optimises and plans physically; pins what the plan scans.
     pub(super) async fn physical(&self, context: &StatementContext, plan: &LogicalPlan) -> Result<PlannedRows> {
         let plan = context.state.create_physical_plan(plan).await.or_error()?;
+        check_constants(&plan).or_error()?;
         let plan = stoppable(plan, &self.pool).or_error()?;
         context.bounds.verdict()?;
         context.catalog.finish_planning();

@@ -20,7 +20,7 @@ pub use api::{
     Canceled, EventRow, Parameters, Planned, PlannedKind, Prepared, QueryEngineOptions, QueryInfo, QueryState,
     RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
 };
-pub use stream::{PendingQuery, QueryStream};
+pub use stream::{PendingQuery, QueryStream, QueryThreads};
 use tidewater_storage::{Engine, Result};
 
 use self::context::Contexts;
@@ -88,6 +88,11 @@ impl QueryEngine {
             return DESCRIPTIONS.iter().try_for_each(|(name, _)| change(&mut settings, name, None, &known));
         }
         change(&mut settings, name, value, &known)
+    }
+
+    /// Sets what an earlier SET of the same client came to. Its schema was there then: whether it still is, the statement will find.
+    pub fn restore(&self, session: &Session, name: &str, value: &str) -> Result<()> {
+        change(&mut session.settings.lock(), name, Some(value), &|_| true)
     }
 
     /// Stops a query of this principal (an admin: of anybody). `QUERY_NOT_FOUND` if none of that id is known.

@@ -215,7 +215,10 @@ impl QueryEngine {
         query.set_state(QueryState::Waiting);
         let slot = self.admission.admit(class).await?;
         query.set_state(QueryState::Running);
-        let rows = work.collect(query, self.runtime.of(class)).await?;
+        let rows = work.collect(query, self.runtime.of(class)).await;
+        // What its source still does is for nobody.
+        query.pool.stop();
+        let rows = rows?;
         drop(deadline);
         drop(slot);
         run_insert(rows, query).await

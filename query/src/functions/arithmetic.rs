@@ -21,10 +21,12 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::datum::apply;
 use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error};
 
+use super::in_turn;
 use crate::error::{WIDER, to_datafusion};
 
 /// Replaces the operators of integers. It runs behind type coercion, when both operands have one type, and before anything is computed
@@ -59,9 +61,28 @@ fn check_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let checked = plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let checked = expr.transform_up(|expr| Ok(check(expr, &schema)))?;
+        let checked = checked.transform_data(|expr| in_turn::behind_filter(expr, &schema))?;
         Ok(if checked.transformed { checked.update_data(|expr| name.restore(expr)) } else { checked })
     })?;
     if checked.transformed { checked.map_data(LogicalPlan::recompute_schema) } else { Ok(checked) }
+}
+
+/// Whether an expression is arithmetic that may fail.
+pub(super) fn is_checked(expr: &Expr) -> bool {
+    CheckedArithmetic::called_by(expr).is_some()
+}
+
+/// Whether arithmetic that may fail is within an expression.
+pub(super) fn computes(expr: &Expr) -> bool {
+    expr.exists(|expr| Ok(is_checked(expr))).is_ok_and(|found| found)
+}
+
+/// The same of what runs.
+pub(super) fn computes_physically(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let is_checked = |expr: &Arc<dyn PhysicalExpr>| {
+        expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| call.fun().inner().is::<CheckedArithmetic>())
+    };
+    expr.exists(|expr| Ok(is_checked(expr))).is_ok_and(|found| found)
 }
 
 fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

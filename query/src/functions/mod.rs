@@ -6,6 +6,7 @@ mod arithmetic;
 mod bucket;
 mod date_trunc;
 mod guards;
+mod in_turn;
 mod now;
 mod time_bucket;
 mod times;
@@ -20,17 +21,24 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::physical_expr::PhysicalExpr;
 
-pub(crate) use self::guards::ProcessLimit;
+pub(crate) use self::guards::{ProcessLimit, check_constants};
 
 /// What operators and literals of a session become.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     guards::expr_planners()
 }
 
+/// Whether a condition holds arithmetic that may fail. It is to be asked about the rows that other conditions leave.
+pub(crate) fn may_overflow(condition: &Arc<dyn PhysicalExpr>) -> bool {
+    arithmetic::computes_physically(condition)
+}
+
 /// Adds our functions to a session's state and replaces those that could expand without limit or answer wrongly. Analyzer rules must be
 /// there before: integers are checked behind all of them.
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {
+    in_turn::register(state);
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(time_bucket::TimeBucket::new())))?;
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
     let now = now::Now::new(state.config_options());

@@ -12,9 +12,10 @@ use datafusion::common::cast::as_boolean_array;
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::RecordBatchStream;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::Stream;
 
@@ -23,6 +24,7 @@ use super::prune;
 use super::rows::RealtimeRows;
 use super::source::Unit;
 use super::trim::trimmed;
+use crate::functions::may_overflow;
 
 /// Units that one poll reads when nothing passes the filter; then other tasks get their turn.
 const UNITS_A_POLL: usize = 16;
@@ -47,8 +49,11 @@ pub(super) struct Scan<'a> {
 
 /// The filter of a scan, over the columns that the scan reads.
 struct Filter {
-    predicate: Arc<dyn PhysicalExpr>,
-    /// The same, over all columns of the table: for zones.
+    /// Conditions that cannot fail.
+    plain: Arc<dyn PhysicalExpr>,
+    /// Conditions with arithmetic that may overflow: they are asked about the rows that those before them leave.
+    computing: Vec<Arc<dyn PhysicalExpr>>,
+    /// All of them, over all columns of the table: for zones.
     over_table: Arc<dyn PhysicalExpr>,
     tracking: DynamicFilterTracking,
     n_tests: usize,
@@ -93,16 +98,7 @@ impl RealtimeStream {
             read.binary_search(column).map_err(|_| missing())
         };
         let output = scan.projection.iter().map(place).collect::<Result<Vec<_>>>()?;
-        let filter = match scan.predicate {
-            None => None,
-            Some(over_table) => Some(Filter {
-                predicate: reassign_expr_columns(Arc::clone(&over_table), &read_schema)?,
-                tracking: DynamicFilterTracking::classify(&over_table),
-                over_table,
-                n_tests: 0,
-                units_since_test: 0,
-            }),
-        };
+        let filter = scan.predicate.map(|over_table| Filter::new(over_table, &read_schema)).transpose()?;
         Ok(Self {
             read,
             read_schema,
@@ -202,6 +198,20 @@ impl RealtimeStream {
 }
 
 impl Filter {
+    fn new(over_table: Arc<dyn PhysicalExpr>, read_schema: &SchemaRef) -> Result<Self> {
+        let predicate = reassign_expr_columns(Arc::clone(&over_table), read_schema)?;
+        let (computing, plain): (Vec<_>, Vec<_>) =
+            split_conjunction(&predicate).into_iter().cloned().partition(may_overflow);
+        Ok(Self {
+            plain: conjunction(plain),
+            computing,
+            tracking: DynamicFilterTracking::classify(&over_table),
+            over_table,
+            n_tests: 0,
+            units_since_test: 0,
+        })
+    }
+
     /// Once before the first unit (joins have filled their filters by then), later when a filter has changed.
     fn is_test_due(&mut self) -> bool {
         if !self.tracking.contains_dynamic_filter() {
@@ -222,10 +232,22 @@ impl Filter {
 
     /// One value a row; NULL does not pass.
     fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let mask = self.predicate.evaluate(batch)?.into_array(batch.num_rows())?;
-        let mask = as_boolean_array(&mask)?;
-        Ok(if mask.null_count() > 0 { arrow::compute::prep_null_mask_filter(mask) } else { mask.clone() })
+        let mut mask = passed(self.plain.evaluate(batch)?, batch)?;
+        for condition in &self.computing {
+            if !mask.has_true() {
+                break;
+            }
+            let asked = passed(condition.evaluate_selection(batch, &mask)?, batch)?;
+            mask = arrow::compute::and(&mask, &asked)?;
+        }
+        Ok(mask)
     }
+}
+
+fn passed(values: ColumnarValue, batch: &RecordBatch) -> Result<BooleanArray> {
+    let mask = values.into_array(batch.num_rows())?;
+    let mask = as_boolean_array(&mask)?;
+    Ok(if mask.null_count() > 0 { arrow::compute::prep_null_mask_filter(mask) } else { mask.clone() })
 }
 
 impl Metrics {

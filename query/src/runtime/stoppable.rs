@@ -16,29 +16,36 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
-use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, PiecewiseMergeJoinExec,
+    SortMergeJoinExec,
+};
 use tidewater_storage::{Code, Error};
 
 use crate::error::to_datafusion;
 use crate::memory::QueryPool;
 
-/// The plan with joins that end when the query of `pool` is stopped. To be called last: rules know the joins by their own filters.
+/// The plan with joins that end when the query of `pool` is stopped, or has all that it wants. To be called last: rules know the joins by
+/// their own filters.
 pub(crate) fn stoppable(plan: Arc<dyn ExecutionPlan>, pool: &Arc<QueryPool>) -> Result<Arc<dyn ExecutionPlan>> {
+    let watched = |filter: &JoinFilter| {
+        let watched = Watched { inner: Arc::clone(filter.expression()), pool: Arc::clone(pool) };
+        JoinFilter::new(Arc::new(watched), filter.column_indices().to_vec(), Arc::clone(filter.schema()))
+    };
     let stoppable = plan.transform_up(|node| {
-        if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
-            && let Some(filter) = join.filter()
-        {
-            let watched = Watched { inner: Arc::clone(filter.expression()), pool: Arc::clone(pool) };
-            let indices = filter.column_indices().to_vec();
-            let filter = JoinFilter::new(Arc::new(watched), indices, Arc::clone(filter.schema()));
-            let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(filter)).build()?;
-            return Ok(Transformed::yes(Arc::new(join) as Arc<dyn ExecutionPlan>));
-        }
-        // It gives rows at every step, but a filter above it may take none of them.
-        if node.is::<CrossJoinExec>() {
-            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node))));
-        }
-        Ok(Transformed::no(node))
+        let join: Arc<dyn ExecutionPlan> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
+            let filter = join.filter().map(&watched);
+            Arc::new(NestedLoopJoinExecBuilder::from(join).with_filter(filter).build()?)
+        } else if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+            let filter = join.filter().map(&watched);
+            join.builder().with_filter(filter).build_exec()?
+        } else if node.is::<CrossJoinExec>() || node.is::<SortMergeJoinExec>() || node.is::<PiecewiseMergeJoinExec>() {
+            node
+        } else {
+            return Ok(Transformed::no(node));
+        };
+        // It gives rows again and again, but what stands above may take none of them.
+        Ok(Transformed::yes(Arc::new(CooperativeExec::new(join)) as Arc<dyn ExecutionPlan>))
     })?;
     Ok(stoppable.data)
 }

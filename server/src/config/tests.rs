@@ -52,6 +52,15 @@ fn defaults_are_whole() {
 }
 
 #[test]
+fn every_setting_is_documented() {
+    let text = include_str!("../../docs/configuration.md");
+    for setting in SETTINGS {
+        let row = format!("| `{}` | `{}` |", setting.name, setting.default);
+        assert!(text.contains(&row), "{row} is missing");
+    }
+}
+
+#[test]
 fn a_flag_wins_over_env_over_file() {
     let file = Some("[server]\ndata = 'file'\ngrpc = '127.0.0.1:1'\nhttp = '127.0.0.1:2'\n[query]\nmax_waiting = 7\n");
     let env = [("TIDEWATER__SERVER__GRPC", "127.0.0.1:3"), ("TIDEWATER__SERVER__HTTP", "localhost:4")];

@@ -1,8 +1,9 @@
 //! Which rows does a client send? The messages of a DoPut, checked and decoded one at a time.
 //!
-//! A client decides how fast its messages come, so what it has sent is held in the memory that all statements have together
-//! while they collect. It is taken before a message is decoded, for what the message declares, and given back when the
-//! stream ends, when the client says nothing for too long, and when the process shuts down.
+//! A client decides how fast its messages come, so the rows of a bulk append are held in the memory that all statements have
+//! together while they collect. It is taken before a message is decoded, for what the message declares, and given back when
+//! the stream ends and when the client says nothing for too long, which is soon while the process shuts down. Parameters are
+//! few: they have a limit of their own and wait for no rows, so that queries go on when memory for rows is full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::prepared::Arriving;
 use crate::call::shutting_down;
 use crate::ingest::decoding;
 use crate::ingest::ipc::{Decoded, Decoder, Limits, flat_batch_bytes};
@@ -26,6 +28,10 @@ use crate::status::to_status;
 /// How long a client may say nothing, in all, before its next rows are there: until then it holds memory that others wait
 /// for. A message of the largest size comes in this time over 10 Mbit/s.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a client may say nothing between two messages while the process shuts down: what is on its way still comes. The
+/// grace that connections have is longer, and ends those who go on.
+const MAX_SILENCE_DRAINING: Duration = Duration::from_secs(2);
 
 /// How long a stream is not read while there is no memory for its rows.
 const MAX_MEMORY_WAIT: Duration = Duration::from_secs(30);
@@ -38,10 +44,14 @@ pub(super) struct Incoming<S> {
     decoder: Option<Decoder>,
     /// For everything that was decoded: rows, and the dictionaries that rows may refer to.
     held: Collecting,
+    /// Holds it instead when the stream has parameters.
+    parameters: Option<Arriving>,
+    memory: Arc<MemoryLedger>,
     draining: CancellationToken,
     /// How long the client may still be silent before rows come, and how long it may be behind them.
     patience: Duration,
     max_silence: Duration,
+    max_silence_draining: Duration,
 }
 
 impl<S> Incoming<S>
@@ -55,7 +65,7 @@ where
         memory: &Arc<MemoryLedger>,
         draining: &CancellationToken,
     ) -> Result<(FlightDescriptor, Self), Status> {
-        let Some(mut first) = next_of(&mut stream, MAX_SILENCE, draining).await? else {
+        let Some(mut first) = next_of(&mut stream, MAX_SILENCE, MAX_SILENCE_DRAINING, draining).await? else {
             return Err(bad("empty DoPut stream: no FlightDescriptor", "send the schema, even when there are no rows"));
         };
         let Some(descriptor) = first.flight_descriptor.take() else {
@@ -70,11 +80,19 @@ where
             rest: stream,
             decoder: Some(Decoder::new(limits)),
             held: memory.collecting(),
+            parameters: None,
+            memory: Arc::clone(memory),
             draining: draining.clone(),
             patience: MAX_SILENCE,
             max_silence: MAX_SILENCE,
+            max_silence_draining: MAX_SILENCE_DRAINING,
         };
         Ok((descriptor, incoming))
+    }
+
+    /// The rows are parameters: `arriving` holds them, until this is dropped.
+    pub fn of_parameters(self, arriving: Arriving) -> Self {
+        Self { parameters: Some(arriving), ..self }
     }
 
     /// The next batch, `None` at the client's half-close. It is held until [`Self::into_held`] is given back.
@@ -84,13 +102,7 @@ where
             if message.data_header.is_empty() && message.data_body.is_empty() {
                 continue;
             }
-            let draining = self.draining.clone();
-            let decoded = tokio::select! {
-                biased;
-                () = draining.cancelled() => Err(shutting_down()),
-                decoded = self.decode(message) => decoded,
-            };
-            if let Some(batch) = decoded.map_err(|error| to_status(&error))? {
+            if let Some(batch) = self.decode(message).await.map_err(|error| to_status(&error))? {
                 return Ok(Some(batch));
             }
         }
@@ -118,12 +130,18 @@ where
         Self { patience: max_silence, max_silence, ..self }
     }
 
+    /// With a client that may be silent for so long while the process shuts down.
+    #[cfg(test)]
+    pub fn with_max_silence_draining(self, max_silence_draining: Duration) -> Self {
+        Self { max_silence_draining, ..self }
+    }
+
     async fn message(&mut self) -> Result<Option<FlightData>, Status> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
         let since = Instant::now();
-        let message = next_of(&mut self.rest, self.patience, &self.draining).await;
+        let message = next_of(&mut self.rest, self.patience, self.max_silence_draining, &self.draining).await;
         self.patience = self.patience.saturating_sub(since.elapsed());
         message
     }
@@ -134,7 +152,8 @@ where
         let gone = || Error::internal("a stream goes on after an error");
         let FlightData { data_header, data_body, .. } = message;
         let declared = self.decoder.as_ref().ok_or_else(gone)?.declared_parts(&data_header, &data_body)?;
-        self.hold(declared.bytes()).await?;
+        let in_hand = data_body.len() as u64;
+        self.hold(declared.bytes(), in_hand).await?;
         let mut decoder = self.decoder.take().ok_or_else(gone)?;
         let work = move || -> Result<_> {
             let decoded = decoder.parts(&data_header, &data_body)?;
@@ -144,47 +163,59 @@ where
             };
             Ok((decoder, decoded, flat))
         };
-        let ((decoder, decoded, flat), place) =
-            decoding::run(declared, self.held.decoding(declared.bytes()), work).await?;
+        // The rows are counted already, whoever holds them.
+        let place = self.memory.held_up(in_hand, self.held.decoding(declared.bytes()));
+        let ((decoder, decoded, flat), place) = decoding::run(declared, place, work).await?;
         drop(place);
         self.decoder = Some(decoder);
         let Decoded::Rows(batch) = decoded else { return Ok(None) };
         if batch.num_rows() == 0 {
-            self.held.shrink(declared.bytes());
+            match &mut self.parameters {
+                Some(parameters) => parameters.shrink(declared.bytes()),
+                None => self.held.shrink(declared.bytes()),
+            }
             return Ok(Some(batch));
         }
         self.patience = self.max_silence;
         // With dictionaries and views spelled out, as storage does it, rows may take more than they are.
-        self.hold(flat.saturating_sub(declared.bytes())).await?;
+        self.hold(flat.saturating_sub(declared.bytes()), 0).await?;
         Ok(Some(batch))
     }
 
-    /// Holds `more` bytes. While there is no memory for them the stream is not read.
-    async fn hold(&mut self, more: u64) -> Result<()> {
+    /// Holds `more` bytes, with so many of a message `in_hand`. While there is no memory for rows the stream is not read.
+    async fn hold(&mut self, more: u64, in_hand: u64) -> Result<()> {
+        if let Some(parameters) = &mut self.parameters {
+            return parameters.grow(more);
+        }
         let total = self.held.bytes().saturating_add(more);
         if total > MAX_STATEMENT_ROWS_BYTES as u64 {
             return Err(too_large(total));
         }
-        tokio::time::timeout(MAX_MEMORY_WAIT, self.held.grow(more)).await.unwrap_or_else(|_| Err(full()))
+        let held = self.memory.held_up(in_hand, self.held.grow(more));
+        tokio::time::timeout(MAX_MEMORY_WAIT, held).await.unwrap_or_else(|_| Err(full()))
     }
 }
 
-/// The next message of a client that may be silent for `patience`.
+/// The next message of a client that may be silent for `patience`, and for `patience_draining` once the process shuts down. A
+/// message that is there is always taken.
 async fn next_of<S>(
     stream: &mut S,
     patience: Duration,
+    patience_draining: Duration,
     draining: &CancellationToken,
 ) -> Result<Option<FlightData>, Status>
 where
     S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
 {
+    let stopping = async {
+        draining.cancelled().await;
+        tokio::time::sleep(patience_draining).await;
+    };
     tokio::select! {
         biased;
-        () = draining.cancelled() => Err(to_status(&shutting_down())),
-        message = tokio::time::timeout(patience, stream.next()) => match message {
-            Ok(message) => message.transpose(),
-            Err(_) => Err(to_status(&silent())),
-        },
+        message = stream.next() => message.transpose(),
+        () = stopping => Err(to_status(&shutting_down())),
+        () = tokio::time::sleep(patience) => Err(to_status(&silent())),
     }
 }
 

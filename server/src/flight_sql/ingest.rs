@@ -294,7 +294,8 @@ async fn commit(storage: &Arc<Engine>, target: &Target, schema: &SchemaRef, requ
         target.check(storage, None)?;
     }
     let new = target.new_table(schema)?;
-    let created = match request.rows.is_empty() {
+    // A key is remembered with rows, also with none.
+    let created = match request.rows.is_empty() && request.idempotency_key.is_none() {
         true => storage.create_table(new).await.map(|(_, notices)| (notices, 0)),
         // Only a table that came up meanwhile needs the rows again; they share their buffers.
         false => {

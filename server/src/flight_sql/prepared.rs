@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -29,6 +30,13 @@ const MAX_BYTES: usize = 256 << 20;
 /// Values that one bind may hold: the rows of an `executemany`.
 pub(super) const MAX_BOUND_BYTES: usize = 64 << 20;
 
+/// Parameters of this many bytes are taken however many are on their way.
+const SMALL_BYTES: u64 = 64 << 10;
+
+/// Large ones on their way have this part of what is held by nobody by name, all together; or one stream what it may hold.
+/// Clients decide how long they take.
+const ARRIVING_DIVISOR: u64 = 2;
+
 struct Entry {
     owner: String,
     /// By the clock's uptime.
@@ -52,11 +60,23 @@ pub(super) struct PreparedStatements {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     memory: Arc<MemoryLedger>,
+    /// Bytes of parameters that are on their way.
+    arriving: Arc<AtomicU64>,
 }
 
 impl PreparedStatements {
     pub fn new(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>, memory: Arc<MemoryLedger>) -> Self {
-        Self { entries: Mutex::new(HashMap::new()), clock, rng, memory }
+        Self { entries: Mutex::new(HashMap::new()), clock, rng, memory, arriving: Arc::default() }
+    }
+
+    /// For the parameters of one stream; it holds nothing yet.
+    pub fn arriving(&self) -> Arriving {
+        let part = self.memory.share(Share::Unassigned) / ARRIVING_DIVISOR;
+        Arriving {
+            charge: self.memory.charge(Share::Unassigned, 0),
+            together: Arc::clone(&self.arriving),
+            limit: part.max(MAX_BOUND_BYTES as u64),
+        }
     }
 
     /// Keeps a statement and returns its handle: 16 random bytes.
@@ -122,6 +142,51 @@ impl PreparedStatements {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.lock().len()
+    }
+}
+
+/// Parameters that a client sends, until they are bound or used: never waited for, refused when there are too many. Given back
+/// when dropped.
+pub(super) struct Arriving {
+    charge: Charge,
+    /// Of all streams.
+    together: Arc<AtomicU64>,
+    limit: u64,
+}
+
+impl Arriving {
+    /// Holds `more` bytes, or says why not.
+    pub fn grow(&mut self, more: u64) -> Result<()> {
+        let total = self.charge.bytes().saturating_add(more);
+        if total > MAX_BOUND_BYTES as u64 {
+            return Err(Error::new(
+                Code::StatementRowsTooLarge,
+                format!("the parameters take more than {MAX_BOUND_BYTES} bytes"),
+            )
+            .hint("bind fewer rows at once, or use bulk append"));
+        }
+        let together = self.together.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+        if together > self.limit && total > SMALL_BYTES {
+            self.together.fetch_sub(more, Ordering::Relaxed);
+            return Err(Error::new(Code::MemoryPressure, "too many parameters are on their way")
+                .hint("bind fewer rows at once, or try again later")
+                .retry_after(Duration::from_secs(1)));
+        }
+        self.charge.resize(total);
+        Ok(())
+    }
+
+    /// `less` bytes of what was held are gone.
+    pub fn shrink(&mut self, less: u64) {
+        let less = less.min(self.charge.bytes());
+        self.together.fetch_sub(less, Ordering::Relaxed);
+        self.charge.resize(self.charge.bytes() - less);
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.together.fetch_sub(self.charge.bytes(), Ordering::Relaxed);
     }
 }
 

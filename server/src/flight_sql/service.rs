@@ -26,7 +26,7 @@ use super::encode::stream_of;
 use super::incoming::Incoming;
 use super::ingest::{self, Target};
 use super::metadata::Metadata;
-use super::prepared::{MAX_BOUND_BYTES, PreparedStatements, joined};
+use super::prepared::{PreparedStatements, joined};
 use super::statement::{PendingRows, info_of, query_rows, schema_result};
 use super::tickets::Tickets;
 use crate::App;
@@ -163,7 +163,7 @@ impl FlightSql {
         headers: &tonic::metadata::MetadataMap,
         stream: Streaming<FlightData>,
     ) -> Result<Response<Answers<PutResult>>, Status> {
-        let (descriptor, mut incoming) = Incoming::open(stream, self.app.storage.memory(), &self.app.draining).await?;
+        let (descriptor, incoming) = Incoming::open(stream, self.app.storage.memory(), &self.app.draining).await?;
         let request = command::from_descriptor(&descriptor).map_err(|error| to_status(&error))?;
         let command::Request::Command(command) = request else {
             let error = Error::new(Code::UnsupportedRequest, "DoPut of plain SQL or of a path is not supported yet")
@@ -180,12 +180,14 @@ impl FlightSql {
             }
             Command::CommandPreparedStatementQuery(query) => {
                 let handle = query.prepared_statement_handle;
+                let mut incoming = incoming.of_parameters(self.prepared.arriving());
                 let values = read_parameters(&mut incoming).await?;
                 self.prepared.bind(&handle, call.principal(), values).map_err(|error| to_status(&error))?;
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(Response::new(one(PutResult { app_metadata: result.encode_to_vec().into() })))
             }
             Command::CommandPreparedStatementUpdate(update) => {
+                let mut incoming = incoming.of_parameters(self.prepared.arriving());
                 let values = read_parameters(&mut incoming).await?;
                 let found = self.prepared.get(&update.prepared_statement_handle, call.principal()).and_then(|found| {
                     // Without rows in this stream, those count that were bound before.
@@ -283,23 +285,17 @@ impl FlightService for FlightSql {
     }
 }
 
-/// All rows of parameters up to the client's half-close.
+/// All rows of parameters up to the client's half-close. `incoming` knows how many bytes they may have.
 async fn read_parameters<S>(incoming: &mut Incoming<S>) -> Result<Option<arrow::array::RecordBatch>, Status>
 where
     S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
 {
-    let (mut batches, mut n_bytes) = (Vec::new(), 0);
+    let mut batches = Vec::new();
     while let Some(batch) = incoming.next().await? {
-        n_bytes += batch.get_array_memory_size();
-        if n_bytes > MAX_BOUND_BYTES {
-            let error = Error::new(
-                Code::StatementRowsTooLarge,
-                format!("the parameters take more than {MAX_BOUND_BYTES} bytes"),
-            )
-            .hint("bind fewer rows at once, or use bulk append");
-            return Err(to_status(&error));
+        // The first tells the columns; of the others only rows count.
+        if batches.is_empty() || batch.num_rows() > 0 {
+            batches.push(batch);
         }
-        batches.push(batch);
     }
     joined(batches).map_err(|error| to_status(&error))
 }

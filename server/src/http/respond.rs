@@ -17,6 +17,13 @@ use tidewater_storage::{Error, Result};
 use super::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
 use super::problem::Problem;
 use super::request::AnswerFormat;
+use crate::flight_sql::encode::encoded_bytes;
+
+/// What one chunk of rows aims at, before it is text: it is in memory as a whole.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Less than this is put into text at once.
+const INLINE_BYTES: usize = 32 << 10;
 
 /// The answer to DDL and DML: JSON, whatever form was asked for.
 pub(super) fn update(query_id: &str, outcome: &UpdateOutcome) -> Result<Response, Problem> {
@@ -33,13 +40,11 @@ pub(super) fn update(query_id: &str, outcome: &UpdateOutcome) -> Result<Response
 pub(super) async fn rows(mut stream: QueryStream, format: AnswerFormat) -> Result<Response, Problem> {
     let query_id = stream.query_id().to_owned();
     let mut encoder = Encoder::new(format, &stream)?;
-    let mut ready = VecDeque::from([encoder.begin(&query_id)?]);
+    let ready = Some(encoder.begin(&query_id)?);
     let first = stream.next().await.transpose()?;
     let ended = first.is_none();
-    if let Some(batch) = first {
-        ready.push_back(encoder.batch(&batch)?);
-    }
-    let answer = Answer { stream, encoder, ready, ended, finished: false };
+    let rows = first.map_or_else(VecDeque::new, pieces);
+    let answer = Answer { stream, encoder: Some(encoder), ready, rows, ended, finished: false };
     let chunks = futures::stream::try_unfold(answer, |mut answer| async move {
         Ok::<_, Error>(answer.next().await?.map(|chunk| (chunk, answer)))
     });
@@ -63,9 +68,12 @@ fn token_text(token: &CommitToken) -> String {
 /// A query that is being answered. Dropping it, as happens when the client goes, cancels the query.
 struct Answer {
     stream: QueryStream,
-    encoder: Encoder,
-    /// Chunks that are made but not sent.
-    ready: VecDeque<Bytes>,
+    /// `None` while it is at work elsewhere.
+    encoder: Option<Encoder>,
+    /// A chunk that is made but not sent.
+    ready: Option<Bytes>,
+    /// Rows that have no form yet.
+    rows: VecDeque<RecordBatch>,
     /// The stream has no more rows.
     ended: bool,
     /// The last chunk was made.
@@ -75,27 +83,60 @@ struct Answer {
 impl Answer {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            match self.ready.pop_front() {
-                Some(chunk) if chunk.is_empty() => continue,
-                Some(chunk) => return Ok(Some(chunk)),
-                None if self.finished => return Ok(None),
-                None if self.ended => {
-                    self.finished = true;
-                    self.ready.push_back(self.encoder.end(&self.stream)?);
+            if let Some(chunk) = self.ready.take().filter(|chunk| !chunk.is_empty()) {
+                return Ok(Some(chunk));
+            }
+            if let Some(rows) = self.rows.pop_front() {
+                self.ready = Some(self.encode(rows).await?);
+                continue;
+            }
+            if self.finished {
+                return Ok(None);
+            }
+            if self.ended {
+                self.finished = true;
+                let encoder = self.encoder.as_mut().ok_or_else(lost)?;
+                self.ready = Some(encoder.end(&self.stream)?);
+                continue;
+            }
+            match self.stream.next().await.transpose() {
+                Ok(Some(batch)) => self.rows = pieces(batch),
+                Ok(None) => self.ended = true,
+                Err(error) => {
+                    // The client has its status already: only the log can tell what it was.
+                    tracing::info!(query_id = self.stream.query_id(), %error, "an answer broke off");
+                    crate::status::log(&error);
+                    return Err(error);
                 }
-                None => match self.stream.next().await.transpose() {
-                    Ok(Some(batch)) => self.ready.push_back(self.encoder.batch(&batch)?),
-                    Ok(None) => self.ended = true,
-                    Err(error) => {
-                        // The client has its status already: only the log can tell what it was.
-                        tracing::info!(query_id = self.stream.query_id(), %error, "an answer broke off");
-                        crate::status::log(&error);
-                        return Err(error);
-                    }
-                },
             }
         }
     }
+
+    /// Text takes ten times as long as a copy: what is more than a little is not made on the threads of the network.
+    async fn encode(&mut self, rows: RecordBatch) -> Result<Bytes> {
+        if encoded_bytes(&rows) < INLINE_BYTES {
+            return self.encoder.as_mut().ok_or_else(lost)?.batch(&rows);
+        }
+        let mut encoder = self.encoder.take().ok_or_else(lost)?;
+        let work = move || {
+            let chunk = encoder.batch(&rows);
+            (encoder, chunk)
+        };
+        let (encoder, chunk) = self.stream.threads().run(work).await?;
+        self.encoder = Some(encoder);
+        chunk
+    }
+}
+
+fn lost() -> Error {
+    Error::internal("the encoder of an answer was lost")
+}
+
+/// Rows in parts that become chunks of about [`PIECE_BYTES`].
+fn pieces(batch: RecordBatch) -> VecDeque<RecordBatch> {
+    let n_rows = batch.num_rows();
+    let step = n_rows.div_ceil(encoded_bytes(&batch).div_ceil(PIECE_BYTES).max(1)).max(1);
+    (0..n_rows).step_by(step).map(|start| batch.slice(start, step.min(n_rows - start))).collect()
 }
 
 enum Encoder {

@@ -68,13 +68,16 @@ pub(super) async fn decode(
         ignore_unknown_columns: target.ignore_unknown_columns,
         opened: opened.cloned(),
     };
-    let (work, declared) = match (size as u64) < INLINE_BYTES {
+    let size = size as u64;
+    // One message says what it takes in its flatbuffer. To read what all messages of a large stream declare takes a while, too, and
+    // rows of JSON are counted byte by byte.
+    let (work, declared) = match size < INLINE_BYTES || matches!(work.format, Format::ArrowIpcMessage(_)) {
         true => work.declared()?,
-        // To read what all messages of a large payload declare takes a while, too.
         false => aside(move || work.declared()).await?,
     };
-    let declared = declared.with_sent(size as u64);
-    let (rows, held) = run(declared, memory.decoding(declared.bytes()), move || work.run()).await?;
+    let declared = declared.with_sent(size);
+    let place = memory.held_up(size, memory.decoding(declared.bytes()));
+    let (rows, held) = run(declared, place, move || work.run()).await?;
     Ok(Rows { rows, held })
 }
 

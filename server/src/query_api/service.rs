@@ -28,29 +28,29 @@ impl QueryService {
         Self { app }
     }
 
-    /// A session with the settings of a request.
-    fn session(&self, call: &Call, settings: &HashMap<String, String>) -> Result<Session> {
+    /// A session with the settings of a request. A client that keeps them sends what its own SETs came to.
+    fn session(&self, call: &Call, settings: &HashMap<String, String>, keeps: bool) -> Result<Session> {
         let session = self.app.query.session(call.principal.clone(), Interface::Grpc);
         for (name, value) in settings {
-            self.app.query.set(&session, name, Some(value))?;
+            match keeps {
+                true => self.app.query.restore(&session, name, value)?,
+                false => self.app.query.set(&session, name, Some(value))?,
+            }
         }
-        Ok(session)
+        Ok(if keeps { session.with_kept_settings() } else { session })
     }
 
     async fn run(&self, request: Request<QueryRequest>) -> Result<execute::Answer> {
         let call = Call::of(&self.app, request.metadata())?;
         let request = request.into_inner();
-        let mut session = self.session(&call, &request.settings)?;
-        if request.keeps_settings {
-            session = session.with_kept_settings();
-        }
+        let session = self.session(&call, &request.settings, request.keeps_settings)?;
         execute::start(&self.app.query, &session, request, call.deadline).await
     }
 
     async fn explain_text(&self, request: Request<ExplainRequest>) -> Result<ExplainResponse> {
         let call = Call::of(&self.app, request.metadata())?;
         let ExplainRequest { sql, analyze, settings } = request.into_inner();
-        let session = self.session(&call, &settings)?;
+        let session = self.session(&call, &settings, false)?;
         let text = call.bounded(self.app.query.explain(&session, &sql, analyze)).await?;
         Ok(ExplainResponse { text })
     }

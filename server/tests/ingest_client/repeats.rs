@@ -107,7 +107,9 @@ async fn a_producer_goes_on_over_restarts() {
             relay.point_to(&fixture.server.grpc);
             for ack in acks {
                 let result = ack.await.expect("stored or repeated");
-                assert_eq!((result.received, result.accepted), (1, 1));
+                // The server remembers the counts of the last five batches; of an older one only that it was stored.
+                let counts = (result.received, result.accepted);
+                assert!(counts == (1, 1) || (result.repeated && counts == (0, 0)), "{result:?}");
             }
         }
         assert_eq!(producer.last_sequence(), 60);

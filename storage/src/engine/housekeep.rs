@@ -86,6 +86,7 @@ impl Engine {
             tokio::task::spawn_blocking(reclaim)
                 .await
                 .map_err(|e| Error::internal(format!("the space of a dropped table was not given back: {e}")))??;
+            self.parts.gate.given_back.send_replace(());
             self.log.commit(reclaimed(id)).await?;
         }
         Ok(())

@@ -288,6 +288,29 @@ async fn a_clock_far_behind_the_log_stops_ingest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_durable_says_that_the_clock_is_behind() {
+    let now_us = 1_800_000_000_000_000;
+    let (mut fixture, clock) = Fixture::open_at(now_us);
+    fixture.create("t").await;
+    clock.set_wall(2 * now_us);
+    let refused = RowsRequest { expected_schema: Some(77), ..request(batch(&[1])) };
+    fixture.engine().create_table_with(support::definition("u"), refused).await.expect_err("refused");
+    clock.set_wall(now_us);
+    assert!(fixture.engine().ingest_blocked().is_none(), "nothing of that clock was kept");
+    // A table that was kept holds ingest up until it is gone, as the hint says.
+    clock.set_wall(2 * now_us);
+    fixture.create("u").await;
+    clock.set_wall(now_us);
+    let behind = fixture.engine().ingest_blocked().expect("the clock went back");
+    assert_eq!(behind.code(), Code::ClockBehind);
+    assert!(behind.hint_text().is_some_and(|hint| hint.contains("DROP it and start the server again")), "{behind}");
+    fixture.engine().drop_table("public", "u").await.expect("dropped");
+    fixture.restart().await;
+    assert!(fixture.engine().ingest_blocked().is_none());
+    fixture.table("t").write(request(batch(&[1]))).await.expect("stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_worker_is_opened_from_the_log() {
     let fixture = Fixture::open();
     fixture.create("t").await;

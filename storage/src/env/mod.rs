@@ -1,11 +1,13 @@
 //! What of the outside world do we touch? Clock, randomness, fail points and the end of the process, all handed in.
 
+mod background;
 mod clock;
 mod fail;
 mod rng;
 
 use std::sync::Arc;
 
+pub(crate) use background::in_background;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use fail::{FailAction, FailPoints};
 pub use rng::{Rng, SystemRng};

@@ -88,3 +88,24 @@ async fn statements_wait_while_stored_rows_fill_the_share() {
     held.grow(MIB).await.expect("held");
     assert_eq!(held.bytes(), MIB);
 }
+
+#[tokio::test]
+async fn messages_that_wait_have_a_bound_together() {
+    let ledger = ledger();
+    let bound = ledger.share(Share::Unassigned) / WAITING_DIVISOR;
+    let all = ledger.decoding(ledger.limit()).await.expect("a place");
+    let mut first = std::pin::pin!(ledger.held_up(bound - MIB, ledger.decoding(MIB)));
+    assert!(first.as_mut().now_or_never().is_none());
+    assert_eq!(ledger.used(Share::Unassigned), bound - MIB);
+    let second = ledger.held_up(2 * MIB, ledger.decoding(MIB)).now_or_never();
+    let error = second.expect("at once").expect_err("too many");
+    assert_eq!(error.code(), Code::MemoryPressure);
+    // Small ones wait none the less.
+    assert!(ledger.held_up(1024, ledger.decoding(MIB)).now_or_never().is_none());
+    drop(all);
+    drop(first.await.expect("a place"));
+    assert_eq!(ledger.used(Share::Unassigned), 0);
+    // Who need not wait is not asked how much is in hand.
+    let at_once = ledger.held_up(ledger.limit(), ledger.decoding(1)).now_or_never();
+    assert!(at_once.expect("at once").is_ok());
+}

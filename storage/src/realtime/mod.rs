@@ -9,6 +9,6 @@ mod zones;
 mod tests;
 
 pub use part::RealtimePart;
-pub use runs::{build_runs, working_bytes};
+pub use runs::{build_runs, n_fitting, working_bytes};
 pub use version::{Realtime, tail_zones};
 pub use zones::{ZoneColumn, ZoneMap};

@@ -20,10 +20,24 @@ const SORT_ROW_BYTES: u64 = 40;
 
 /// About what [`build_runs`] holds at its peak, beside `parts`: their rows joined, the same in order, and what is compared.
 pub fn working_bytes(parts: &[Arc<RealtimePart>], sort_by: &[usize]) -> u64 {
+    parts.iter().map(|part| part_working_bytes(part, sort_by)).sum()
+}
+
+fn part_working_bytes(part: &RealtimePart, sort_by: &[usize]) -> u64 {
     // In Arrow's row format a text takes up to twice its bytes.
-    let keys =
-        |part: &RealtimePart| 2 * sort_by.iter().map(|&column| column_bytes(part.rows.column(column))).sum::<u64>();
-    parts.iter().map(|part| 2 * part.bytes + keys(part) + SORT_ROW_BYTES * part.n_rows() as u64).sum()
+    let keys = 2 * sort_by.iter().map(|&column| column_bytes(part.rows.column(column))).sum::<u64>();
+    2 * part.bytes + keys + SORT_ROW_BYTES * part.n_rows() as u64
+}
+
+/// How many of the first parts can be sorted together within `bytes`. One at least: otherwise what is larger would keep everything behind
+/// it from ever being sorted.
+pub fn n_fitting(parts: &[Arc<RealtimePart>], sort_by: &[usize], bytes: u64) -> usize {
+    let mut needed = 0_u64;
+    let fits = |part: &&Arc<RealtimePart>| {
+        needed = needed.saturating_add(part_working_bytes(part, sort_by));
+        needed <= bytes
+    };
+    parts.iter().take_while(fits).count().max(1)
 }
 
 /// Merges parts into runs of [`RUN_ROWS`] rows, the last of them with the rest. Rows are sorted by the columns `sort_by`,

@@ -12,7 +12,7 @@ use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use proptest::prelude::*;
 
-use super::{Realtime, RealtimePart, ZoneMap, build_runs, tail_zones};
+use super::{Realtime, RealtimePart, ZoneMap, build_runs, n_fitting, tail_zones, working_bytes};
 use crate::limits::{RUN_ROWS, TAIL_BATCH_ROWS, ZONE_ROWS};
 
 const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -151,6 +151,30 @@ fn nulls_stand_last_and_nan_after_numbers() {
     let sorted = run.rows.column(0).as_primitive::<arrow::datatypes::Float64Type>();
     let text: Vec<String> = sorted.iter().map(|v| v.map_or("NULL".into(), |v| v.abs().to_string())).collect();
     assert_eq!(text, ["1", "0", "0", "inf", "NaN", "NaN", "NULL"]);
+}
+
+#[test]
+fn as_many_parts_are_sorted_as_memory_allows() {
+    let parts: Vec<_> = [1_000, 1_000, 50_000, 10].map(|n| part(ids(0..n))).into();
+    let needed = |n: usize| working_bytes(&parts[..n], &[0]);
+    for n in 1..=parts.len() {
+        assert_eq!(n_fitting(&parts, &[0], needed(n)), n);
+        assert_eq!(n_fitting(&parts, &[0], needed(n) - 1), (n - 1).max(1), "one at least");
+    }
+    // What is left over goes on by itself, however large it is.
+    assert_eq!(n_fitting(&parts[2..], &[0], needed(2)), 1);
+    // A run of the first parts takes their place like any other.
+    let realtime = (1..=3).fold(Realtime::empty(), |realtime, seq| {
+        let from = seq as i64 * 60_000;
+        realtime.with_rows(ids((from..from + 60_000).rev()), seq, 1).unwrap()
+    });
+    let mut sortable = realtime.sortable().unwrap();
+    assert_eq!(sortable.len(), 3);
+    sortable.truncate(2);
+    let runs = build_runs(&sortable, &[0]).unwrap().into_iter().map(Arc::new).collect();
+    let sorted = realtime.with_run(&sortable, runs);
+    assert_eq!((sorted.n_runs(), sorted.tail().len()), (1, 1));
+    assert_eq!(content(&sorted), content(&realtime));
 }
 
 #[test]

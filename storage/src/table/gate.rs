@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
@@ -13,7 +13,7 @@ use crate::limits::{
     CORES_A_RUN_JOB, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, MAX_CLOCK_STEP_BACK_US, SMALL_MIN_FREE_BYTES,
 };
 use crate::memory::{MemoryLedger, Share};
-use crate::table::places::Places;
+use crate::table::places::{Places, sorting_bytes};
 
 /// What is written, by how much free space it must leave. RocksDB never meets a full disk: what is worth more goes on for longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Write {
     Rows,
     /// Definitions, views, producers, counts.
     Small,
-    /// What frees space: DROP and TRUNCATE.
+    /// What leads to more space: TRUNCATE at once, DROP a week later.
     Freeing,
 }
 
@@ -38,6 +38,10 @@ pub(crate) struct Gate {
     pub(crate) places: Places,
     /// Places of jobs that sort runs, of all tables.
     pub(crate) run_jobs: Arc<Semaphore>,
+    /// The memory of these jobs.
+    pub(crate) sorting: Places,
+    /// Space was given back: who had too little to do so looks again.
+    pub(crate) given_back: watch::Sender<()>,
     /// The newest stamp of the folder, microseconds: the clock of all tables is measured by it.
     newest_stamp_us: AtomicI64,
     /// What a test says is free.
@@ -47,6 +51,9 @@ pub(crate) struct Gate {
 
 /// How long a refused producer should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What waits in the queues takes so many times its bytes: in the log and, from memory, in a table file.
+const WRITTEN_TIMES: u64 = 2;
 
 impl Gate {
     /// `min_free_bytes` is raised to the least that leaves something to small writes.
@@ -60,6 +67,8 @@ impl Gate {
             closing: AtomicBool::new(false),
             places: Places::of_all(memory),
             run_jobs: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
+            sorting: Places::new(sorting_bytes(memory)),
+            given_back: watch::Sender::new(()),
             newest_stamp_us: AtomicI64::new(i64::MIN),
             #[cfg(test)]
             pretended_free_bytes: parking_lot::Mutex::new(None),
@@ -69,21 +78,27 @@ impl Gate {
     /// May rows be prepared?
     pub(crate) fn check(&self) -> Result<()> {
         self.check_memory()?;
-        self.check_again()?;
+        self.check_again(0)?;
         self.check_clock()
     }
 
-    /// What may have changed while a batch that passed [`Self::check`] waited for a place.
-    pub(crate) fn check_again(&self) -> Result<()> {
+    /// What may have changed while a batch that passed [`Self::check`] waited for a place. `others` are the bytes that passed as well and
+    /// are not written yet: each was measured by the same free space.
+    pub(crate) fn check_again(&self, others: u64) -> Result<()> {
         if self.closing.load(Ordering::Acquire) {
             return Err(Error::new(Code::ShuttingDown, "the server is shutting down")
                 .hint("send the batch again when it is back; the same producer and sequence make that safe")
                 .retry_after(RETRY_AFTER));
         }
-        self.check_space(Write::Rows)
+        self.check_space_beside(Write::Rows, others.saturating_mul(WRITTEN_TIMES))
     }
 
-    /// Something in the folder has this stamp.
+    /// What may be sorted at once.
+    pub(crate) fn sorting_bytes(&self) -> u64 {
+        sorting_bytes(&self.memory)
+    }
+
+    /// Something that is durable in the folder has this stamp.
     pub(crate) fn note_stamp(&self, stamp_us: i64) {
         self.newest_stamp_us.fetch_max(stamp_us, Ordering::Relaxed);
     }
@@ -104,7 +119,10 @@ impl Gate {
             Code::ClockBehind,
             format!("the server's clock is {} s behind the newest entry of the folder", behind_us / 1_000_000),
         )
-        .hint("set the clock; rows would be refused as from the future")
+        .hint(
+            "set the clock: rows would be refused as from the future; if it is right, a table was made or written while it was ahead \
+             (last_write_at in system.tables): keep its rows elsewhere, DROP it and start the server again",
+        )
         .retry_after(RETRY_AFTER))
     }
 
@@ -122,17 +140,23 @@ impl Gate {
 
     /// `DISK_FULL` if there is less free space than such a write must leave.
     pub(crate) fn check_space(&self, write: Write) -> Result<()> {
+        self.check_space_beside(write, 0)
+    }
+
+    /// The same when `promised` bytes of what is free are for others.
+    fn check_space_beside(&self, write: Write, promised: u64) -> Result<()> {
         let free = self.free_bytes()?;
         let (floor, what, hint) = match write {
             Write::Rows => (
                 self.min_free_bytes,
                 "ingest stops",
-                "free some space; queries go on, and ingest by itself once there is space",
+                "free some space, or TRUNCATE what is not needed (before DROP, which alone keeps the rows for a week); queries go on, \
+                 and ingest by itself once there is space",
             ),
             Write::Small => (
                 SMALL_MIN_FREE_BYTES,
                 "definitions and producers stop",
-                "free some space, or DROP or TRUNCATE what is not needed; queries go on",
+                "free some space, or TRUNCATE what is not needed (before DROP, which alone keeps the rows for a week); queries go on",
             ),
             Write::Freeing => (
                 FREEING_MIN_FREE_BYTES,
@@ -140,16 +164,15 @@ impl Gate {
                 "free some space outside of the data folder; queries go on",
             ),
         };
-        if free >= floor {
+        if free.saturating_sub(promised) >= floor {
             return Ok(());
         }
-        Err(Error::new(
-            Code::DiskFull,
-            format!("{} has {free} bytes free, {what} below {floor}", self.folder.display()),
-        )
-        .hint(hint)
-        .with("free_bytes", free)
-        .retry_after(RETRY_AFTER))
+        let folder = self.folder.display();
+        let taken = if promised > 0 { format!(" ({promised} of them for rows that wait)") } else { String::new() };
+        Err(Error::new(Code::DiskFull, format!("{folder} has {free} bytes free{taken}, {what} below {floor}"))
+            .hint(hint)
+            .with("free_bytes", free)
+            .retry_after(RETRY_AFTER))
     }
 
     /// For what can be left out, or done later.

@@ -270,15 +270,13 @@ impl Table {
     /// before them. From here on the batch is stored or refused whether or not the caller waits for the outcome.
     pub async fn submit(&self, prepared: PreparedWrite) -> Result<PendingWrite> {
         let shared = &self.shared;
-        let held = match Held::try_take(&shared.places, &shared.gate.places, prepared.memory) {
+        let places = &shared.gate.places;
+        let held = match Held::try_take(&shared.places, places, prepared.memory) {
             Ok(held) => held,
-            Err(memory) => {
-                let held =
-                    Held::take(&shared.places, &shared.gate.places, memory).await.map_err(|_| shared.closed())?;
-                shared.gate.check_again()?;
-                held
-            }
+            Err(memory) => Held::take(&shared.places, places, memory).await.map_err(|_| shared.closed())?,
         };
+        // With the place in hand: of two that are submitted at once, one at least sees the other.
+        shared.gate.check_again(held.others(places))?;
         let (answer, receiver) = oneshot::channel();
         shared.send(TableRequest::Rows { rows: prepared.rows, held, answer }).await?;
         Ok(PendingWrite { shared: Arc::clone(shared), answer: receiver })

@@ -31,8 +31,8 @@ impl TableVersion {
         Self { realtime, ..self.clone() }
     }
 
-    /// Charges each part that is not charged yet, before others can hold it: it stays charged until the last snapshot that has it is
-    /// gone, whatever became of the table.
+    /// Charges each part that is not charged yet: it stays charged until the last snapshot that has it is gone, whatever became of the
+    /// table.
     pub(crate) fn charge_to(&self, memory: &Arc<MemoryLedger>) {
         self.realtime.parts().iter().for_each(|part| part.charge_to(memory));
     }

@@ -80,8 +80,10 @@ impl PendingQuery {
             deadline,
             timeout: self.timeout,
         });
+        let threads = QueryThreads(self.handle.clone());
         self.upkeep.spawn(pump.run(self.handle, source, slot, self.running));
         Ok(QueryStream {
+            threads,
             stopped: Box::pin(query.cancellation().cancelled_owned()),
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
             timeout: self.timeout,
@@ -144,6 +146,8 @@ impl Pump {
                 Err(_) => Err(StopReason::Shutdown.error()),
             },
         };
+        // Also at a good end: with LIMIT, joins of other partitions may be at work for nobody.
+        self.query.pool.stop();
         if !work.is_finished() {
             work.abort();
             // It lets go at its next yield; what never yields is left behind.
@@ -237,9 +241,28 @@ pub struct QueryStream {
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
     ended: bool,
+    threads: QueryThreads,
+}
+
+/// Where the rows of an answer are put into their form: beside the queries, below the threads that acknowledge ingest.
+#[derive(Clone)]
+pub struct QueryThreads(Handle);
+
+impl QueryThreads {
+    /// Runs `work`, which may take its time, on a thread of its own.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.0.spawn_blocking(work).await.map_err(|ended| match ended.try_into_panic() {
+            Ok(panic) => panicked(&*panic),
+            Err(_) => StopReason::Shutdown.error(),
+        })
+    }
 }
 
 impl QueryStream {
+    pub fn threads(&self) -> &QueryThreads {
+        &self.threads
+    }
+
     pub fn query_id(&self) -> &str {
         self.query.id()
     }

@@ -90,7 +90,7 @@ fn weight(arg: Option<&ColumnarValue>, row: usize) -> Result<Size> {
     Ok(Size { bytes: bytes_of(&array), elements: elements_of(&array) })
 }
 
-fn bytes_of(array: &ArrayRef) -> u64 {
+pub(super) fn bytes_of(array: &ArrayRef) -> u64 {
     match array.data_type() {
         data_type if data_type.is_string() || data_type.is_binary() => {
             // Views share their buffers: only the length of the text itself is copied into a result.
@@ -143,7 +143,7 @@ pub(super) fn all(args: &[ColumnarValue], n_rows: usize) -> Result<Size> {
     Ok(all)
 }
 
-fn elements_of(array: &ArrayRef) -> u64 {
+pub(super) fn elements_of(array: &ArrayRef) -> u64 {
     match array.data_type() {
         DataType::List(_) => array.as_list::<i32>().iter().flatten().map(|item| elements_of(&item).max(1)).sum(),
         DataType::LargeList(_) => array.as_list::<i64>().iter().flatten().map(|item| elements_of(&item).max(1)).sum(),

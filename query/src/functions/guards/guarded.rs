@@ -71,10 +71,11 @@ impl Guarded {
             total.bytes += size.bytes;
             total.elements += size.elements;
         }
-        if total.bytes.saturating_sub(given(&args.args)) > MAX_BATCH_BYTES {
+        let given = given(&args.args);
+        if total.bytes.saturating_sub(given.bytes) > MAX_BATCH_BYTES {
             return Err(too_large(self.name(), &format!("up to {} bytes in {n_rows} rows", total.bytes)));
         }
-        if total.elements > MAX_BATCH_ELEMENTS {
+        if total.elements.saturating_sub(given.elements) > MAX_BATCH_ELEMENTS {
             return Err(too_large(self.name(), &format!("{} elements in {n_rows} rows", total.elements)));
         }
         look_at_process(total, args)
@@ -89,15 +90,19 @@ fn look_at_process(result: Size, args: &ScalarFunctionArgs) -> Result<()> {
     }
 }
 
-/// Bytes of the arguments. One that is given a hundred times is there once.
-fn given(args: &[ColumnarValue]) -> u64 {
+/// What the arguments hold. One that is given a hundred times is there once.
+fn given(args: &[ColumnarValue]) -> Size {
     let arrays = args.iter().filter_map(|arg| match arg {
         ColumnarValue::Array(array) => Some(array),
         ColumnarValue::Scalar(_) => None,
     });
     let mut seen = HashSet::new();
-    let once = arrays.filter(|array| seen.insert(Arc::as_ptr(*array).cast::<()>()));
-    once.map(|array| array.get_array_memory_size() as u64).sum()
+    let mut given = Size::default();
+    for array in arrays.filter(|array| seen.insert(Arc::as_ptr(*array).cast::<()>())) {
+        given.bytes += array.get_array_memory_size() as u64;
+        given.elements += estimate::elements_of(array);
+    }
+    given
 }
 
 /// Bytes of one value of a type that has the same width for all values, NULL too.

@@ -5,6 +5,7 @@
 //! arguments are left alone.
 
 mod concat;
+mod constants;
 mod estimate;
 mod guarded;
 mod planner;
@@ -19,6 +20,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use tidewater_storage::{Code, Error};
 
 use crate::error::to_datafusion;
+pub(crate) use constants::check_constants;
 use guarded::{Guard, Guarded};
 pub(crate) use pressure::ProcessLimit;
 

@@ -8,8 +8,8 @@ use datafusion::logical_expr::Expr;
 use tidewater_storage::{Code, Error};
 
 use super::{context, run, value};
-use crate::functions::ProcessLimit;
 use crate::functions::guards::is_guarded;
+use crate::functions::{ProcessLimit, check_constants};
 
 /// Our error inside DataFusion's.
 fn code(error: &DataFusionError) -> Option<Code> {
@@ -114,6 +114,19 @@ async fn what_is_of_use_runs() {
         (
             "SELECT sum(cardinality(l || l || [1])) FROM (SELECT range(i, i + 100) AS l FROM generate_series(1, 8000) AS s(i))",
             "1608000",
+        ),
+        // Long lists become a little longer: what they hold already is no expansion.
+        (
+            "SELECT sum(cardinality(array_append(l, i))) FROM (SELECT i, range(i, i + 384) || range(i, i + 384) AS l FROM generate_series(1, 8192) AS s(i))",
+            "6299648",
+        ),
+        (
+            "SELECT sum(cardinality(array_prepend(i, l))) FROM (SELECT i, range(i, i + 384) || range(i, i + 384) AS l FROM generate_series(1, 8192) AS s(i))",
+            "6299648",
+        ),
+        (
+            "SELECT sum(cardinality(l || i)) FROM (SELECT i, range(i, i + 384) || range(i, i + 384) AS l FROM generate_series(1, 8192) AS s(i))",
+            "6299648",
         ),
     ] {
         let got = value(&context, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -223,4 +236,32 @@ async fn a_full_process_makes_nothing_large() {
     let error = run(&full, &sql(2_000_000)).await.expect_err("large");
     assert_eq!(code(&error), Some(Code::QueryMemory), "{error}");
     assert_eq!(value(&context("UTC"), &sql(2_000_000)).await.expect("no limit"), "2000000");
+}
+
+#[tokio::test]
+async fn large_constants_are_not_written_out() {
+    let context = context("UTC");
+    let columns = |n: usize, of: &str| (0..n).map(|i| format!("{of} AS c{i}")).collect::<Vec<_>>().join(", ");
+    let (text, rows) = ("repeat('x', 20000)", "generate_series(1, 8192) AS s(i)");
+    for (sql, is_refused) in [
+        (format!("SELECT {} FROM {rows}", columns(16, text)), true),
+        (format!("SELECT {text} AS c FROM {rows}"), true),
+        (format!("SELECT CASE WHEN i % 2 = 0 THEN {text} ELSE 'y' END AS c FROM {rows}"), true),
+        (format!("SELECT CASE WHEN i % 2 = 0 THEN 'y' ELSE {text} END AS c FROM {rows}"), true),
+        (format!("SELECT length(CASE WHEN i % 2 = 0 THEN {text} END) AS c FROM {rows}"), true),
+        (format!("SELECT coalesce(CAST(nullif(i, 3) AS VARCHAR), {text}) AS c FROM {rows}"), true),
+        (format!("SELECT i, 1 AS a, 'a constant' AS b, [1, 2] AS c, {} FROM {rows}", columns(50, "'text'")), false),
+        (format!("SELECT count(*) AS n FROM {rows} WHERE CAST(i AS VARCHAR) <> {text}"), false),
+        // One row is not many.
+        (format!("SELECT {}", columns(16, text)), false),
+        (format!("SELECT n, {} FROM (SELECT count(*) AS n FROM {rows}) AS t", columns(16, text)), false),
+    ] {
+        let plan = context.state().create_logical_plan(&sql).await.expect("planned");
+        let plan = context.state().create_physical_plan(&plan).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let checked = check_constants(&plan);
+        assert_eq!(checked.is_err(), is_refused, "{sql}: {checked:?}");
+        if let Err(error) = checked {
+            assert_eq!(code(&error), Some(Code::ExpansionTooLarge), "{sql}: {error}");
+        }
+    }
 }

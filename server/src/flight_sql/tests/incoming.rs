@@ -10,12 +10,15 @@ use arrow::datatypes::{DataType, Int32Type};
 use arrow::ipc::CompressionType;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
+use futures::FutureExt;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use tidewater_storage::env::{ManualClock, SystemRng};
 use tidewater_storage::memory::{MemoryLedger, Share};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::flight_sql::incoming::Incoming;
+use crate::flight_sql::prepared::PreparedStatements;
 use crate::ingest::ipc::tests::fixtures::options;
 
 type Messages = Vec<FlightData>;
@@ -168,12 +171,52 @@ async fn a_client_that_sends_no_rows_is_silent() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_the_process_does() {
+async fn a_silent_stream_ends_when_the_process_does() {
     let (memory, draining) = (memory(), CancellationToken::new());
-    let mut incoming = silent_behind(encoded(vec![numbers()]).await, &memory, &draining).await;
+    let incoming = silent_behind(encoded(vec![numbers()]).await, &memory, &draining).await;
+    let mut incoming = incoming.with_max_silence_draining(Duration::from_millis(20));
     assert!(incoming.next().await.unwrap().is_some());
     draining.cancel();
     assert_eq!(incoming.next().await.unwrap_err().code(), Code::Unavailable);
+    drop(incoming);
+    assert_eq!(memory.used(Share::Realtime), 0);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_read_while_the_process_shuts_down() {
+    let draining = CancellationToken::new();
+    // The second is so large that another thread decodes it.
+    let messages = encoded(vec![numbers(), zeros(1 << 20), numbers()]).await;
+    let (_, mut incoming) = Incoming::open(sent(messages), &memory(), &draining).await.unwrap();
+    draining.cancel();
+    let mut n_rows = 0;
+    while let Some(batch) = incoming.next().await.unwrap() {
+        n_rows += batch.num_rows();
+    }
+    assert_eq!(n_rows, 3 + (1 << 17) + 3);
+}
+
+#[tokio::test]
+async fn parameters_wait_for_no_memory_for_rows() {
+    let (memory, draining) = (memory(), CancellationToken::new());
+    let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    let prepared = PreparedStatements::new(Arc::new(ManualClock::at(0)), Arc::new(SystemRng), memory.clone());
+    let mut append = silent_behind(encoded(vec![numbers()]).await, &memory, &draining).await;
+    assert!(append.next().now_or_never().is_none());
+    let bind = silent_behind(encoded(vec![numbers()]).await, &memory, &draining).await;
+    let mut bind = bind.of_parameters(prepared.arriving());
+    let bound = bind.next().now_or_never().expect("at once");
+    assert_eq!(bound.unwrap().unwrap().num_rows(), 3);
+    assert!(memory.used(Share::Unassigned) > 0);
+    // They have a limit of their own.
+    let many = encoded_with(Some(CompressionType::ZSTD), vec![zeros(40 << 20), zeros(40 << 20)]).await;
+    let many = silent_behind(many, &memory, &draining).await;
+    let mut many = many.of_parameters(prepared.arriving());
+    assert!(many.next().await.unwrap().is_some());
+    let status = many.next().await.unwrap_err();
+    assert!(status.message().contains("parameters take more"), "{status}");
+    drop((bind, many, append, rows));
+    assert_eq!((memory.used(Share::Unassigned), memory.used(Share::Realtime)), (0, 0));
 }
 
 fn zeros(n_bytes: usize) -> RecordBatch {

@@ -11,7 +11,7 @@ use tidewater_storage::env::{ManualClock, SystemRng};
 use tidewater_storage::memory::{MemoryLedger, Share};
 
 use super::user;
-use crate::flight_sql::prepared::{HANDLE_TTL, MAX_HANDLES, PreparedStatements, joined};
+use crate::flight_sql::prepared::{HANDLE_TTL, MAX_BOUND_BYTES, MAX_HANDLES, PreparedStatements, joined};
 
 fn registry() -> (PreparedStatements, Arc<MemoryLedger>, Arc<ManualClock>) {
     let (memory, clock) = (MemoryLedger::new(1 << 30), Arc::new(ManualClock::at(0)));
@@ -104,6 +104,22 @@ fn the_last_bind_wins_and_is_accounted() {
     assert_eq!(bound, values(1));
     registry.bind(&handle, &ann, None).unwrap();
     assert_eq!(code(registry.get(&handle, &ann).unwrap().query_parameters()), Code::InvalidParameter);
+}
+
+#[test]
+fn parameters_on_their_way_have_a_bound_together() {
+    let (registry, memory, _) = registry();
+    let (mut one, mut other) = (registry.arriving(), registry.arriving());
+    one.grow(MAX_BOUND_BYTES as u64).unwrap();
+    assert_eq!(code(one.grow(1)), Code::StatementRowsTooLarge);
+    assert_eq!(code(other.grow(1 << 20)), Code::MemoryPressure);
+    // Few values are always taken.
+    other.grow(1024).unwrap();
+    assert_eq!(memory.used(Share::Unassigned), MAX_BOUND_BYTES as u64 + 1024);
+    one.shrink(2 << 20);
+    other.grow(1 << 20).unwrap();
+    drop((one, other));
+    assert_eq!(memory.used(Share::Unassigned), 0);
 }
 
 #[test]

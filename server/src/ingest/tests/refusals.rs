@@ -1,9 +1,12 @@
 //! Is what cannot be stored refused with a reason, and nothing lost? Bad rows, bad payloads, bad requests.
 
+use futures::FutureExt;
+use futures::future::select_all;
 use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_proto::ingest::v1::{
     BatchOptions, Durability, GetTableSchemaRequest, OnRowError, Payload, SchemaPolicy, WriteRequest,
 };
+use tidewater_storage::memory::{Decoding, MemoryLedger, Share};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -75,7 +78,6 @@ async fn payloads_that_are_too_large_or_damaged() {
 /// Side by side they would be hundreds of megabytes; they are decoded as memory for that comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_bombs_at_once_are_refused_and_leave_nothing() {
-    use tidewater_storage::memory::Share;
     let server = Server::with_table().await;
     let memory = server.app.storage.memory().clone();
     let before = memory.used(Share::Realtime);
@@ -96,6 +98,66 @@ async fn many_bombs_at_once_are_refused_and_leave_nothing() {
     }
     let stored = memory.used(Share::Realtime) - before;
     assert!(stored < 1 << 20, "{stored} bytes for one row");
+}
+
+const LARGE_BYTES: u64 = 12 << 20;
+const LARGE_ROWS: u64 = LARGE_BYTES / 16;
+
+/// A server with the table `wide`, a batch of [`LARGE_BYTES`] for it, and all that may be decoded at once, so that others wait.
+async fn with_nothing_left_to_decode() -> (Server, WriteRequest, Decoding) {
+    let server = Server::with_table().await;
+    server.run("CREATE TABLE wide (id BIGINT NOT NULL, n BIGINT, PRIMARY KEY (id))").await;
+    let column = || ids(&(0..LARGE_ROWS as i64).collect::<Vec<_>>()).column(0).clone();
+    let rows = arrow::array::RecordBatch::try_from_iter([("id", column()), ("n", column())]).unwrap();
+    let request = WriteRequest { table: table("wide"), payload: arrow(&rows), ..WriteRequest::default() };
+    let memory = server.app.storage.memory();
+    let mut all = memory.decoding(memory.limit()).await.unwrap();
+    // Only the place is wanted: the share stays free for rows.
+    all.hand_over();
+    (server, request, all)
+}
+
+/// Returns when `bytes` of messages wait for memory.
+async fn waiting(memory: &MemoryLedger, bytes: u64) {
+    while memory.used(Share::Unassigned) < bytes {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_payloads_wait_for_memory_and_small_ones_do_not() {
+    let (server, request, all) = with_nothing_left_to_decode().await;
+    let memory = server.app.storage.memory().clone();
+    let mut large = Box::pin(server.write(request));
+    tokio::select! {
+        done = &mut large => panic!("nothing was left to decode it: {done:?}"),
+        () = waiting(&memory, LARGE_BYTES) => {}
+    }
+    let small = server.write(json_write("{\"id\":1}", BatchOptions::default())).await.unwrap();
+    assert_eq!(small.accepted, 1);
+    assert!(large.as_mut().now_or_never().is_none());
+    drop(all);
+    assert_eq!(large.await.unwrap().accepted, LARGE_ROWS);
+    // So many rows are sorted at once, in the same share.
+    let given_back = async {
+        while memory.used(Share::Unassigned) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), given_back).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_large_payloads_wait() {
+    let (server, request, all) = with_nothing_left_to_decode().await;
+    let n = server.app.storage.memory().share(Share::Unassigned) / LARGE_BYTES + 1;
+    let writes = (0..n).map(|_| Box::pin(server.write(request.clone())));
+    let (first, _, others) = select_all(writes).await;
+    let status = first.unwrap_err();
+    assert_eq!(reason(&status), (Code::ResourceExhausted, "MEMORY_PRESSURE".to_owned()));
+    assert!(status.message().contains("wait for memory already"), "{status}");
+    assert!(status.get_details_retry_info().is_some());
+    drop((all, others));
 }
 
 #[tokio::test(flavor = "multi_thread")]

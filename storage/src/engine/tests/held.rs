@@ -74,6 +74,35 @@ async fn runs_of_all_tables_share_the_places_for_sorting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sort_takes_nothing_that_rows_need() {
+    // The smallest limit: a run's rows cannot be sorted together.
+    let fixture = Fixture::open_with(|options| options.memory_limit = 512 << 20);
+    let gate = Arc::clone(&fixture.engine().parts.gate);
+    let all = gate.sorting.take(u64::MAX).await.expect("open");
+    let table = fixture.create("t").await;
+    let n_rows = RUN_ROWS as i64 + 70_000;
+    for from in (0..n_rows).step_by(10_000) {
+        let keys: Vec<i64> = (from..(from + 10_000).min(n_rows)).rev().collect();
+        table.write(request(batch(&keys))).await.expect("stored");
+    }
+    let unsorted = table.snapshot();
+    let needed = crate::realtime::working_bytes(unsorted.parts(), &table.def().options.sort_by);
+    assert!(needed > gate.sorting_bytes(), "{needed}");
+    // What has no memory yet waits, and ingest knows nothing of it.
+    until(|| run_job(&table).is_some()).await;
+    assert_eq!(run_job(&table).map(|job| job.state), Some("pending"));
+    until(|| used(&fixture) == bytes_of(&unsorted)).await;
+    drop((all, unsorted));
+    until(|| run_job(&table).is_some_and(|job| job.state == "done")).await;
+    until(|| fixture.engine().memory().used(Share::Unassigned) == 0).await;
+    let sorted = table.snapshot();
+    let n_sorted: usize = sorted.parts().iter().filter(|part| part.sorted).map(|part| part.n_rows()).sum();
+    assert!(n_sorted >= 10_000 && n_sorted < n_rows as usize, "{n_sorted}: the first rows only");
+    until(|| used(&fixture) == bytes_of(&sorted)).await;
+    assert_eq!(keys_of(&table), (0..n_rows).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sort_is_charged_what_it_needs() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;

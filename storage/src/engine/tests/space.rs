@@ -4,7 +4,7 @@ use super::support::{Fixture, batch, definition, keys_of, request, until};
 use super::*;
 use crate::env::FailAction;
 use crate::ids::{ProducerId, TableId};
-use crate::limits::{FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, SMALL_MIN_FREE_BYTES};
+use crate::limits::{DROPPED_TABLE_TTL_S, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, SMALL_MIN_FREE_BYTES};
 use crate::log::Op;
 
 /// As if the disk had so many bytes free.
@@ -47,8 +47,8 @@ async fn what_frees_space_goes_on_longest_and_rows_stop_first() {
     let known = table.producer(&producer).await.expect("a read").expect("known");
     assert_eq!(known.epoch, 1);
     table.housekeep().await;
-    engine.drop_view("public", "v").await.expect("it frees space");
-    engine.drop_table("public", "u").await.expect("it frees space");
+    engine.drop_view("public", "v").await.expect("it goes on longest");
+    engine.drop_table("public", "u").await.expect("it goes on longest");
     assert_eq!(table.truncate().await.expect("it frees space").0, 1);
 
     pretend(&fixture, FREEING_MIN_FREE_BYTES - 1);
@@ -60,6 +60,29 @@ async fn what_frees_space_goes_on_longest_and_rows_stop_first() {
     fixture.restart().await;
     fixture.table("t").write(request(batch(&[3]))).await.expect("stored");
     assert_eq!(keys_of(&fixture.table("t")), [3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_free_space_is_not_promised_twice() {
+    let fixture = Fixture::open();
+    let (first, second) = (fixture.create("a").await, fixture.create("b").await);
+    let floor = fixture.engine().min_free_bytes();
+    fixture.engine().env().fail.arm("log.before_write", FailAction::Hold(1));
+    pretend(&fixture, floor);
+    let waits = first.prepare(request(batch(&[1]))).await.expect("there is space");
+    let waits = first.submit(waits).await.expect("nobody is before it");
+    // It passed, too, but the same bytes are for the rows that are not written yet.
+    let late = second.prepare(request(batch(&[2]))).await.expect("there is space");
+    assert_full(second.submit(late).await.map(drop));
+    pretend(&fixture, floor + (1 << 20));
+    let fits = second.prepare(request(batch(&[3]))).await.expect("there is space");
+    let fits = second.submit(fits).await.expect("there is space for both");
+    fixture.engine().env().fail.release("log.before_write");
+    waits.outcome().await.expect("stored");
+    fits.outcome().await.expect("stored");
+    pretend(&fixture, floor);
+    second.write(request(batch(&[4]))).await.expect("what is answered is written");
+    assert_eq!(keys_of(&second), [3, 4]);
 }
 
 /// Tables whose space is owed.
@@ -111,4 +134,48 @@ async fn a_start_gives_back_what_an_earlier_process_owed() {
     fixture.table("t").write(request(batch(&[9]))).await.expect("stored");
     fixture.restart().await;
     assert_eq!(keys_of(&fixture.table("t")), [9]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_purge_owes_is_on_record_until_it_is_given_back() {
+    let (fixture, clock) = Fixture::open_at(1_800_000_000_000_000);
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    let table = fixture.create("t").await;
+    table.write(request(batch(&[1]))).await.expect("stored");
+    drop(table);
+    fixture.engine().drop_table("public", "t").await.expect("dropped");
+    clock.advance(Duration::from_secs(DROPPED_TABLE_TTL_S));
+    fail.arm("log.before_write/reclaimed", FailAction::Hold(1));
+    let engine = Arc::clone(fixture.engine());
+    let purge = tokio::spawn(async move { engine.purge_dropped().await });
+    until(|| fail.visits("log.before_write/reclaimed") > 0 || purge.is_finished()).await;
+    assert_eq!(owed(&fixture), 1);
+    fail.release("log.before_write/reclaimed");
+    purge.await.expect("no panic").expect("done");
+    assert_eq!(owed(&fixture), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_had_too_little_space_to_begin_goes_on_when_others_gave_some_back() {
+    let fixture = Fixture::open();
+    // It would try again, too, but only after a while.
+    fixture.engine().housekeeping.abort();
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    let (table, other) = (fixture.create("a").await, fixture.create("b").await);
+    for table in [&table, &other] {
+        table.write(request(batch(&[1]))).await.expect("stored");
+    }
+    fail.arm("log.before_write/truncate", FailAction::Hold(1));
+    let handle = table.clone();
+    let truncate = tokio::spawn(async move { handle.truncate().await });
+    until(|| fail.visits("log.before_write/truncate") > 0).await;
+    pretend(&fixture, FREEING_MIN_FREE_BYTES - 1);
+    fail.release("log.before_write/truncate");
+    truncate.await.expect("no panic").expect("it passed before");
+    let is_reclaimed = || table.jobs().iter().any(|job| job.kind == "reclaim" && job.state == "done");
+    assert!(owed(&fixture) == 1 && table.jobs().iter().all(|job| job.kind != "reclaim"));
+    pretend(&fixture, u64::MAX);
+    other.truncate().await.expect("done");
+    let both = until(|| is_reclaimed() && owed(&fixture) == 0);
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("it is tried again");
 }

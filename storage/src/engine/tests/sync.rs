@@ -1,7 +1,8 @@
 //! Is the log synced before a change is answered? After kill -9 what was only written is there, too: only RocksDB can tell.
 
-use super::support::{Fixture, batch, definition, request};
+use super::support::{Fixture, batch, definition, producer, request};
 use crate::engine::View;
+use crate::error::{Code, Error};
 use crate::ids::ProducerId;
 use crate::{Durability, RowsRequest};
 
@@ -44,4 +45,26 @@ async fn the_level_os_is_synced_only_where_it_is_asked_for() {
     assert!(!syncs(&fixture, table.write(request(batch(&[1])))).await, "a write at the level of the table");
     let raised = RowsRequest { durability: Some(Durability::Fsync), ..request(batch(&[2])) };
     assert!(syncs(&fixture, table.write(raised)).await, "a write that asks for more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_an_entry_is_synced_with_what_it_rests_on() {
+    let fixture = Fixture::open();
+    let mut new = definition("t");
+    new.options.push(("durability".to_owned(), "os".to_owned()));
+    fixture.engine().create_table(new).await.expect("created");
+    let table = fixture.table("t");
+    let at_os = |sequence, key: i64| producer("p", sequence, batch(&[key]));
+    let raised = |sequence, key| RowsRequest { durability: Some(Durability::Fsync), ..at_os(sequence, key) };
+    let gap = async || {
+        let refused = table.write(raised(9, 9)).await.expect_err("refused");
+        assert_eq!(refused.code(), Code::SequenceGap);
+        Ok::<(), Error>(())
+    };
+    assert!(!syncs(&fixture, table.write(at_os(1, 1))).await, "a write at the level of the table");
+    // Nothing is written for it: a sync alone.
+    assert!(syncs(&fixture, gap()).await, "a refusal says where the producer stands");
+    assert!(!syncs(&fixture, gap()).await, "that is on disk by now");
+    assert!(!syncs(&fixture, table.write(at_os(2, 2))).await, "a write at the level of the table");
+    assert!(syncs(&fixture, table.write(raised(2, 2))).await, "a repeat says that its original is stored");
 }

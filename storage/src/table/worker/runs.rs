@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::env::in_background;
 use crate::error::{Error, Result};
 use crate::memory::{Charge, Share};
-use crate::realtime::{RealtimePart, build_runs, working_bytes};
+use crate::realtime::{RealtimePart, build_runs, n_fitting, working_bytes};
 use crate::table::handle::Shared;
 use crate::table::worker::task::Worker;
 
@@ -15,7 +16,7 @@ pub(crate) struct Sorted {
     replaced: Vec<Arc<RealtimePart>>,
     runs: Vec<RealtimePart>,
     /// What the runs hold, until a version that has them is charged for them.
-    _memory: Charge,
+    memory: Charge,
 }
 
 /// A job that sorts, or waits for its place. Dropped before it has one, it never begins.
@@ -55,33 +56,39 @@ impl Worker {
         let Some(RunJob { id, .. }) = self.run_job.take() else { return Ok(()) };
         let now_us = self.shared.env.clock.now_us();
         self.shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
-        let sorted = outcome?;
-        let version = self.shared.version.load_full();
-        let realtime = version.realtime.with_run(&sorted.replaced, sorted.runs.into_iter().map(Arc::new).collect());
-        self.show(version.with_realtime(realtime));
+        let Sorted { replaced, runs, memory } = outcome?;
+        let next = {
+            let version = self.shared.version.load_full();
+            version.with_realtime(version.realtime.with_run(&replaced, runs.into_iter().map(Arc::new).collect()))
+        };
+        // Only readers hold the parts now: rows that are there once are not counted twice.
+        drop(replaced);
+        self.show(next);
+        drop(memory);
         self.start_run_job();
         Ok(())
     }
 }
 
-/// Sorts `parts` as soon as there is a place.
-async fn sort(shared: Arc<Shared>, id: u64, parts: Vec<Arc<RealtimePart>>, sort_by: Vec<usize>) -> Result<Sorted> {
-    let place = Arc::clone(&shared.gate.run_jobs)
-        .acquire_owned()
-        .await
-        .map_err(|_| Error::internal("there are no places for run jobs any more"))?;
+/// Sorts `parts`, or the first of them if all need more memory than sorts may ever have, as soon as there is a place and memory.
+async fn sort(shared: Arc<Shared>, id: u64, mut parts: Vec<Arc<RealtimePart>>, sort_by: Vec<usize>) -> Result<Sorted> {
+    let none = |_| Error::internal("there are no places for run jobs any more");
+    let gate = Arc::clone(&shared.gate);
+    let place = Arc::clone(&gate.run_jobs).acquire_owned().await.map_err(none)?;
+    // Every part of these stays as it is: those behind are left for the next run.
+    parts.truncate(n_fitting(&parts, &sort_by, gate.sorting_bytes()));
+    let needed = working_bytes(&parts, &sort_by);
+    let space = gate.sorting.take(needed).await.map_err(none)?;
     shared.jobs.lock().begin(id, shared.env.clock.now_us());
-    let mut memory = shared.memory.charge(Share::Realtime, working_bytes(&parts, &sort_by));
+    let mut memory = shared.memory.charge(Share::Unassigned, needed);
     // A sort that nobody waits for any more must not hold the folder.
-    drop(shared);
+    drop((shared, gate));
     let work = move || -> Result<Sorted> {
         // Until the sort ends, whether or not the worker still waits for it.
-        let _place = place;
+        let _places = (place, space);
         let runs = build_runs(&parts, &sort_by)?;
         memory.resize(runs.iter().map(|run| run.bytes).sum());
-        Ok(Sorted { replaced: parts, runs, _memory: memory })
+        Ok(Sorted { replaced: parts, runs, memory })
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|e| Err(Error::internal(format!("a run could not be built: {e}"))))
+    in_background("sort", work).await?
 }

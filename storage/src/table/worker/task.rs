@@ -17,7 +17,7 @@ use crate::table::handle::Shared;
 use crate::table::snapshot::TableVersion;
 use crate::table::worker::TableRequest;
 use crate::table::worker::group::{AcceptedRows, Answer, Publish, RowsGroup};
-use crate::table::worker::reclaim::Reclaim;
+use crate::table::worker::reclaim::{Reclaim, Reclaimed};
 use crate::table::worker::runs::{RunJob, Sorted};
 use crate::table::worker::state::TableState;
 
@@ -63,7 +63,7 @@ pub(crate) struct Worker {
 enum Event {
     Written(Result<()>),
     Run(Result<Sorted>),
-    Reclaimed(Result<()>),
+    Reclaimed(Reclaimed),
     Request(TableRequest),
     Closing,
 }
@@ -105,7 +105,7 @@ impl Worker {
             match self.next_event(closing).await {
                 Event::Written(outcome) => self.publish(outcome)?,
                 Event::Run(outcome) => self.apply_run(outcome)?,
-                Event::Reclaimed(outcome) => self.end_reclaim(outcome).await?,
+                Event::Reclaimed(what) => self.on_reclaimed(what).await?,
                 Event::Request(request) => self.take(request).await?,
                 Event::Closing => closing = true,
             }
@@ -120,7 +120,7 @@ impl Worker {
             biased;
             outcome = async { written((&mut oldest_or_never(oldest).await.done).await) } => Event::Written(outcome),
             outcome = async { run_or_never(run).await.outcome().await } => Event::Run(outcome),
-            outcome = self.reclaim.outcome() => Event::Reclaimed(outcome),
+            what = self.reclaim.outcome() => Event::Reclaimed(what),
             request = self.requests.recv(), if takes => request.map_or(Event::Closing, Event::Request),
         }
     }
@@ -268,10 +268,11 @@ impl Worker {
     }
 
     pub(crate) fn show(&self, version: TableVersion) {
-        let upper = version.upper;
+        let version = Arc::new(version);
+        self.shared.version.store(Arc::clone(&version));
+        // When what it replaces is let go: whoever brings rows counts them until here.
         version.charge_to(&self.shared.memory);
-        self.shared.version.store(Arc::new(version));
-        self.shared.visible.send_replace(upper);
+        self.shared.visible.send_replace(version.upper);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Prepared statements: handles, parameters, updates with many rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_flight::sql::{ActionCreatePreparedStatementRequest, Any, CommandPreparedStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, FlightDescriptor};
 use futures::stream::TryStreamExt;
 use prost::Message;
+use tidewater_storage::memory::Share;
 use tonic::Code;
 
 use super::{Server, schema_of, text};
@@ -76,6 +78,20 @@ async fn a_query_with_parameters_runs_again_and_again() {
     }
     select.set_parameters(pairs(&[(1, "a"), (2, "b")])).unwrap();
     assert!(select.execute().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_with_parameters_go_on_when_memory_for_rows_is_full() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR)", "INSERT INTO t VALUES (1, 'a')"]).await;
+    let mut select = server.sql().prepare("SELECT name FROM t WHERE id = $1 AND name = $2".into(), None).await.unwrap();
+    let memory = server.app.storage.memory();
+    let _full = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    select.set_parameters(pairs(&[(1, "a")])).unwrap();
+    // A bulk append would wait for longer than this.
+    let info = tokio::time::timeout(Duration::from_secs(15), select.execute()).await.expect("at once").unwrap();
+    let (_, rows) = server.fetch(&info).await.unwrap();
+    assert!(text(&rows).contains("| a "), "{}", text(&rows));
 }
 
 #[tokio::test(flavor = "multi_thread")]
