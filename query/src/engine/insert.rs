@@ -12,6 +12,7 @@ use tidewater_storage::catalog::TableDef;
 use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
 use tidewater_storage::{Code, Error, OnError, Result, RowsRequest, Table};
 use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::UpdateOutcome;
 use super::context::{StatementContext, parameter_types};
@@ -223,7 +224,11 @@ pub(super) struct Collected {
 }
 
 /// Commits all rows together.
-pub(super) async fn run_insert(work: Collected, running: &Arc<Running>) -> Result<UpdateOutcome> {
+pub(super) async fn run_insert(
+    work: Collected,
+    running: &Arc<Running>,
+    deadline: AbortOnDropHandle<()>,
+) -> Result<UpdateOutcome> {
     let batches = work.batches;
     if batches.is_empty() {
         return Ok(UpdateOutcome { affected: 0, notices: vec!["0 rows".into()], ..UpdateOutcome::default() });
@@ -243,8 +248,12 @@ pub(super) async fn run_insert(work: Collected, running: &Arc<Running>) -> Resul
     };
     let prepared = work.table.prepare(request).await?;
     drop(work.held);
-    running.begin_commit()?;
-    let outcome = work.table.submit(prepared).await?.outcome().await?;
+    // Until there is a place for the rows, the statement waits like any other.
+    let begin = || {
+        drop(deadline);
+        running.begin_commit()
+    };
+    let outcome = work.table.submit_after(prepared, begin).await?.outcome().await?;
     let mut notice = count(outcome.accepted, "row");
     if outcome.duplicates > 0 {
         notice = format!("{notice}, {} dropped", count(outcome.duplicates, "duplicate key"));

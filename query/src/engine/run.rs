@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Code, Error, Result};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::insert::run_insert;
 use super::job::{Job, Work};
@@ -199,7 +200,8 @@ impl QueryEngine {
         }
     }
 
-    /// An INSERT waits for a slot like a query. Its deadline holds from here through its source; a commit that has begun is waited for.
+    /// An INSERT waits for a slot like a query. Its deadline holds until its rows have their place in the queue; a commit that has begun is
+    /// waited for.
     async fn insert(
         &self,
         work: super::insert::InsertWork,
@@ -208,7 +210,7 @@ impl QueryEngine {
     ) -> Result<UpdateOutcome> {
         let class = work.class();
         let watched = Arc::clone(query);
-        let deadline = tokio_util::task::AbortOnDropHandle::new(self.runtime.upkeep().spawn(async move {
+        let deadline = AbortOnDropHandle::new(self.runtime.upkeep().spawn(async move {
             tokio::time::sleep(timeout).await;
             watched.stop(StopReason::Deadline(timeout));
         }));
@@ -218,10 +220,8 @@ impl QueryEngine {
         let rows = work.collect(query, self.runtime.of(class)).await;
         // What its source still does is for nobody.
         query.pool.stop();
-        let rows = rows?;
-        drop(deadline);
         drop(slot);
-        run_insert(rows, query).await
+        run_insert(rows?, query, deadline).await
     }
 
     /// Waits until the commits that a client saw are visible here.

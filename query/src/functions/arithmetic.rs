@@ -61,7 +61,7 @@ fn check_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let checked = plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let checked = expr.transform_up(|expr| Ok(check(expr, &schema)))?;
-        let checked = checked.transform_data(|expr| in_turn::behind_filter(expr, &schema))?;
+        let checked = checked.transform_data(in_turn::behind_filter)?;
         Ok(if checked.transformed { checked.update_data(|expr| name.restore(expr)) } else { checked })
     })?;
     if checked.transformed { checked.map_data(LogicalPlan::recompute_schema) } else { Ok(checked) }

@@ -1,8 +1,8 @@
-//! Which rows is arithmetic computed for? Those that the conditions beside it leave, as if they were asked one after the other.
+//! Which rows is arithmetic of a condition computed for? Those that the conditions beside it leave, as if they were asked in turn.
 //!
 //! Arithmetic that does not fit is an error, and DataFusion asks all conditions of an AND or OR about all rows unless few are left; so
-//! does an aggregate with its arguments and its FILTER. `v < 1000 AND v * v > 5` must not fail for a large `v`. Hence `v * v` becomes
-//! `CASE WHEN v < 1000 THEN v * v END`: where it is not computed, the condition beside it has decided already.
+//! does an aggregate with its arguments and its FILTER. `v < 1000 AND v * v > 5` must not fail for a large `v`. Hence the second becomes
+//! `CASE WHEN (v < 1000) IS NOT FALSE THEN v * v > 5 ELSE false END`: where it is not asked, the first has decided already.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue, internal_err};
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::{conjunction, merge_schema, split_binary_owned};
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::utils::{conjunction, split_binary_owned};
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::arithmetic::{computes, is_checked};
+use super::arithmetic::computes;
 use crate::limits::MAX_PLAN_EXPRESSIONS;
 
 /// Conditions that compute are copied with what guards them: many in a row would double each time.
@@ -54,81 +54,57 @@ fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn guard_node(node: LogicalPlan, budget: &Cell<usize>) -> Result<Transformed<LogicalPlan>> {
+    let guards = Guards { budget };
     match node {
         LogicalPlan::Filter(mut filter) if computes(&filter.predicate) => {
-            filter.predicate = Guards { schema: None, budget }.condition(filter.predicate)?;
+            filter.predicate = guards.condition(filter.predicate)?;
             Ok(Transformed::yes(LogicalPlan::Filter(filter)))
         }
-        LogicalPlan::Join(mut join) if join.filter.as_ref().is_some_and(computes) => {
-            let guards = Guards { schema: None, budget };
-            join.filter = join.filter.map(|filter| guards.condition(filter)).transpose()?;
-            Ok(Transformed::yes(LogicalPlan::Join(join)))
-        }
-        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Sort(_) => {
-            let schema = merge_schema(&node.inputs());
-            let guards = Guards { schema: Some(&schema), budget };
+        // Not those of a join: what they compute of one side is computed below it, for all rows of that side.
+        // The optimizer makes AND and OR of a CASE with two truth values, which somebody wrote so that it is asked in turn.
+        LogicalPlan::Projection(_) => {
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
-                // A set of groups has no name that could be kept.
-                if matches!(expr, Expr::GroupingSet(_)) || !computes(&expr) {
+                if !computes(&expr) {
                     return Ok(Transformed::no(expr));
                 }
                 let name = names.save(&expr);
-                Ok(Transformed::yes(name.restore(guards.value(expr, &[])?)))
+                Ok(Transformed::yes(name.restore(guards.value(expr)?)))
             })
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
-/// Arguments of an aggregate are computed for the rows that pass its FILTER. To be called before the optimizer: it would compute what
+/// Aggregates that take no notice of what an argument would be where their FILTER is not true.
+const PLAIN_AGGREGATES: [&str; 5] = ["avg", "count", "max", "min", "sum"];
+
+/// Arguments of a plain aggregate are computed for the rows that pass its FILTER. To be called before the optimizer: it would compute what
 /// two aggregates share for all rows.
-pub(super) fn behind_filter(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let budget = Cell::new(MAX_PLAN_EXPRESSIONS);
-    let guards = Guards { schema: Some(schema), budget: &budget };
+pub(super) fn behind_filter(expr: Expr) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| match expr {
-        Expr::AggregateFunction(mut call) => {
-            let Some(given) = filter_of(call.params.filter.as_deref(), &call.params.args) else {
+        Expr::AggregateFunction(mut call)
+            if PLAIN_AGGREGATES.contains(&call.func.name())
+                && !call.params.distinct
+                && call.params.order_by.is_empty()
+                && call.params.args.iter().any(computes) =>
+        {
+            let Some(filter) = call.params.filter.as_deref().filter(|filter| may_copy(filter)).cloned() else {
                 return Ok(Transformed::no(Expr::AggregateFunction(call)));
             };
-            call.params.args = guards.values(call.params.args, &given)?;
-            Ok(Transformed::yes(Expr::AggregateFunction(call)))
-        }
-        Expr::WindowFunction(mut call) => {
-            let Some(given) = filter_of(call.params.filter.as_deref(), &call.params.args) else {
-                return Ok(Transformed::no(Expr::WindowFunction(call)));
+            let where_it_counts = |arg: Expr| match computes(&arg) {
+                // The whole of it: what stands around the arithmetic is not asked about a made-up value either.
+                true => Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), Box::new(arg))], None)),
+                false => arg,
             };
-            let args = std::mem::take(&mut call.params.args);
-            call.params.args = guards.values(args, &given)?;
-            Ok(Transformed::yes(Expr::WindowFunction(call)))
+            call.params.args = call.params.args.into_iter().map(where_it_counts).collect();
+            Ok(Transformed::yes(Expr::AggregateFunction(call)))
         }
         other => Ok(Transformed::no(other)),
     })
 }
 
-/// The FILTER, if an argument needs it.
-fn filter_of(filter: Option<&Expr>, args: &[Expr]) -> Option<[Condition; 1]> {
-    let filter = filter.filter(|filter| may_copy(filter) && args.iter().any(computes))?;
-    Some([Condition::new(filter.clone())])
-}
-
-/// What must hold for a row whose arithmetic is to be computed.
-#[derive(Debug, Clone)]
-struct Condition {
-    expr: Expr,
-    n_nodes: usize,
-}
-
-impl Condition {
-    fn new(expr: Expr) -> Self {
-        let n_nodes = n_nodes(&expr);
-        Self { expr, n_nodes }
-    }
-}
-
 struct Guards<'a> {
-    /// Of the input, for values whose type must stay as it is, down to whether it has NULLs; `None` for conditions, which have no name.
-    schema: Option<&'a DFSchema>,
     /// Expressions that may still be copied. A plan that needs more is left as it is.
     budget: &'a Cell<usize>,
 }
@@ -137,56 +113,38 @@ impl Guards<'_> {
     /// A condition that keeps the rows for which it is true: where a part of it is NULL, the others do not matter.
     fn condition(&self, expr: Expr) -> Result<Expr> {
         match operator(&expr) {
-            Some(Operator::And) => self.chain(expr, Operator::And, &[], Expr::clone),
-            _ => self.value(expr, &[]),
+            Some(Operator::And) => self.chain(expr, Operator::And, Expr::clone),
+            _ => self.value(expr),
         }
     }
 
-    fn values(&self, exprs: Vec<Expr>, given: &[Condition]) -> Result<Vec<Expr>> {
-        exprs.into_iter().map(|expr| self.value(expr, given)).collect()
-    }
-
-    /// An expression that is asked about all rows, but matters only where all that is `given` holds.
-    fn value(&self, expr: Expr, given: &[Condition]) -> Result<Expr> {
+    /// The same value, with every AND and OR within asked in turn.
+    fn value(&self, expr: Expr) -> Result<Expr> {
         if !computes(&expr) {
             return Ok(expr);
         }
         match operator(&expr) {
-            Some(Operator::And) => {
-                return self.chain(expr, Operator::And, given, |item| Expr::IsNotFalse(Box::new(item.clone())));
-            }
-            Some(op) => return self.chain(expr, op, given, |item| Expr::IsNotTrue(Box::new(item.clone()))),
-            None => {}
+            Some(Operator::And) => self.chain(expr, Operator::And, |item| Expr::IsNotFalse(Box::new(item.clone()))),
+            Some(op) => self.chain(expr, op, |item| Expr::IsNotTrue(Box::new(item.clone()))),
+            None => expr.map_children(|child| Ok(Transformed::yes(self.value(child)?))).data(),
         }
-        if is_checked(&expr) {
-            // Its operands are computed where it is.
-            let expr = expr.map_children(|operand| Ok(Transformed::yes(self.value(operand, &[])?))).data()?;
-            return self.only_where(expr, given);
-        }
-        expr.map_children(|child| Ok(Transformed::yes(self.value(child, given)?))).data()
     }
 
-    /// `a AND b AND …` or `a OR b OR …`. An item that computes matters where each other one `leaves_open` what comes out.
-    fn chain(
-        &self,
-        expr: Expr,
-        op: Operator,
-        given: &[Condition],
-        leaves_open: impl Fn(&Expr) -> Expr,
-    ) -> Result<Expr> {
+    /// `a AND b AND …` or `a OR b OR …`. An item that computes is asked only where all others leave it open: elsewhere it is false, which
+    /// changes nothing. The whole item, so that nothing in it is asked about a made-up value either.
+    fn chain(&self, expr: Expr, op: Operator, leaves_open: impl Fn(&Expr) -> Expr) -> Result<Expr> {
         let items = split_binary_owned(expr, op);
-        let mut given = given.to_vec();
-        let plain = items.iter().filter(|item| !computes(item) && may_copy(item));
-        given.extend(plain.map(|item| Condition::new(leaves_open(item))));
+        let mut given: Vec<Expr> =
+            items.iter().filter(|item| !computes(item) && may_copy(item)).map(&leaves_open).collect();
         let mut guarded = Vec::with_capacity(items.len());
         for item in items {
             if !computes(&item) {
                 guarded.push(item);
                 continue;
             }
-            let item = self.value(item, &given)?;
+            let item = self.only_where(self.value(item)?, &given);
             if may_copy(&item) && n_nodes(&item) <= MAX_COMPUTING_CONDITION {
-                given.push(Condition::new(leaves_open(&item)));
+                given.push(leaves_open(&item));
             }
             guarded.push(item);
         }
@@ -199,20 +157,17 @@ impl Guards<'_> {
         }
     }
 
-    fn only_where(&self, expr: Expr, given: &[Condition]) -> Result<Expr> {
-        // Constants are the same for all rows, and some functions want them as such.
-        if expr.column_refs().is_empty() {
-            return Ok(expr);
+    fn only_where(&self, item: Expr, given: &[Expr]) -> Expr {
+        // Constants are the same for all rows.
+        if item.column_refs().is_empty() {
+            return item;
         }
-        let n_copied = given.iter().map(|condition| condition.n_nodes).sum();
-        let Some(left) = self.budget.get().checked_sub(n_copied) else { return Ok(expr) };
-        let Some(when) = conjunction(given.iter().map(|condition| condition.expr.clone())) else { return Ok(expr) };
+        let n_copied = given.iter().map(n_nodes).sum();
+        let Some(left) = self.budget.get().checked_sub(n_copied) else { return item };
+        let Some(when) = conjunction(given.iter().cloned()) else { return item };
         self.budget.set(left);
-        let otherwise = match self.schema {
-            Some(schema) => Some(Box::new(Expr::Literal(ScalarValue::new_zero(&expr.get_type(schema)?)?, None))),
-            None => None,
-        };
-        Ok(Expr::Case(Case::new(None, vec![(Box::new(when), Box::new(expr))], otherwise)))
+        let otherwise = Expr::Literal(ScalarValue::Boolean(Some(false)), None);
+        Expr::Case(Case::new(None, vec![(Box::new(when), Box::new(item))], Some(Box::new(otherwise))))
     }
 }
 

@@ -269,6 +269,15 @@ impl Table {
     /// rows in all): in the order of submitting, so that batches that were prepared early never hold the place of one that must go
     /// before them. From here on the batch is stored or refused whether or not the caller waits for the outcome.
     pub async fn submit(&self, prepared: PreparedWrite) -> Result<PendingWrite> {
+        self.submit_after(prepared, || Ok(())).await
+    }
+
+    /// The same; `begin` is asked once there is a place, and its error is the last that takes the batch back.
+    pub async fn submit_after(
+        &self,
+        prepared: PreparedWrite,
+        begin: impl FnOnce() -> Result<()>,
+    ) -> Result<PendingWrite> {
         let shared = &self.shared;
         let places = &shared.gate.places;
         let held = match Held::try_take(&shared.places, places, prepared.memory) {
@@ -277,6 +286,7 @@ impl Table {
         };
         // With the place in hand: of two that are submitted at once, one at least sees the other.
         shared.gate.check_again(held.others(places))?;
+        begin()?;
         let (answer, receiver) = oneshot::channel();
         shared.send(TableRequest::Rows { rows: prepared.rows, held, answer }).await?;
         Ok(PendingWrite { shared: Arc::clone(shared), answer: receiver })
