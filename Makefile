@@ -8,7 +8,11 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 # Checks the tools and sets LIBCLANG_PATH, ROCKSDB_LIB_DIR and so on; installs libclang and builds RocksDB the first time.
 ENV := variables=$$(scripts/environment.sh); eval "$$variables"
 
-.PHONY: help demo test check build rust-tests python-tests bench
+# The Python tests' own environments: theirs, and the one of a DuckDB with its delta extension.
+PYTEST = python=$$(clients/conformance/venv.sh); export TIDEWATER_DUCKDB_PYTHON=$$(clients/conformance/venv.sh duckdb) TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater"; \
+  "$$python" -m pytest -q clients/conformance
+
+.PHONY: help demo test conformance check build rust-tests python-tests bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -20,6 +24,7 @@ demo: ## Start a server, load a real event stream, run five queries, stop
 # The Python half is installed first: what it misses is told at once, not when the Rust tests are through.
 test: ## Everything that decides whether a change is sound: Rust tests, then the clients from outside
 	@clients/conformance/venv.sh >/dev/null
+	@clients/conformance/venv.sh duckdb >/dev/null
 	@$(MAKE) --no-print-directory rust-tests
 	@$(MAKE) --no-print-directory python-tests
 
@@ -27,8 +32,11 @@ rust-tests:
 	@$(ENV); cargo test --locked --workspace
 
 python-tests: build
-	@python=$$(clients/conformance/venv.sh); \
-	  TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater" "$$python" -m pytest -q clients/conformance
+	@$(PYTEST) -m "not spark"
+
+# Spark and its JVM are 550 MB, so only here.
+conformance: build ## All tests from outside, Spark as a reader of the Delta tables too
+	@spark=$$(clients/conformance/spark.sh) || echo "Spark is NOT CHECKED" >&2; export TIDEWATER_SPARK_PYTHON=$$spark; $(PYTEST)
 
 # As the Rust tests build it: `cargo build` resolves other features and would compile the dependencies a second time.
 build:

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use clap::{Parser, ValueEnum};
 use hashbrown::HashSet;
 use serde_json::{Value, json};
-use tidewater_storage::catalog::{ColumnDef, Durability, TableDef, TableOptions};
+use tidewater_storage::catalog::{ColumnDef, Durability, SealOptions, TableDef, TableOptions};
 use tidewater_storage::dedup::{DedupStats, KeyIndex, KeySpec, Keys};
 use tidewater_storage::ids::{SchemaId, TableId};
 use tidewater_storage::memory::MemoryLedger;
@@ -116,6 +116,7 @@ fn table(class: Class) -> TableDef {
         id: TableId(Default::default()),
         schema_name: "main".to_owned(),
         name: class.name().to_owned(),
+        folder: class.name().to_owned(),
         schema_id: SchemaId(1),
         columns: vec![ColumnDef {
             name: "id".to_owned(),
@@ -131,6 +132,9 @@ fn table(class: Class) -> TableDef {
             max_lateness_us: None,
             durability: Durability::Fsync,
             system_columns: true,
+            seal: SealOptions::default(),
+            dedup_window_us: None,
+            retention_us: None,
         },
         hash_key: *b"a bench's secret",
         created_at_us: 0,

@@ -4,7 +4,12 @@ import adbc_driver_flightsql.dbapi
 import pytest
 
 from harness.client import Client
+from harness.engines import ENGINES
 from harness.server import Server, binary
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "spark: needs Spark and a JVM; `make test` leaves these out, `make conformance` does not")
 
 
 def pytest_sessionstart(session):
@@ -14,10 +19,14 @@ def pytest_sessionstart(session):
 
 def pytest_terminal_summary(terminalreporter):
     """A check that this machine does not allow is no check: it is told, also with -q."""
+    reasons = {}
     for report in terminalreporter.stats.get("skipped", []):
         _, _, reason = report.longrepr
         if "NOT CHECKED" in reason:
-            terminalreporter.write_line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}", yellow=True, bold=True)
+            reasons.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+    for reason, tests in reasons.items():
+        others = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+        terminalreporter.write_line(f"{tests[0]}{others}: {reason}", yellow=True, bold=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +47,21 @@ def client(server):
 def adbc(server):
     with adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory):
+    """Other engines by their names; each is started when a test first asks for it."""
+    started = {}
+
+    def engine(name: str):
+        if name not in started:
+            started[name] = ENGINES[name](tmp_path_factory.mktemp(name))
+        return started[name]
+
+    yield engine
+    for engine in started.values():
+        engine.close()
 
 
 @pytest.fixture

@@ -2,13 +2,21 @@
 
 import datetime
 import decimal
+import json
+import time
 
+import boto3
+import botocore.config
+import botocore.exceptions
 import pyarrow as pa
 import pytest
 
 from harness import data
 from harness.compare import difference
+from harness.delta import EXCLUSIVE_WRITER, Log, stored
 from harness.oracle import KINDS, QUERIES, Oracle
+from harness.store import KEYS, REGION, Moto
+from harness.store_relay import StoreRelay
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +72,152 @@ BERLIN = datetime.timezone(datetime.timedelta(hours=2))
 )
 def test_the_comparison_rule(ours, theirs, same):
     assert (difference(pa.table({"a": ours}), pa.table({"a": theirs})) is None) == same
+
+
+class Store:
+    """A client of the store behind a relay that does not try again."""
+
+    def __init__(self, moto: Moto, relay: StoreRelay):
+        self.relay = relay
+        self.bucket = moto.bucket(f"bucket-{time.monotonic_ns()}")
+        config = botocore.config.Config(
+            s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, proxies={}, connect_timeout=2, read_timeout=2
+        )
+        keys = {"aws_access_key_id": KEYS["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
+        self.s3 = boto3.client("s3", endpoint_url=f"http://{relay.address}", region_name=REGION, config=config, **keys)
+
+    def create(self, name: str, body: bytes = b"1") -> int:
+        """The status of a put that must not replace anything; 0 if there is no answer."""
+        try:
+            answer = self.s3.put_object(Bucket=self.bucket.name, Key=name, Body=body, IfNoneMatch="*")
+        except botocore.exceptions.ClientError as error:
+            answer = error.response
+        except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError):
+            return 0
+        return answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    moto = Moto(tmp_path_factory.mktemp("moto"))
+    yield moto
+    moto.stop()
+
+
+@pytest.fixture
+def store(moto):
+    with StoreRelay(moto.address) as relay:
+        yield Store(moto, relay)
+
+
+def version(n: int) -> str:
+    return f"t/_delta_log/{n:020}.json"
+
+
+def test_the_store_does_conditional_puts_through_the_relay(store):
+    assert [store.create(version(0), body) for body in (b"first", b"second")] == [200, 412]
+    assert store.bucket.read(version(0)) == b"first"
+    assert store.bucket.names("t/") == [version(0)]
+    assert store.s3.get_object(Bucket=store.bucket.name, Key=version(0), Range="bytes=1-2")["Body"].read() == b"ir"
+    assert store.s3.head_object(Bucket=store.bucket.name, Key=version(0))["ContentLength"] == 5
+    assert [found["Key"] for found in store.s3.list_objects_v2(Bucket=store.bucket.name, Prefix="t/")["Contents"]] == [version(0)]
+    assert [(headers["if-none-match"], status) for _, headers, status in store.relay.commits()] == [("*", 200), ("*", 412)]
+    store.s3.delete_object(Bucket=store.bucket.name, Key=version(0))
+    assert store.bucket.names() == []
+
+
+@pytest.mark.parametrize(
+    ("how", "answer", "stored"),
+    [
+        ({}, 0, True),
+        ({"answer": 500}, 500, True),
+        ({"answer": 412}, 412, True),
+        ({"answer": 409, "executed": False}, 409, False),
+        ({"executed": False}, 0, False),
+        ({"held": True}, 0, False),
+    ],
+)
+def test_the_relay_disturbs_commits_only(store, how, answer, stored):
+    fault = store.relay.fault(**how)
+    assert store.create("t/a.parquet") == 200 and not fault.fired.is_set()
+    assert store.create(version(0)) == answer and fault.fired.is_set()
+    assert store.bucket.names() == (["t/_delta_log/00000000000000000000.json"] if stored else []) + ["t/a.parquet"]
+    # Only once.
+    assert store.create(version(0), b"again") == (412 if stored else 200)
+    assert store.relay.release() == ([412] if how.get("held") else [])
+    assert store.bucket.read(version(0)) == (b"1" if stored else b"again")
+
+
+def test_the_relay_is_away(store):
+    for how, answer in (("gone", 0), ("silent", 0), (503, 503)):
+        with store.relay.absent(how):
+            assert store.create("a") == answer
+    fault = store.relay.fault(held=True, then_away="gone")
+    assert (store.create(version(0)), store.create("b")) == (0, 0) and fault.fired.is_set()
+    assert store.relay.release() == [200]
+    store.relay.go_on()
+    assert store.create(version(0)) == 412
+    store.relay.stripped = {"if-none-match"}
+    assert store.create(version(0), b"2") == 200
+    assert store.bucket.names() == [version(0)]
+
+
+UUID = "00000000-0000-0000-0000-000000000000"
+
+
+def log_of(commits: list[list[dict]]) -> Log:
+    texts = {f"{n:020}.json": "\n".join(map(json.dumps, actions)).encode() for n, actions in enumerate(commits)}
+    return Log(list(texts), texts.__getitem__)
+
+
+def good_commits() -> list[list[dict]]:
+    def add(path: str, through: int, **more):
+        txn = {"txn": {"appId": f"tidewater/{UUID}/0/{UUID}", "version": through}}
+        return [{"add": {"path": path, "dataChange": True, "stats": json.dumps({"numRecords": 10}), **more}}, txn]
+
+    def info() -> dict:
+        return {"commitInfo": {"timestamp": 1, "tidewater": {}}}
+
+    protocol = {"protocol": {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": [EXCLUSIVE_WRITER]}}
+    metadata = {"metaData": {"id": UUID, "partitionColumns": [], "schemaString": json.dumps({"fields": []})}}
+    vector = {"deletionVector": {"cardinality": 3}}
+    return [
+        [info(), protocol, metadata],
+        [info(), *add("a", 5)],
+        [info(), {"remove": {"path": "a"}}, *add("a", 7, **vector)],
+        [info(), *add("b", 8)],
+    ]
+
+
+def test_the_log_of_a_delta_table():
+    log = log_of(good_commits())
+    log.assert_sound()
+    assert [log.live_rows(version) for version in range(4)] == [0, 10, 7, 17]
+    assert [log.through(version) for version in range(4)] == [0, 5, 7, 8]
+    assert log.foreign_versions() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda commits: commits.append(commits[3]), id="a range twice"),
+        pytest.param(lambda commits: commits[3][2]["txn"].update(version=6), id="a range that goes back"),
+        pytest.param(lambda commits: commits[3][1]["add"].update(path="a"), id="a file twice"),
+        pytest.param(lambda commits: commits[2][1]["remove"].update(path="c"), id="a file that is not there"),
+        pytest.param(lambda commits: commits[3][0]["commitInfo"].update(timestamp=0), id="time goes back"),
+        pytest.param(lambda commits: commits[0][1]["protocol"].update(writerFeatures=[]), id="others may write"),
+        pytest.param(lambda commits: commits[3][2]["txn"].update(lastUpdated=1), id="a range that expires"),
+    ],
+)
+def test_a_log_that_is_not_sound(change):
+    commits = good_commits()
+    change(commits)
+    with pytest.raises(AssertionError):
+        log_of(commits).assert_sound()
+
+
+def test_values_in_the_types_of_delta():
+    inner = pa.struct([("u", pa.uint64()), ("t", pa.list_(pa.time64("us")))])
+    table = pa.table({"a": pa.array([[{"u": 2**64 - 1, "t": [datetime.time(1), None]}, None], [], None], pa.list_(inner))})
+    item = {"u": decimal.Decimal(2**64 - 1), "t": [3_600_000_000, None]}
+    assert stored(table)["a"].to_pylist() == [[item, None], [], None]

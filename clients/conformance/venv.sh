@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Where is the Python that runs these tests? Makes a virtual environment for requirements.txt unless it is there already,
-# and prints the path of its interpreter. The environment is kept in the cache folder by the hash of the requirements.
+# venv.sh [NAME]: where is the Python that runs these tests, or that of an engine that needs one of its own?
+# Makes a virtual environment for requirements.txt (requirements-NAME.txt) unless it is there already, and prints the path of
+# its interpreter. The environment is kept in the cache folder by the hash of the requirements.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/lib.sh
 
-requirements=clients/conformance/requirements.txt
+requirements=clients/conformance/requirements${1:+-$1}.txt
+[ -e "$requirements" ] || die "there is no $requirements"
 need "$python" "Python 3.11 or newer (Debian: python3)"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # tomllib came with 3.11, and adbc-driver-flightsql wants it too.
 printf '%s\n' 3.11 "$version" | sort -VC || die "$python is $version, the tests need 3.11 or newer: install it, or set PYTHON to it"
 hash=$(sha256sum <"$requirements" | cut -c1-12)
-venv=$cache/venv-$version-$hash
+venv=$cache/venv${1:+-$1}-$version-$hash
 mkdir -p "$cache"
 # Two runs at once must not install over each other.
 exec 9>"$venv.lock"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -45,7 +46,7 @@ fn is_small(plan: &Arc<dyn ExecutionPlan>, leaves: &mut usize) -> bool {
         *leaves += 1;
         // System tables and `information_schema`, values, and no rows or one.
         return plan.is::<StreamingTableExec>()
-            || plan.is::<DataSourceExec>()
+            || plan.downcast_ref::<DataSourceExec>().is_some_and(|scan| scan.data_source().is::<MemorySourceConfig>())
             || plan.is::<PlaceholderRowExec>()
             || plan.is::<EmptyExec>()
             || plan.is::<ExplainExec>();

@@ -101,6 +101,9 @@ pub const MAX_COMPUTED_PARAMETER_ROWS: usize = 1_000;
 /// Rows of parameters that are planned one by one, because each may read something else: all of them within [`PLANNING_DEADLINE`].
 pub const MAX_PLANNED_PARAMETER_ROWS: usize = 100;
 
+/// How often a DELETE is evaluated whose files go before it is committed: each time another TRUNCATE or compaction came between.
+pub const MAX_DELETE_ATTEMPTS: usize = 5;
+
 /// Spill files stay away from the free space at which rows are refused by this: several threads may look at it, and then write.
 pub const SPILL_MARGIN_BYTES: u64 = 64 << 20;
 

@@ -1,8 +1,8 @@
 //! Which queries run, and which ran? Their state, what they used, and how they are stopped.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -64,7 +64,7 @@ impl StopReason {
     }
 }
 
-/// What became of a query's freedom to stop: decided once.
+/// What became of a query's freedom to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Stopped(StopReason),
@@ -80,7 +80,8 @@ pub(crate) struct Query {
     started_at_us: i64,
     env: Env,
     cancel: CancellationToken,
-    fate: OnceLock<Fate>,
+    /// Decided once, but for a commit that came to nothing.
+    fate: Mutex<Option<Fate>>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) pool: Arc<QueryPool>,
     pub(crate) rows_out: AtomicU64,
@@ -107,13 +108,12 @@ impl Query {
         &self.id
     }
 
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
-    }
-
     /// Asks the query to stop; the first reason counts. A query whose change is being committed goes on.
     pub(crate) fn stop(&self, reason: StopReason) {
-        if self.fate.set(Fate::Stopped(reason)).is_ok() {
+        let mut fate = self.fate.lock();
+        if fate.is_none() {
+            *fate = Some(Fate::Stopped(reason));
+            drop(fate);
             self.pool.stop();
             self.cancel.cancel();
         }
@@ -122,15 +122,25 @@ impl Query {
     /// From here on nothing stops the query: whoever asks for that is told so, instead of a stop that the change outlives. An error if
     /// it was stopped before.
     pub(crate) fn begin_commit(&self) -> Result<()> {
-        match self.fate.get_or_init(|| Fate::Committing) {
-            Fate::Committing => Ok(()),
-            Fate::Stopped(_) => Err(self.stop_error()),
+        let mut fate = self.fate.lock();
+        if let Some(Fate::Stopped(reason)) = &*fate {
+            return Err(reason.error().with("query_id", &self.id));
+        }
+        *fate = Some(Fate::Committing);
+        Ok(())
+    }
+
+    /// Storage refused the change, and the statement begins anew: it may be stopped again.
+    pub(crate) fn give_commit_up(&self) {
+        let mut fate = self.fate.lock();
+        if *fate == Some(Fate::Committing) {
+            *fate = None;
         }
     }
 
-    fn stop_reason(&self) -> Option<&StopReason> {
-        match self.fate.get() {
-            Some(Fate::Stopped(reason)) => Some(reason),
+    fn stop_reason(&self) -> Option<StopReason> {
+        match &*self.fate.lock() {
+            Some(Fate::Stopped(reason)) => Some(reason.clone()),
             _ => None,
         }
     }
@@ -151,7 +161,7 @@ impl Query {
     }
 
     pub(crate) fn stop_error(&self) -> Error {
-        match self.fate.get() {
+        match &*self.fate.lock() {
             Some(Fate::Stopped(reason)) => reason.error().with("query_id", &self.id),
             Some(Fate::Committing) => StopReason::Dropped.error().with("query_id", &self.id),
             None => Error::internal("a query was stopped without a reason").with("query_id", &self.id),
@@ -190,18 +200,17 @@ impl Query {
         let ran =
             progress.ran.or_else(|| progress.running_since.map(|since| self.env.clock.uptime().saturating_sub(since)));
         let catalog = self.catalog.lock().clone();
-        let (realtime, sealed, tokens) = match catalog {
-            Some(catalog) => {
-                let read = catalog.metrics();
-                (read.rows_read_realtime(), read.rows_read_sealed(), catalog.tokens())
-            }
-            None => (0, 0, Vec::new()),
+        let (read, tokens) = match catalog {
+            Some(catalog) => (catalog.metrics(), catalog.tokens()),
+            None => (Arc::default(), Vec::new()),
         };
         RunSummary {
             rows_out: self.rows_out.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
-            rows_read_realtime: realtime,
-            rows_read_sealed: sealed,
+            rows_read_realtime: read.rows_read_realtime(),
+            rows_read_sealed: read.rows_read_sealed(),
+            files_pruned: read.files_pruned(),
+            files_read: read.files_read(),
             planned_ms: self.planned_us.load(Ordering::Relaxed) as f64 / 1e3,
             ran_ms: ran.map_or(0.0, |ran| ran.as_secs_f64() * 1e3),
             cpu_ms: self.meter.busy_ms(),
@@ -318,7 +327,7 @@ impl Registry {
             started_at_us: self.env.clock.now_us(),
             env: self.env.clone(),
             cancel: CancellationToken::new(),
-            fate: OnceLock::new(),
+            fate: Mutex::new(None),
             meter: Meter::new(Arc::clone(&self.env.clock)),
             pool,
             rows_out: AtomicU64::new(0),

@@ -75,9 +75,13 @@ fn a_change_that_is_being_committed_is_past_cancelling() {
         let statements = [
             ("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))", "create_table"),
             ("INSERT INTO t VALUES (1)", "rows"),
+            ("DELETE FROM t WHERE id = 1", "delete"),
+            ("ALTER TABLE t ADD COLUMN n BIGINT", "alter"),
             ("TRUNCATE TABLE t", "truncate"),
             ("CREATE VIEW v AS SELECT 1 AS n", "create_view"),
             ("DROP VIEW v", "drop_view"),
+            ("DROP TABLE t", "drop_table"),
+            ("UNDROP TABLE t", "undrop_table"),
             ("DROP TABLE t", "drop_table"),
         ];
         for (sql, kind) in statements {
@@ -271,12 +275,23 @@ fn preparing_tells_types_and_changes_nothing() {
             "CREATE TABLE u (a BIGINT)",
             "DROP TABLE t",
             "TRUNCATE t",
+            "DELETE FROM t",
+            "ALTER TABLE t ADD COLUMN n BIGINT",
+            "UNDROP TABLE t",
             "SET timezone = 'Asia/Tokyo'",
             "INSERT INTO t VALUES (1, 'a')",
         ] {
             let prepared = prepare(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-            assert!(prepared.is_update, "{sql}");
+            assert!(prepared.is_update && prepared.runs_when_planned, "{sql}");
+            assert!(prepared.dataset_schema.fields().is_empty(), "{sql}");
         }
+        let delete = prepare("DELETE FROM t AS x WHERE x.id = ? OR name LIKE ?").await.expect("prepared");
+        assert_eq!(types(&delete.parameter_schema), ["1:Int64", "2:Utf8"]);
+        let call = prepare("CALL seal('t')").await.expect("prepared");
+        assert!(!call.is_update && call.runs_when_planned);
+        let columns = ["table", "delta_version", "through", "rows", "files", "location"];
+        assert!(call.dataset_schema.fields().iter().map(|field| field.name()).eq(columns));
+        assert_eq!(code(prepare("DELETE FROM t WHERE nosuch = 1").await), Some(Code::ColumnNotFound));
         assert_eq!(fixture.run(&session, "SHOW timezone").await.expect("shown"), ["UTC"]);
         assert_eq!(fixture.run(&session, "SHOW TABLES").await.expect("shown"), ["public|t|BASE TABLE"]);
         assert_eq!(fixture.run(&session, "SELECT count(*) FROM t").await.expect("counted"), ["0"]);
@@ -476,7 +491,7 @@ fn statements_that_double_are_refused_in_time_and_block_nobody() {
             assert_eq!(code(fixture.engine.prepare(&session, &sql).await), Some(Code::StatementTooComplex), "{sql}");
             let explained = fixture.engine.explain(&session, &sql, false).await;
             assert_eq!(code(explained), Some(Code::StatementTooComplex), "{sql}");
-            for before in ["INSERT INTO t ", "CREATE VIEW v AS "] {
+            for before in ["INSERT INTO t ", "CREATE VIEW v AS ", "CREATE TABLE w AS "] {
                 let refused = fixture.run(&session, &format!("{before}{sql}")).await;
                 assert_eq!(code(refused), Some(Code::StatementTooComplex), "{before}{sql}");
             }

@@ -129,4 +129,4 @@ macro_rules! slt {
     };
 }
 
-slt!(ddl, hidden, insert, roles, select, settings, show, types, views);
+slt!(alter, create_as, ddl, delete, hidden, insert, roles, select, settings, show, types, views);

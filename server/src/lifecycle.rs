@@ -59,6 +59,9 @@ async fn open_storage(config: &Config, env: Env) -> Result<(Arc<Engine>, Recover
         memory_limit: config.memory_limit_bytes,
         key_memory: config.key_memory_bytes,
         min_free_bytes: config.min_free_bytes,
+        tables: config.tables.clone(),
+        max_unpublished_bytes: config.max_unpublished_bytes,
+        seals_by_itself: true,
         env,
     };
     tokio::task::spawn_blocking(move || Engine::open(options))

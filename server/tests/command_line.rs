@@ -271,6 +271,31 @@ fn answers_are_printed_in_every_form() {
 }
 
 #[test]
+fn tables_are_built_and_sealed_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path());
+    let create = "CREATE TABLE \"It's\" (id BIGINT PRIMARY KEY); INSERT INTO \"It's\" VALUES (1), (2)";
+    server.output(&["sql", "-c", create]);
+    let row = |printed: &str| -> Vec<String> {
+        let (header, row) = printed.trim_end().split_once('\n').unwrap();
+        assert_eq!(header, "table,delta_version,through,rows,files,location");
+        row.split(',').map(str::to_owned).collect()
+    };
+    let built = row(&server.output(&["table", "build", "public.\"It's\""]));
+    assert_eq!(&built[..5], ["public.It's", "", "1", "2", "1"]);
+    let sealed = row(&server.output(&["table", "seal", "\"It's\""]));
+    assert_eq!(&sealed[2..], &built[2..]);
+    assert!(sealed[1].parse::<u64>().is_ok(), "{sealed:?}");
+    let location = sealed[5].strip_prefix("file://").unwrap();
+    assert!(Path::new(location).join("_delta_log").is_dir(), "{location}");
+    assert!(server.output(&["table", "seal", "\"It's\"", "--format", "table"]).starts_with("+--"));
+    assert!(server.output(&["table", "list"]).contains("It's"));
+    let missing = server.run(&["table", "seal", "hidden"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("table 'public.hidden' not found"), "{missing:?}");
+}
+
+#[test]
 fn a_configuration_is_shown_with_its_origins() {
     let output = program(&["config", "show", "--origin", "--set", "query.threads=3"])
         .env("TIDEWATER__LOG__LEVEL", "warn")

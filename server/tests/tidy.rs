@@ -15,7 +15,7 @@ const WORDS: [(&str, &str); 5] = [("ti", "de"), ("la", "nd"), ("do", "or"), ("ro
 const LONG_FILES: [&str; 0] = [];
 
 /// Layers of `storage`: a module may use its own layer's modules only if listed, and those of lower layers.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 19] = [
     ("ids", 0),
     ("error", 0),
     ("limits", 0),
@@ -27,9 +27,14 @@ const LAYERS: [(&str, u8); 14] = [
     ("admission", 2),
     ("dedup", 2),
     ("realtime", 2),
+    ("sealed", 2),
     ("table", 3),
-    ("jobs", 5),
-    ("engine", 5),
+    ("publishing", 4),
+    ("sealing", 5),
+    ("compaction", 5),
+    ("retention", 5),
+    ("jobs", 6),
+    ("engine", 6),
 ];
 
 fn root() -> PathBuf {

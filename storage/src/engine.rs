@@ -1,12 +1,16 @@
 //! What does a process hold open? The engine: catalog, log writer, one worker a table, memory, housekeeping.
 
+mod alter;
+mod create;
 mod housekeep;
 mod pin;
+mod seal;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,17 +18,20 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub use self::create::StagedTable;
 pub use crate::catalog::View;
-use crate::catalog::{NewTable, TableDef, check_name, define, dropped_from_disk, view_from_disk};
-use crate::env::{Env, Moment};
+use crate::catalog::{TableDef, check_name, dropped_from_disk, view_from_disk};
+use crate::env::{DurableLocalStore, Env, Moment};
 use crate::error::{Code, Error, Result};
-use crate::ids::{LogId, array};
-use crate::limits::{MAX_TABLES, MIN_FREE_BYTES};
-use crate::log::{Commit, Family, LogWriter, Store, meta_key, write};
+use crate::ids::{LogId, TableId, array};
+use crate::limits::{MAX_UNPUBLISHED_BYTES, MIN_FREE_BYTES};
+use crate::log::{Family, LogWriter, Store, meta_key, write};
 use crate::memory::MemoryLedger;
+use crate::sealed::{FileStores, StoreOptions, open_tables};
+use crate::sealing::clean_unborn;
 use crate::table::{
-    FORMAT, Gate, Replayed, RowsOutcome, RowsRequest, Shared, SharedParts, Table, Write, create_table, create_view,
-    drop_table, drop_view, first_start, supervise, uptime,
+    FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, Write, create_view, drop_table, drop_view,
+    first_start, supervise, uptime,
 };
 
 /// The schema that is always there.
@@ -39,6 +46,12 @@ pub struct EngineOptions {
     pub key_memory: Option<u64>,
     /// Ingest stops below this many free bytes on the data folder's file system; at least [`crate::limits::LEAST_MIN_FREE_BYTES`].
     pub min_free_bytes: u64,
+    /// Where Delta tables are.
+    pub tables: StoreOptions,
+    /// Rows are refused when files that are built and not published take so many bytes.
+    pub max_unpublished_bytes: u64,
+    /// Build and publish when tables' options and memory say so, and not only when somebody asks.
+    pub seals_by_itself: bool,
     pub env: Env,
 }
 
@@ -50,6 +63,9 @@ impl EngineOptions {
             memory_limit,
             key_memory: None,
             min_free_bytes: MIN_FREE_BYTES,
+            tables: StoreOptions::default(),
+            max_unpublished_bytes: MAX_UNPUBLISHED_BYTES,
+            seals_by_itself: true,
             env: Env::system(),
         }
     }
@@ -91,22 +107,41 @@ pub struct Engine {
     epoch: AtomicU64,
     /// Held while the catalog changes.
     changing: Mutex<()>,
-    housekeeping: JoinHandle<()>,
+    /// Tables that this process dropped: one that comes back waits for its worker to end.
+    dropped: parking_lot::Mutex<BTreeMap<TableId, Weak<Shared>>>,
+    /// Where tables are, conditional puts work.
+    store_is_checked: AtomicBool,
+    background: Vec<JoinHandle<()>>,
 }
 
 impl Engine {
     /// Opens or creates a data folder: takes its lock, replays the log. Blocks; call it outside async code, inside a runtime's context.
     pub fn open(options: EngineOptions) -> Result<(Arc<Engine>, Recovery)> {
-        let memory = MemoryLedger::with_keys(options.memory_limit, options.key_memory);
         let store = Store::open(&options.data_dir)?;
         let log = LogWriter::start(Arc::clone(&store), options.env.clone())?;
+        let opened = Self::open_with(options, store, Arc::clone(&log));
+        if opened.is_err() {
+            // Its thread holds the folder.
+            log.close();
+        }
+        opened
+    }
+
+    fn open_with(options: EngineOptions, store: Arc<Store>, log: Arc<LogWriter>) -> Result<(Arc<Engine>, Recovery)> {
+        let memory = MemoryLedger::with_keys(options.memory_limit, options.key_memory);
         let log_id = identify(&store, &options.env)?;
-        let gate = Gate::new(options.data_dir, options.min_free_bytes, &memory, &options.env);
+        let local = Arc::new(DurableLocalStore::open(&options.data_dir, &options.env)?);
+        let tables = Arc::new(open_tables(&options.data_dir, &local, &options.tables)?);
+        let stores = FileStores { local, tables: Arc::clone(&tables.store) };
+        let limits =
+            GateLimits { min_free_bytes: options.min_free_bytes, max_unpublished_bytes: options.max_unpublished_bytes };
+        let gate = Gate::new(options.data_dir, limits, &memory, &options.env);
         let uptime_before_us = match store.get(Family::Meta, meta_key::UPTIME)? {
             Some(bytes) => u64::from_be_bytes(array(&bytes)),
             None => 0,
         };
-        let parts = SharedParts { log_id, uptime_before_us, store, memory, env: options.env, gate };
+        let parts =
+            SharedParts { log_id, uptime_before_us, store, memory, env: options.env, gate, tables, stores, log };
         let mut names = Names::default();
         let mut recovery = Recovery::default();
         for record in parts.store.scan(Family::Meta, &[meta_key::TABLE])? {
@@ -114,7 +149,7 @@ impl Engine {
             names.check_unique("table", &def.schema_name, &def.name)?;
             parts.gate.note_stamp(def.created_at_us);
             let started = parts.env.clock.uptime();
-            let (table, replayed) = start_table(&parts, &log, def)?;
+            let (table, replayed) = start_table(&parts, def)?;
             recovery.lines.push(recovery_line(&table, replayed, parts.env.clock.uptime() - started));
             names.tables.insert(name_of(&table.def()), table);
         }
@@ -129,14 +164,17 @@ impl Engine {
                 parts.gate.note_stamp(dropped_at.wall_us);
             }
         }
+        clean_unborn(&parts.store, &parts.env, &parts.gate.folder)?;
         let names = ArcSwap::from_pointee(names);
-        let engine = Arc::new_cyclic(|engine: &std::sync::Weak<Engine>| Engine {
+        let engine = Arc::new_cyclic(|engine: &Weak<Engine>| Engine {
+            log: Arc::clone(&parts.log),
             parts,
-            log,
             names,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
-            housekeeping: tokio::spawn(housekeep::housekeep(engine.clone())),
+            dropped: parking_lot::Mutex::new(BTreeMap::new()),
+            store_is_checked: AtomicBool::new(false),
+            background: background(engine, options.seals_by_itself),
         });
         Ok((engine, recovery))
     }
@@ -166,82 +204,6 @@ impl Engine {
         self.names.load().tables.get(&(schema.to_owned(), name.to_owned())).cloned()
     }
 
-    /// Creates a table and returns it with notices for the user. `TABLE_EXISTS` if the name (of a table or view) is taken.
-    pub async fn create_table(self: &Arc<Self>, new: NewTable) -> Result<(Table, Vec<String>)> {
-        let (table, notices, _) = self.create(new, None).await?;
-        Ok((table, notices))
-    }
-
-    /// Creates a table that has rows from its first moment. Both are one commit: a crash leaves the table with its rows or neither, and
-    /// rows that are refused leave no table.
-    pub async fn create_table_with(
-        self: &Arc<Self>,
-        new: NewTable,
-        rows: RowsRequest,
-    ) -> Result<(Table, Vec<String>, RowsOutcome)> {
-        let (table, notices, outcome) = self.create(new, Some(rows)).await?;
-        let outcome = outcome.ok_or_else(|| Error::internal("the rows of a new table have no outcome"))?;
-        Ok((table, notices, outcome))
-    }
-
-    async fn create(
-        self: &Arc<Self>,
-        new: NewTable,
-        rows: Option<RowsRequest>,
-    ) -> Result<(Table, Vec<String>, Option<RowsOutcome>)> {
-        let (def, notices) = define(new, &self.parts.env)?;
-        self.check_free(&def.schema_name, &def.name)?;
-        let engine = Arc::clone(self);
-        to_its_end(async move {
-            // Started, and its rows prepared, before the catalog is locked.
-            let (parts, log, record) = (engine.parts.clone(), Arc::clone(&engine.log), create_table(&def));
-            let (table, _) = tokio::task::spawn_blocking(move || start_table(&parts, &log, def))
-                .await
-                .map_err(|e| Error::internal(format!("the table could not be started: {e}")))??;
-            let created = engine.commit_table(&table, record, rows).await;
-            if created.is_err() {
-                table.close("it could not be created");
-            }
-            Ok((table, notices, created?))
-        })
-        .await
-    }
-
-    /// Makes a started table durable, with its first rows if there are any, and visible.
-    async fn commit_table(
-        &self,
-        table: &Table,
-        record: Commit,
-        rows: Option<RowsRequest>,
-    ) -> Result<Option<RowsOutcome>> {
-        let prepared = match rows {
-            Some(rows) => Some(table.prepare(rows).await?),
-            None => None,
-        };
-        let _changing = self.changing.lock().await;
-        let def = table.def();
-        self.check_free(&def.schema_name, &def.name)?;
-        if self.names.load().tables.len() >= MAX_TABLES {
-            return Err(Error::new(Code::TooManyTables, format!("there are {MAX_TABLES} tables already"))
-                .hint("drop tables that are not needed"));
-        }
-        let outcome = match prepared {
-            Some(prepared) => Some(table.submit(prepared.with_records(record.ops)).await?.outcome().await?),
-            None => {
-                self.parts.gate.check_space(Write::Small)?;
-                self.log.commit(record).await?;
-                None
-            }
-        };
-        // Not before: the clock of a table that was never made says nothing of the folder's.
-        self.parts.gate.note_stamp(def.created_at_us);
-        self.change(|names| {
-            names.tables.insert(name_of(&def), table.clone());
-        });
-        tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, "a table was created");
-        Ok(outcome)
-    }
-
     /// Hides a table at once; what it holds stays on disk for seven days. `TABLE_NOT_FOUND` if there is none.
     pub async fn drop_table(self: &Arc<Self>, schema: &str, name: &str) -> Result<()> {
         let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
@@ -253,6 +215,7 @@ impl Engine {
             })?;
             engine.hide(&table).await?;
             table.close("it was dropped");
+            engine.dropped.lock().insert(table.def().id, Arc::downgrade(&table.shared));
             Ok(())
         })
         .await
@@ -339,13 +302,15 @@ impl Engine {
     /// Refuses what comes, answers what is in flight, syncs and closes the log.
     pub async fn shutdown(&self) -> Result<()> {
         self.parts.gate.closing.store(true, Ordering::Release);
-        self.housekeeping.abort();
+        self.background.iter().for_each(JoinHandle::abort);
         let _changing = self.changing.lock().await;
+        let dropped: Vec<_> = self.dropped.lock().values().filter_map(Weak::upgrade).map(Table::new).collect();
         for table in self.tables() {
             table.close("the server is shutting down");
         }
-        for table in self.tables() {
+        for table in self.tables().iter().chain(&dropped) {
             table.closed().await;
+            seal::quiet(&table.shared).await;
         }
         if self.parts.gate.has_space(Write::Freeing) {
             self.log.commit(uptime(self.now().uptime_us)).await?;
@@ -397,9 +362,19 @@ fn name_of(def: &TableDef) -> (String, String) {
     (def.schema_name.clone(), def.name.clone())
 }
 
-fn start_table(parts: &SharedParts, log: &Arc<LogWriter>, def: TableDef) -> Result<(Table, Replayed)> {
+/// What an engine does by itself.
+fn background(engine: &Weak<Engine>, seals: bool) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![tokio::spawn(housekeep::housekeep(engine.clone()))];
+    if seals {
+        tasks.push(tokio::spawn(seal::seal(engine.clone())));
+        tasks.push(tokio::spawn(upkeep::upkeep(engine.clone())));
+    }
+    tasks
+}
+
+fn start_table(parts: &SharedParts, def: TableDef) -> Result<(Table, Replayed)> {
     let shared = Shared::new(parts.clone(), Arc::new(def));
-    let replayed = supervise(&shared, log)?;
+    let replayed = supervise(&shared, &parts.log)?;
     Ok((Table::new(shared), replayed))
 }
 

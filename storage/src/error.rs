@@ -117,6 +117,7 @@ codes! {
     InvalidCommitToken = 1220, InvalidArgument, "INVALID_COMMIT_TOKEN";
     ProducerOwned = 1221, PermissionDenied, "PRODUCER_OWNED";
     StatementRowsTooLarge = 1222, ResourceExhausted, "STATEMENT_ROWS_TOO_LARGE";
+    UnpublishedLimit = 1223, ResourceExhausted, "UNPUBLISHED_LIMIT";
     // 13xx: the data folder
     LogDamaged = 1301, DataLoss, "LOG_DAMAGED";
     LogUnknownVersion = 1302, Unsupported, "LOG_UNKNOWN_VERSION";
@@ -132,6 +133,17 @@ codes! {
     UnsupportedRequest = 1405, Unsupported, "UNSUPPORTED_REQUEST";
     PortInUse = 1406, Unavailable, "PORT_IN_USE";
     InvalidConfig = 1407, InvalidArgument, "INVALID_CONFIG";
+    // 15xx: settled rows
+    DeleteConflict = 1501, Aborted, "DELETE_CONFLICT";
+    BuildOvertaken = 1502, Aborted, "BUILD_OVERTAKEN";
+    BuildLost = 1506, Unavailable, "BUILD_LOST";
+    FileLeaving = 1504, Unavailable, "FILE_LEAVING";
+    FileDamaged = 1503, DataLoss, "FILE_DAMAGED";
+    StreamOvertaken = 1505, Aborted, "STREAM_OVERTAKEN";
+    DeltaDamaged = 1510, DataLoss, "DELTA_DAMAGED";
+    DeltaConflict = 1511, FailedPrecondition, "DELTA_CONFLICT";
+    StoreUnsuitable = 1520, FailedPrecondition, "STORE_UNSUITABLE";
+    StoreUnavailable = 1521, Unavailable, "STORE_UNAVAILABLE";
     Internal = 1901, Internal, "INTERNAL";
 }
 

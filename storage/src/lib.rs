@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod catalog;
+mod compaction;
 pub mod dedup;
 mod engine;
 pub mod env;
@@ -11,13 +12,21 @@ pub mod limits;
 mod log;
 pub mod memory;
 mod producers;
+mod publishing;
 pub mod realtime;
+mod retention;
+pub mod sealed;
+mod sealing;
 mod table;
 
-pub use engine::{Engine, EngineOptions, Recovery, View};
+pub use compaction::Compacted;
+pub use engine::{Engine, EngineOptions, Recovery, StagedTable, View};
 pub use error::{Code, Error, ErrorKind, Result, RowFault};
+pub use publishing::Check;
+pub use sealed::StoreOptions;
+pub use sealing::{StageOptions, StagedWrite};
 pub use table::{
     Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite, PreparedWrite, ProducerBatch,
-    ProducerInfo, ProducerRow, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest, SequenceMode, Table,
+    ProducerInfo, ProducerRow, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest, Sealed, SequenceMode, Table,
     TableSnapshot, TableStats,
 };

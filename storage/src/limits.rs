@@ -6,6 +6,22 @@ pub const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Rows of one atomic statement (INSERT, Flight bulk append), decoded: it enters the log as one entry.
 pub const MAX_STATEMENT_ROWS_BYTES: usize = 256 << 20;
 
+/// A statement with more rows than this, decoded, is written into files as its rows come, and committed as these files. Fewer rows are
+/// an entry of the log.
+pub const STAGED_ABOVE_BYTES: usize = MAX_BATCH_BYTES;
+
+/// Rows of one file of such a statement, and their bytes, decoded: so much of it is in memory before it is written.
+pub const STAGED_FILE_ROWS: usize = 1 << 20;
+pub const STAGED_FILE_BYTES: u64 = 128 << 20;
+
+/// Keys that came since those of a statement were looked up, and that the worker compares by itself, in some milliseconds. More are
+/// compared beside it.
+pub const COMPARED_KEYS: u64 = 1 << 16;
+
+/// How often a statement is compared with keys that came meanwhile before it gives up. What comes meanwhile is less each time, unless
+/// others write the very same keys all the time.
+pub const STAGED_ROUNDS: usize = 16;
+
 /// A group is cut here, compressed: one MiB is what one sync carries at little more than the price of 64 bytes.
 pub const GROUP_BYTES: usize = 1 << 20;
 
@@ -98,6 +114,8 @@ pub const SMALL_MIN_FREE_BYTES: u64 = FREEING_MIN_FREE_BYTES + MEMTABLE_BYTES as
 pub const LEAST_MIN_FREE_BYTES: u64 = SMALL_MIN_FREE_BYTES + MEMTABLE_BYTES as u64;
 /// The configured floor, unless somebody chooses another.
 pub const MIN_FREE_BYTES: u64 = 1 << 30;
+/// Compaction leaves so much more than rows need, beside what it writes itself: it must never be the reason that ingest stops.
+pub const COPIES_MIN_FREE_BYTES: u64 = 512 << 20;
 
 /// Runs of all tables are sorted by one job at a time for so many cores.
 pub const CORES_A_RUN_JOB: usize = 4;
@@ -105,11 +123,19 @@ pub const CORES_A_RUN_JOB: usize = 4;
 /// the memory for rows, whose end refuses ingest.
 pub const SORTING_DIVISOR: u64 = 2;
 
+/// Built files that wait to be published, of all tables, unless somebody chooses another limit: some two weeks of the design load.
+pub const MAX_UNPUBLISHED_BYTES: u64 = 64 << 30;
+/// Files that one commit of a Delta table adds, so that one that catches up after the store was away stays small.
+pub const MAX_PUBLISHED_FILES: usize = 64;
+/// A file that left the Delta table is deleted so much later: other engines may read an older version until then.
+pub const REMOVED_FILE_TTL_S: u64 = 7 * 24 * 3600;
+
 /// A wall clock this far behind the last stamp makes ingest unavailable rather than wrong.
 pub const MAX_CLOCK_STEP_BACK_US: i64 = 5 * 60 * 1_000_000;
 
 const _: () = assert!(LARGE_BATCH_ROWS <= TAIL_BATCH_ROWS && TAIL_BATCH_ROWS <= RUN_ROWS);
 const _: () = assert!(RUN_ROWS.is_multiple_of(ZONE_ROWS));
+const _: () = assert!(STAGED_FILE_ROWS.is_multiple_of(RUN_ROWS) && STAGED_ABOVE_BYTES <= MAX_STATEMENT_ROWS_BYTES);
 // Both together leave a part of the share to rows.
 const _: () = assert!(DECODING_DIVISOR + COLLECTING_DIVISOR < DECODING_DIVISOR * COLLECTING_DIVISOR);
 const _: () = assert!(BATCH_RESULTS <= BATCH_HASHES);

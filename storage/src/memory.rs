@@ -166,6 +166,12 @@ impl MemoryLedger {
         wanted.await
     }
 
+    /// Statements hold more than half of what they may collect, or rows that are stored left them nothing: whoever can write early does.
+    pub fn is_collecting_scarce(&self) -> bool {
+        let free = self.collecting.permits.available_permits() as u64;
+        free < self.collecting.total / 2 || self.used(Share::Realtime) >= self.share(Share::Realtime)
+    }
+
     /// For a statement whose rows are collected before they are written; it holds nothing yet.
     pub fn collecting(self: &Arc<Self>) -> Collecting {
         Collecting { place: None, charge: self.charge(Share::Realtime, 0) }
@@ -313,11 +319,7 @@ impl Collecting {
         let missing = (ledger.collecting.permits_for(total) as usize).saturating_sub(held);
         if missing > 0 {
             let permits = Arc::clone(&ledger.collecting.permits).acquire_many_owned(missing as u32);
-            let place = permits.await.map_err(closed)?;
-            match &mut self.place {
-                Some(own) => own.merge(place),
-                None => self.place = Some(place),
-            }
+            self.add_place(permits.await.map_err(closed)?);
         }
         // Rows that are stored have the same share, and nobody tells when they go.
         while ledger.used(Share::Realtime).saturating_add(more) > ledger.share(Share::Realtime) {
@@ -325,6 +327,55 @@ impl Collecting {
         }
         self.charge.resize(total);
         Ok(())
+    }
+
+    /// As [`Self::grow`], if nothing has to be waited for. `false`: nothing changed.
+    pub fn try_grow(&mut self, more: u64) -> bool {
+        if more == 0 {
+            return true;
+        }
+        let ledger = Arc::clone(&self.charge.ledger);
+        let total = self.charge.bytes.saturating_add(more);
+        let is_full = ledger.used(Share::Realtime).saturating_add(more) > ledger.share(Share::Realtime);
+        if is_full || total > ledger.collecting.total * PERMIT_BYTES {
+            return false;
+        }
+        let held = self.place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = (ledger.collecting.permits_for(total) as usize).saturating_sub(held);
+        if missing > 0 {
+            let permits = Arc::clone(&ledger.collecting.permits).try_acquire_many_owned(missing as u32);
+            let Ok(place) = permits else { return false };
+            self.add_place(place);
+        }
+        self.charge.resize(total);
+        true
+    }
+
+    /// Holds what `other` held, too. Both are of one ledger.
+    pub fn merge(&mut self, mut other: Collecting) {
+        let bytes = other.charge.bytes;
+        if let Some(place) = other.place.take() {
+            self.add_place(place);
+        }
+        self.charge.resize(self.charge.bytes.saturating_add(bytes));
+    }
+
+    /// Gives `bytes` of what is held, or all of it, to another holder.
+    pub fn split(&mut self, bytes: u64) -> Collecting {
+        let ledger = Arc::clone(&self.charge.ledger);
+        let bytes = bytes.min(self.charge.bytes);
+        let wanted = if bytes == 0 { 0 } else { ledger.collecting.permits_for(bytes) as usize };
+        let place = self.place.as_mut().and_then(|place| place.split(wanted.min(place.num_permits())));
+        let charge = ledger.charge(Share::Realtime, bytes);
+        self.charge.resize(self.charge.bytes - bytes);
+        Collecting { place: place.filter(|place| place.num_permits() > 0), charge }
+    }
+
+    fn add_place(&mut self, place: OwnedSemaphorePermit) {
+        match &mut self.place {
+            Some(own) => own.merge(place),
+            None => self.place = Some(place),
+        }
     }
 
     /// `less` bytes of what was held are gone.

@@ -31,9 +31,20 @@ class Oracle:
         self.connection = duckdb.connect()
         self.connection.execute("SET TimeZone = 'UTC'")
         for name, rows in {**tables, "repos": REPOS}.items():
-            self.connection.register("in_memory", rows)
-            self.connection.execute(f"CREATE TABLE {name} AS FROM in_memory")
-            self.connection.unregister("in_memory")
+            self._from(rows, f"CREATE TABLE {name} AS FROM in_memory")
+
+    def _from(self, rows: pa.Table, statement: str):
+        self.connection.register("in_memory", rows)
+        self.connection.execute(statement)
+        self.connection.unregister("in_memory")
+
+    def insert(self, table: str, rows: pa.Table):
+        self._from(rows, f"INSERT INTO {table} FROM in_memory")
+
+    def execute(self, statement: str) -> int:
+        """How many rows a statement changed."""
+        ((n,),) = self.connection.execute(statement).fetchall()
+        return n
 
     def answer(self, query: dict) -> pa.Table:
         return self.connection.sql(query.get("duckdb") or query["sql"]).to_arrow_table()

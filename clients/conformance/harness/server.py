@@ -30,15 +30,24 @@ def free_port() -> int:
 class Server:
     """One process on one data folder. `restart` keeps folder and ports.
 
-    `data` is the data folder if it is not `folder`/data, `settings` go to --set, and `wrapper` is a command that executes
-    the server in its own place: the process is the server all the same.
+    `data` is the data folder if it is not `folder`/data, `settings` go to --set, `environment` is added to the environment,
+    and `wrapper` is a command that executes the server in its own place: the process is the server all the same.
     """
 
-    def __init__(self, folder: pathlib.Path, *, data: pathlib.Path | None = None, settings: dict[str, str] | None = None, wrapper=()):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        data: pathlib.Path | None = None,
+        settings: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        wrapper=(),
+    ):
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = data or self.folder / "data"
         self.settings = settings or {}
+        self.environment = environment or {}
         self.wrapper = list(wrapper)
         self.grpc = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
@@ -50,7 +59,9 @@ class Server:
         for name, value in self.settings.items():
             command += ["--set", f"{name}={value}"]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder, env={**os.environ, **self.environment}
+            )
 
     def start(self) -> "Server":
         self._spawn()

@@ -70,6 +70,8 @@ pub struct RunOptions {
     pub min_commit: Vec<CommitToken>,
     /// Sooner than the session's `statement_timeout`.
     pub timeout: Option<std::time::Duration>,
+    /// A statement that answers with rows is refused before anything runs (`INVALID_STATEMENT`).
+    pub only_updates: bool,
 }
 
 /// What preparing tells.
@@ -81,6 +83,8 @@ pub struct Prepared {
     pub parameter_schema: SchemaRef,
     /// DDL or DML.
     pub is_update: bool,
+    /// Planning it is running it, so it must not be planned for its schema or more than once: DDL, DML, and CALL, which answers with rows.
+    pub runs_when_planned: bool,
 }
 
 /// What a DDL or DML statement did.
@@ -95,14 +99,15 @@ pub struct UpdateOutcome {
     pub settings: Vec<(&'static str, String)>,
 }
 
-/// A statement that was planned (SELECT) or run (DDL, DML).
+/// A statement that was planned (SELECT) or run (DDL, DML, CALL).
 pub struct Planned {
     pub query_id: String,
     pub kind: PlannedKind,
 }
 
 pub enum PlannedKind {
-    /// Planned physically, its snapshots pinned; wire schema of the result. `start` runs it.
+    /// Planned physically, its snapshots pinned; wire schema of the result. `start` runs it. Of CALL: it was run, and `start` gives the
+    /// answer.
     Rows { schema: SchemaRef, pending: PendingQuery },
     /// DDL or DML; it was run.
     Update(UpdateOutcome),
@@ -114,6 +119,9 @@ pub struct RunSummary {
     pub bytes_out: u64,
     pub rows_read_realtime: u64,
     pub rows_read_sealed: u64,
+    /// Files that their bounds ruled out, and files that were opened.
+    pub files_pruned: u64,
+    pub files_read: u64,
     pub planned_ms: f64,
     pub ran_ms: f64,
     pub cpu_ms: f64,

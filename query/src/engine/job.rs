@@ -16,8 +16,10 @@ use tidewater_storage::catalog::NewTable;
 use tidewater_storage::{Code, Error, Result, View};
 use tokio::runtime::Handle;
 
+use super::change::{
+    DeleteWork, InsertWork, call_schema, check_delete, plan_create_as, plan_insert, prepare_delete, prepare_insert,
+};
 use super::context::{Contexts, StatementContext, parameter_types};
-use super::insert::{InsertWork, plan_insert, prepare_insert};
 use super::{Parameters, Prepared, params, show};
 use crate::admission::{Class, class_of};
 use crate::error::OrError;
@@ -27,7 +29,7 @@ use crate::planner::Waiter;
 use crate::provider::StatementCatalog;
 use crate::runtime::stoppable;
 use crate::session::{Role, Session};
-use crate::statement::{CATALOG, Kind, Scope, Statement, TableName, classify, read_text, reparse};
+use crate::statement::{Alter, CATALOG, Call, Kind, Scope, Statement, TableName, classify, read_text, reparse};
 use crate::wire_types::wire_schema;
 
 /// A query that is ready to run.
@@ -51,6 +53,10 @@ pub(super) enum Work {
     CreateView { view: View, or_replace: bool, if_not_exists: bool },
     DropViews { names: Vec<TableName>, if_exists: bool },
     Insert(InsertWork),
+    Delete(DeleteWork),
+    AlterTable(Alter),
+    UndropTable(TableName),
+    Call(Call),
 }
 
 impl Work {
@@ -61,25 +67,32 @@ impl Work {
             | Work::DropTables { .. }
             | Work::Truncate { .. }
             | Work::CreateView { .. }
-            | Work::DropViews { .. } => true,
-            Work::Rows(_) | Work::Batch(_) | Work::Set { .. } | Work::Insert(_) => false,
+            | Work::DropViews { .. }
+            | Work::AlterTable(_)
+            | Work::UndropTable(_) => true,
+            Work::Rows(_) | Work::Batch(_) | Work::Set { .. } | Work::Insert(_) | Work::Delete(_) | Work::Call(_) => {
+                false
+            }
         }
     }
 }
 
 /// Everything that a planner thread needs.
+#[derive(Clone)]
 pub(super) struct Job {
     pub(super) contexts: Arc<Contexts>,
     pub(super) handle: Handle,
     pub(super) session: Session,
     pub(super) sql: String,
     pub(super) pool: Arc<QueryPool>,
+    /// See [`super::RunOptions::only_updates`].
+    pub(super) only_updates: bool,
 }
 
 impl Job {
     /// Plans the statement as far as it goes without changing anything.
     pub(super) fn plan(self, parameters: Option<Parameters>, waiter: &Arc<Waiter>) -> Result<Work> {
-        let (statement, context) = self.read(waiter)?;
+        let (statement, mut context) = self.read(waiter)?;
         let rows = params::rows(parameters, statement.n_parameters)?;
         let handle = self.handle.clone();
         handle.block_on(async {
@@ -87,24 +100,31 @@ impl Job {
                 Kind::Query(query) => Work::Rows(self.plan_query(&context, *query, rows.as_ref()).await?),
                 Kind::Show(what) => Work::Batch(show::answer(&what, &context).await?),
                 Kind::Insert(insert) => Work::Insert(plan_insert(&self, &context, insert, rows).await?),
+                Kind::Delete(delete) => Work::Delete(check_delete(&self, &mut context, delete, rows).await?),
                 Kind::CreateView { name, query, or_replace, if_not_exists } => {
                     let view = self.plan_view(&context, name, query).await?;
                     Work::CreateView { view, or_replace, if_not_exists }
                 }
                 Kind::Set { name, value } => Work::Set { name, value },
                 Kind::CreateTable { new, if_not_exists } => Work::CreateTable { new, if_not_exists },
+                Kind::CreateTableAs { new, if_not_exists, query } => {
+                    Work::Insert(plan_create_as(&self, &context, new, if_not_exists, *query).await?)
+                }
                 Kind::DropTables { names, if_exists } => Work::DropTables { names, if_exists },
                 Kind::Truncate { names, if_exists } => Work::Truncate { names, if_exists },
                 Kind::DropViews { names, if_exists } => Work::DropViews { names, if_exists },
+                Kind::AlterTable(alter) => Work::AlterTable(alter),
+                Kind::UndropTable { name } => Work::UndropTable(name),
+                Kind::Call(call) => Work::Call(call),
             })
         })
     }
 
     /// Plans for the shape of the answer only.
     pub(super) fn prepare(self, waiter: &Arc<Waiter>) -> Result<Prepared> {
-        let (statement, context) = self.read(waiter)?;
+        let (statement, mut context) = self.read(waiter)?;
         let n = statement.n_parameters;
-        let is_update = statement.kind.is_update();
+        let (is_update, runs_when_planned) = (statement.kind.is_update(), statement.kind.runs_when_planned());
         let handle = self.handle.clone();
         let (dataset_schema, known) = handle.block_on(async {
             let nothing = || (Arc::new(Schema::empty()), HashMap::new());
@@ -117,13 +137,17 @@ impl Job {
                 }
                 Kind::Show(what) => (wire_schema(&show::answer(&what, &context).await?.schema()), HashMap::new()),
                 Kind::Insert(insert) => (Arc::new(Schema::empty()), prepare_insert(&context, insert).await?),
+                Kind::Delete(delete) => (Arc::new(Schema::empty()), prepare_delete(&mut context, delete).await?),
+                Kind::Call(call) => (wire_schema(&call_schema(call.procedure)), HashMap::new()),
                 _ => nothing(),
             })
         })?;
-        Ok(Prepared { dataset_schema, parameter_schema: params::schema(&params::types(&known, n)), is_update })
+        let parameter_schema = params::schema(&params::types(&known, n));
+        Ok(Prepared { dataset_schema, parameter_schema, is_update, runs_when_planned })
     }
 
-    fn read(&self, waiter: &Arc<Waiter>) -> Result<(Statement, StatementContext)> {
+    /// The statement, if its caller may run it, and what it sees.
+    pub(super) fn read(&self, waiter: &Arc<Waiter>) -> Result<(Statement, StatementContext)> {
         let schema = self.session.current().schema;
         let statement = classify(read_text(&self.sql)?, &schema)?;
         let (role, what) = statement.kind.needs();
@@ -134,6 +158,10 @@ impl Job {
             };
             return Err(Error::new(Code::PermissionDenied, format!("{} may not {what}", self.session.principal.name))
                 .hint(format!("ask {who} to do it")));
+        }
+        if self.only_updates && !statement.kind.is_update() {
+            return Err(Error::new(Code::InvalidStatement, "the statement returns rows: it is not an update")
+                .hint("run it as a query"));
         }
         let context = self.contexts.statement(&self.session, &statement, waiter)?;
         Ok((statement, context))

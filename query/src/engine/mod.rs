@@ -1,16 +1,14 @@
 //! How does a statement run? Parse, plan on big stacks, admit, stream, account.
 
 mod api;
-mod computed;
+mod change;
 mod context;
-mod insert;
 mod job;
 mod params;
 mod reach;
 mod run;
 mod show;
 mod stream;
-mod update;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,14 +10,14 @@ use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Code, Error, Result};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::insert::run_insert;
+use super::change::{InsertWork, ddl};
 use super::job::{Job, Work};
 use super::stream::Source;
 use super::{
     Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryState, RunOptions, UpdateOutcome,
-    update,
 };
 use crate::admission::Class;
 use crate::limits::MAX_VISIBLE_WAIT;
@@ -36,11 +36,11 @@ impl QueryEngine {
     /// Parses and plans without running. Any statement kind.
     pub async fn prepare(&self, session: &Session, sql: &str) -> Result<Prepared> {
         self.open()?;
-        let job = self.job(session, sql, self.memory.query_pool());
+        let job = self.job(session, sql, self.memory.query_pool(), false);
         self.planner.run(move |waiter| job.prepare(waiter)).await
     }
 
-    /// Plans a SELECT (EXPLAIN, SHOW, VALUES …), or runs DDL and DML. Exactly one statement, a trailing `;` is fine.
+    /// Plans a SELECT (EXPLAIN, SHOW, VALUES …), or runs DDL, DML and CALL. Exactly one statement, a trailing `;` is fine.
     /// `parameters` has one row; DML takes several rows: as many executions, committed together.
     pub async fn plan(
         &self,
@@ -52,12 +52,12 @@ impl QueryEngine {
         self.open()?;
         let settings = session.current();
         let timeout = options.timeout.map_or(settings.statement_timeout, |t| t.min(settings.statement_timeout));
-        let running = self.registry.begin(session, sql, options.query_id, self.memory.query_pool())?;
+        let running = self.registry.begin(session, sql, options.query_id.clone(), self.memory.query_pool())?;
         let query = Arc::clone(running.query());
         let outcome = tokio::select! {
             biased;
             error = query.stopped() => Err(error),
-            outcome = self.plan_or_update(&query, session, sql, parameters, &options.min_commit, timeout) => outcome,
+            outcome = self.plan_or_update(&query, session, sql, parameters, &options, timeout) => outcome,
         };
         match outcome {
             Ok(Outcome::Rows { schema, source }) => {
@@ -100,13 +100,14 @@ impl QueryEngine {
         }
     }
 
-    fn job(&self, session: &Session, sql: &str, pool: Arc<crate::memory::QueryPool>) -> Job {
+    fn job(&self, session: &Session, sql: &str, pool: Arc<crate::memory::QueryPool>, only_updates: bool) -> Job {
         Job {
             contexts: Arc::clone(&self.contexts),
             handle: self.runtime.handle().clone(),
             session: session.clone(),
             sql: sql.to_string(),
             pool,
+            only_updates,
         }
     }
 
@@ -141,15 +142,22 @@ impl QueryEngine {
         session: &Session,
         sql: &str,
         parameters: Option<Parameters>,
-        min_commit: &[CommitToken],
+        options: &RunOptions,
         timeout: Duration,
     ) -> Result<Outcome> {
-        self.wait_visible(min_commit).await?;
+        self.wait_visible(&options.min_commit).await?;
         let clock = Arc::clone(&self.storage.env().clock);
         let start = clock.uptime();
-        let job = self.job(session, sql, Arc::clone(&query.pool));
+        let job = self.job(session, sql, Arc::clone(&query.pool), options.only_updates);
         let work = self.planner.run(move |waiter| job.plan(parameters, waiter)).await?;
         query.set_planned(clock.uptime().saturating_sub(start));
+        let work = match work {
+            Work::Call(call) => {
+                query.set_state(QueryState::Running);
+                Work::Batch(self.call(call, query, timeout).await?)
+            }
+            other => other,
+        };
         match work {
             Work::Rows(planned) => {
                 query.set_catalog(Arc::clone(&planned.catalog));
@@ -162,8 +170,8 @@ impl QueryEngine {
                 Ok(Outcome::Rows { schema, source: Source::Batch(batch) })
             }
             other => {
-                // An INSERT waits for a slot first.
-                if !matches!(other, Work::Insert(_)) {
+                // These wait for a slot first.
+                if !matches!(other, Work::Insert(_) | Work::Delete(_)) {
                     query.set_state(QueryState::Running);
                 }
                 self.update(other, query, session, timeout).await.map(Outcome::Update)
@@ -184,36 +192,30 @@ impl QueryEngine {
         }
         match work {
             Work::Insert(insert) => self.insert(insert, query, timeout).await,
+            Work::Delete(delete) => self.delete(delete, query, timeout).await,
             Work::Set { name, value } => {
                 session.check_keeps_settings()?;
                 self.set(session, &name, value.as_deref())?;
                 Ok(UpdateOutcome { settings: changed(session, &name)?, ..UpdateOutcome::default() })
             }
-            Work::CreateTable { new, if_not_exists } => update::create_table(storage, *new, if_not_exists).await,
-            Work::DropTables { names, if_exists } => update::drop_tables(storage, names, if_exists).await,
-            Work::Truncate { names, if_exists } => update::truncate(storage, names, if_exists).await,
+            Work::CreateTable { new, if_not_exists } => ddl::create_table(storage, *new, if_not_exists).await,
+            Work::DropTables { names, if_exists } => ddl::drop_tables(storage, names, if_exists).await,
+            Work::Truncate { names, if_exists } => ddl::truncate(storage, names, if_exists).await,
             Work::CreateView { view, or_replace, if_not_exists } => {
-                update::create_view(storage, view, or_replace, if_not_exists).await
+                ddl::create_view(storage, view, or_replace, if_not_exists).await
             }
-            Work::DropViews { names, if_exists } => update::drop_views(storage, names, if_exists).await,
-            Work::Rows(_) | Work::Batch(_) => Err(Error::internal("a query is no update")),
+            Work::DropViews { names, if_exists } => ddl::drop_views(storage, names, if_exists).await,
+            Work::AlterTable(alter) => ddl::alter_table(storage, alter).await,
+            Work::UndropTable(name) => ddl::undrop_table(storage, name).await,
+            Work::Rows(_) | Work::Batch(_) | Work::Call(_) => Err(Error::internal("a query is no update")),
         }
     }
 
-    /// An INSERT waits for a slot like a query. Its deadline holds until its rows have their place in the queue; a commit that has begun is
-    /// waited for.
-    async fn insert(
-        &self,
-        work: super::insert::InsertWork,
-        query: &Arc<Query>,
-        timeout: Duration,
-    ) -> Result<UpdateOutcome> {
+    /// An INSERT, or a CREATE TABLE AS, waits for a slot like a query. Its deadline holds until its rows have their place in the queue, or
+    /// are all in files; a commit that has begun is waited for.
+    async fn insert(&self, work: InsertWork, query: &Arc<Query>, timeout: Duration) -> Result<UpdateOutcome> {
         let class = work.class();
-        let watched = Arc::clone(query);
-        let deadline = AbortOnDropHandle::new(self.runtime.upkeep().spawn(async move {
-            tokio::time::sleep(timeout).await;
-            watched.stop(StopReason::Deadline(timeout));
-        }));
+        let deadline = self.stop_at(Instant::now() + timeout, timeout, query);
         query.set_state(QueryState::Waiting);
         let slot = self.admission.admit(class).await?;
         query.set_state(QueryState::Running);
@@ -221,7 +223,16 @@ impl QueryEngine {
         // What its source still does is for nobody.
         query.pool.stop();
         drop(slot);
-        run_insert(rows?, query, deadline).await
+        rows?.commit(query, deadline).await
+    }
+
+    /// Stops the statement at `until`, which is `timeout` after its beginning, unless what this returns is dropped before.
+    pub(super) fn stop_at(&self, until: Instant, timeout: Duration, query: &Arc<Query>) -> AbortOnDropHandle<()> {
+        let watched = Arc::clone(query);
+        AbortOnDropHandle::new(self.runtime.upkeep().spawn(async move {
+            tokio::time::sleep_until(until).await;
+            watched.stop(StopReason::Deadline(timeout));
+        }))
     }
 
     /// Waits until the commits that a client saw are visible here.

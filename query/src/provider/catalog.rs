@@ -113,6 +113,12 @@ impl StatementCatalog {
         tokens.into_iter().map(|(_, token)| token).collect()
     }
 
+    /// What was pinned at the start of a table that the statement names.
+    pub fn snapshot(&self, schema: &str, name: &str) -> Option<TableSnapshot> {
+        let tables = self.shared.tables.lock();
+        tables.get(&(schema.to_owned(), name.to_owned()))?.snapshot().cloned()
+    }
+
     /// Memory that the statement's snapshots keep from being given back.
     pub fn pinned_bytes(&self) -> u64 {
         self.shared.tables.lock().values().map(|table| table.pinned_bytes()).sum()

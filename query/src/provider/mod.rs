@@ -1,14 +1,12 @@
-//! How does DataFusion see our tables? Catalog of one statement, tables over pinned snapshots, scans of realtime rows.
+//! How does DataFusion see our tables? Catalog of one statement, tables over pinned snapshots, scans of fresh rows and of files.
 
 mod catalog;
 mod counters;
-mod leading;
-mod leftovers;
 mod prune;
-mod rows;
-mod source;
+mod realtime;
+mod retention;
+mod sealed;
 mod statistics;
-mod stream;
 mod table;
 mod trim;
 
@@ -16,6 +14,7 @@ mod trim;
 mod tests;
 
 pub use catalog::{CatalogOptions, StatementCatalog, ViewPlanner};
+pub use table::HybridTable;
 
 pub(crate) use statistics::{max_of, min_of};
 pub(crate) use trim::detached;

@@ -1,32 +1,42 @@
-//! Which zones can a predicate not match? One vectorised test over the bounds of all zones of all parts.
+//! Which zones and files can a predicate not match? One vectorised test over the bounds of all of them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
-use super::rows::RealtimeRows;
+use super::realtime::RealtimeRows;
 
-/// IN lists up to this length are tested value by value against a zone's bounds; longer ones by their range only.
+/// IN lists up to this length are tested value by value against the bounds; longer ones by their range only.
 const MAX_PRUNED_IN_LIST: usize = 256;
 
-/// For each zone whether it may hold a matching row. A predicate that says nothing about bounds keeps all zones.
-/// `predicate` is over `rows.schema`; dynamic filters count with their value of this moment.
+/// For each zone whether it may hold a matching row. `predicate` is over `rows.schema`.
 pub(super) fn zones_to_read(rows: &RealtimeRows, predicate: &Arc<dyn PhysicalExpr>) -> Vec<bool> {
-    let all = || vec![true; rows.zones.len()];
-    if rows.zones.is_empty() {
+    to_read(&rows.schema, &AllZones(rows), predicate)
+}
+
+/// For each container of rows whether it may hold one that matches. A predicate that says nothing about bounds keeps all.
+/// `predicate` is over `schema`; dynamic filters count with their value of this moment.
+pub(super) fn to_read(
+    schema: &SchemaRef,
+    statistics: &impl PruningStatistics,
+    predicate: &Arc<dyn PhysicalExpr>,
+) -> Vec<bool> {
+    let n = statistics.num_containers();
+    let all = || vec![true; n];
+    if n == 0 {
         return Vec::new();
     }
-    let builder = PruningPredicateBuilder::new()
-        .with_file_schema(Arc::clone(&rows.schema))
-        .with_max_in_list_size(MAX_PRUNED_IN_LIST);
+    let builder =
+        PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).with_max_in_list_size(MAX_PRUNED_IN_LIST);
     match builder.try_build(Arc::clone(predicate)) {
-        Ok(pruning) if !pruning.always_true() => pruning.prune(&AllZones(rows)).unwrap_or_else(|error| {
-            tracing::debug!(%error, "zones could not be pruned");
+        Ok(pruning) if !pruning.always_true() => pruning.prune(statistics).unwrap_or_else(|error| {
+            tracing::debug!(%error, "zones or files could not be pruned");
             all()
         }),
         // What cannot be turned into a test of bounds is evaluated row by row.

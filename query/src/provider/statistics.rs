@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
 use datafusion::logical_expr::Accumulator;
 
-use super::rows::RealtimeRows;
+use super::realtime::RealtimeRows;
 
 /// Statistics of all rows, in the order of `projection`. Exact: `count`, `min` and `max` are answered from them.
 pub(super) fn exact(rows: &RealtimeRows, projection: &[usize]) -> Statistics {

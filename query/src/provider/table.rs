@@ -1,4 +1,4 @@
-//! What does DataFusion scan when a statement names a table? Both halves of one pinned snapshot.
+//! What does DataFusion scan when a statement names a table? Both halves of one pinned snapshot, without the one that has no rows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,19 +13,26 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::dml::{InsertOp, MergeIntoClause};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
 use tidewater_storage::catalog::TableDef;
 use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Code, Error, TableSnapshot};
 
 use super::counters::ScanCounters;
-use super::rows::RealtimeRows;
-use super::source::RealtimeSource;
+use super::realtime::{RealtimeRows, RealtimeSource};
+use super::retention::Cut;
+use super::sealed::{Asked, SealedFiles};
 use crate::error::to_datafusion;
 
 /// A table as one statement sees it: all its scans read the same rows, however long they take.
 pub struct HybridTable {
     def: Arc<TableDef>,
-    realtime: Arc<RealtimeRows>,
+    schema: SchemaRef,
+    /// `None` where only rows in files are asked for.
+    realtime: Option<Arc<RealtimeRows>>,
+    /// `None` only for rows that were given by themselves.
+    sealed: Option<SealedFiles>,
     counters: Arc<ScanCounters>,
     /// Set by the first scan.
     scanned: AtomicBool,
@@ -36,9 +43,29 @@ pub struct HybridTable {
 impl HybridTable {
     /// A table over a snapshot that was taken for this statement.
     pub fn new(snapshot: TableSnapshot, with_system_columns: bool, counters: Arc<ScanCounters>) -> Self {
+        let realtime = RealtimeRows::of_snapshot(&snapshot, with_system_columns);
         Self {
             def: Arc::clone(snapshot.def()),
-            realtime: RealtimeRows::of_snapshot(&snapshot, with_system_columns),
+            schema: Arc::clone(&realtime.schema),
+            realtime: Some(realtime),
+            sealed: Some(SealedFiles::new(snapshot.clone(), with_system_columns, false)),
+            counters,
+            scanned: AtomicBool::new(false),
+            snapshot: Some(snapshot),
+        }
+    }
+
+    /// The rows of the snapshot that are in files, each with its address behind the columns of the table and its system columns:
+    /// `(file)`, the place of its file in `snapshot.files()`, INTEGER, and `(row)`, its number in that file from 0, BIGINT. No scan of it
+    /// is planned for a table that has a column of one of these names.
+    pub fn locating(snapshot: TableSnapshot, counters: Arc<ScanCounters>) -> Self {
+        let def = Arc::clone(snapshot.def());
+        let sealed = SealedFiles::new(snapshot.clone(), def.options.system_columns, true);
+        Self {
+            def,
+            schema: Arc::clone(sealed.schema()),
+            realtime: None,
+            sealed: Some(sealed),
             counters,
             scanned: AtomicBool::new(false),
             snapshot: Some(snapshot),
@@ -47,7 +74,20 @@ impl HybridTable {
 
     #[cfg(test)]
     pub(super) fn of_rows(def: Arc<TableDef>, realtime: Arc<RealtimeRows>, counters: Arc<ScanCounters>) -> Self {
-        Self { def, realtime, counters, scanned: AtomicBool::new(false), snapshot: None }
+        Self {
+            def,
+            schema: Arc::clone(&realtime.schema),
+            realtime: Some(realtime),
+            sealed: None,
+            counters,
+            scanned: AtomicBool::new(false),
+            snapshot: None,
+        }
+    }
+
+    /// What all scans read; `None` only for rows that were given by themselves.
+    pub fn snapshot(&self) -> Option<&TableSnapshot> {
+        self.snapshot.as_ref()
     }
 
     /// Where the snapshot stands, once a scan of it was planned.
@@ -73,33 +113,63 @@ impl HybridTable {
 
 impl fmt::Debug for HybridTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HybridTable({}.{}, {} realtime rows)", self.def.schema_name, self.def.name, self.realtime.n_rows)
+        let n_rows = self.realtime.as_ref().map_or(0, |rows| rows.n_rows);
+        let n_files = self.sealed.as_ref().map_or(0, SealedFiles::len);
+        let TableDef { schema_name, name, .. } = &*self.def;
+        write!(f, "HybridTable({schema_name}.{name}, {n_rows} realtime rows, {n_files} files)")
     }
 }
 
 #[async_trait]
 impl TableProvider for HybridTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.realtime.schema)
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
         TableType::Base
     }
 
-    /// One half today; the scan of sealed files joins it here under a union.
+    /// Fresh rows first: they are in memory, and the newest. A half without rows is left out.
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.scanned.store(true, Ordering::Release);
-        // The filters come again as physical ones, which the source takes over from the node above.
+        // The filters come again as physical ones, which the sources take over from the node above.
         let limit = limit.filter(|_| filters.is_empty());
-        let source = RealtimeSource::new(Arc::clone(&self.realtime), projection, Arc::clone(&self.counters))?;
-        Ok(DataSourceExec::from_data_source(source.with_limit(limit)))
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        // A DELETE names every row that is there, also those that nobody sees any more: another retention would show them again.
+        let shown = self.realtime.as_ref().and(self.snapshot.as_ref());
+        let cut = shown.and_then(|snapshot| Cut::of(snapshot, state));
+        let mut parts = Vec::new();
+        let settled = match &self.sealed {
+            Some(sealed) => {
+                sealed.scan(state, &Asked { projection: &projection, filters, limit, cut }, &self.counters)?
+            }
+            None => Vec::new(),
+        };
+        match &self.realtime {
+            Some(rows) if rows.n_rows > 0 || settled.is_empty() => {
+                let read = cut.map_or_else(|| projection.clone(), |cut| cut.widened(&projection));
+                let source = RealtimeSource::new(Arc::clone(rows), Some(&read), Arc::clone(&self.counters))?;
+                let fresh = DataSourceExec::from_data_source(source.with_limit(limit.filter(|_| cut.is_none())));
+                parts.push(match cut {
+                    Some(cut) => cut.apply(fresh, &projection, &self.schema)?,
+                    None => fresh,
+                });
+            }
+            _ => {}
+        }
+        parts.extend(settled);
+        match parts.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?)))),
+            1 => Ok(parts.remove(0)),
+            _ => UnionExec::try_new(parts),
+        }
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {

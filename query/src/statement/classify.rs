@@ -9,14 +9,21 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidewater_storage::{Code, Error, Result};
 
+use super::change::{alter, call, delete, insert};
 use super::names::{TableName, parts};
-use super::parse::Text;
+use super::parse::{Read, Text};
 use super::refuse::refuse;
-use super::{Kind, Show, Statement, audit, create_table, insert, show};
+use super::{Kind, Show, Statement, audit, create_table, show};
 
-/// What `text` asks for, with names resolved in `schema`.
-pub(crate) fn classify(text: Text, schema: &str) -> Result<Statement> {
-    let Text { statement, n_parameters, names_hidden } = text;
+/// What a text asks for, with names resolved in `schema`.
+pub(crate) fn classify(read: Read, schema: &str) -> Result<Statement> {
+    let Text { statement, n_parameters, names_hidden } = match read {
+        Read::Sql(text) => text,
+        Read::Undrop(name) => {
+            let kind = Kind::UndropTable { name: TableName::resolve(&name, schema)? };
+            return Ok(Statement { kind, n_parameters: 0, names_hidden: false });
+        }
+    };
     let kind = match statement {
         Parsed::Statement(sql) => statement_kind(*sql, schema)?,
         Parsed::Explain(explain) => Kind::Query(Box::new(explained(explain)?)),
@@ -28,7 +35,7 @@ pub(crate) fn classify(text: Text, schema: &str) -> Result<Statement> {
             return Err(unsupported("COPY is not supported", "fetch a query's result, or use tidewater ingest"));
         }
     };
-    let takes_parameters = matches!(kind, Kind::Query(_) | Kind::Insert(_));
+    let takes_parameters = matches!(kind, Kind::Query(_) | Kind::Insert(_) | Kind::Delete(_));
     if n_parameters > 0 && !takes_parameters {
         return Err(
             Error::new(Code::InvalidParameter, "this statement takes no parameters").hint("write the values out")
@@ -57,10 +64,19 @@ fn statement_kind(sql: Sql, schema: &str) -> Result<Kind> {
             }
             Ok(Kind::Insert(insert::insert(statement, schema)?))
         }
+        Sql::Delete(statement) => Ok(Kind::Delete(delete::delete(statement, schema)?)),
         Sql::CreateTable(create) => {
             let new = Box::new(create_table::new_table(&create, schema)?);
-            Ok(Kind::CreateTable { new, if_not_exists: create.if_not_exists })
+            let if_not_exists = create.if_not_exists;
+            match create.query {
+                Some(query) => {
+                    audit::check(&query)?;
+                    Ok(Kind::CreateTableAs { new, if_not_exists, query })
+                }
+                None => Ok(Kind::CreateTable { new, if_not_exists }),
+            }
         }
+        Sql::AlterTable(statement) => Ok(Kind::AlterTable(alter::alter(statement, schema)?)),
         Sql::CreateView(view) => create_view(view, schema),
         Sql::Drop { object_type, if_exists, names, cascade, purge, temporary, table, .. } => {
             if cascade || purge || temporary || table.is_some() {
@@ -74,6 +90,7 @@ fn statement_kind(sql: Sql, schema: &str) -> Result<Kind> {
             }
         }
         Sql::Truncate(statement) => truncate(&statement, schema),
+        Sql::Call(function) => Ok(Kind::Call(call::call(&function, schema)?)),
         Sql::ExplainTable { table_name, .. } => Ok(Kind::Show(Show::Columns(TableName::resolve(&table_name, schema)?))),
         Sql::ShowVariable { variable } => Ok(show::variable(&variable)),
         Sql::Set(set) => setting(set),
@@ -107,6 +124,12 @@ fn explained(mut explain: ExplainStatement) -> Result<Parsed> {
             }
             Sql::Insert(_) => {
                 return Err(unsupported("EXPLAIN of INSERT is not supported", "explain the SELECT in it"));
+            }
+            Sql::Delete(_) => {
+                return Err(unsupported("EXPLAIN of DELETE is not supported", "explain a SELECT with its WHERE"));
+            }
+            Sql::AlterTable(_) | Sql::Call(_) => {
+                return Err(unsupported("EXPLAIN of this statement is not supported", "explain a SELECT"));
             }
             other => return Err(refuse(other)),
         },

@@ -1,10 +1,10 @@
 //! What does a statement ask for? Our own front end over the parsed text: limits, refusals, and one closed list of statements.
 
 mod audit;
+mod change;
 mod classify;
 mod create_table;
 mod hidden;
-mod insert;
 mod measure;
 mod names;
 mod parse;
@@ -19,6 +19,7 @@ use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::Query;
 use tidewater_storage::catalog::NewTable;
 
+pub(crate) use change::{ADDRESS_COLUMNS, Alter, Call, Delete, LOCATOR, Procedure};
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
@@ -53,6 +54,12 @@ pub(crate) enum Kind {
         new: Box<NewTable>,
         if_not_exists: bool,
     },
+    /// The query gives the columns, and the first rows.
+    CreateTableAs {
+        new: Box<NewTable>,
+        if_not_exists: bool,
+        query: Box<Query>,
+    },
     DropTables {
         names: Vec<TableName>,
         if_exists: bool,
@@ -72,6 +79,14 @@ pub(crate) enum Kind {
         if_exists: bool,
     },
     Insert(Insert),
+    Delete(Delete),
+    AlterTable(Alter),
+    /// The newest of that name that was dropped.
+    UndropTable {
+        name: TableName,
+    },
+    /// Runs a procedure, which answers with a row.
+    Call(Call),
 }
 
 /// What SHOW and DESCRIBE answer without a plan.
@@ -101,7 +116,12 @@ pub(crate) enum Source {
 impl Kind {
     /// DDL and DML: run when planned, answered without rows.
     pub(crate) fn is_update(&self) -> bool {
-        !matches!(self, Kind::Query(_) | Kind::Show(_))
+        !matches!(self, Kind::Query(_) | Kind::Show(_) | Kind::Call(_))
+    }
+
+    /// It has done what it does once it is planned: DDL, DML and CALL.
+    pub(crate) fn runs_when_planned(&self) -> bool {
+        self.is_update() || matches!(self, Kind::Call(_))
     }
 
     /// Who may run it, and what it is called when they may not.
@@ -109,8 +129,12 @@ impl Kind {
         match self {
             Kind::Query(_) | Kind::Show(_) | Kind::Set { .. } => (Role::Reader, "read"),
             Kind::Insert(_) => (Role::Writer, "INSERT"),
-            Kind::CreateTable { .. } => (Role::Admin, "CREATE TABLE"),
+            Kind::Delete(_) => (Role::Writer, "DELETE"),
+            Kind::Call(_) => (Role::Writer, "CALL"),
+            Kind::CreateTable { .. } | Kind::CreateTableAs { .. } => (Role::Admin, "CREATE TABLE"),
             Kind::DropTables { .. } => (Role::Admin, "DROP TABLE"),
+            Kind::AlterTable(_) => (Role::Admin, "ALTER TABLE"),
+            Kind::UndropTable { .. } => (Role::Admin, "UNDROP TABLE"),
             Kind::Truncate { .. } => (Role::Admin, "TRUNCATE"),
             Kind::CreateView { .. } => (Role::Admin, "CREATE VIEW"),
             Kind::DropViews { .. } => (Role::Admin, "DROP VIEW"),

@@ -1,18 +1,27 @@
 //! Is this text one statement, of a size that can be planned? Bytes and words before parsing, one statement after it.
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use tidewater_storage::{Code, Error, Result};
 
+use super::change::undrop;
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
 use super::names::check_nesting;
 use super::types::settle_times;
 use crate::error::{from_datafusion, from_parser, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
+
+/// What a text is.
+pub(crate) enum Read {
+    Sql(Text),
+    /// UNDROP TABLE, which the parser does not know.
+    Undrop(ObjectName),
+}
 
 /// A statement's text, parsed and within the limits, with what only its text tells.
 pub(crate) struct Text {
@@ -22,7 +31,7 @@ pub(crate) struct Text {
 }
 
 /// Parses exactly one statement. Needs a thread with a big stack, also where the result is dropped.
-pub(crate) fn read_text(sql: &str) -> Result<Text> {
+pub(crate) fn read_text(sql: &str) -> Result<Read> {
     if sql.len() > MAX_STATEMENT_BYTES {
         return Err(Error::new(
             Code::StatementTooLarge,
@@ -34,18 +43,24 @@ pub(crate) fn read_text(sql: &str) -> Result<Text> {
     let mut tokens =
         Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| from_parser(&ParserError::from(e)))?;
     check_words(&tokens)?;
+    if undrop::begins(&tokens) {
+        return undrop::read(tokens).map(Read::Undrop);
+    }
     let n_parameters = number_parameters(&mut tokens)?;
     let names_hidden = names_hidden(&tokens);
     let mut statement = one_statement(tokens)?;
     measure::check(&statement)?;
     check_nesting(&statement)?;
     settle_times(&mut statement);
-    Ok(Text { statement, n_parameters, names_hidden })
+    Ok(Read::Sql(Text { statement, n_parameters, names_hidden }))
 }
 
 /// Parses a text that we made or that was within the limits before: the SELECT of a view.
 pub(crate) fn reparse(sql: &str) -> Result<Text> {
-    read_text(sql)
+    match read_text(sql)? {
+        Read::Sql(text) => Ok(text),
+        Read::Undrop(_) => Err(Error::internal("the text of a query is an UNDROP")),
+    }
 }
 
 fn one_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {

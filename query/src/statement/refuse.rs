@@ -6,12 +6,10 @@ use tidewater_storage::{Code, Error};
 /// The refusal of a statement that is not on our list.
 pub(super) fn refuse(statement: &Sql) -> Error {
     let (what, hint) = match statement {
-        Sql::Delete(_) => ("DELETE is not supported yet", "filter the rows in a view, or TRUNCATE the table"),
         Sql::Update(_) => {
             ("UPDATE is not supported: rows are events and do not change", "insert a row that supersedes the old one")
         }
         Sql::Merge(_) => ("MERGE is not supported", "INSERT: the first row of a key wins, later ones are dropped"),
-        Sql::AlterTable(_) => ("ALTER TABLE is not supported yet", "create a new table and INSERT INTO … SELECT"),
         Sql::AlterView { .. } => ("ALTER VIEW is not supported", "use CREATE OR REPLACE VIEW"),
         Sql::StartTransaction { .. }
         | Sql::Commit { .. }
@@ -43,7 +41,6 @@ pub(super) fn refuse(statement: &Sql) -> Error {
             ("functions of one's own are not supported", "use a view")
         }
         Sql::Use(_) => ("USE is not supported", "SET schema = 'name'"),
-        Sql::Call(_) => ("CALL is not supported yet", "see the documentation for what the command line offers"),
         Sql::Analyze(_) | Sql::Vacuum(_) | Sql::OptimizeTable { .. } => {
             ("maintenance by hand is not needed", "statistics and files are kept by the server")
         }
@@ -62,6 +59,8 @@ fn other(statement: &Sql) -> Error {
     let text = statement.to_string();
     let words: Vec<&str> = text.split_whitespace().take(2).collect();
     let words: String = words.join(" ").chars().take(60).collect();
-    Error::new(Code::UnsupportedStatement, format!("the statement '{words} …' is not supported"))
-        .hint("SELECT, INSERT, CREATE and DROP of tables and views, TRUNCATE, SHOW, DESCRIBE, EXPLAIN and SET are")
+    Error::new(Code::UnsupportedStatement, format!("the statement '{words} …' is not supported")).hint(
+        "SELECT, INSERT, DELETE, CREATE and DROP of tables and views, ALTER and UNDROP TABLE, TRUNCATE, CALL, SHOW, \
+             DESCRIBE, EXPLAIN and SET are",
+    )
 }

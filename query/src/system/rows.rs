@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
+use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::ScalarValue;
 use tidewater_storage::catalog::{TableDef, delta_type, sql_type};
+use tidewater_storage::sealed::FileRef;
 use tidewater_storage::{LedgerRow, RejectedRecord, Result, Table, TableSnapshot};
 
 use super::{SystemState, prometheus};
@@ -61,24 +63,23 @@ fn tables(table: &Table) -> Result<Vec<ArrayRef>> {
         text([def.id.to_string()]),
         text([&def.schema_name]),
         text([&def.name]),
-        // Nothing is sealed yet, so that there is no folder to name.
-        opt_text([None::<&str>]),
+        opt_text([Some(table.location())]),
         opt_text([snapshot_names(&def.key)]),
         opt_text([def.options.time_column.map(|column| def.columns[column].name.as_str())]),
         opt_text([snapshot_names(&def.options.sort_by)]),
         text([options(&def)]),
         int([stats.realtime_rows]),
-        int([0]),
-        int([0]),
-        int([0]),
-        int([0]),
+        int([stats.built_rows]),
+        int([stats.sealed_rows]),
+        int([stats.deleted_rows]),
+        int([stats.sealed_files]),
         int([stats.realtime_bytes]),
-        int([0]),
+        int([stats.sealed_bytes]),
         int([stats.commit_seq]),
-        opt_int([None]),
+        opt_int([stats.delta_version.and_then(|version| i64::try_from(version).ok())]),
         opt_time([stats.watermark_us]),
         opt_time([stats.last_write_us]),
-        opt_time([None]),
+        opt_time([stats.last_seal_us]),
         text([stats.dedup_class]),
         int([stats.dedup_keys]),
         int([stats.dedup_bytes]),
@@ -115,43 +116,95 @@ fn columns(table: &Table) -> Result<Vec<ArrayRef>> {
     ])
 }
 
-/// The realtime segment of a table that has rows in it: the only kind of segment there is yet.
+/// A row of `system.segments`.
+struct Segment {
+    id: String,
+    kind: &'static str,
+    path: Option<String>,
+    /// Event times and entries, both ends included.
+    times: Option<(i64, i64)>,
+    seqs: Option<(i64, i64)>,
+    /// Without deleted ones.
+    rows: u64,
+    deleted: u64,
+    bytes: u64,
+    checksum: Option<String>,
+    created_us: Option<i64>,
+}
+
+/// The fresh rows of a table, if it has any, as one segment; and its files, the built ones first.
 fn segments(table: &Table) -> Result<Vec<ArrayRef>> {
     let snapshot = table.snapshot();
-    let def = Arc::clone(snapshot.def());
-    let rows = if snapshot.n_rows() > 0 { vec![&snapshot] } else { Vec::new() };
-    let stamps = |snapshot: &TableSnapshot| -> Vec<(i64, i64)> {
-        snapshot.parts().iter().flat_map(|part| part.stamps.iter().copied()).collect()
-    };
-    let of_stamps = |pick: fn(Vec<(i64, i64)>) -> Option<i64>| rows.iter().map(|s| pick(stamps(s))).collect::<Vec<_>>();
-    let times = rows.iter().map(|snapshot| time_range(snapshot)).collect::<Vec<_>>();
-    let bytes = |snapshot: &&TableSnapshot| snapshot.parts().iter().map(|part| part.bytes).sum::<u64>();
+    let def = snapshot.def();
+    let rows: Vec<Segment> =
+        fresh(&snapshot).into_iter().chain(snapshot.files().iter().map(|file| settled(file, def))).collect();
     Ok(vec![
         text(rows.iter().map(|_| def.id.to_string())),
-        text(rows.iter().map(|_| "realtime")),
-        text(rows.iter().map(|_| "realtime")),
-        opt_text(rows.iter().map(|_| None::<&str>)),
-        opt_time(times.iter().map(|range| range.map(|range| range.0))),
-        opt_time(times.iter().map(|range| range.map(|range| range.1))),
-        opt_int(of_stamps(|stamps| stamps.iter().map(|stamp| stamp.0).min())),
-        opt_int(of_stamps(|stamps| stamps.iter().map(|stamp| stamp.0).max())),
-        int(rows.iter().map(|snapshot| snapshot.n_rows())),
-        int(rows.iter().map(|_| 0)),
-        int(rows.iter().map(bytes)),
-        opt_text(rows.iter().map(|_| None::<&str>)),
+        text(rows.iter().map(|row| &row.id)),
+        text(rows.iter().map(|row| row.kind)),
+        opt_text(rows.iter().map(|row| row.path.as_deref())),
+        opt_time(rows.iter().map(|row| row.times.map(|times| times.0))),
+        opt_time(rows.iter().map(|row| row.times.map(|times| times.1))),
+        opt_int(rows.iter().map(|row| row.seqs.map(|seqs| seqs.0))),
+        opt_int(rows.iter().map(|row| row.seqs.map(|seqs| seqs.1))),
+        int(rows.iter().map(|row| row.rows)),
+        int(rows.iter().map(|row| row.deleted)),
+        int(rows.iter().map(|row| row.bytes)),
+        opt_text(rows.iter().map(|row| row.checksum.as_deref())),
+        // Which version of the Delta table a file came with, only its log says.
         opt_int(rows.iter().map(|_| None)),
-        opt_time(of_stamps(|stamps| stamps.iter().map(|stamp| stamp.1).min())),
+        opt_time(rows.iter().map(|row| row.created_us)),
     ])
 }
 
-/// Smallest and largest event time of the snapshot's rows, in microseconds.
+fn fresh(snapshot: &TableSnapshot) -> Option<Segment> {
+    let parts = snapshot.parts();
+    let rows: u64 = parts.iter().map(|part| part.n_rows() as u64).sum();
+    let stamps = || parts.iter().flat_map(|part| part.stamps.iter());
+    let seqs = || stamps().map(|stamp| stamp.0);
+    (rows > 0).then(|| Segment {
+        id: "realtime".to_owned(),
+        kind: "realtime",
+        path: None,
+        times: time_range(snapshot),
+        seqs: seqs().min().zip(seqs().max()),
+        rows,
+        deleted: 0,
+        bytes: parts.iter().map(|part| part.bytes).sum(),
+        checksum: None,
+        created_us: stamps().map(|stamp| stamp.1).min(),
+    })
+}
+
+fn settled(file: &FileRef, def: &TableDef) -> Segment {
+    let known = &*file.file;
+    let time = def.options.time_column.and_then(|column| known.columns.get(column));
+    let us = |bound: &Option<ArrayRef>| {
+        let bound = bound.as_ref()?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        bound.iter().next().flatten()
+    };
+    Segment {
+        id: known.name.clone(),
+        kind: if file.place.is_published { "sealed" } else { "built" },
+        path: Some(file.place.path.to_string()),
+        times: time.and_then(|time| us(&time.min).zip(us(&time.max))),
+        seqs: Some((known.min_seq.0 as i64, known.max_seq.0 as i64)),
+        rows: file.live_rows(),
+        deleted: file.n_deleted(),
+        bytes: known.bytes,
+        checksum: Some(format!("{:016x}", known.checksum)),
+        created_us: Some(known.created_at_us),
+    }
+}
+
+/// Smallest and largest event time of the snapshot's fresh rows, in microseconds.
 fn time_range(snapshot: &TableSnapshot) -> Option<(i64, i64)> {
     let column = snapshot.def().options.time_column?;
     let us = |value: ScalarValue| match value {
         ScalarValue::TimestampMicrosecond(us, _) => us,
         _ => None,
     };
-    let parts = || snapshot.parts().iter().map(|part| part.rows.column(column));
+    let parts = || snapshot.parts().iter().filter_map(|part| part.rows.columns().get(column));
     let min = parts().filter_map(|values| us(min_of(values).ok()?)).min()?;
     let max = parts().filter_map(|values| us(max_of(values).ok()?)).max()?;
     Some((min, max))
@@ -235,8 +288,8 @@ fn queries(rows: &[QueryInfo]) -> Vec<ArrayRef> {
         float(rows.iter().map(|row| row.summary.cpu_ms)),
         int(rows.iter().map(|row| row.summary.rows_read_realtime)),
         int(rows.iter().map(|row| row.summary.rows_read_sealed)),
-        int(rows.iter().map(|_| 0)),
-        int(rows.iter().map(|_| 0)),
+        int(rows.iter().map(|row| row.summary.files_pruned)),
+        int(rows.iter().map(|row| row.summary.files_read)),
         int(rows.iter().map(|row| row.summary.rows_out)),
         int(rows.iter().map(|row| row.summary.bytes_out)),
         int(rows.iter().map(|row| row.summary.memory_peak)),

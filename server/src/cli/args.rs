@@ -42,7 +42,7 @@ pub enum Command {
     /// Load files into a table; a repeat within 7 days stores no row twice
     #[command(after_help = INGEST_NOTES)]
     Ingest(IngestArgs),
-    /// List and show tables
+    /// List, show and seal tables
     Table(TableArgs),
     /// Succeed if the server takes requests
     Health,
@@ -141,6 +141,20 @@ pub enum TableCommand {
     },
     /// One table: its figures and its columns
     Show {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+    /// Bring all acknowledged rows into the Delta table; succeeds when they are durable there
+    Seal {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+    /// Bring all acknowledged rows into Parquet files on the server's disk; a later seal commits them
+    Build {
         /// TABLE or SCHEMA.TABLE
         name: String,
         #[arg(long, value_enum)]

@@ -1,4 +1,4 @@
-//! Which tables are there? Questions to the `system` schema.
+//! Which tables are there, and what is done with one by hand? Questions to the `system` schema, and CALL.
 
 use anyhow::{Context, bail};
 
@@ -27,8 +27,21 @@ pub(super) async fn run(server: &str, args: TableArgs) -> anyhow::Result<()> {
             );
             sql::run_one(&client, &columns, &mut printer).await.context("the columns cannot be listed")?;
         }
+        TableCommand::Seal { name, format } => {
+            sql::run_one(&client, &call("seal", &name)?, &mut printer(format)).await?;
+        }
+        TableCommand::Build { name, format } => {
+            sql::run_one(&client, &call("build", &name)?, &mut printer(format)).await?;
+        }
     }
     Ok(())
+}
+
+/// The statement that runs a procedure over a table.
+pub(super) fn call(procedure: &str, name: &str) -> anyhow::Result<String> {
+    let (schema, table) = split_name(name)?;
+    let name = format!("{}.{}", identifier(&schema), identifier(&table));
+    Ok(format!("CALL {procedure}({})", literal(&name)))
 }
 
 fn printer(format: Option<OutputFormat>) -> Printer {

@@ -5,7 +5,7 @@ use tidewater_storage::{Code, Error};
 
 use super::args::{Cli, Command, ConfigCommand, InputFormat, OnError, OutputFormat, TableCommand};
 use super::sql::split_statements;
-use super::table::{identifier, literal, split_name};
+use super::table::{call, identifier, literal, split_name};
 use super::{exit, exit_code};
 
 fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
@@ -74,6 +74,11 @@ fn other_verbs_are_there() {
     assert!(matches!(parse(&["health"]).unwrap().command, Command::Health));
     let Command::Table(args) = parse(&["table", "show", "s.t"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, TableCommand::Show { name, .. } if name == "s.t"));
+    let Command::Table(args) = parse(&["table", "seal", "s.t", "--format", "csv"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, TableCommand::Seal { name, format: Some(OutputFormat::Csv) } if name == "s.t"));
+    let Command::Table(args) = parse(&["table", "build", "t"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, TableCommand::Build { name, format: None } if name == "t"));
+    assert_eq!(parse(&["table", "seal"]).unwrap_err().exit_code(), 2);
     let Command::Config(args) = parse(&["config", "show", "--origin"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, ConfigCommand::Show { origin: true, .. }));
     assert_eq!(parse(&["sevre"]).unwrap_err().exit_code(), 2);
@@ -118,5 +123,6 @@ fn table_names_fold_unless_quoted() {
     for wrong in ["", ".", "a.", "a.b.c", "\"a", "\"\"", "\"a\"b"] {
         assert_eq!(name(wrong), None, "{wrong}");
     }
+    assert_eq!(call("seal", "S.\"T'x\"").ok().as_deref(), Some("CALL seal('\"s\".\"T''x\"')"));
     assert_eq!((identifier("a\"b"), literal("it's")), ("\"a\"\"b\"".into(), "'it''s'".into()));
 }

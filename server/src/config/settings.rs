@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tidewater_query::{QueryEngine, SettingRow};
 use tidewater_storage::memory::{MIN_LIMIT_BYTES, max_keys_bytes};
-use tidewater_storage::{Code, Error, Result};
+use tidewater_storage::{Code, Error, Result, StoreOptions};
 
 use super::layers::{Resolved, Sources, resolve};
 use super::units::{self, Amount};
@@ -31,6 +31,26 @@ pub const SETTINGS: &[Setting] = &[
         name: "storage.min_free",
         default: "1 GiB",
         doc: "Free disk space below which rows are refused, so that what is acknowledged can always be kept; at least 512 MiB. Definitions go on until 384 MiB, DROP and TRUNCATE until 256 MiB.",
+    },
+    Setting {
+        name: "storage.url",
+        default: "local",
+        doc: "Where Delta tables are kept: file:///folder or s3://bucket/prefix; local: the folder tables of server.data. Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID and so on).",
+    },
+    Setting {
+        name: "storage.endpoint",
+        default: "auto",
+        doc: "URL of a store that speaks S3, such as http://127.0.0.1:9000; auto: the environment's (AWS_ENDPOINT_URL), or Amazon's.",
+    },
+    Setting {
+        name: "storage.region",
+        default: "auto",
+        doc: "Region of the bucket; auto: the environment's (AWS_REGION), or us-east-1.",
+    },
+    Setting {
+        name: "storage.max_unpublished",
+        default: "64 GiB",
+        doc: "Files that are built and not in their Delta table yet, of all tables: rows are refused beyond. Only a store that is away, or too slow, lets them grow.",
     },
     Setting {
         name: "memory.limit",
@@ -80,6 +100,8 @@ pub struct Config {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub min_free_bytes: u64,
+    pub tables: StoreOptions,
+    pub max_unpublished_bytes: u64,
     /// May be below what storage needs if it is a part of a small machine: storage raises it then, and warns.
     pub memory_limit_bytes: u64,
     /// `None`: storage's own part of the limit.
@@ -123,6 +145,8 @@ impl Config {
         let memory_limit_bytes = memory_limit(&resolved)?;
         Ok(Self {
             min_free_bytes: amount(&resolved, "storage.min_free", || units::disk_bytes(&data))?,
+            tables: tables(&resolved),
+            max_unpublished_bytes: amount(&resolved, "storage.max_unpublished", || units::disk_bytes(&data))?,
             memory_limit_bytes,
             key_memory_bytes: key_memory(&resolved, memory_limit_bytes)?,
             query_threads: count(&resolved, "query.threads", Some(threads), 1..=MAX_THREADS)?,
@@ -223,6 +247,15 @@ fn key_memory(resolved: &Resolved, memory_limit_bytes: u64) -> Result<Option<u64
             .hint(format!("write 'auto', or {least} to {most} under this memory.limit")));
     }
     Ok(Some(bytes))
+}
+
+/// Storage checks the URL when it opens it.
+fn tables(resolved: &Resolved) -> StoreOptions {
+    let given =
+        |name: &str| Some(resolved.text(name).to_owned()).filter(|text| !["local", "auto"].contains(&text.as_str()));
+    let options = [("aws_endpoint", "storage.endpoint"), ("aws_region", "storage.region")];
+    let options = options.into_iter().filter_map(|(key, name)| Some((key.to_owned(), given(name)?)));
+    StoreOptions { url: given("storage.url"), options: options.collect() }
 }
 
 fn rows_in_force(resolved: &Resolved, memory_limit_bytes: u64) -> Vec<SettingRow> {

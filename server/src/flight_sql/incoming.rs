@@ -1,11 +1,13 @@
 //! Which rows does a client send? The messages of a DoPut, checked and decoded one at a time.
 //!
 //! A client decides how fast its messages come, so the rows of a bulk append are held in the memory that all statements have
-//! together while they collect. It is taken before a message is decoded, for what the message declares, and given back when
-//! the stream ends and when the client says nothing for too long, which is soon while the process shuts down. Parameters are
-//! few: they have a limit of their own and wait for no rows, so that queries go on when memory for rows is full.
+//! together while they collect. It is taken before a message is decoded, for what the message declares, goes on with the rows
+//! to whoever keeps them, and is given back when the client says nothing for too long, which is soon while the process shuts
+//! down. Parameters are few: they have a limit of their own and wait for no rows, so that queries go on when memory for rows is
+//! full.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -22,7 +24,7 @@ use tonic::Status;
 use super::prepared::Arriving;
 use crate::call::shutting_down;
 use crate::ingest::decoding;
-use crate::ingest::ipc::{Decoded, Decoder, Limits, flat_batch_bytes};
+use crate::ingest::ipc::{Decoded, Decoder, Limits, MAX_DICTIONARY_BYTES, flat_batch_bytes};
 use crate::status::to_status;
 
 /// How long a client may say nothing, in all, before its next rows are there: until then it holds memory that others wait
@@ -42,11 +44,15 @@ pub(super) struct Incoming<S> {
     rest: S,
     /// Away while a message is decoded on another thread.
     decoder: Option<Decoder>,
-    /// For everything that was decoded: rows, and the dictionaries that rows may refer to.
+    /// For what was decoded and is here: the last rows, and the dictionaries that rows may refer to.
     held: Collecting,
+    /// Of these, for the last rows.
+    rows_bytes: u64,
     /// Holds it instead when the stream has parameters.
     parameters: Option<Arriving>,
     memory: Arc<MemoryLedger>,
+    /// There is no memory for the next rows.
+    is_held_up: Arc<AtomicBool>,
     draining: CancellationToken,
     /// How long the client may still be silent before rows come, and how long it may be behind them.
     patience: Duration,
@@ -80,8 +86,10 @@ where
             rest: stream,
             decoder: Some(Decoder::new(limits)),
             held: memory.collecting(),
+            rows_bytes: 0,
             parameters: None,
             memory: Arc::clone(memory),
+            is_held_up: Arc::default(),
             draining: draining.clone(),
             patience: MAX_SILENCE,
             max_silence: MAX_SILENCE,
@@ -95,7 +103,16 @@ where
         Self { parameters: Some(arriving), ..self }
     }
 
-    /// The next batch, `None` at the client's half-close. It is held until [`Self::into_held`] is given back.
+    /// The next batch and the memory that it is held in, `None` at the client's half-close.
+    pub async fn next_held(&mut self) -> Result<Option<(RecordBatch, Collecting)>, Status> {
+        let batch = self.next().await?;
+        let held = self.held.split(std::mem::take(&mut self.rows_bytes));
+        // The decoder keeps no more dictionaries: others took the place of those before.
+        self.held.shrink(self.held.bytes().saturating_sub(MAX_DICTIONARY_BYTES));
+        Ok(batch.map(|batch| (batch, held)))
+    }
+
+    /// The next batch, `None` at the client's half-close. It is held until the stream is dropped.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, Status> {
         while let Some(message) = self.message().await? {
             // A message may carry a descriptor or application metadata only.
@@ -109,14 +126,14 @@ where
         Ok(None)
     }
 
+    /// Whether the next rows wait for memory: whoever holds some for the rows before can give way.
+    pub fn held_up(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_held_up)
+    }
+
     /// The schema, once its message was read.
     pub fn schema(&self) -> Option<&SchemaRef> {
         self.decoder.as_ref().and_then(Decoder::schema)
-    }
-
-    /// The memory of the batches that were returned.
-    pub fn into_held(self) -> Collecting {
-        self.held
     }
 
     /// What of the stream nobody has read.
@@ -179,6 +196,7 @@ where
         self.patience = self.max_silence;
         // With dictionaries and views spelled out, as storage does it, rows may take more than they are.
         self.hold(flat.saturating_sub(declared.bytes()), 0).await?;
+        self.rows_bytes += flat.max(declared.bytes());
         Ok(Some(batch))
     }
 
@@ -192,7 +210,10 @@ where
             return Err(too_large(total));
         }
         let held = self.memory.held_up(in_hand, self.held.grow(more));
-        tokio::time::timeout(MAX_MEMORY_WAIT, held).await.unwrap_or_else(|_| Err(full()))
+        self.is_held_up.store(true, Ordering::Relaxed);
+        let held = tokio::time::timeout(MAX_MEMORY_WAIT, held).await;
+        self.is_held_up.store(false, Ordering::Relaxed);
+        held.unwrap_or_else(|_| Err(full()))
     }
 }
 
@@ -237,9 +258,9 @@ fn full() -> Error {
 fn too_large(n_bytes: u64) -> Error {
     Error::new(
         Code::StatementRowsTooLarge,
-        format!("the rows of one statement take more than {MAX_STATEMENT_ROWS_BYTES} bytes"),
+        format!("the rows of one message take more than {MAX_STATEMENT_ROWS_BYTES} bytes"),
     )
-    .hint("send them in several bulk appends")
+    .hint("send fewer rows in one message")
     .with("bytes", n_bytes)
     .with("limit_bytes", MAX_STATEMENT_ROWS_BYTES)
 }

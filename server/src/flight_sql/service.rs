@@ -128,7 +128,7 @@ impl FlightSql {
     /// GetSchema of a prepared statement. Values that are bound may decide the types, so a query is planned with them.
     async fn prepared_schema(&self, call: &Call, handle: &[u8]) -> Result<SchemaRef, Status> {
         let found = self.prepared.get(handle, call.principal()).map_err(|error| to_status(&error))?;
-        if found.prepared.is_update || found.bound.is_none() {
+        if found.prepared.runs_when_planned || found.bound.is_none() {
             return Ok(found.prepared.dataset_schema.clone());
         }
         let parameters = found.query_parameters().map_err(|error| to_status(&error))?;
@@ -138,12 +138,16 @@ impl FlightSql {
         }
     }
 
-    /// DoGet of a prepared query without GetFlightInfo before it. Updates run at GetFlightInfo or DoPut, never here.
+    /// DoGet of a prepared query without GetFlightInfo before it. Updates and CALL run at GetFlightInfo or DoPut, never here.
     async fn prepared_rows(&self, call: &Call, handle: &[u8]) -> Result<Response<DoGetStream>, Status> {
         let found = self.prepared.get(handle, call.principal()).and_then(|found| {
-            if found.prepared.is_update {
-                return Err(invalid("the prepared statement is an update: a ticket does not run it")
-                    .hint("send it with GetFlightInfo, or DoPut with CommandPreparedStatementUpdate"));
+            if found.prepared.runs_when_planned {
+                return Err(invalid("the prepared statement changes something: a ticket does not run it").hint(
+                    match found.prepared.is_update {
+                        true => "send it with GetFlightInfo, or DoPut with CommandPreparedStatementUpdate",
+                        false => "send it with GetFlightInfo, and fetch the ticket of its answer",
+                    },
+                ));
             }
             Ok((found.query_parameters()?, found))
         });

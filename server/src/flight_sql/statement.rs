@@ -1,7 +1,7 @@
 //! How does a statement run? Planned once at GetFlightInfo, fetched once at DoGet; DDL and DML run exactly once, at once.
 //!
 //! A client may never send DoGet for a CREATE TABLE, or send it twice, so nothing with an effect waits for it: the
-//! ticket of an update carries the answer itself.
+//! ticket of an update carries the answer itself, and CALL has run when its rows wait for their DoGet.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream::StreamExt;
 use prost::Message;
 use tidewater_query::{Parameters, PendingQuery, Planned, PlannedKind, RunOptions, UpdateOutcome};
-use tidewater_storage::{Code, Error, Result};
+use tidewater_storage::{Error, Result};
 use tonic::{Response, Status};
 
 use super::call::{Call, with_query_id};
@@ -138,14 +138,11 @@ impl FlightSql {
         sql: &str,
         parameters: Option<Parameters>,
     ) -> Result<(String, UpdateOutcome), Status> {
-        let planned = self.plan(call, sql, parameters, call.run_options()).await?;
+        let options = RunOptions { only_updates: true, ..call.run_options() };
+        let planned = self.plan(call, sql, parameters, options).await?;
         match planned.kind {
             PlannedKind::Update(outcome) => Ok((planned.query_id, outcome)),
-            PlannedKind::Rows { .. } => {
-                let error = Error::new(Code::InvalidStatement, "the statement returns rows: it is not an update")
-                    .hint("send it with GetFlightInfo and DoGet");
-                Err(to_status(&error))
-            }
+            PlannedKind::Rows { .. } => Err(to_status(&Error::internal("an update returned rows"))),
         }
     }
 

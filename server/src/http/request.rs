@@ -134,6 +134,7 @@ fn parse_json(body: &[u8]) -> Result<SqlRequest, Problem> {
             query_id: body.query_id,
             min_commit,
             timeout: body.timeout_ms.map(Duration::from_millis),
+            ..RunOptions::default()
         },
     })
 }

@@ -69,6 +69,7 @@ pub(super) async fn start(
         query_id: Some(request.query_id).filter(|id| !id.is_empty()),
         min_commit: request.min_commit.iter().map(|token| CommitToken::decode(token)).collect::<Result<_>>()?,
         timeout: deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+        ..RunOptions::default()
     };
     let planned = bounded(deadline, engine.plan(session, &request.sql, parameters, options)).await?;
     let (schema, is_update, next) = match planned.kind {

@@ -1,4 +1,5 @@
-//! Is each kind of change whole or not at all, at whichever point the kill strikes? One change at a time, each with a known outcome.
+//! Is each kind of change whole or not at all, at whichever point the kill strikes? One change at a time, each with a known outcome; and
+//! what settles rows, which changes none of them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::Doing;
 use crate::model::{Shared, TableModel};
 use crate::points::{LOG, TABLE, is_durable};
 use crate::process::Server;
-use crate::seen::{look, tables_named, view};
+use crate::seen::{Seen, tables_named, try_look, view};
 use crate::writers::{Caller, Signals, channel, numbered, survived};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,26 +24,41 @@ enum Step {
     WriteFenced,
     WriteWithKey,
     WriteWithKeyAgain,
+    /// Fresh rows become files on the local disk.
+    Build,
+    /// All rows are in the Delta table.
+    Seal,
+    AlterAddColumn,
+    Delete,
     Truncate,
     CreateView,
     ReplaceView,
     DropView,
     DropTable,
+    Undrop,
 }
 
 use Step::{
-    BeginEpoch, CreateTable, CreateView, DropTable, DropView, ReplaceView, Truncate, Write, WriteAgain, WriteFenced,
-    WriteWithKey, WriteWithKeyAgain,
+    AlterAddColumn, BeginEpoch, Build, CreateTable, CreateView, Delete, DropTable, DropView, ReplaceView, Seal,
+    Truncate, Undrop, Write, WriteAgain, WriteFenced, WriteWithKey, WriteWithKeyAgain,
 };
 
 /// The life of a table, which begins anew under the same name. A TRUNCATE keeps producers' positions and idempotency keys.
-const LIFE: [Step; 14] = [
+///
+/// A server also publishes, and builds what a TRUNCATE left of a sealed table, by itself: never before the first build.
+const LIFE: [Step; 22] = [
     CreateTable,
     BeginEpoch,
     Write,
     WriteWithKey,
     BeginEpoch,
     WriteFenced,
+    Build,
+    Seal,
+    AlterAddColumn,
+    Write,
+    Delete,
+    Seal,
     Truncate,
     WriteAgain,
     WriteWithKeyAgain,
@@ -51,25 +67,31 @@ const LIFE: [Step; 14] = [
     ReplaceView,
     DropView,
     DropTable,
+    Undrop,
+    DropTable,
 ];
 
-/// What the commit of a step that changes something is called; `None`: the step is refused or repeated.
+/// What the commit of a step that changes something is called; `None`: the step is refused or repeated, or what it does changes no row and
+/// is done by the server itself as well.
 fn commit_kind(step: Step) -> Option<&'static str> {
     match step {
         CreateTable => Some("create_table"),
         BeginEpoch => Some("producer"),
         Write | WriteWithKey => Some("rows"),
+        AlterAddColumn => Some("alter"),
+        Delete => Some("delete"),
         Truncate => Some("truncate"),
         CreateView | ReplaceView => Some("create_view"),
         DropView => Some("drop_view"),
         DropTable => Some("drop_table"),
-        WriteAgain | WriteFenced | WriteWithKeyAgain => None,
+        Undrop => Some("undrop_table"),
+        WriteAgain | WriteFenced | WriteWithKeyAgain | Build | Seal => None,
     }
 }
 
 /// Steps that pass the worker of the table.
 fn passes_worker(step: Step) -> bool {
-    !matches!(step, CreateTable | CreateView | ReplaceView | DropView | DropTable)
+    !matches!(step, CreateTable | CreateView | ReplaceView | DropView | DropTable | Undrop)
 }
 
 const NAME: &str = "life";
@@ -81,12 +103,15 @@ pub struct Life {
     at: usize,
     under_way: bool,
     table: Option<Shared>,
+    /// The table that was dropped last.
+    dropped: Option<Shared>,
+    n_columns: usize,
     view: Option<i64>,
 }
 
 impl Life {
     pub fn new() -> Self {
-        Self { at: 0, under_way: false, table: None, view: None }
+        Self { at: 0, under_way: false, table: None, dropped: None, n_columns: 0, view: None }
     }
 
     fn next(&self) -> Step {
@@ -121,8 +146,13 @@ impl Life {
     /// The step under way was taken.
     fn happened(&mut self) {
         match self.next() {
-            CreateTable => self.table = Some(TableModel::new(NAME, true, 2)),
-            DropTable => self.table = None,
+            CreateTable => {
+                self.table = Some(TableModel::new(NAME, true, 2));
+                self.n_columns = 2;
+            }
+            AlterAddColumn => self.n_columns += 1,
+            DropTable => self.dropped = self.table.take(),
+            Undrop => self.table = self.dropped.take(),
             CreateView | ReplaceView | DropView => self.view = view_after(self.next()),
             _ => {}
         }
@@ -130,30 +160,22 @@ impl Life {
         self.under_way = false;
     }
 
-    /// After a restart: whether the step under way was taken, and that everything else is as it was.
-    pub async fn settle(&mut self, caller: &Caller) -> bool {
+    /// After a restart: whether the step under way was taken, and that everything else is as it was. `None`: the server died.
+    pub async fn settle(&mut self, caller: &Caller) -> Option<bool> {
         let client = &caller.client;
-        let (n_tables, view) = (tables_named(client, NAME).await, view(client, VIEW).await);
+        let (n_tables, view) = (tables_named(client, NAME).await?, view(client, VIEW).await?);
         assert!((0..=1).contains(&n_tables), "{n_tables} tables of one name");
         let step = self.next();
         let mut happened = match step {
-            CreateTable => n_tables == 1,
+            CreateTable | Undrop => n_tables == 1,
             DropTable => n_tables == 0,
             CreateView | ReplaceView | DropView => view == view_after(step),
             _ => false,
         };
-        if let Some(table) = self.table.clone().filter(|_| n_tables == 1) {
-            let seen = look(client, NAME).await;
-            let mut table = table.lock();
-            let before = table.position(PRODUCER);
-            let n_before = table.n_committed();
-            let truncated = table.settle(&seen);
-            happened |= match step {
-                BeginEpoch => table.position(PRODUCER).0 > before.0,
-                Write | WriteWithKey => table.n_committed() > n_before,
-                Truncate => truncated,
-                _ => false,
-            };
+        let table = if step == Undrop { self.dropped.clone() } else { self.table.clone() };
+        if let Some(table) = table.filter(|_| n_tables == 1) {
+            let seen = try_look(client, NAME).await?;
+            happened |= self.settle_table(step, &mut table.lock(), &seen);
         }
         assert!(self.under_way || !happened, "{step:?} was taken though nobody asked for it");
         if happened {
@@ -161,7 +183,27 @@ impl Life {
         }
         self.under_way = false;
         assert_eq!((n_tables == 1, view), (self.table.is_some(), self.view), "table and view after {step:?}");
-        happened
+        Some(happened)
+    }
+
+    /// Tests what the table holds; whether the step under way was taken, if that can be seen there.
+    fn settle_table(&self, step: Step, table: &mut TableModel, seen: &Seen) -> bool {
+        let before = table.position(PRODUCER);
+        let n_before = table.n_committed();
+        let settled = table.settle(seen);
+        let is_wider = step == AlterAddColumn && seen.n_columns > self.n_columns;
+        assert_eq!(seen.n_columns, self.n_columns + usize::from(is_wider), "columns after {step:?}");
+        match step {
+            BeginEpoch => table.position(PRODUCER).0 > before.0,
+            Write | WriteWithKey => table.n_committed() > n_before,
+            // There were rows in memory, and all of them are files at once.
+            Build => seen.places.realtime == 0,
+            AlterAddColumn => is_wider,
+            Delete => settled.deleted,
+            Truncate => settled.truncated,
+            // This server may have sealed by itself since. Whoever asks again finds nothing to do.
+            _ => false,
+        }
     }
 }
 
@@ -180,7 +222,9 @@ fn statement(step: Step) -> String {
         CreateView => format!("CREATE VIEW {VIEW} AS SELECT 1 AS n"),
         ReplaceView => format!("CREATE OR REPLACE VIEW {VIEW} AS SELECT 2 AS n"),
         DropView => format!("DROP VIEW {VIEW}"),
+        AlterAddColumn => format!("ALTER TABLE {NAME} ADD COLUMN c BIGINT"),
         DropTable => format!("DROP TABLE {NAME}"),
+        Undrop => format!("UNDROP TABLE {NAME}"),
         _ => panic!("{step:?} is no statement"),
     }
 }
@@ -209,6 +253,10 @@ async fn worker_step(step: Step, table: &Shared, caller: &Caller, ingest: &mut I
             let answer = caller.write(NAME, &batch, Identity::IdempotencyKey(key)).await;
             caller.answered(table, batch.source, batch.is_repeat, answer)
         }
+        Build => caller.call("build", NAME).await.is_some(),
+        Seal => caller.call("seal", NAME).await.is_some(),
+        Delete => caller.delete(table).await,
+        AlterAddColumn => survived(caller.client.execute_update(&statement(step)).await).is_some(),
         _ => {
             table.lock().begin_truncate();
             let done = survived(caller.client.execute_update(&statement(Truncate)).await).is_some();
@@ -246,7 +294,7 @@ fn aim(at: usize, left: &BTreeSet<Pair>) -> Option<(Pair, usize, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_struck_at_every_point() {
     let mut left = all_pairs();
-    assert_eq!(left.len(), 9 * LOG.len() + 4 * TABLE.len(), "nine steps change something, four of them in the worker");
+    assert_eq!(left.len(), 12 * LOG.len() + 6 * TABLE.len(), "twelve steps change something, six in the worker");
     let folder = tempfile::tempdir().expect("a folder");
     let signals = Signals::new();
     let mut life = Life::new();
@@ -256,7 +304,7 @@ async fn every_change_is_struck_at_every_point() {
     while let Some(((point, step), target, fail_point)) = aim((life.at + usize::from(taken)) % LIFE.len(), &left) {
         let server = Server::start(folder.path(), &fail_point);
         let (caller, mut ingest) = connect(&server, &signals).await;
-        assert_eq!(life.settle(&caller).await, taken);
+        assert_eq!(life.settle(&caller).await, Some(taken));
         doing.now(format!("{step:?} is struck at {point}"));
         while life.step(&caller, &mut ingest).await {}
         assert!(server.was_killed());
@@ -269,11 +317,59 @@ async fn every_change_is_struck_at_every_point() {
     doing.now("a whole life at the end");
     let server = Server::start(folder.path(), "");
     let (caller, mut ingest) = connect(&server, &signals).await;
-    assert_eq!(life.settle(&caller).await, taken);
+    assert_eq!(life.settle(&caller).await, Some(taken));
     for _ in LIFE {
         assert!(life.step(&caller, &mut ingest).await);
     }
     server.stop();
+}
+
+/// Commits that bring rows into files and these into the Delta table, with the step that asks for them first, and their points.
+fn settling() -> impl Iterator<Item = (Step, &'static str, &'static str)> {
+    // The names of files, and what is about to be sent, change nothing of the table: its worker does not know of them.
+    let commits = [(Build, "names", false), (Build, "build", true), (Seal, "intent", false), (Seal, "published", true)];
+    commits.into_iter().flat_map(|(step, kind, in_worker)| {
+        let points = LOG.into_iter().chain(TABLE.into_iter().filter(move |_| in_worker));
+        points.map(move |point| (step, kind, point))
+    })
+}
+
+/// The first build and the first seal in the life of a table are struck. Afterwards it goes on to its end, and another one begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_settles_rows_is_struck_at_every_point() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let signals = Signals::new();
+    let mut life = Life::new();
+    let mut doing = Doing::new("the first start");
+    for (step, kind, point) in settling() {
+        doing.now(format!("{step:?} is struck at {point}/{kind}"));
+        let server = Server::start(folder.path(), &format!("{point}/{kind}=kill:1"));
+        let (caller, mut ingest) = connect(&server, &signals).await;
+        assert_eq!((life.next(), life.settle(&caller).await), (CreateTable, Some(false)));
+        while life.step(&caller, &mut ingest).await {}
+        assert!(server.was_killed());
+        let struck = life.next();
+        // What is built may be published by the server before anybody asks, and a build be answered before the end.
+        let answered = struck == Seal && point == "table.after_answer";
+        assert!(struck == step || struck == Build || answered, "it struck {struck:?}");
+
+        doing.now(format!("the life goes on after {point}/{kind} in {struck:?}"));
+        let server = Server::start(folder.path(), "");
+        let (caller, mut ingest) = connect(&server, &signals).await;
+        let taken = life.settle(&caller).await;
+        if struck == Build {
+            let is_built = match kind {
+                "names" => false,
+                "build" => is_durable(point),
+                _ => true,
+            };
+            assert_eq!(taken, Some(is_built), "whether files took the place of the rows");
+        }
+        while life.next() != CreateTable {
+            assert!(life.step(&caller, &mut ingest).await);
+        }
+        server.kill();
+    }
 }
 
 async fn connect(server: &Server, signals: &Signals) -> (Caller, IngestClient<Channel>) {

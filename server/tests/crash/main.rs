@@ -2,30 +2,34 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | each kind of change at each point, one at a time | `changes` |
+//! | each kind of change at each point, one at a time; builds and seals | `changes` |
 //! | concurrent producers and tables at each point, in replay, from outside; producers that outlive servers | `streams` |
 //! | all of it at once, at moments that a seed chooses | `random` |
 //! | rows that are being sorted | `runs` |
+//! | rows that are built, sealed and deleted while others are written and read; files that belong to nothing; large statements | `seals` |
 //! | what a start does by itself | `starts` |
 //!
-//! The tests stand on `model` (what may be there), `seen` (what is there), `points` (where the server is killed), `writers` and `world`
-//! (who works until it is), `front` (an address that stays).
+//! The tests stand on `model` (what may be there), `seen` (what is there), `delta` (what is on disk for other engines), `points` (where the
+//! server is killed), `writers`, `readers` and `world` (who works until it is), `front` (an address that stays).
 
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../process/mod.rs"]
 mod process;
 
+mod delta;
 mod model;
 mod points;
 mod seen;
 
 mod front;
+mod readers;
 mod world;
 mod writers;
 
 mod changes;
 mod random;
 mod runs;
+mod seals;
 mod starts;
 mod streams;
 

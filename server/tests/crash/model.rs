@@ -1,6 +1,7 @@
 //! What may a table hold after a crash? Everything acknowledged, each batch under way wholly or not at all, nothing else.
 //!
-//! A row names its source, the batch that brought it, so that a restart shows of each batch by itself whether it is there.
+//! A row names its source, the batch that brought it, so that a restart shows of each batch by itself whether it is there. Where a row is,
+//! in memory, in a built file or in a sealed one, makes no difference here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use tidewater_client::BatchResult;
 use crate::seen::Seen;
 
 pub type Source = i64;
+/// A key and its source. Of a table with a primary key the source is 0: a key is there once, whoever brought it.
+pub type Row = (i64, Source);
 pub type Shared = Arc<Mutex<TableModel>>;
 
 /// Keys that no other batch has, and keys that neighbours of other producers send as well.
@@ -60,6 +63,15 @@ impl Batch {
     fn is_committed(&self) -> bool {
         matches!(self.fate, Fate::Stored | Fate::Truncated)
     }
+
+    fn own_keys(&self) -> &[i64] {
+        &self.keys[..OWN_KEYS as usize]
+    }
+
+    /// All rows that only this batch can have brought are deleted.
+    fn is_deleted(&self, deleted: &BTreeSet<i64>) -> bool {
+        self.own_keys().iter().all(|key| deleted.contains(key))
+    }
 }
 
 /// A producer as its clients know it.
@@ -81,11 +93,31 @@ pub struct ToSend {
     pub is_repeat: bool,
 }
 
+/// What a restart showed of statements that had no answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub truncated: bool,
+    pub deleted: bool,
+}
+
+/// What is known of the rows of a table at one moment.
+#[derive(Debug)]
+pub struct Known {
+    /// Of batches that were acknowledged, deleted ones among them.
+    pub stored: Vec<Row>,
+    /// Of all batches that were ever sent, the same.
+    pub sent: Vec<Row>,
+    /// Keys whose rows were deleted.
+    pub deleted: BTreeSet<i64>,
+    /// Keys that a DELETE without an answer names.
+    pub deleting: BTreeSet<i64>,
+}
+
 /// All that was ever done to one table.
 #[derive(Debug)]
 pub struct TableModel {
     pub name: &'static str,
-    has_key: bool,
+    pub has_key: bool,
     /// Shared keys come again after so many batches of a producer.
     period: u64,
     /// Sources count from here, for each table from elsewhere: rows of an older table of the same name would be noticed.
@@ -96,6 +128,11 @@ pub struct TableModel {
     /// What was surely stored before the TRUNCATE that has no answer.
     truncating: Option<BTreeSet<Source>>,
     was_truncated: bool,
+    /// Keys of rows that were deleted: they stay remembered, so no row has one of them before the next TRUNCATE.
+    deleted: BTreeSet<i64>,
+    /// Keys that a DELETE without an answer names: all of their rows are there, or none.
+    deleting: BTreeSet<i64>,
+    n_deletes: usize,
 }
 
 impl TableModel {
@@ -113,6 +150,9 @@ impl TableModel {
             idempotent: Vec::new(),
             truncating: None,
             was_truncated: false,
+            deleted: BTreeSet::new(),
+            deleting: BTreeSet::new(),
+            n_deletes: 0,
         }))
     }
 
@@ -245,24 +285,62 @@ impl TableModel {
     /// The TRUNCATE happened.
     pub fn truncated(&mut self) {
         self.was_truncated = true;
+        self.deleted.clear();
         for source in self.truncating.take().expect("a TRUNCATE is under way") {
             self.batches.get_mut(&source).expect("a batch").fate = Fate::Truncated;
         }
     }
 
-    /// After a restart: tests what is there and learns what became of what was under way. True if a TRUNCATE was, and happened.
-    pub fn settle(&mut self, seen: &Seen) -> bool {
+    /// Begins a DELETE of rows that are surely there: of a batch that was stored first or last, in turn. Returns their keys; none if there
+    /// is no such batch. Of a table without a primary key only those that no other batch has.
+    pub fn begin_delete(&mut self) -> Vec<i64> {
+        let mut there =
+            self.batches.values().filter(|batch| batch.fate == Fate::Stored && !batch.is_deleted(&self.deleted));
+        let batch = if self.n_deletes.is_multiple_of(2) { there.next() } else { there.next_back() };
+        let keys = batch.map_or(Vec::new(), |batch| match self.has_key {
+            true => batch.keys.clone(),
+            false => batch.own_keys().to_vec(),
+        });
+        self.deleting = keys.iter().copied().filter(|key| !self.deleted.contains(key)).collect();
+        keys
+    }
+
+    /// The DELETE happened, and said how many rows went.
+    pub fn deleted(&mut self, n_rows: u64) {
+        assert_eq!(n_rows, self.deleting.len() as u64, "{}: rows of {:?} that went", self.name, self.deleting);
+        self.deleted.append(&mut self.deleting);
+        self.n_deletes += 1;
+    }
+
+    /// What a reader may see that begins or ends now.
+    pub fn known(&self) -> Known {
+        let (deleted, deleting) = (self.deleted.clone(), self.deleting.clone());
+        let mut known = Known { stored: Vec::new(), sent: Vec::new(), deleted, deleting };
+        for (source, batch) in self.batches.iter().filter(|(_, batch)| batch.fate != Fate::Truncated) {
+            let source = if self.has_key { 0 } else { *source };
+            let rows = batch.keys.iter().map(|key| (*key, source));
+            if batch.fate == Fate::Stored {
+                known.stored.extend(rows.clone());
+            }
+            known.sent.extend(rows);
+        }
+        known
+    }
+
+    /// After a restart: tests what is there and learns what became of what was under way.
+    pub fn settle(&mut self, seen: &Seen) -> Settled {
         let mut found: BTreeMap<Source, Vec<i64>> = BTreeMap::new();
         for (key, source) in &seen.rows {
             found.entry(*source).or_default().push(*key);
         }
         self.settle_producers(seen);
         let truncated = self.settle_truncate(&found);
+        let deleted = self.settle_delete(seen);
         self.settle_batches(&mut found);
         assert!(found.is_empty(), "{}: rows of nobody: {found:?}", self.name);
         self.check_keys(seen);
         self.check_ledger(seen);
-        truncated
+        Settled { truncated, deleted }
     }
 
     fn settle_producers(&mut self, seen: &Seen) {
@@ -283,12 +361,29 @@ impl TableModel {
     /// It happened if something that was surely stored before it is not there.
     fn settle_truncate(&mut self, found: &BTreeMap<Source, Vec<i64>>) -> bool {
         let Some(before) = &self.truncating else { return false };
-        let is_gone = |source: &Source| !self.batches[source].beside_truncate && !found.contains_key(source);
+        let is_gone = |source: &Source| {
+            let batch = &self.batches[source];
+            !batch.beside_truncate && !batch.is_deleted(&self.deleted) && !found.contains_key(source)
+        };
         let happened = before.iter().any(is_gone);
         if happened {
             self.truncated();
         }
         self.truncating = None;
+        happened
+    }
+
+    /// It happened if the rows that it names are gone. Half of it is there never.
+    fn settle_delete(&mut self, seen: &Seen) -> bool {
+        let deleting = std::mem::take(&mut self.deleting);
+        let n_left = seen.rows.iter().filter(|(key, _)| deleting.contains(key)).count();
+        let is_whole = n_left == 0 || n_left == deleting.len();
+        assert!(is_whole, "{}: a DELETE left {n_left} of the rows {deleting:?}", self.name);
+        let happened = n_left == 0 && !deleting.is_empty();
+        if happened {
+            self.deleted.extend(deleting);
+            self.n_deletes += 1;
+        }
         happened
     }
 
@@ -306,10 +401,10 @@ impl TableModel {
                 (false, true) => Fate::Absent,
                 (false, false) => panic!("{what}, and its producer does not know of it"),
                 (true, true) if batch.fate == Fate::Truncated || batch.beside_truncate => Fate::Truncated,
-                (true, true) => panic!("{what}, and was committed"),
-                (true, false) => {
+                (true, true) if !batch.is_deleted(&self.deleted) => panic!("{what}, and was committed"),
+                (true, _) => {
                     assert!(batch.fate != Fate::Truncated, "{what}, and was truncated");
-                    check_rows(batch, &keys, self.has_key, &what);
+                    check_rows(batch, &keys, self.has_key, &self.deleted, &what);
                     Fate::Stored
                 }
             };
@@ -317,7 +412,7 @@ impl TableModel {
         }
     }
 
-    /// With a primary key: each key once, and every key of a batch that is there.
+    /// With a primary key: each key once, and every key of a batch that is there, unless its row was deleted.
     fn check_keys(&self, seen: &Seen) {
         if !self.has_key {
             return;
@@ -325,7 +420,8 @@ impl TableModel {
         let found: BTreeSet<i64> = seen.rows.iter().map(|(key, _)| *key).collect();
         assert_eq!(found.len(), seen.rows.len(), "{}: a key is there twice", self.name);
         let stored = self.batches.values().filter(|batch| batch.fate == Fate::Stored);
-        let expected: BTreeSet<i64> = stored.flat_map(|batch| batch.keys.iter().copied()).collect();
+        let brought: BTreeSet<i64> = stored.flat_map(|batch| batch.keys.iter().copied()).collect();
+        let expected: BTreeSet<i64> = brought.difference(&self.deleted).copied().collect();
         assert_eq!(found, expected, "{}: keys", self.name);
     }
 
@@ -339,23 +435,31 @@ impl TableModel {
         assert_eq!(ledger.rejected, committed().map(|batch| batch.n_bad as i64).sum::<i64>(), "{name}: {ledger:?}");
         assert_eq!(ledger.rejected, seen.rejected, "{name}: rows in system.rejected");
         if !self.was_truncated {
-            assert_eq!(ledger.accepted, seen.rows.len() as i64, "{name}: {ledger:?}");
+            let n_rows = seen.rows.len() + self.deleted.len();
+            assert_eq!(ledger.accepted, n_rows as i64, "{name}: {ledger:?}, {} deleted", self.deleted.len());
         }
     }
 }
 
-/// The rows of a batch that is there: its own keys all, the shared ones as far as it was the first to bring them.
-fn check_rows(batch: &mut Batch, found: &[i64], has_key: bool, what: &str) {
-    let mut sent = batch.keys.clone();
-    sent.sort_unstable();
+/// The rows of a batch that is there: its own keys all, the shared ones as far as it was the first to bring them; none that was deleted.
+fn check_rows(batch: &mut Batch, found: &[i64], has_key: bool, deleted: &BTreeSet<i64>, what: &str) {
+    let mut left: Vec<i64> = batch.keys.iter().copied().filter(|key| !deleted.contains(key)).collect();
+    let n_deleted = (batch.keys.len() - left.len()) as u64;
+    left.sort_unstable();
     if has_key {
-        assert!(found.iter().all(|key| sent.binary_search(key).is_ok()), "{what}");
-        assert!(batch.keys[..OWN_KEYS as usize].iter().all(|key| found.binary_search(key).is_ok()), "{what}");
+        let mut own = batch.own_keys().iter().filter(|key| !deleted.contains(key));
+        assert!(found.iter().all(|key| left.binary_search(key).is_ok()), "{what}, and should have some of {left:?}");
+        assert!(own.all(|key| found.binary_search(key).is_ok()), "{what}");
     } else {
-        assert_eq!(found, sent, "{what}");
+        assert_eq!(found, left, "{what}");
     }
-    assert!(batch.accepted.is_none_or(|accepted| accepted == found.len() as u64), "{what}");
-    batch.accepted = Some(found.len() as u64);
+    // Of a deleted row with a shared key nobody can tell any more who had brought it.
+    let n_found = found.len() as u64;
+    let may_be = n_found..=n_found + n_deleted;
+    assert!(batch.accepted.is_none_or(|accepted| may_be.contains(&accepted)), "{what}");
+    if n_deleted == 0 {
+        batch.accepted = Some(n_found);
+    }
 }
 
 fn rows_of(keys: &[i64], n_bad: usize, source: Source) -> RecordBatch {

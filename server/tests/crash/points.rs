@@ -1,4 +1,4 @@
-//! Where can the server be killed? The fail points of the write path, the same as the code's own and its documentation's.
+//! Where can the server be killed? The fail points of the write path and of jobs, the same as the code's own and its documentation's.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,6 +14,74 @@ pub const TABLE: [&str; 4] =
 /// At the start, before each entry of a table's log.
 pub const REPLAY: &str = "replay.entry";
 
+/// Where rows are brought into files on the local disk.
+pub const BUILD: [&str; 4] =
+    ["build.names_recorded", "build.file_written", "build.layer_written", "build.files_synced"];
+
+/// Where files become part of the Delta table.
+pub const PUBLISH: [&str; 5] =
+    ["publish.file_brought", "publish.files_brought", "publish.before_send", "publish.after_send", "publish.settled"];
+
+/// In the store of the Delta table's files.
+pub const STORE: [&str; 4] = ["store.before_sync", "store.before_name", "store.after_name", "store.after_sync"];
+
+/// In the same, where files go that belong to nothing.
+pub const STORE_DELETES: [&str; 2] = ["store.before_delete", "store.after_delete"];
+
+/// Between what a DELETE saw and its commit. No durable step stands there, so it is none of the write orders'.
+pub const DELETE: [&str; 1] = ["delete.evaluated"];
+
+/// Where a statement with too many rows for one entry is written.
+pub const STAGE: [&str; 6] = [
+    "stage.names_recorded",
+    "stage.file_written",
+    "stage.files_synced",
+    "stage.layer_written",
+    "stage.layers_synced",
+    "stage.before_commit",
+];
+
+/// Where files of the Delta table are merged.
+pub const COMPACT: [&str; 4] =
+    ["compact.names_recorded", "compact.files_synced", "compact.file_brought", "compact.decided"];
+
+/// All points of jobs. A new job adds its points here, and to a test of `seals` that passes them.
+const JOBS: [&[&str]; 6] = [&BUILD, &PUBLISH, &STORE, &STORE_DELETES, &STAGE, &COMPACT];
+
+/// Points at which nothing is killed here, with what they need.
+const NOT_HERE: [(&str, &str); 2] = [
+    ("retention.decided", "a minute of uptime, no retention is shorter: storage's engine/tests/upkeep"),
+    ("keys.run_written", "more keys than there is memory for them"),
+];
+
+/// Kinds of commits, and which tests strike each by its kind. The rest is struck by the points of all kinds.
+const KINDS: [(&str, &str); 24] = [
+    ("rows", "changes"),
+    ("producer", "changes"),
+    ("truncate", "changes"),
+    ("delete", "changes"),
+    ("alter", "changes"),
+    ("create_table", "changes"),
+    ("drop_table", "changes"),
+    ("undrop_table", "changes"),
+    ("create_view", "changes"),
+    ("drop_view", "changes"),
+    ("names", "changes"),
+    ("build", "changes"),
+    ("intent", "changes, seals"),
+    ("published", "changes, seals"),
+    ("cleaned", "seals"),
+    ("segment", "seals"),
+    ("first_start", "starts"),
+    ("sync", "starts"),
+    ("uptime", "starts"),
+    ("records", "streams, random: counts of repeats"),
+    ("reclaimed", "random: after each TRUNCATE and build"),
+    ("layers", "nobody: it needs more keys than there is memory for them"),
+    ("forget", "nobody: it needs a week; storage's engine/tests/forget"),
+    ("purge_table", "nobody: it needs a week; storage's engine/tests/catalog"),
+];
+
 /// All that a write passes.
 pub fn of_writes() -> impl Iterator<Item = &'static str> {
     LOG.into_iter().chain(TABLE)
@@ -28,40 +96,69 @@ pub fn kill(point: &str, visit: u32) -> String {
     format!("{point}=kill:{}", visit + before)
 }
 
-/// What was on its way when the server was killed at this point is in the log.
+/// What was on its way when the server was killed at this point of a write is in the log.
 pub fn is_durable(point: &str) -> bool {
     !matches!(point, "log.before_write" | "table.before_submit")
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        if entry.is_dir() {
-            sources(&entry, found);
-        } else if entry.extension().is_some_and(|ending| ending == "rs") {
-            found.push(entry);
+/// All files below `folder` whose names end so. None if there is no such folder.
+pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries.map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                open.push(entry);
+            } else if entry.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ending)) {
+                found.push(entry);
+            }
         }
     }
+    found
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands in quotes behind each `call`.
+fn named<'t>(text: &'t str, call: &'t str) -> impl Iterator<Item = &'t str> {
+    text.split(call).skip(1).filter_map(|rest| rest.split('"').next())
 }
 
 /// The other tests show that each point in the lists is reached; this one that no point is missing from them.
 #[test]
 fn no_fail_point_is_forgotten() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let mut files = Vec::new();
-    for part in ["storage/src", "query/src", "server/src"] {
-        sources(&workspace.join(part), &mut files);
-    }
     let mut registered = BTreeSet::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("text");
-        let calls = [".hit(\"", ".hit_in(\"", " point(\""].into_iter().flat_map(|call| text.split(call).skip(1));
-        let calls = calls.filter_map(|rest| rest.split('"').next());
-        registered.extend(calls.map(str::to_owned));
+    for part in ["storage/src", "query/src", "server/src"] {
+        for file in files(&workspace().join(part), ".rs") {
+            let text = text(&file);
+            for call in [".hit(\"", ".hit_in(\"", " point(\""] {
+                registered.extend(named(&text, call).map(str::to_owned));
+            }
+        }
     }
-    let ours: BTreeSet<String> = of_writes().chain([REPLAY]).map(str::to_owned).collect();
+    let of_jobs = JOBS.into_iter().flatten().copied().chain(NOT_HERE.into_iter().map(|(point, _)| point));
+    let ours: BTreeSet<String> = of_writes().chain([REPLAY]).chain(of_jobs).map(str::to_owned).collect();
     assert_eq!(registered, ours, "the fail points in the code, and those at which these tests kill");
-    let documented = fs::read_to_string(workspace.join("storage/src/table/commit.rs")).expect("text");
+    let places = ["storage/src/table/commit.rs", "storage/src/env/durable_store.rs"];
+    let documented = places.map(|place| text(&workspace().join(place))).concat();
     for point in ours {
-        assert!(documented.contains(&format!("`{point}`")), "{point} is not among the write orders");
+        let is_documented = documented.contains(&format!("`{point}`"));
+        assert!(is_documented, "{point} is not among the write orders, nor the store's points");
     }
+}
+
+/// The same for kinds of commits: a new one is to be struck, or it is said why not.
+#[test]
+fn no_kind_of_commit_is_forgotten() {
+    let orders = text(&workspace().join("storage/src/table/commit.rs"));
+    let made: BTreeSet<&str> = named(&orders, "kind: \"").collect();
+    let ours: BTreeSet<&str> = KINDS.into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(made, ours, "the kinds of commits in the code, and those that these tests know");
 }

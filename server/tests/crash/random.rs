@@ -6,15 +6,15 @@ use crate::Doing;
 use crate::points;
 use crate::world::{Death, Work, World};
 
-const SEED: u64 = 1;
+pub const SEED: u64 = 1;
 const ROUNDS: u64 = 12;
 
 /// SplitMix64.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     /// A number from 1 to `n`.
-    fn roll(&mut self, n: u64) -> u64 {
+    pub fn roll(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,12 +22,13 @@ impl Dice {
         (x ^ (x >> 31)) % n + 1
     }
 
-    fn choose<T: Copy>(&mut self, from: &[T]) -> T {
+    pub fn choose<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.roll(from.len() as u64) as usize - 1]
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
+/// A number from the environment.
+pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 

@@ -1,4 +1,4 @@
-//! What does a server hold? Rows, producers, ledger and rejected rows of a table, read by SQL as a user would.
+//! What does a server hold? Rows and where they are, producers, ledger and rejected rows of a table, read by SQL as a user would.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,31 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use futures::TryStreamExt;
-use tidewater_client::Client;
+use tidewater_client::{Client, Result};
+
+use crate::writers::is_death;
 
 /// Everything that a server tells of one table.
 #[derive(Debug)]
 pub struct Seen {
     /// Key and source of each row.
     pub rows: Vec<(i64, i64)>,
+    pub places: Places,
     /// Epoch and last sequence of each producer.
     pub producers: BTreeMap<String, (u64, u64)>,
     pub ledger: Ledger,
     pub rejected: i64,
+    pub n_columns: usize,
+}
+
+/// Rows of a table by where they are, without deleted ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    pub realtime: i64,
+    /// In files on the local disk.
+    pub built: i64,
+    /// In files of the Delta table.
+    pub sealed: i64,
 }
 
 /// The sums over all rows of a table in `system.ledger`.
@@ -29,16 +43,31 @@ pub struct Ledger {
     pub rejected: i64,
 }
 
+const ALIVE: &str = "the server lives";
+
 pub async fn look(client: &Client, table: &str) -> Seen {
-    let id = client.table_schema(table).await.expect("the table is there").table_id;
-    let rows = numbers(client, &format!("SELECT id, src FROM {table}")).await;
+    try_look(client, table).await.expect(ALIVE)
+}
+
+/// `None`: the server died. Nobody else changes the table meanwhile, but its rows may settle.
+pub async fn try_look(client: &Client, table: &str) -> Option<Seen> {
+    let info = alive(client.table_schema(table).await, table)?;
+    let id = info.table_id;
+    let rows = try_numbers(client, &format!("SELECT id, src FROM {table}")).await?;
+    let n_rows = try_numbers(client, &format!("SELECT count(*) FROM {table}")).await?[0][0];
+    let places = format!("SELECT realtime_rows, built_rows, sealed_rows FROM system.tables WHERE id = '{id}'");
+    let places = try_numbers(client, &places).await?.remove(0);
+    assert_eq!(n_rows, rows.len() as i64, "count(*) of {table}, and its rows");
+    assert_eq!(places.iter().sum::<i64>(), n_rows, "rows of {table}: realtime, built, sealed {places:?}");
     let ledger = "SELECT coalesce(sum(received), 0), coalesce(sum(accepted), 0), coalesce(sum(duplicate), 0), \
                   coalesce(sum(repeated), 0), coalesce(sum(rejected), 0) FROM system.ledger";
-    let ledger = numbers(client, &format!("{ledger} WHERE table_id = '{id}'")).await.remove(0);
-    let rejected = numbers(client, &format!("SELECT count(*) FROM system.rejected WHERE table_id = '{id}'")).await;
-    Seen {
+    let ledger = try_numbers(client, &format!("{ledger} WHERE table_id = '{id}'")).await?.remove(0);
+    let rejected = format!("SELECT count(*) FROM system.rejected WHERE table_id = '{id}'");
+    let rejected = try_numbers(client, &rejected).await?[0][0];
+    Some(Seen {
         rows: rows.iter().map(|row| (row[0], row[1])).collect(),
-        producers: producers(client, &id).await,
+        places: Places { realtime: places[0], built: places[1], sealed: places[2] },
+        producers: producers(client, &id).await?,
         ledger: Ledger {
             received: ledger[0],
             accepted: ledger[1],
@@ -46,14 +75,15 @@ pub async fn look(client: &Client, table: &str) -> Seen {
             repeated: ledger[3],
             rejected: ledger[4],
         },
-        rejected: rejected[0][0],
-    }
+        rejected,
+        n_columns: info.schema.fields().len(),
+    })
 }
 
-async fn producers(client: &Client, table_id: &str) -> BTreeMap<String, (u64, u64)> {
+async fn producers(client: &Client, table_id: &str) -> Option<BTreeMap<String, (u64, u64)>> {
     let sql = format!("SELECT producer, epoch, last_sequence FROM system.producers WHERE table_id = '{table_id}'");
     let mut found = BTreeMap::new();
-    for batch in batches(client, &sql).await {
+    for batch in batches(client, &sql).await? {
         let names = cast(batch.column(0), &DataType::Utf8).expect("text");
         let (epochs, lasts) = (column(&batch, 1), column(&batch, 2));
         for (row, name) in names.as_string::<i32>().iter().enumerate() {
@@ -62,34 +92,39 @@ async fn producers(client: &Client, table_id: &str) -> BTreeMap<String, (u64, u6
             assert!(twice.is_none(), "producer {name:?} is there twice");
         }
     }
-    found
+    Some(found)
 }
 
-/// How many tables have this name.
-pub async fn tables_named(client: &Client, name: &str) -> i64 {
-    numbers(client, &format!("SELECT count(*) FROM system.tables WHERE name = '{name}'")).await[0][0]
+/// How many tables have this name; `None`: the server died.
+pub async fn tables_named(client: &Client, name: &str) -> Option<i64> {
+    let found = try_numbers(client, &format!("SELECT count(*) FROM system.tables WHERE name = '{name}'")).await?;
+    Some(found[0][0])
 }
 
-/// The one number that a view of this name holds; `None` if there is no such view.
-pub async fn view(client: &Client, name: &str) -> Option<i64> {
-    match client.sql(&format!("SELECT n FROM {name}")).await {
-        Err(error) if error.reason() == "TABLE_NOT_FOUND" => None,
-        Err(error) => panic!("{error}"),
-        Ok(rows) => {
-            let rows: Vec<RecordBatch> = rows.try_collect().await.expect("ends");
-            Some(column(&rows[0], 0)[0])
-        }
-    }
+/// The one number that a view of this name holds, or that there is no such view; `None`: the server died.
+pub async fn view(client: &Client, name: &str) -> Option<Option<i64>> {
+    let sql = format!("SELECT n FROM {name}");
+    let rows = match client.sql(&sql).await {
+        Err(error) if error.reason() == "TABLE_NOT_FOUND" => return Some(None),
+        answer => alive(answer, &sql)?,
+    };
+    let rows: Result<Vec<RecordBatch>> = rows.try_collect().await;
+    Some(Some(column(&alive(rows, &sql)?[0], 0)[0]))
 }
 
 /// The rows of a query whose columns are all numbers.
 pub async fn numbers(client: &Client, sql: &str) -> Vec<Vec<i64>> {
+    try_numbers(client, sql).await.expect(ALIVE)
+}
+
+/// The same; `None`: the server died.
+pub async fn try_numbers(client: &Client, sql: &str) -> Option<Vec<Vec<i64>>> {
     let mut rows = Vec::new();
-    for batch in batches(client, sql).await {
+    for batch in batches(client, sql).await? {
         let columns: Vec<Vec<i64>> = (0..batch.num_columns()).map(|at| column(&batch, at)).collect();
         rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row]).collect()));
     }
-    rows
+    Some(rows)
 }
 
 fn column(batch: &RecordBatch, at: usize) -> Vec<i64> {
@@ -98,7 +133,13 @@ fn column(batch: &RecordBatch, at: usize) -> Vec<i64> {
     numbers.as_primitive::<Int64Type>().values().to_vec()
 }
 
-async fn batches(client: &Client, sql: &str) -> Vec<RecordBatch> {
-    let rows = client.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    rows.try_collect().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+/// All rows of a statement; `None`: the server died.
+pub async fn batches(client: &Client, sql: &str) -> Option<Vec<RecordBatch>> {
+    let rows = alive(client.sql(sql).await, sql)?;
+    let rows: Result<Vec<RecordBatch>> = rows.try_collect().await;
+    alive(rows, sql)
+}
+
+fn alive<T>(answer: Result<T>, what: &str) -> Option<T> {
+    answer.map_err(|error| assert!(is_death(&error), "{what}: {error:?}")).ok()
 }

@@ -6,7 +6,7 @@ use crate::changes::Life;
 use crate::model::{Shared, TableModel};
 use crate::points;
 use crate::process::Server;
-use crate::seen::look;
+use crate::seen::try_look;
 use crate::writers::{Caller, Signals, idempotent_writes, single_writes, stream, truncating_stream};
 
 /// One data folder and all that was ever asked of its servers.
@@ -36,7 +36,7 @@ pub enum Death {
 pub enum Work {
     /// Writers of rows.
     Rows,
-    /// Also TRUNCATE, CREATE and DROP.
+    /// Also TRUNCATE, and all that the life of a table has.
     All,
 }
 
@@ -75,42 +75,45 @@ impl World {
         }
     }
 
-    /// One life of a server: what it holds is tested, then all writers work until it is killed.
+    /// One life of a server: what it holds is tested, then all writers work until it is killed. What it does by itself may bring it to the
+    /// point before.
     pub async fn live_and_die(&mut self, work: Work, death: Death) {
         let fail_points = match death {
             Death::At(point, visit) => points::kill(point, visit),
             Death::After(_) => String::new(),
         };
-        let server = Server::start(self.folder.path(), &fail_points);
-        self.settle(&server).await;
-        let signals = self.signals.clone();
-        let kill = async {
-            if let Death::After(n_answers) = death {
-                signals.acknowledged(n_answers).await;
-                server.kill();
-            }
-        };
-        let (survived, ()) = tokio::join!(self.work(work, &server), kill);
-        assert!(!survived.contains(&true), "somebody ended before the server: {survived:?}");
+        let Some(server) = Server::try_start(self.folder.path(), &fail_points) else { return };
+        if self.settle(&server).await.is_some() {
+            let signals = self.signals.clone();
+            let kill = async {
+                if let Death::After(n_answers) = death {
+                    signals.acknowledged(n_answers).await;
+                    server.kill();
+                }
+            };
+            let (survived, ()) = tokio::join!(self.work(work, &server), kill);
+            assert!(!survived.contains(&true), "somebody ended before the server: {survived:?}");
+        }
         assert!(server.was_killed(), "{death:?}");
     }
 
-    /// Tests that the server holds what it must and nothing else.
-    pub async fn settle(&mut self, server: &Server) {
-        let caller = Caller::connect(&server.grpc, &self.signals).await;
+    /// Tests that the server holds what it must and nothing else. `None`: it died.
+    pub async fn settle(&mut self, server: &Server) -> Option<()> {
+        let caller = Caller::try_connect(&server.grpc, &self.signals).await?;
         for table in [&self.keyed, &self.keyless, &self.emptied] {
             let name = table.lock().name;
-            let seen = look(&caller.client, name).await;
+            let seen = try_look(&caller.client, name).await?;
             table.lock().settle(&seen);
         }
-        self.life.settle(&caller).await;
+        self.life.settle(&caller).await.map(drop)
     }
 
     /// Works until the server dies, or nothing new is wanted; who survived.
     async fn work(&mut self, work: Work, server: &Server) -> Vec<bool> {
         let mut callers = Vec::new();
         for _ in 0..3 {
-            callers.push(Caller::connect(&server.grpc, &self.signals).await);
+            let Some(caller) = Caller::try_connect(&server.grpc, &self.signals).await else { return vec![false] };
+            callers.push(caller);
         }
         let Self { keyed, keyless, emptied, life, .. } = self;
         let rows = async {
@@ -138,13 +141,13 @@ impl World {
     pub async fn finish(mut self) {
         self.signals.finish();
         let server = Server::start(self.folder.path(), "");
-        self.settle(&server).await;
+        self.settle(&server).await.expect("the server lives");
         let survived = self.work(Work::All, &server).await;
         assert!(!survived.contains(&false), "the server died by itself: {survived:?}");
-        self.settle(&server).await;
+        self.settle(&server).await.expect("the server lives");
         server.stop();
         let server = Server::start(self.folder.path(), "");
-        self.settle(&server).await;
+        self.settle(&server).await.expect("the server lives");
         server.stop();
     }
 }

@@ -1,4 +1,5 @@
-//! How are rows sent until the server dies? Streams, single writes by producer and by idempotency key, and a stream with TRUNCATEs.
+//! How are rows sent, settled and deleted until the server dies? Streams, single writes by producer and by idempotency key, a stream with
+//! TRUNCATEs, and single statements.
 //!
 //! Each writer begins where the last server left it: it sends the last stored batch again, then what has no answer, then new ones.
 
@@ -7,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
 use tidewater_client::{
     Ack, BatchResult, Client, ClientOptions, Error, Identity, Producer, ProducerOptions, Result, RetryPolicy,
     SequenceMode, WriteOptions, reason,
@@ -16,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::model::{Shared, Source, TableModel, ToSend};
 use crate::process::Server;
+use crate::seen::batches;
 
 /// Batches of one stream that wait for their answers.
 const UNDER_WAY: usize = 4;
@@ -53,9 +57,23 @@ impl Signals {
     }
 }
 
+/// What a procedure came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Came {
+    pub delta_version: Option<i64>,
+    /// The last entry that is settled.
+    pub through: i64,
+    pub rows: i64,
+}
+
 impl Caller {
     /// Sees each failure: nothing is tried a second time.
     pub async fn connect(address: &str, signals: &Signals) -> Self {
+        Self::try_connect(address, signals).await.expect("connects")
+    }
+
+    /// The same; `None`: the server died.
+    pub async fn try_connect(address: &str, signals: &Signals) -> Option<Self> {
         let retry = RetryPolicy { give_up_after: Some(Duration::ZERO), ..RetryPolicy::default() };
         Self::connect_with(address, retry, signals).await
     }
@@ -67,13 +85,13 @@ impl Caller {
             max_delay: Duration::from_millis(20),
             give_up_after: Some(Duration::from_secs(60)),
         };
-        Self::connect_with(address, retry, signals).await
+        Self::connect_with(address, retry, signals).await.expect("connects")
     }
 
-    async fn connect_with(address: &str, retry: RetryPolicy, signals: &Signals) -> Self {
+    async fn connect_with(address: &str, retry: RetryPolicy, signals: &Signals) -> Option<Self> {
         let options = ClientOptions { retry, ..ClientOptions::default() };
-        let client = Client::connect_with(address, options).await.expect("connects");
-        Self { client, retry, signals: signals.clone() }
+        let client = survived(Client::connect_with(address, options).await)?;
+        Some(Self { client, retry, signals: signals.clone() })
     }
 
     /// Nothing new is wanted.
@@ -121,6 +139,37 @@ impl Caller {
         }
     }
 
+    /// Runs a procedure over a table; `None`: the server died.
+    pub async fn call(&self, procedure: &str, table: &str) -> Option<Came> {
+        let answer = batches(&self.client, &format!("CALL {procedure}('{table}')")).await?;
+        assert!(matches!(answer.as_slice(), [row] if row.num_rows() == 1), "{procedure} answers {answer:?}");
+        let number = |name: &str| {
+            let column = answer[0].column_by_name(name).unwrap_or_else(|| panic!("{procedure} has no {name}"));
+            let column = column.as_primitive::<Int64Type>();
+            column.is_valid(0).then(|| column.value(0))
+        };
+        let known = |name: &str| number(name).unwrap_or_else(|| panic!("{procedure} does not say {name}"));
+        self.note_acknowledged();
+        Some(Came { delta_version: number("delta_version"), through: known("through"), rows: known("rows") })
+    }
+
+    /// Deletes rows that are surely there, if there are any; false if the server died.
+    pub async fn delete(&self, table: &Shared) -> bool {
+        let (name, keys) = {
+            let mut table = table.lock();
+            (table.name, table.begin_delete())
+        };
+        let keys: Vec<String> = keys.iter().map(i64::to_string).collect();
+        if keys.is_empty() {
+            return true;
+        }
+        let statement = format!("DELETE FROM {name} WHERE id IN ({})", keys.join(", "));
+        let Some(n_rows) = survived(self.client.execute_update(&statement).await) else { return false };
+        table.lock().deleted(n_rows);
+        self.note_acknowledged();
+        true
+    }
+
     /// Begins a new epoch, on a stream of its own.
     async fn producer(&self, table: &Shared, id: &str) -> Option<Producer> {
         let (name, (_, last)) = {
@@ -147,7 +196,8 @@ pub fn survived<T>(answer: Result<T>) -> Option<T> {
     answer.map_err(|error| assert!(is_death(&error), "an answer that nobody expected: {error:?}")).ok()
 }
 
-fn is_death(error: &Error) -> bool {
+/// The answer did not come because the server died.
+pub fn is_death(error: &Error) -> bool {
     let of_transport = matches!(error.reason(), "" | reason::TRANSPORT) && error.is_retryable();
     of_transport || error.reason() == reason::PRODUCER_STOPPED
 }

@@ -135,7 +135,9 @@ fn check_times(def: &TableDef, columns: &[ArrayRef], now_us: i64, refusals: &mut
     let Some(i) = def.options.time_column else { return };
     let times = columns[i].as_primitive::<TimestampMicrosecondType>();
     let latest = now_us.saturating_add(def.options.max_future_us);
-    let earliest = def.options.max_lateness_us.map_or(i64::MIN, |lateness| now_us.saturating_sub(lateness));
+    let since = |us: Option<i64>| us.map_or(i64::MIN, |us| now_us.saturating_sub(us));
+    let (in_time_from, kept_from) = (since(def.options.max_lateness_us), since(def.options.retention_us));
+    let earliest = in_time_from.max(kept_from);
     let in_time = max(times).is_none_or(|most| most <= latest) && min(times).is_none_or(|least| least >= earliest);
     if in_time {
         return;
@@ -147,7 +149,11 @@ fn check_times(def: &TableDef, columns: &[ArrayRef], now_us: i64, refusals: &mut
             refusals.add(row, i, RejectCode::FutureTime, &|| {
                 format!("{} is more than max_future ahead of the server's clock, {}", text(time), text(now_us))
             });
-        } else if time < earliest {
+        } else if time < kept_from {
+            refusals.add(row, i, RejectCode::Expired, &|| {
+                format!("{} is past the retention of the table by the server's clock, {}", text(time), text(now_us))
+            });
+        } else if time < in_time_from {
             refusals.add(row, i, RejectCode::LateTime, &|| {
                 format!("{} is more than max_lateness behind the server's clock, {}", text(time), text(now_us))
             });

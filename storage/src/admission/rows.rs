@@ -27,19 +27,22 @@ pub enum RejectCode {
     FutureTime,
     /// Event time further behind than `max_lateness`.
     LateTime,
+    /// Event time further behind than `retention`: no query would see the row.
+    Expired,
     /// No row: so many more rows of the batch were rejected than are kept. They are counted like the others.
     NotKept,
 }
 
 impl RejectCode {
     /// The closed list.
-    pub const ALL: [RejectCode; 7] = [
+    pub const ALL: [RejectCode; 8] = [
         RejectCode::NullViolation,
         RejectCode::TypeMismatch,
         RejectCode::OutOfRange,
         RejectCode::Malformed,
         RejectCode::FutureTime,
         RejectCode::LateTime,
+        RejectCode::Expired,
         RejectCode::NotKept,
     ];
 
@@ -51,6 +54,7 @@ impl RejectCode {
             RejectCode::Malformed => "MALFORMED",
             RejectCode::FutureTime => "FUTURE_TIME",
             RejectCode::LateTime => "LATE_TIME",
+            RejectCode::Expired => "EXPIRED",
             RejectCode::NotKept => "NOT_KEPT",
         }
     }

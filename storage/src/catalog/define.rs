@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use arrow::datatypes::DataType;
 
-use super::definition::{ColumnDef, NewTable, TableDef, arrow_schema, column_index};
+use super::definition::{ColumnDef, NewTable, TableDef, arrow_schema, column_index, folder_of};
 use super::names::{check_column_name, check_name, nearest, normalized};
 use super::options::{ParseContext, TableOptions};
 use super::types::{canonical_type, sql_type};
@@ -32,8 +32,10 @@ pub fn define(new: NewTable, env: &Env) -> Result<(TableDef, Vec<String>)> {
     }
     let mut hash_key = [0; 16];
     env.rng.fill(&mut hash_key);
+    let id = TableId(env.rng.uuid());
     let def = TableDef {
-        id: TableId(env.rng.uuid()),
+        folder: folder_of(&new.name, id),
+        id,
         schema_name: new.schema_name,
         name: new.name,
         schema_id: SchemaId(1),

@@ -34,6 +34,8 @@ pub struct TableDef {
     /// Secret of the keyed 128-bit hash of keys that are not integers. Made with the table, part of its definition.
     pub hash_key: [u8; 16],
     pub created_at_us: i64,
+    /// Name of its Delta folder, made from its first name and its id: a table that is renamed stays where it is.
+    pub folder: String,
     /// The columns as Arrow, in order.
     pub arrow_schema: SchemaRef,
 }
@@ -91,6 +93,14 @@ impl TableDef {
         let _ = write!(sql, ") WITH ({})", options.join(", "));
         sql
     }
+}
+
+/// The folder of a new table: what of its name may stand in any path and URL, and its id.
+pub(super) fn folder_of(name: &str, id: TableId) -> String {
+    const CHARS: usize = 64;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let name: String = name.chars().take(CHARS).map(plain).collect();
+    format!("{name}-{id}")
 }
 
 /// See [`TableDef::column_index`].

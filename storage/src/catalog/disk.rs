@@ -6,15 +6,16 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::definition::{ColumnDef, TableDef, View, arrow_schema};
-use super::options::{Durability, TableOptions};
+use super::definition::{ColumnDef, TableDef, View, arrow_schema, folder_of};
+use super::options::{Durability, SealOptions, TableOptions};
 use super::types::canonical_type;
 use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{SchemaId, TableId, array};
 
-/// The version that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The versions that this program writes, and the newest that it reads.
+const TABLE_VERSION: u32 = 2;
+const VIEW_VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -36,6 +37,9 @@ struct DiskTable {
     options: DiskOptions,
     hash_key: [u8; 16],
     created_at_us: i64,
+    /// Since version 2.
+    #[serde(default)]
+    folder: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +62,21 @@ struct DiskOptions {
     max_lateness_us: Option<i64>,
     durability: DiskDurability,
     system_columns: bool,
+    /// Since version 2, as those below.
+    #[serde(default)]
+    seal: Option<DiskSeal>,
+    #[serde(default)]
+    dedup_window_us: Option<i64>,
+    #[serde(default)]
+    retention_us: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiskSeal {
+    after_rows: u64,
+    after_us: i64,
+    after_bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,7 +152,7 @@ impl TableDef {
         let options = &self.options;
         encode(&DiskTable {
             kind: TABLE.to_owned(),
-            version: VERSION,
+            version: TABLE_VERSION,
             id: self.id.0,
             schema: self.schema_name.clone(),
             name: self.name.clone(),
@@ -150,15 +169,23 @@ impl TableDef {
                     Durability::Fsync => DiskDurability::Fsync,
                 },
                 system_columns: options.system_columns,
+                seal: Some(DiskSeal {
+                    after_rows: options.seal.after_rows,
+                    after_us: options.seal.after_us,
+                    after_bytes: options.seal.after_bytes,
+                }),
+                dedup_window_us: options.dedup_window_us,
+                retention_us: options.retention_us,
             },
             hash_key: self.hash_key,
             created_at_us: self.created_at_us,
+            folder: Some(self.folder.clone()),
         })
     }
 
     /// Reads what [`TableDef::to_disk`] wrote. `LOG_UNKNOWN_VERSION` for a newer form, `LOG_DAMAGED` for anything else.
     pub fn from_disk(bytes: &[u8]) -> Result<Self> {
-        check_header(TABLE, bytes)?;
+        check_header(TABLE, TABLE_VERSION, bytes)?;
         let disk: DiskTable = decode(TABLE, bytes)?;
         let columns: Vec<ColumnDef> = disk
             .columns
@@ -179,8 +206,10 @@ impl TableDef {
         {
             return Err(damaged(TABLE, format!("'{}' has a column of type {}", disk.name, column.data_type)));
         }
+        let id = TableId(disk.id);
         Ok(Self {
-            id: TableId(disk.id),
+            folder: disk.folder.unwrap_or_else(|| folder_of(&disk.name, id)),
+            id,
             schema_name: disk.schema,
             name: disk.name,
             schema_id: SchemaId(disk.schema_id),
@@ -197,6 +226,13 @@ impl TableDef {
                     DiskDurability::Fsync => Durability::Fsync,
                 },
                 system_columns: disk.options.system_columns,
+                seal: disk.options.seal.map_or(SealOptions::default(), |seal| SealOptions {
+                    after_rows: seal.after_rows,
+                    after_us: seal.after_us,
+                    after_bytes: seal.after_bytes,
+                }),
+                dedup_window_us: disk.options.dedup_window_us,
+                retention_us: disk.options.retention_us,
             },
             hash_key: disk.hash_key,
             created_at_us: disk.created_at_us,
@@ -238,7 +274,7 @@ pub(crate) fn dropped_from_disk(bytes: &[u8]) -> Result<(TableDef, Moment)> {
 pub fn view_to_disk(view: &View) -> Vec<u8> {
     encode(&DiskView {
         kind: VIEW.to_owned(),
-        version: VERSION,
+        version: VIEW_VERSION,
         schema: view.schema_name.clone(),
         name: view.name.clone(),
         sql: view.sql.clone(),
@@ -247,7 +283,7 @@ pub fn view_to_disk(view: &View) -> Vec<u8> {
 
 /// Reads what [`view_to_disk`] wrote; errors as for [`TableDef::from_disk`].
 pub fn view_from_disk(bytes: &[u8]) -> Result<View> {
-    check_header(VIEW, bytes)?;
+    check_header(VIEW, VIEW_VERSION, bytes)?;
     let disk: DiskView = decode(VIEW, bytes)?;
     Ok(View { schema_name: disk.schema, name: disk.name, sql: disk.sql })
 }
@@ -327,7 +363,7 @@ fn decode<'a, T: Deserialize<'a>>(kind: &str, bytes: &'a [u8]) -> Result<T> {
 }
 
 /// Kind and version are looked at before the rest, so that a newer form is named as such and not taken for damage.
-fn check_header(kind: &str, bytes: &[u8]) -> Result<()> {
+fn check_header(kind: &str, newest: u32, bytes: &[u8]) -> Result<()> {
     let header: Header = decode(kind, bytes)?;
     if header.kind != kind {
         return Err(damaged(
@@ -335,10 +371,10 @@ fn check_header(kind: &str, bytes: &[u8]) -> Result<()> {
             format!("it is the definition of a '{}'", header.kind.chars().take(40).collect::<String>()),
         ));
     }
-    if header.version == 0 || header.version > VERSION {
+    if header.version == 0 || header.version > newest {
         return Err(Error::new(
             Code::LogUnknownVersion,
-            format!("the definition of a {kind} has version {}, this program reads up to {VERSION}", header.version),
+            format!("the definition of a {kind} has version {}, this program reads up to {newest}", header.version),
         )
         .hint("start the program version that wrote this data folder, or a newer one"));
     }

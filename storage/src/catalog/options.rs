@@ -41,19 +41,62 @@ pub struct TableOptions {
     pub durability: Durability,
     /// Hidden `_commit_seq` and `_ingested_at`.
     pub system_columns: bool,
+    pub seal: SealOptions,
+    /// How long after its first arrival a key is remembered, microseconds; `None`: for ever. Only a table with a primary key has one.
+    pub dedup_window_us: Option<i64>,
+    /// Rows whose event time is older than this are not seen any more, microseconds; `None`: all are. Needs a time column.
+    pub retention_us: Option<i64>,
+}
+
+/// When fresh rows become files: whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealOptions {
+    pub after_rows: u64,
+    /// Since the oldest of them came, microseconds.
+    pub after_us: i64,
+    /// Decoded.
+    pub after_bytes: u64,
+}
+
+impl Default for SealOptions {
+    fn default() -> Self {
+        Self { after_rows: 4_000_000, after_us: 600 * 1_000_000, after_bytes: 512 << 20 }
+    }
 }
 
 /// One hour: what clocks of well-kept machines never differ by, and small enough to catch a wrong unit.
 const DEFAULT_MAX_FUTURE_US: i64 = 3600 * 1_000_000;
 
+/// A build each second would write many small files; nobody needs rows to be in Parquet sooner.
+const MIN_SEAL_AFTER_US: i64 = 1_000_000;
+
+/// Keys are forgotten by the eighth of the window, and each of these makes a build and a key layer.
+const MIN_DEDUP_WINDOW_US: i64 = 60 * 1_000_000;
+
+/// Less than this is a wrong unit: such rows would be gone before anybody asks.
+const MIN_RETENTION_US: i64 = 60 * 1_000_000;
+
 /// Says "no time column" or "no limit" where a default would choose one.
 const NONE: &str = "none";
+/// Says that keys are never forgotten.
+const FOREVER: &str = "forever";
 /// Says "in order of arrival" where the default of `sort_by` would choose columns.
 const ARRIVAL: &str = "arrival";
 
-const KNOWN: &[&str] =
-    &["time_column", "sort_by", "dedup_window", "max_future", "max_lateness", "durability", "system_columns"];
-const NOT_YET: &[&str] = &["seal_after_rows", "seal_after", "seal_after_bytes", "retention", "foreign_writes"];
+const KNOWN: &[&str] = &[
+    "time_column",
+    "sort_by",
+    "dedup_window",
+    "max_future",
+    "max_lateness",
+    "durability",
+    "system_columns",
+    "seal_after_rows",
+    "seal_after",
+    "seal_after_bytes",
+    "retention",
+];
+const NOT_YET: &[&str] = &["foreign_writes"];
 
 /// Where the inference of the time column stands when it found none or several.
 pub(super) struct ParseContext<'a> {
@@ -88,13 +131,12 @@ impl TableOptions {
             Some(text) => named_sort_columns(text, context.columns)?,
             None => time_column.map_or_else(|| context.key.to_vec(), |time| vec![time]),
         };
-        for name in ["max_future", "max_lateness"] {
+        for name in ["max_future", "max_lateness", "retention"] {
             if time_column.is_none() && given.get(name).is_some_and(|value| !is_word(value, NONE)) {
                 return Err(invalid(format!("the option {name} needs a time column, and the table has none"))
                     .hint("name one with time_column = '…': a TIMESTAMP or TIMESTAMPTZ column"));
             }
         }
-        check_dedup_window(given.get("dedup_window"))?;
         let options = Self {
             time_column,
             sort_by,
@@ -111,6 +153,9 @@ impl TableOptions {
                 &[("fsync", Durability::Fsync), ("os", Durability::Os)],
             )?,
             system_columns: one_of("system_columns", given.get("system_columns"), &[("on", true), ("off", false)])?,
+            seal: seal_options(&given)?,
+            dedup_window_us: dedup_window(given.get("dedup_window"), !context.key.is_empty())?,
+            retention_us: retention(given.get("retention"))?,
         };
         Ok((options, notices))
     }
@@ -125,14 +170,18 @@ impl TableOptions {
         let mut out =
             vec![("time_column", self.time_column.as_ref().map_or(NONE, name).to_owned()), ("sort_by", sort_by)];
         if keyed {
-            out.push(("dedup_window", "forever".to_owned()));
+            out.push(("dedup_window", self.dedup_window_us.map_or_else(|| FOREVER.to_owned(), duration_text)));
         }
         if self.time_column.is_some() {
             out.push(("max_future", duration_text(self.max_future_us)));
             out.push(("max_lateness", self.max_lateness_us.map_or_else(|| NONE.to_owned(), duration_text)));
+            out.push(("retention", self.retention_us.map_or_else(|| NONE.to_owned(), duration_text)));
         }
         out.push(("durability", self.durability.as_str().to_owned()));
         out.push(("system_columns", if self.system_columns { "on" } else { "off" }.to_owned()));
+        out.push(("seal_after_rows", self.seal.after_rows.to_string()));
+        out.push(("seal_after", duration_text(self.seal.after_us)));
+        out.push(("seal_after_bytes", self.seal.after_bytes.to_string()));
         out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
@@ -245,16 +294,48 @@ fn find_column(option: &str, text: &str, columns: &[ColumnDef]) -> Result<usize>
     })
 }
 
-fn check_dedup_window(text: Option<&str>) -> Result<()> {
-    match text {
-        None => Ok(()),
-        Some(text) if is_word(text, "forever") => Ok(()),
-        Some(text) => Err(Error::new(
-            Code::UnsupportedOption,
-            format!("dedup_window = '{}' is not supported yet", text.chars().take(40).collect::<String>()),
-        )
-        .hint("the only window of this version is 'forever'")),
+fn dedup_window(text: Option<&str>, has_key: bool) -> Result<Option<i64>> {
+    let Some(text) = text.filter(|text| !is_word(text, FOREVER)) else { return Ok(None) };
+    if !has_key {
+        return Err(invalid("the option dedup_window needs a primary key, and the table has none".to_owned()));
     }
+    at_least("dedup_window", text, MIN_DEDUP_WINDOW_US).map(Some)
+}
+
+fn retention(text: Option<&str>) -> Result<Option<i64>> {
+    let Some(text) = text.filter(|text| !is_word(text, NONE)) else { return Ok(None) };
+    at_least("retention", text, MIN_RETENTION_US).map(Some)
+}
+
+/// A duration that is not below `least`.
+fn at_least(option: &str, text: &str, least: i64) -> Result<i64> {
+    match duration_us(option, text)? {
+        us if us >= least => Ok(us),
+        _ => Err(invalid(format!("the option {option} is less than {}", duration_text(least)))),
+    }
+}
+
+fn seal_options(given: &Given<'_>) -> Result<SealOptions> {
+    let usual = SealOptions::default();
+    Ok(SealOptions {
+        after_rows: given
+            .get("seal_after_rows")
+            .map_or(Ok(usual.after_rows), |text| number("seal_after_rows", text))?,
+        after_us: given
+            .get("seal_after")
+            .map_or(Ok(usual.after_us), |text| at_least("seal_after", text, MIN_SEAL_AFTER_US))?,
+        after_bytes: given
+            .get("seal_after_bytes")
+            .map_or(Ok(usual.after_bytes), |text| number("seal_after_bytes", text))?,
+    })
+}
+
+/// A number of rows or bytes, at least 1.
+fn number(option: &str, text: &str) -> Result<u64> {
+    text.replace('_', "").parse().ok().filter(|number| *number > 0).ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        invalid(format!("the option {option} cannot be '{shown}': it is not a whole number above 0"))
+    })
 }
 
 fn is_word(text: &str, word: &str) -> bool {

@@ -201,6 +201,30 @@ impl DenseSet {
         }
     }
 
+    /// All keys, permuted, ascending.
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
+        self.chunks.iter().flat_map(|(id, chunk)| {
+            let high = *id << CHUNK_BITS;
+            chunk.bitmap.iter().map(move |low| high | u64::from(low))
+        })
+    }
+
+    /// One packed set of all keys of `first` and `more`, which have the same permutation: chunk by chunk.
+    pub(super) fn merged(first: &Self, more: &[&Self]) -> Self {
+        let mut merged = Self::new(first.permutation.clone());
+        for (id, chunk) in std::iter::once(&first).chain(more).flat_map(|set| &set.chunks) {
+            match merged.chunks.entry(*id) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Chunk { bitmap: chunk.bitmap.clone(), ..Chunk::default() });
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().bitmap |= &chunk.bitmap,
+            }
+        }
+        merged.n_keys = merged.chunks.values().map(|chunk| chunk.bitmap.len() as usize).sum();
+        merged.pack();
+        merged
+    }
+
     /// The chunks, ascending: number and bitmap.
     pub(super) fn chunks(&self) -> impl ExactSizeIterator<Item = (u64, &RoaringBitmap)> {
         self.chunks.iter().map(|(id, chunk)| (*id, &chunk.bitmap))

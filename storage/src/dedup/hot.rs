@@ -16,9 +16,18 @@ const KEYS_PER_SEGMENT: usize = 56;
 const PAGE_SEGMENTS: usize = 1024;
 
 /// A segment: `n` residues of `width` bytes, ascending, and as many bytes of slack as a whole-word read needs.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 struct Segment {
     bytes: Vec<u8>,
+}
+
+/// A copy fills the same size class: it takes as much memory and has as many free places.
+impl Clone for Segment {
+    fn clone(&self) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.capacity());
+        bytes.extend_from_slice(&self.bytes);
+        Self { bytes }
+    }
 }
 
 /// Bytes that the allocator hands out for a request: jemalloc's size classes, four to a doubling. Segments fill them.
@@ -88,7 +97,7 @@ impl Segment {
 }
 
 /// An exact set of keys in RAM.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct HotSet<K> {
     pages: Vec<Box<[Segment]>>,
     /// `2^depth + split` segments are in use; the first `split` and the last `split` of them are one bit deeper.
@@ -271,17 +280,55 @@ impl<K: Word> HotSet<K> {
     /// All keys, in no order that means anything.
     pub(super) fn keys(&self) -> Vec<K> {
         let mut keys = Vec::with_capacity(self.n_keys);
-        let n_segments = if self.pages.is_empty() { 0 } else { (1 << self.depth) + self.split };
-        for i in 0..n_segments {
-            let depth = if i < self.split || i >= 1 << self.depth { self.depth + 1 } else { self.depth };
-            let width = width_at::<K>(depth);
-            let segment = self.segment(i);
-            keys.extend(
-                (0..segment.len::<K>(width))
-                    .map(|at| K::join(i, K::load(&segment.bytes, at * width, width), depth).unmix(self.secret)),
-            );
-        }
+        keys.extend(self.iter());
         keys
+    }
+
+    /// The same, one after another.
+    pub(super) fn iter(&self) -> impl Iterator<Item = K> {
+        let n_segments = if self.pages.is_empty() { 0 } else { (1 << self.depth) + self.split };
+        (0..n_segments).flat_map(move |i| self.mixed(i)).map(move |mixed| mixed.unmix(self.secret))
+    }
+
+    /// The mixed keys of segment `i`.
+    fn mixed(&self, i: usize) -> impl Iterator<Item = K> {
+        let depth = if i < self.split || i >= 1 << self.depth { self.depth + 1 } else { self.depth };
+        let width = width_at::<K>(depth);
+        let segment = self.segment(i);
+        (0..segment.len::<K>(width)).map(move |at| K::join(i, K::load(&segment.bytes, at * width, width), depth))
+    }
+
+    /// All keys, mixed and with their bits reversed, ascending. The low bits of a mixed key name its segment, so this is the
+    /// one order in which segments can be read one by one: nothing is sorted but the keys of one segment.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = K> {
+        let (depth, split) = (self.depth, self.split);
+        let n_prefixes = if self.pages.is_empty() { 0 } else { 1_usize << depth };
+        let segments = (0..n_prefixes).flat_map(move |prefix| {
+            let low = if depth == 0 { 0 } else { prefix.reverse_bits() >> (usize::BITS - depth) };
+            std::iter::once(low).chain((low < split).then_some(low + (1 << depth)))
+        });
+        segments.flat_map(move |i| {
+            let mut words: Vec<K> = self.mixed(i).map(K::reverse).collect();
+            words.sort_unstable();
+            words
+        })
+    }
+
+    /// One set of all keys of `first` and `more`: a copy of the largest, to which the keys of the others are added.
+    pub(super) fn merged(first: &Self, more: &[&Self]) -> Self {
+        let largest = more.iter().fold(first, |largest, set| if set.len() > largest.len() { *set } else { largest });
+        let mut merged = largest.clone();
+        let mut batch = Vec::with_capacity(LANES);
+        let others = std::iter::once(first).chain(more.iter().copied()).filter(|set| !std::ptr::eq(*set, largest));
+        for key in others.flat_map(Self::iter) {
+            batch.push(key);
+            if batch.len() == LANES {
+                merged.extend(&batch);
+                batch.clear();
+            }
+        }
+        merged.extend(&batch);
+        merged
     }
 }
 

@@ -10,6 +10,7 @@
 //! All numbers are little-endian. Sparse keys are stored as they are, not as they are mixed in RAM.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::Xxh3;
@@ -22,6 +23,7 @@ use super::permutation::Permutation;
 use super::word::{LANES, Lanes, MixSecret, Word};
 use crate::error::{Code, Error, Result};
 use crate::ids::array;
+use crate::memory::{Charge, MemoryLedger, Share};
 
 const MAGIC: [u8; 4] = *b"TWKL";
 const VERSION: u16 = 1;
@@ -34,12 +36,40 @@ const KIND_HASHES: u8 = 2;
 /// A chunk has at most 256 containers of 8 KiB and their headers.
 const MAX_CHUNK_BYTES: u32 = 4 << 20;
 
+/// The part of the log whose keys a layer or a run holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Span {
+    /// The first and the last entry, both included.
+    pub(super) from: u64,
+    pub(super) through: u64,
+    /// Keys of different epochs never meet in one layer: an epoch is forgotten as a whole.
+    pub(super) epoch: u32,
+}
+
+impl Span {
+    /// From the first entry of both to the last, in the later epoch.
+    pub(super) fn union(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            through: self.through.max(other.through),
+            epoch: self.epoch.max(other.epoch),
+        }
+    }
+
+    pub(super) fn contains(self, other: Self) -> bool {
+        self.from <= other.from && other.through <= self.through
+    }
+}
+
 /// Keys of one range of the log. Nothing is added to it and nothing taken away.
 #[derive(Debug)]
 pub struct ClosedLayer {
     keys: ClosedKeys,
     /// Layers of time-ordered keys are mostly ruled out by it.
     range: KeyRange,
+    span: Span,
+    /// What it holds in memory is given back with its last user, who may be a job that writes it. `None`: nobody holds it yet.
+    charge: Option<Charge>,
 }
 
 #[derive(Debug)]
@@ -51,15 +81,107 @@ enum ClosedKeys {
 
 impl ClosedLayer {
     pub(super) fn dense(keys: DenseSet, range: KeyRange) -> Self {
-        Self { keys: ClosedKeys::Dense(keys), range }
+        Self::new(ClosedKeys::Dense(keys), range)
     }
 
     pub(super) fn integers(keys: HotSet<u64>, range: KeyRange) -> Self {
-        Self { keys: ClosedKeys::Integers(keys), range }
+        Self::new(ClosedKeys::Integers(keys), range)
     }
 
     pub(super) fn hashes(keys: HotSet<u128>) -> Self {
-        Self { keys: ClosedKeys::Hashes(keys), range: KeyRange::FULL }
+        Self::new(ClosedKeys::Hashes(keys), KeyRange::FULL)
+    }
+
+    fn new(keys: ClosedKeys, range: KeyRange) -> Self {
+        Self { keys, range, span: Span::default(), charge: None }
+    }
+
+    /// The layer as an index holds it: with its place in the log, charged to [`Share::Keys`].
+    pub(super) fn held(mut self, span: Span, ledger: &Arc<MemoryLedger>) -> Arc<Self> {
+        self.charge = Some(ledger.charge(Share::Keys, self.bytes() as u64));
+        self.span = span;
+        Arc::new(self)
+    }
+
+    /// One layer of all keys of `first` and `more`, which are of one class and, if dense, of one permutation. Nobody holds it.
+    pub(super) fn merged(first: &Self, more: &[Arc<Self>]) -> Self {
+        let range = more.iter().fold(first.range, |range, layer| range.union(layer.range));
+        let keys = match &first.keys {
+            ClosedKeys::Dense(keys) => ClosedKeys::Dense(DenseSet::merged(keys, &all(more, Self::as_dense))),
+            ClosedKeys::Integers(keys) => ClosedKeys::Integers(HotSet::merged(keys, &all(more, Self::as_integers))),
+            ClosedKeys::Hashes(keys) => ClosedKeys::Hashes(HotSet::merged(keys, &all(more, Self::as_hashes))),
+        };
+        Self::new(keys, range)
+    }
+
+    fn as_dense(&self) -> Option<&DenseSet> {
+        if let ClosedKeys::Dense(keys) = &self.keys { Some(keys) } else { None }
+    }
+
+    fn as_integers(&self) -> Option<&HotSet<u64>> {
+        if let ClosedKeys::Integers(keys) = &self.keys { Some(keys) } else { None }
+    }
+
+    fn as_hashes(&self) -> Option<&HotSet<u128>> {
+        if let ClosedKeys::Hashes(keys) = &self.keys { Some(keys) } else { None }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// The first entry of the log whose keys it holds; 0 while no index holds the layer.
+    pub fn from(&self) -> u64 {
+        self.span.from
+    }
+
+    /// The last one.
+    pub fn through(&self) -> u64 {
+        self.span.through
+    }
+
+    /// Bytes that the ledger holds for it: [`ClosedLayer::bytes`] as soon as an index holds the layer.
+    pub(super) fn charged(&self) -> u64 {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
+    /// The smallest and the largest key, or a wider range.
+    pub(super) fn range(&self) -> KeyRange {
+        self.range
+    }
+
+    /// Its integers in the order of a run on disk: permuted if it is dense, else mixed and reversed. None if it holds hashes.
+    pub(super) fn integer_words(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        match &self.keys {
+            ClosedKeys::Dense(keys) => Box::new(keys.words()),
+            ClosedKeys::Integers(keys) => Box::new(keys.in_order()),
+            ClosedKeys::Hashes(_) => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Its hashes in the order of a run on disk: reversed. None if it holds integers.
+    pub(super) fn hash_words(&self) -> Box<dyn Iterator<Item = u128> + '_> {
+        match &self.keys {
+            ClosedKeys::Hashes(keys) => Box::new(keys.in_order()),
+            ClosedKeys::Dense(_) | ClosedKeys::Integers(_) => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Its integers as they are, in no order that means anything. None if it holds hashes.
+    pub(super) fn raw_integers(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        match &self.keys {
+            ClosedKeys::Dense(keys) => Box::new(keys.words().map(|word| keys.permutation().invert(word))),
+            ClosedKeys::Integers(keys) => Box::new(keys.iter()),
+            ClosedKeys::Hashes(_) => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Its hashes as they are, in no order that means anything. None if it holds integers.
+    pub(super) fn raw_hashes(&self) -> Box<dyn Iterator<Item = u128> + '_> {
+        match &self.keys {
+            ClosedKeys::Hashes(keys) => Box::new(keys.iter()),
+            ClosedKeys::Dense(_) | ClosedKeys::Integers(_) => Box::new(std::iter::empty()),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -81,6 +203,18 @@ impl ClosedLayer {
             ClosedKeys::Integers(keys) => keys.bytes(),
             ClosedKeys::Hashes(keys) => keys.bytes(),
         }
+    }
+
+    /// About what its keys take in a run on disk: whole keys and their filter, or what bitmaps take.
+    pub(super) fn spilled_bytes(&self) -> u64 {
+        const FEW_PAGES: u64 = 64 << 10;
+        let n_keys = self.len() as u64;
+        FEW_PAGES
+            + match &self.keys {
+                ClosedKeys::Dense(keys) => keys.bytes() as u64,
+                ClosedKeys::Integers(_) => n_keys * (size_of::<u64>() as u64 + 2),
+                ClosedKeys::Hashes(_) => n_keys * (size_of::<u128>() as u64 + 2),
+            }
     }
 
     /// `dense` or `sparse`.
@@ -161,6 +295,11 @@ impl ClosedLayer {
     }
 }
 
+/// What `pick` finds in layers, which are all of the class that it looks for.
+fn all<T>(layers: &[Arc<ClosedLayer>], pick: fn(&ClosedLayer) -> Option<&T>) -> Vec<&T> {
+    layers.iter().filter_map(|layer| pick(layer)).collect()
+}
+
 fn damaged(what: &str, how: &str) -> Error {
     Error::new(Code::LogDamaged, format!("the key layer {what} {how}")).hint("restore the file from a backup")
 }
@@ -208,7 +347,7 @@ fn read_layer(input: &mut impl Read, spec: &KeySpec, what: &str) -> Result<Close
         }
         _ => return Err(damaged(what, "holds keys of another kind than its table")),
     };
-    let layer = ClosedLayer { keys, range };
+    let layer = ClosedLayer::new(keys, range);
     if layer.len() as u64 != n_keys {
         return Err(damaged(what, "has another number of keys than its header says"));
     }

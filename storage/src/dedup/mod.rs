@@ -1,18 +1,23 @@
 //! Was this key here before? Layers of keys, exact, bounded, never forgetting silently.
 //!
 //! ```text
-//! rows ──► KeySpec::keys ──► Keys ──► KeyIndex::claim ──► rows that lost
+//! rows ──► KeySpec::keys ──► Keys ──► KeyIndex::look_up ──► KeyIndex::claim_known ──► rows that lost
 //!          (connection)                (table worker)
 //!
-//! KeyIndex:  closed layer │ closed layer │ … │ open layer        a key is a duplicate iff any of them has it
+//! KeyIndex:  run │ run │ closed layer │ … │ open layer           a key is a duplicate iff any of them has it
 //!            dense: roaring bitmaps over permuted bits           time-ordered ids, sequences: 0.1 to 0.5 bytes a key
 //!            sparse: hot table of small sorted segments          everything else: about 8 (integers) or 16 bytes a key
+//!            run: sorted pages on disk behind a filter           1.2 bytes of memory a key, about 5 or 13 on disk
 //! ```
+//!
+//! Closed layers and runs never change; jobs on other threads make few of many, and the worker puts the result in their place. With an
+//! endless `dedup_window` at most eight closed layers and eight runs are asked, however many builds there were.
 //!
 //! Integers are compared as themselves. Every other key is compared by a keyed 128-bit hash: one false duplicate is
 //! expected in some 10^18 tables of 10 billion rows. Nothing in here gives a probabilistic answer beyond that.
 
 mod canonical;
+mod cold;
 mod dense;
 mod hot;
 mod index;
@@ -24,5 +29,6 @@ mod tests;
 mod word;
 
 pub use canonical::{KeySpec, Keys};
-pub use index::{Claimed, DedupStats, KeyIndex};
+pub use cold::{ColdRun, SpillJob, Spilled};
+pub use index::{Claimed, DedupStats, KeyIndex, KeySnapshot, Known, MergeJob, Merged};
 pub use layer::ClosedLayer;

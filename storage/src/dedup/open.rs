@@ -60,7 +60,7 @@ pub(super) struct KeyRange {
 }
 
 impl KeyRange {
-    const EMPTY: Self = Self { min: u64::MAX, max: 0 };
+    pub(super) const EMPTY: Self = Self { min: u64::MAX, max: 0 };
     /// All keys: nothing is ruled out.
     pub(super) const FULL: Self = Self { min: 0, max: u64::MAX };
 
@@ -70,9 +70,18 @@ impl KeyRange {
         chosen.fold(self, |range, (_, key)| Self { min: range.min.min(*key), max: range.max.max(*key) })
     }
 
+    /// The range that holds the keys of both.
+    pub(super) fn union(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
+    pub(super) fn contains(self, key: u64) -> bool {
+        (self.min..=self.max).contains(&key)
+    }
+
     /// Whether any of `keys` may be in it.
     pub(super) fn meets(self, keys: &[u64]) -> bool {
-        keys.iter().any(|key| (self.min..=self.max).contains(key))
+        keys.iter().any(|key| self.contains(*key))
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn first_lanes(n: usize) -> Lanes {
 pub(super) type MixSecret = [u64; 2];
 
 /// A key of the hot table.
-pub(super) trait Word: Copy + Ord + Default + 'static {
+pub(super) trait Word: Copy + Ord + Default + std::fmt::Debug + Send + Sync + 'static {
     const BYTES: usize;
 
     /// A bijection that spreads keys evenly over all bits.
@@ -35,6 +35,12 @@ pub(super) trait Word: Copy + Ord + Default + 'static {
     /// The lowest bit.
     fn is_odd(self) -> bool;
     fn half(self) -> Self;
+    /// The bits in the opposite order.
+    fn reverse(self) -> Self;
+    /// The number in 128 bits.
+    fn wide(self) -> u128;
+    /// The inverse of [`Word::wide`]; bits that do not fit are lost.
+    fn narrow(wide: u128) -> Self;
     /// Reads `width` bytes at `at`; [`Word::BYTES`] bytes must be there.
     fn load(bytes: &[u8], at: usize, width: usize) -> Self;
     /// Writes `width` bytes at `at` and leaves what follows as it is; [`Word::BYTES`] bytes must be there.
@@ -73,6 +79,11 @@ macro_rules! bits {
         #[inline(always)]
         fn half(self) -> Self {
             self >> 1
+        }
+
+        #[inline(always)]
+        fn reverse(self) -> Self {
+            self.reverse_bits()
         }
 
         #[inline(always)]
@@ -115,6 +126,16 @@ impl Word for u64 {
     bits!(u64);
 
     #[inline(always)]
+    fn wide(self) -> u128 {
+        u128::from(self)
+    }
+
+    #[inline(always)]
+    fn narrow(wide: u128) -> Self {
+        wide as u64
+    }
+
+    #[inline(always)]
     fn mix(self, secret: MixSecret) -> Self {
         let mut x = self ^ secret[0];
         x ^= x >> 27;
@@ -138,6 +159,16 @@ impl Word for u64 {
 /// Hashes are mixed and keyed already.
 impl Word for u128 {
     bits!(u128);
+
+    #[inline(always)]
+    fn wide(self) -> u128 {
+        self
+    }
+
+    #[inline(always)]
+    fn narrow(wide: u128) -> Self {
+        wide
+    }
 
     #[inline(always)]
     fn mix(self, _secret: MixSecret) -> Self {

@@ -4,16 +4,18 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use super::Engine;
-use crate::catalog::dropped_from_disk;
-use crate::error::{Error, Result};
+use crate::catalog::{TableDef, dropped_from_disk};
+use crate::error::{Code, Error, Result};
 use crate::ids::{SHARD_ZERO, TableId, array};
 use crate::limits::DROPPED_TABLE_TTL_S;
 use crate::log::{Family, TABLE_STATE, after_prefix, log_prefix, meta_key, state_prefix};
 use crate::memory::Share;
-use crate::table::{Write, purge_table, reclaimed, uptime};
+use crate::sealed::store_error;
+use crate::table::{Folders, Write, purge_table, reclaimed, uptime};
 
 /// How often ledgers are rolled up and rejected rows forgotten.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -60,10 +62,52 @@ impl Engine {
                 continue;
             }
             self.parts.gate.check_space(Write::Freeing)?;
+            // Somebody may bring it back at this very moment.
+            let _changing = self.changing.lock().await;
+            let key = meta_key::of_table(meta_key::DROPPED, def.id);
+            if self.parts.store.get(Family::Meta, &key)?.is_none() {
+                continue;
+            }
+            if let Err(e) = self.remove_files(&def).await {
+                // Its records stay with them.
+                tracing::warn!(table_id = %def.id, table = def.name, reason = %e, "files of a dropped table stay");
+                continue;
+            }
             self.log.commit(purge_table(def.id)).await?;
             tracing::info!(table_id = %def.id, table = def.name, "a dropped table is gone for good");
         }
         self.give_space_back().await
+    }
+
+    /// Removes the folders of a table that was dropped long ago. Both are named by its id, so that nothing of another table is in there.
+    async fn remove_files(&self, def: &TableDef) -> Result<()> {
+        let (gate, tables) = (&self.parts.gate, &self.parts.tables);
+        let folders = Folders::new(&gate.folder, def, tables, &self.parts.stores);
+        let mut local = vec![folders.built()];
+        match &tables.local {
+            Some(store) => local.push(store.root().join(folders.published().to_string())),
+            None => {
+                let names = tables.store.list(Some(&folders.published())).map_ok(|found| found.location).boxed();
+                let deleted: Vec<_> = tables
+                    .store
+                    .delete_stream(names)
+                    .try_collect()
+                    .await
+                    .map_err(|e| store_error(&format!("the folder {} cannot be deleted", folders.location()), e))?;
+                tracing::info!(table_id = %def.id, n_objects = deleted.len(), "the folder of a dropped table is deleted");
+            }
+        }
+        let remove = move || {
+            local.iter().try_for_each(|folder| match std::fs::remove_dir_all(folder) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::new(Code::FolderUnusable, format!("{} cannot be deleted: {e}", folder.display())))
+                }
+                _ => Ok(()),
+            })
+        };
+        tokio::task::spawn_blocking(remove)
+            .await
+            .map_err(|e| Error::internal(format!("files of a dropped table were not deleted: {e}")))?
     }
 
     /// Gives back the space of tables that are gone, also of those that were gone when an earlier process ended. A table that is there

@@ -8,9 +8,11 @@ mod model;
 mod pin;
 mod queue;
 mod records;
+mod seal;
 mod space;
 mod support;
 mod sync;
+mod upkeep;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;

@@ -1,15 +1,19 @@
-//! What of the outside world do we touch? Clock, randomness, fail points and the end of the process, all handed in.
+//! What of the outside world do we touch? Clock, randomness, durable files, fail points and the end of the process, all handed in.
 
 mod background;
 mod clock;
+mod durable_store;
 mod fail;
+mod folder;
 mod rng;
 
 use std::sync::Arc;
 
 pub(crate) use background::in_background;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
+pub use durable_store::DurableLocalStore;
 pub use fail::{FailAction, FailPoints};
+pub(crate) use folder::make_folder;
 pub use rng::{Rng, SystemRng};
 
 /// What storage needs of the world. Tests hand in their own.

@@ -107,32 +107,15 @@ pub(crate) struct ProducerEpoch {
     pub(crate) reset: bool,
 }
 
-/// A file that was built before its entry was written: it stands under the table's `built/`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct BuiltFile {
-    /// Its name, without a folder.
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(uint64, tag = "2")]
-    pub(crate) bytes: u64,
-    #[prost(uint64, tag = "3")]
-    pub(crate) rows: u64,
-    /// xxh3 of the whole file.
-    #[prost(fixed64, tag = "4")]
-    pub(crate) checksum: u64,
-    /// A serialised roaring bitmap of its rows that lost deduplication; empty: none did.
-    #[prost(bytes = "vec", tag = "5")]
-    pub(crate) lost: Vec<u8>,
-}
-
-/// Files that a statement built: they become rows of the table at once.
+/// Files that were built before their entry was written: they stand under the table's `built/` and become rows of it at once.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Segment {
-    #[prost(message, repeated, tag = "1")]
-    pub(crate) files: Vec<BuiltFile>,
-    /// The layer that holds their keys; `None` for a table without a primary key.
-    #[prost(message, optional, tag = "2")]
-    pub(crate) key_layer: Option<BuiltFile>,
+    /// Each in the disk form of a settled file, with the sequence and the stamp of this entry.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(crate) files: Vec<Vec<u8>>,
+    /// The layers that hold their keys, each in the disk form of its record; none for a table without a primary key.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) key_layers: Vec<Vec<u8>>,
 }
 
 /// Rows of one file that go.

@@ -63,16 +63,40 @@ pub(crate) mod state_key {
     pub(crate) const FORGOT: u8 = b'f';
     /// The first sequence that the log still holds.
     pub(crate) const BASE: u8 = b'b';
+    /// Ranges of the log that are built and not published, by their last sequence.
+    pub(crate) const RANGE: u8 = b'g';
+    /// Files of the Delta table, by name.
+    pub(crate) const PUBLISHED: u8 = b's';
+    /// Files of key layers, by name.
+    pub(crate) const LAYER: u8 = b'k';
+    /// Deleted rows, by file.
+    pub(crate) const DELETED: u8 = b'x';
+    /// Names of files that may be on disk and belong to nothing, with what they are of.
+    pub(crate) const NAME: u8 = b'n';
+    /// The last commit of the Delta table that is known for sure.
+    pub(crate) const SETTLED: u8 = b'd';
+    /// The commit of the Delta table that is about to be sent, or was.
+    pub(crate) const INTENT: u8 = b't';
+    /// Published files of entries before this one are gone, and Delta's log does not know yet.
+    pub(crate) const TRUNCATED: u8 = b'u';
 }
 
 /// All kinds of records that a table has.
-pub(crate) const TABLE_STATE: [u8; 6] = [
+pub(crate) const TABLE_STATE: [u8; 14] = [
     state_key::PRODUCER,
     state_key::LEDGER,
     state_key::REJECTED,
     state_key::IDEMPOTENCY,
     state_key::FORGOT,
     state_key::BASE,
+    state_key::RANGE,
+    state_key::PUBLISHED,
+    state_key::LAYER,
+    state_key::DELETED,
+    state_key::NAME,
+    state_key::SETTLED,
+    state_key::INTENT,
+    state_key::TRUNCATED,
 ];
 
 /// The first key after all that begin with `prefix`, which must not be all 0xff.
@@ -95,6 +119,11 @@ pub(crate) fn state_prefix(kind: u8, table: TableId, shard: Shard) -> Vec<u8> {
     key
 }
 
+/// The table of a state key.
+pub(crate) fn table_of(key: &[u8]) -> TableId {
+    TableId(uuid::Uuid::from_bytes(array(key.get(1..).unwrap_or_default())))
+}
+
 /// The own part of a state key.
 pub(crate) fn suffix_of(key: &[u8]) -> &[u8] {
     key.get(STATE_PREFIX_BYTES..).unwrap_or_default()
@@ -102,7 +131,7 @@ pub(crate) fn suffix_of(key: &[u8]) -> &[u8] {
 
 /// Keys of the `meta` family.
 pub(crate) mod meta_key {
-    use crate::ids::TableId;
+    use crate::ids::{TableId, array};
 
     pub(crate) const FORMAT: &[u8] = b"format";
     pub(crate) const LOG_ID: &[u8] = b"log_id";
@@ -118,6 +147,11 @@ pub(crate) mod meta_key {
         let mut key = vec![kind];
         key.extend(table.0.as_bytes());
         key
+    }
+
+    /// The table of a key that [`of_table`] made.
+    pub(crate) fn table_of(key: &[u8]) -> TableId {
+        TableId(uuid::Uuid::from_bytes(array(key.get(1..).unwrap_or_default())))
     }
 
     pub(crate) fn of_view(schema: &str, name: &str) -> Vec<u8> {

@@ -10,12 +10,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use entry::{BatchMeta, Block, Entry, EntryBody, Forget, ProducerEpoch};
-#[cfg(test)]
-pub(crate) use entry::{BuiltFile, Delete, DeletedRows, Segment};
+pub(crate) use entry::{BatchMeta, Block, Delete, DeletedRows, Entry, EntryBody, Forget, ProducerEpoch, Segment};
 pub(crate) use keys::{
     Family, TABLE_STATE, after_prefix, log_key, log_prefix, log_range, meta_key, state_key, state_prefix, suffix_of,
+    table_of,
 };
 pub(crate) use replay::{entries, name_entry};
-pub(crate) use store::Store;
+pub(crate) use store::{Record, Store};
 pub(crate) use writer::{Commit, LogWriter, Op, write, written};

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rocksdb::{
     ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, IteratorMode, Options, WriteBatch, WriteOptions,
 };
@@ -45,7 +46,12 @@ impl Store {
                 .hint("stop it, or name another folder with --data"));
         }
         let witness = Witness::open(&folder.join("witness")).map_err(|e| unusable("cannot write in", e))?;
-        let db = open_db(&folder.join("log"), &witness)?;
+        let db = {
+            // RocksDB fills a table of its build's properties when it is first opened, without a lock: two at once end the process.
+            static OPENING: Mutex<()> = Mutex::new(());
+            let _one = OPENING.lock();
+            open_db(&folder.join("log"), &witness)?
+        };
         sync_names(folder, unsynced).map_err(|e| unusable("cannot sync", e))?;
         Ok(Arc::new(Self {
             db,

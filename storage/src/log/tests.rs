@@ -42,9 +42,8 @@ fn rows_come_back_without_those_that_lost() {
 
 #[test]
 fn every_kind_comes_back() {
-    let file = |name: &str| BuiltFile { name: name.to_owned(), bytes: 1, rows: 2, checksum: 3, lost: vec![4] };
     let bodies = [
-        EntryBody::Segment(Segment { files: vec![file("a"), file("b")], key_layer: Some(file("k")) }),
+        EntryBody::Segment(Segment { files: vec![vec![1, 2], vec![3]], key_layers: vec![vec![4]] }),
         EntryBody::Delete(Delete { files: vec![DeletedRows { file: "a".to_owned(), rows: vec![5, 6] }] }),
         EntryBody::Truncate,
         EntryBody::Schema { definition: vec![7, 8] },

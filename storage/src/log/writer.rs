@@ -92,6 +92,13 @@ impl LogWriter {
     }
 }
 
+/// The folder is free when the last handle is gone, not some time later.
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// The outcome of a submitted commit.
 pub(crate) fn written(outcome: Result<Result<()>, oneshot::error::RecvError>) -> Result<()> {
     outcome.unwrap_or_else(|_| {

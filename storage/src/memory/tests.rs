@@ -109,3 +109,24 @@ async fn messages_that_wait_have_a_bound_together() {
     let at_once = ledger.held_up(ledger.limit(), ledger.decoding(1)).now_or_never();
     assert!(at_once.expect("at once").is_ok());
 }
+
+#[tokio::test]
+async fn what_is_collected_changes_hands() {
+    let ledger = ledger();
+    let half = ledger.share(Share::Realtime) / COLLECTING_DIVISOR;
+    let mut reader = ledger.collecting();
+    reader.grow(3 * MIB).await.expect("held");
+    let mut writer = ledger.collecting();
+    writer.merge(reader.split(2 * MIB));
+    assert_eq!((reader.bytes(), writer.bytes(), ledger.used(Share::Realtime)), (MIB, 2 * MIB, 3 * MIB));
+    // More than there is gives all there is.
+    writer.merge(reader.split(2 * MIB));
+    assert_eq!((reader.bytes(), writer.bytes(), ledger.used(Share::Realtime)), (0, 3 * MIB, 3 * MIB));
+    assert!(writer.try_grow(MIB));
+    assert!(!reader.try_grow(half - 3 * MIB), "there is no place without waiting");
+    assert_eq!((reader.bytes(), writer.bytes()), (0, 4 * MIB));
+    writer.shrink(4 * MIB);
+    assert!(reader.try_grow(half / PERMIT_BYTES * PERMIT_BYTES), "every place came back");
+    drop((reader, writer));
+    assert_eq!(ledger.used(Share::Realtime), 0);
+}

@@ -24,8 +24,11 @@ const SMALLEST_CLASS_ROWS: usize = 32;
 /// hold a version without a lock.
 #[derive(Debug, Clone, Default)]
 pub struct Realtime {
-    /// Runs, then the tail in arrival order.
+    /// The frozen ones, then runs, then the tail in arrival order.
     parts: Arc<[Arc<RealtimePart>]>,
+    /// Parts of a prefix of the log that is being built: they stay as they are until they go together.
+    n_frozen: usize,
+    /// Behind the frozen ones.
     n_runs: usize,
     n_rows: u64,
     bytes: u64,
@@ -60,7 +63,12 @@ impl Realtime {
             parts.truncate(first);
             parts.push(Arc::new(merged));
         }
-        Ok(Self::from_parts(parts, self.n_runs))
+        Ok(Self::from_parts(parts, self.n_frozen, self.n_runs))
+    }
+
+    /// Where the tail begins.
+    fn tail_start(&self) -> usize {
+        self.n_frozen + self.n_runs
     }
 
     /// Where the stretch begins that merges with `added`: from the end backwards, as long as a part's class is not above
@@ -71,7 +79,7 @@ impl Realtime {
             return first;
         }
         let mut n_rows = added.n_rows();
-        while first > self.n_runs {
+        while first > self.tail_start() {
             let before = &self.parts[first - 1];
             let same_schema = before.rows.schema_ref() == added.rows.schema_ref();
             if is_large(before) || !same_schema || class(before.n_rows()) > class(n_rows) {
@@ -109,26 +117,38 @@ impl Realtime {
             return self.clone();
         }
         let n_runs = self.n_runs + runs.len();
-        let mut parts = self.parts[..self.n_runs].to_vec();
+        let mut parts = self.parts[..self.tail_start()].to_vec();
         parts.extend(runs);
         parts.extend_from_slice(&tail[replaced.len()..]);
-        Self::from_parts(parts, n_runs)
+        Self::from_parts(parts, self.n_frozen, n_runs)
     }
 
-    fn from_parts(parts: Vec<Arc<RealtimePart>>, n_runs: usize) -> Self {
+    /// All rows of this version stay as they are from now on: none is merged or sorted with rows that come.
+    #[must_use]
+    pub fn frozen(&self) -> Self {
+        Self { n_frozen: self.parts.len(), n_runs: 0, ..self.clone() }
+    }
+
+    /// This version without its frozen parts.
+    #[must_use]
+    pub fn without_frozen(&self) -> Self {
+        Self::from_parts(self.parts[self.n_frozen..].to_vec(), 0, self.n_runs)
+    }
+
+    fn from_parts(parts: Vec<Arc<RealtimePart>>, n_frozen: usize, n_runs: usize) -> Self {
         let n_rows = parts.iter().map(|part| part.n_rows() as u64).sum();
         let bytes = parts.iter().map(|part| part.bytes).sum();
-        Self { parts: parts.into(), n_runs, n_rows, bytes }
+        Self { parts: parts.into(), n_frozen, n_runs, n_rows, bytes }
     }
 
-    /// Runs, then the tail in arrival order.
+    /// The frozen ones, then runs, then the tail in arrival order.
     pub fn parts(&self) -> &[Arc<RealtimePart>] {
         &self.parts
     }
 
     /// The parts that are not in runs yet.
     pub fn tail(&self) -> &[Arc<RealtimePart>] {
-        &self.parts[self.n_runs..]
+        &self.parts[self.tail_start()..]
     }
 
     pub fn n_runs(&self) -> usize {
@@ -142,6 +162,11 @@ impl Realtime {
     /// Heap bytes of all parts.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The stamp of the oldest entry with a row in here, microseconds.
+    pub fn oldest_stamp_us(&self) -> Option<i64> {
+        self.parts.iter().filter_map(|part| part.stamps.first()).map(|&(_, stamp_us)| stamp_us).min()
     }
 
     /// The lowest sequence of a row in here.

@@ -3,27 +3,47 @@
 //! | change | one synced batch holds | visible |
 //! |---|---|---|
 //! | rows | `Rows` entry, producers, ledger, rejected rows, idempotency keys | after the sync, before the answer |
+//! | files of a stream | `Segment` entry, its key layers, rows that lost by then, the names' records gone, ledger, idempotency key | after the sync, before the answer |
 //! | InitProducer | `Producer` entry, the producer | the same |
 //! | TRUNCATE | `Truncate` entry, the log's new base, a range delete of the entries before it, that their space is owed | the same |
 //! | CREATE TABLE | the definition | after the sync, before the answer |
 //! | a table with its first rows | the definition and all that rows have | the same |
 //! | DROP TABLE | the definition moved to the dropped ones | the same |
 //! | views | the view's record | the same |
-//! | idle producers | `Forget` entry, the producers' records gone | never: a batch of theirs finds them unknown |
+//! | idle producers, old keys | `Forget` entry, the producers' and key layers' records gone, names of the layers' files | never: a batch finds them unknown |
 //! | end of a dropped table | range deletes of its log and its records, the definition gone, that their space is owed | never |
+//! | names of files to come | one record a name | never |
+//! | a prefix of the log is built | the range with its files, its key layers, deleted rows, the log's new base, a range delete of the entries, the names' records gone, that their space is owed | after the sync; the same rows as before |
+//! | keys go to disk, runs of them are merged | the run, the layers and runs that it has gone, their files' names | never: the same keys |
+//! | DELETE | `Delete` entry | after the sync, before the answer |
+//! | a commit of the Delta table is about to be sent | its bytes and what it makes of the table | never |
+//! | it was found at its version | its files, the settled version, the ranges and the intent gone, names of what is left behind | the same rows as before, elsewhere |
+//! | ALTER TABLE | `Schema` entry, the definition | after the sync, before the answer |
+//! | DROP undone | the definition moved back | after the sync, before the answer |
+//! | files that belong to nothing are gone | their names' records gone; not synced: at the worst they are looked for again | never |
 //! | space given back | that it was owed is gone; not synced: at the worst it is given back twice | never |
 //!
 //! Every step has a fail point before and after: `log.before_write`, `log.after_write`, `log.after_witness` in the writer;
 //! `table.before_submit`, `table.before_publish`, `table.after_publish`, `table.after_answer` in the worker; `replay.entry` at the start.
 //! All but the last can be armed for one kind of commit: `log.after_write/truncate`.
+//!
+//! A build stops at `build.names_recorded`, `build.file_written`, `build.layer_written` and `build.files_synced`; a publish at
+//! `publish.file_brought`, `publish.files_brought`, `publish.before_send`, `publish.after_send` and `publish.settled`; a compaction at
+//! `compact.names_recorded`, `compact.files_synced`, `compact.file_brought` and `compact.decided`; retention at `retention.decided`; keys on
+//! their way to disk at `keys.run_written`.
+//!
+//! Files of a stream have theirs before their entry: `stage.names_recorded`, `stage.file_written`, `stage.files_synced`,
+//! `stage.layer_written`, `stage.layers_synced`, `stage.before_commit`.
 
 use crate::catalog::{TableDef, View, dropped_to_disk, view_to_disk};
 use crate::env::Moment;
 use crate::ids::{CommitSeq, LogId, SHARD_ZERO, SchemaId, TableId};
 use crate::log::{
-    BatchMeta, Block, Commit, Entry, EntryBody, Family, Forget, Op, ProducerEpoch, TABLE_STATE, after_prefix, log_key,
-    log_prefix, log_range, meta_key, state_key, state_prefix,
+    BatchMeta, Block, Commit, Delete, Entry, EntryBody, Family, Forget, Op, ProducerEpoch, Segment, TABLE_STATE,
+    after_prefix, log_key, log_prefix, log_range, meta_key, state_key, state_prefix,
 };
+use crate::sealed::{DeletionVector, FileRef};
+use crate::table::seal::{Base, BuiltRange, Intent, LayerFile, NameKind, PublishedFile, Settled, deleted_to_disk};
 
 /// The version of the folder's layout. Another one is refused.
 pub(crate) const FORMAT: &[u8] = b"1";
@@ -61,9 +81,15 @@ pub(crate) fn producer_epoch(place: Place, epoch: ProducerEpoch, producer: Op) -
     Commit { kind: "producer", ops: vec![place.put(EntryBody::Producer(epoch)), producer], sync: true }
 }
 
-/// Producers that were idle for long: their records go with the entry that says so.
-pub(crate) fn forget_producers(place: Place, producers: Vec<String>, records: Vec<Op>) -> Commit {
-    let mut ops = vec![place.put(EntryBody::Forget(Forget { producers, keys_through: 0 }))];
+/// Producers that were idle for long, and keys that are older than the `dedup_window`: their records go with the entry that says so. `layers`
+/// are the files of these keys.
+pub(crate) fn forget(place: Place, forgotten: Forget, layers: &[String], records: Vec<Op>) -> Commit {
+    let table = place.table;
+    let mut ops = vec![place.put(EntryBody::Forget(forgotten))];
+    for name in layers {
+        ops.push(delete_one(state_key::LAYER, table, name.as_bytes()));
+        ops.push(name_op(table, name, NameKind::Built));
+    }
     ops.extend(records);
     Commit { kind: "forget", ops, sync: true }
 }
@@ -78,19 +104,188 @@ pub(crate) fn sync() -> Commit {
     Commit { kind: "sync", ops: Vec::new(), sync: true }
 }
 
-/// Everything before `place` goes; producers stay.
-pub(crate) fn truncate(place: Place) -> Commit {
-    let (from, to) = log_range(place.table, SHARD_ZERO, CommitSeq(0), place.seq);
-    let base = state_prefix(state_key::BASE, place.table, SHARD_ZERO);
+/// Everything before `place` goes; producers stay. `left` are the files that are not needed any more, by name; `has_published`: the Delta
+/// table must be told.
+pub(crate) fn truncate(place: Place, left: &[(String, NameKind)], has_published: bool) -> Commit {
+    let table = place.table;
+    let (from, to) = log_range(table, SHARD_ZERO, CommitSeq(0), place.seq);
+    let base = Base { seq: place.seq, at: place.at };
     let mut ops = vec![
         Op::DeleteRange(Family::Log, from, to),
-        Op::Put(Family::State, base, place.seq.0.to_be_bytes().to_vec()),
+        put(state_key::BASE, table, &[], base.to_disk()),
         place.put(EntryBody::Truncate),
     ];
+    ops.extend([state_key::RANGE, state_key::LAYER, state_key::DELETED].map(|kind| delete_all(kind, table)));
+    ops.extend(left.iter().map(|(name, kind)| name_op(table, name, *kind)));
+    if has_published {
+        ops.push(put(state_key::TRUNCATED, table, &[], base.to_disk()));
+    }
     if owes_space(place.seq) {
-        ops.push(owed(place.table));
+        ops.push(owed(table));
     }
     Commit { kind: "truncate", ops, sync: true }
+}
+
+/// Rows of files go; the log is where they are named until the next build.
+pub(crate) fn delete(place: Place, delete: Delete) -> Commit {
+    Commit { kind: "delete", ops: vec![place.put(EntryBody::Delete(delete))], sync: true }
+}
+
+/// What makes files of a stream rows of the table.
+pub(crate) struct SegmentRecord<'a> {
+    pub(crate) files: &'a [FileRef],
+    pub(crate) layers: &'a [LayerFile],
+    /// Names whose files belong to the table now.
+    pub(crate) used_names: &'a [String],
+    /// Ledger, idempotency keys, and records of others that become durable with the rows, or not at all.
+    pub(crate) records: Vec<Op>,
+}
+
+pub(crate) fn segment(place: Place, record: SegmentRecord<'_>) -> Commit {
+    let table = place.table;
+    let segment = Segment {
+        files: record.files.iter().map(|file| file.file.to_disk()).collect(),
+        key_layers: record.layers.iter().map(LayerFile::to_disk).collect(),
+    };
+    let mut ops = vec![place.put(EntryBody::Segment(segment))];
+    ops.extend(record.layers.iter().map(|layer| layer_op(table, layer)));
+    ops.extend(record.files.iter().filter_map(|file| {
+        let deleted = deleted_to_disk(file.deleted.as_ref()?);
+        Some(put(state_key::DELETED, table, file.file.name.as_bytes(), deleted))
+    }));
+    ops.extend(record.used_names.iter().map(|name| delete_one(state_key::NAME, table, name.as_bytes())));
+    ops.extend(record.records);
+    Commit { kind: "segment", ops, sync: true }
+}
+
+/// Another shape of the table, from this entry on.
+pub(crate) fn alter(place: Place, def: &TableDef) -> Commit {
+    let definition = def.to_disk();
+    let record = Op::Put(Family::Meta, meta_key::of_table(meta_key::TABLE, def.id), definition.clone());
+    Commit { kind: "alter", ops: vec![place.put(EntryBody::Schema { definition }), record], sync: true }
+}
+
+/// Before the first byte of these files is written. Synced, and with it all that the log has.
+pub(crate) fn names(table: TableId, names: &[String]) -> Commit {
+    names_of(table, names, NameKind::Built)
+}
+
+/// The same for files that may be in the Delta folder as well before a commit names them.
+pub(crate) fn names_anywhere(table: TableId, names: &[String]) -> Commit {
+    names_of(table, names, NameKind::Anywhere)
+}
+
+fn names_of(table: TableId, names: &[String], kind: NameKind) -> Commit {
+    let ops = names.iter().map(|name| name_op(table, name, kind)).collect();
+    Commit { kind: "names", ops, sync: true }
+}
+
+/// What a build makes durable: from here on the files are the truth and the entries are gone.
+pub(crate) struct BuildRecord<'a> {
+    pub(crate) through: CommitSeq,
+    /// `None`: no entry had rows that are left.
+    pub(crate) range: Option<&'a BuiltRange>,
+    pub(crate) layers: &'a [LayerFile],
+    /// Of the last entry.
+    pub(crate) at: Moment,
+    /// All deleted rows of files that entries of the range name.
+    pub(crate) deleted: Vec<(String, &'a roaring::RoaringBitmap)>,
+    /// Names whose files belong to the table now.
+    pub(crate) used_names: Vec<&'a str>,
+}
+
+pub(crate) fn build(table: TableId, record: &BuildRecord<'_>) -> Commit {
+    let next = record.through.next();
+    let (from, to) = log_range(table, SHARD_ZERO, CommitSeq(0), next);
+    let base = Base { seq: next, at: record.at };
+    let mut ops =
+        vec![Op::DeleteRange(Family::Log, from, to), put(state_key::BASE, table, &[], base.to_disk()), owed(table)];
+    let key = record.through.0.to_be_bytes();
+    ops.extend(record.range.map(|range| put(state_key::RANGE, table, &key, range.to_disk())));
+    ops.extend(record.layers.iter().map(|layer| layer_op(table, layer)));
+    let deleted = record.deleted.iter();
+    ops.extend(deleted.map(|(name, rows)| put(state_key::DELETED, table, name.as_bytes(), deleted_to_disk(rows))));
+    ops.extend(record.used_names.iter().map(|name| delete_one(state_key::NAME, table, name.as_bytes())));
+    Commit { kind: "build", ops, sync: true }
+}
+
+fn layer_op(table: TableId, layer: &LayerFile) -> Op {
+    put(state_key::LAYER, table, layer.name.as_bytes(), layer.to_disk())
+}
+
+/// A run takes the place of key layers, or of other runs.
+pub(crate) fn layers(table: TableId, run: &LayerFile, replaced: &[LayerFile]) -> Commit {
+    let mut ops = vec![layer_op(table, run), delete_one(state_key::NAME, table, run.name.as_bytes())];
+    for layer in replaced {
+        ops.push(delete_one(state_key::LAYER, table, layer.name.as_bytes()));
+        ops.push(name_op(table, &layer.name, NameKind::Built));
+    }
+    Commit { kind: "layers", ops, sync: true }
+}
+
+/// A commit of the Delta table is about to be sent: whatever becomes of it is settled by what stands at its version.
+pub(crate) fn intent(table: TableId, intent: &Intent) -> Commit {
+    Commit { kind: "intent", ops: vec![put(state_key::INTENT, table, &[], intent.to_disk())], sync: true }
+}
+
+/// A commit of the Delta table that was found at its version.
+pub(crate) struct PublishRecord<'a> {
+    pub(crate) after: Settled,
+    pub(crate) published: &'a [PublishedFile],
+    pub(crate) removed: &'a [String],
+    /// Ranges that it has.
+    pub(crate) ranges: &'a [CommitSeq],
+    /// It has what a TRUNCATE hid.
+    pub(crate) settles_truncate: bool,
+    /// Files that are not needed where they are any more.
+    pub(crate) left: &'a [(String, NameKind)],
+    /// Deleted rows of files that left.
+    pub(crate) forgotten: &'a [String],
+}
+
+pub(crate) fn published(table: TableId, record: &PublishRecord<'_>) -> Commit {
+    let mut ops =
+        vec![put(state_key::SETTLED, table, &[], record.after.to_disk()), delete_one(state_key::INTENT, table, &[])];
+    ops.extend(record.ranges.iter().map(|through| delete_one(state_key::RANGE, table, &through.0.to_be_bytes())));
+    ops.extend(record.removed.iter().map(|name| delete_one(state_key::PUBLISHED, table, name.as_bytes())));
+    let files = record.published.iter();
+    ops.extend(files.clone().map(|file| put(state_key::PUBLISHED, table, file.file.name.as_bytes(), file.to_disk())));
+    let vectors = files.filter_map(|file| file.vector.as_ref().and_then(DeletionVector::file_name));
+    ops.extend(vectors.map(|name| delete_one(state_key::NAME, table, name.as_bytes())));
+    if record.settles_truncate {
+        ops.push(delete_one(state_key::TRUNCATED, table, &[]));
+    }
+    ops.extend(record.forgotten.iter().map(|name| delete_one(state_key::DELETED, table, name.as_bytes())));
+    ops.extend(record.left.iter().map(|(name, kind)| name_op(table, name, *kind)));
+    Commit { kind: "published", ops, sync: true }
+}
+
+/// Files that belonged to nothing are gone.
+pub(crate) fn cleaned(table: TableId, names: &[String]) -> Commit {
+    let ops = names.iter().map(|name| delete_one(state_key::NAME, table, name.as_bytes())).collect();
+    Commit { kind: "cleaned", ops, sync: false }
+}
+
+fn put(kind: u8, table: TableId, suffix: &[u8], value: Vec<u8>) -> Op {
+    let mut key = state_prefix(kind, table, SHARD_ZERO);
+    key.extend(suffix);
+    Op::Put(Family::State, key, value)
+}
+
+fn delete_one(kind: u8, table: TableId, suffix: &[u8]) -> Op {
+    let mut key = state_prefix(kind, table, SHARD_ZERO);
+    key.extend(suffix);
+    Op::Delete(Family::State, key)
+}
+
+fn delete_all(kind: u8, table: TableId) -> Op {
+    let prefix = state_prefix(kind, table, SHARD_ZERO);
+    let end = after_prefix(&prefix);
+    Op::DeleteRange(Family::State, prefix, end)
+}
+
+fn name_op(table: TableId, name: &str, kind: NameKind) -> Op {
+    put(state_key::NAME, table, name.as_bytes(), kind.to_disk())
 }
 
 /// Whether a TRUNCATE at `seq` deletes entries.
@@ -140,14 +335,24 @@ pub(crate) fn drop_table(def: &TableDef, at: Moment) -> Commit {
     }
 }
 
+/// A dropped table is there again.
+pub(crate) fn undrop_table(def: &TableDef) -> Commit {
+    Commit {
+        kind: "undrop_table",
+        ops: vec![
+            Op::Delete(Family::Meta, meta_key::of_table(meta_key::DROPPED, def.id)),
+            Op::Put(Family::Meta, meta_key::of_table(meta_key::TABLE, def.id), def.to_disk()),
+        ],
+        sync: true,
+    }
+}
+
 /// Nothing of a dropped table stays.
 pub(crate) fn purge_table(table: TableId) -> Commit {
-    let range = |family, prefix: Vec<u8>| {
-        let end = after_prefix(&prefix);
-        Op::DeleteRange(family, prefix, end)
-    };
-    let mut ops = vec![range(Family::Log, log_prefix(table, SHARD_ZERO))];
-    ops.extend(TABLE_STATE.map(|kind| range(Family::State, state_prefix(kind, table, SHARD_ZERO))));
+    let entries = log_prefix(table, SHARD_ZERO);
+    let end = after_prefix(&entries);
+    let mut ops = vec![Op::DeleteRange(Family::Log, entries, end)];
+    ops.extend(TABLE_STATE.map(|kind| delete_all(kind, table)));
     ops.push(Op::Delete(Family::Meta, meta_key::of_table(meta_key::DROPPED, table)));
     ops.push(owed(table));
     Commit { kind: "purge_table", ops, sync: true }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
 use crate::limits::{
-    CORES_A_RUN_JOB, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, MAX_CLOCK_STEP_BACK_US, SMALL_MIN_FREE_BYTES,
+    COPIES_MIN_FREE_BYTES, CORES_A_RUN_JOB, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, MAX_CLOCK_STEP_BACK_US,
+    SMALL_MIN_FREE_BYTES,
 };
 use crate::memory::{MemoryLedger, Share};
 use crate::table::places::{Places, sorting_bytes};
@@ -24,6 +25,8 @@ pub(crate) enum Write {
     Small,
     /// What leads to more space: TRUNCATE at once, DROP a week later.
     Freeing,
+    /// Rows that are there, once more in better files: it can wait, and stops first.
+    Copies,
 }
 
 /// What stands before all tables of an engine.
@@ -31,6 +34,10 @@ pub(crate) struct Gate {
     pub(crate) folder: PathBuf,
     /// Rows stop below this many free bytes.
     pub(crate) min_free_bytes: u64,
+    /// Rows stop when built files that wait to be published take so many bytes.
+    max_unpublished_bytes: u64,
+    /// What they take, as last looked up.
+    pub(crate) unpublished_bytes: AtomicU64,
     pub(crate) memory: Arc<MemoryLedger>,
     pub(crate) env: Env,
     pub(crate) closing: AtomicBool,
@@ -38,6 +45,8 @@ pub(crate) struct Gate {
     pub(crate) places: Places,
     /// Places of jobs that sort runs, of all tables.
     pub(crate) run_jobs: Arc<Semaphore>,
+    /// Places of builds, of all tables.
+    pub(crate) builds: Arc<Semaphore>,
     /// The memory of these jobs.
     pub(crate) sorting: Places,
     /// Space was given back: who had too little to do so looks again.
@@ -49,6 +58,13 @@ pub(crate) struct Gate {
     pub(crate) pretended_free_bytes: parking_lot::Mutex<Option<u64>>,
 }
 
+/// What an engine may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GateLimits {
+    pub(crate) min_free_bytes: u64,
+    pub(crate) max_unpublished_bytes: u64,
+}
+
 /// How long a refused producer should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -57,16 +73,19 @@ const WRITTEN_TIMES: u64 = 2;
 
 impl Gate {
     /// `min_free_bytes` is raised to the least that leaves something to small writes.
-    pub(crate) fn new(folder: PathBuf, min_free_bytes: u64, memory: &Arc<MemoryLedger>, env: &Env) -> Arc<Self> {
+    pub(crate) fn new(folder: PathBuf, limits: GateLimits, memory: &Arc<MemoryLedger>, env: &Env) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
             folder,
-            min_free_bytes: min_free_bytes.max(LEAST_MIN_FREE_BYTES),
+            min_free_bytes: limits.min_free_bytes.max(LEAST_MIN_FREE_BYTES),
+            max_unpublished_bytes: limits.max_unpublished_bytes,
+            unpublished_bytes: AtomicU64::new(0),
             memory: Arc::clone(memory),
             env: env.clone(),
             closing: AtomicBool::new(false),
             places: Places::of_all(memory),
             run_jobs: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
+            builds: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
             sorting: Places::new(sorting_bytes(memory)),
             given_back: watch::Sender::new(()),
             newest_stamp_us: AtomicI64::new(i64::MIN),
@@ -78,6 +97,7 @@ impl Gate {
     /// May rows be prepared?
     pub(crate) fn check(&self) -> Result<()> {
         self.check_memory()?;
+        self.check_unpublished()?;
         self.check_again(0)?;
         self.check_clock()
     }
@@ -138,13 +158,28 @@ impl Gate {
             .retry_after(RETRY_AFTER))
     }
 
+    fn check_unpublished(&self) -> Result<()> {
+        let (waits, limit) = (self.unpublished_bytes.load(Ordering::Relaxed), self.max_unpublished_bytes);
+        if waits <= limit {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::UnpublishedLimit,
+            format!("built files of {waits} bytes wait to get into their Delta tables, more than {limit}"),
+        )
+        .hint("see system.jobs for why they cannot be published (the store may be away), or raise storage.max_unpublished")
+        .with("unpublished_bytes", waits)
+        .with("limit_bytes", limit)
+        .retry_after(RETRY_AFTER))
+    }
+
     /// `DISK_FULL` if there is less free space than such a write must leave.
     pub(crate) fn check_space(&self, write: Write) -> Result<()> {
         self.check_space_beside(write, 0)
     }
 
     /// The same when `promised` bytes of what is free are for others.
-    fn check_space_beside(&self, write: Write, promised: u64) -> Result<()> {
+    pub(crate) fn check_space_beside(&self, write: Write, promised: u64) -> Result<()> {
         let free = self.free_bytes()?;
         let (floor, what, hint) = match write {
             Write::Rows => (
@@ -162,6 +197,11 @@ impl Gate {
                 FREEING_MIN_FREE_BYTES,
                 "every change stops",
                 "free some space outside of the data folder; queries go on",
+            ),
+            Write::Copies => (
+                self.min_free_bytes.saturating_add(COPIES_MIN_FREE_BYTES),
+                "compaction stops",
+                "free some space; ingest and queries go on",
             ),
         };
         if free.saturating_sub(promised) >= floor {

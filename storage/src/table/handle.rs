@@ -1,8 +1,9 @@
 //! How do others reach a table? A cheap handle: reads see the published version, changes wait in the worker's queue.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -11,16 +12,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::admission::ledger::Ledger;
 use crate::catalog::TableDef;
 use crate::dedup::{KeyIndex, KeySpec};
-use crate::env::Env;
+use crate::env::{Env, Moment};
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, CommitToken, LogId, ProducerId};
 use crate::limits::{LARGE_BATCH_BYTES, LARGE_BATCH_ROWS};
-use crate::log::{Op, Store};
+use crate::log::{LogWriter, Op, Store};
 use crate::memory::{Charge, MemoryLedger, Share};
+use crate::sealed::{FilePlace, FileRef, FileStores, TablesStore};
 use crate::table::gate::Gate;
 use crate::table::places::{Held, Places};
 use crate::table::prepare::{PreparedRows, prepare};
 use crate::table::request::{IdempotencyKey, ProducerInfo, RowsOutcome, RowsRequest, TableStats};
+use crate::table::seal::{Folders, SealFigures};
 use crate::table::snapshot::{TableSnapshot, TableVersion};
 use crate::table::system::Jobs;
 use crate::table::worker::{IdempotencyKeys, TableRequest, closed};
@@ -39,6 +42,31 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<MemoryLedger>,
     pub(crate) env: Env,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) folders: Folders,
+    /// Held by who builds, and by who publishes: one of each at a time.
+    pub(crate) building: tokio::sync::Mutex<()>,
+    pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// Held by who puts other files in the place of published ones.
+    pub(crate) compacting: tokio::sync::Mutex<()>,
+    frozen_ids: AtomicU64,
+    /// What there is to build and publish.
+    pub(crate) sealing: Mutex<SealFigures>,
+    /// The newest checkpoint that this process made.
+    pub(crate) checkpointed: Mutex<Option<u64>>,
+    /// The oldest version that this process left in the Delta log.
+    pub(crate) first_version: Mutex<Option<u64>>,
+    /// Uptime when the last publish began.
+    pub(crate) last_publish: Mutex<Option<Duration>>,
+    /// Published files that compaction leaves alone until the next start: they are damaged, or too large for its memory.
+    pub(crate) not_merged: Mutex<HashSet<String>>,
+    /// Uptime when a build last failed, and a publish.
+    pub(crate) failed_build: Mutex<Option<Duration>>,
+    pub(crate) failed_publish: Mutex<Option<Duration>>,
+    /// Built files, as versions and readers hold them.
+    built_places: Mutex<HashMap<String, Weak<FilePlace>>>,
+    /// Whoever builds or publishes ends soon.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) log: Arc<LogWriter>,
     pub(crate) version: ArcSwap<TableVersion>,
     pub(crate) visible: watch::Sender<CommitSeq>,
     /// A worker runs, or is being started again.
@@ -65,6 +93,10 @@ pub(crate) struct SharedParts {
     pub(crate) memory: Arc<MemoryLedger>,
     pub(crate) env: Env,
     pub(crate) gate: Arc<Gate>,
+    /// Where Delta tables are.
+    pub(crate) tables: Arc<TablesStore>,
+    pub(crate) stores: FileStores,
+    pub(crate) log: Arc<LogWriter>,
 }
 
 #[derive(Default)]
@@ -73,13 +105,29 @@ struct Figures {
     dedup_class: &'static str,
     dedup_keys: u64,
     dedup_bytes: u64,
+    wants_build: bool,
 }
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts, def: Arc<TableDef>) -> Arc<Self> {
-        let SharedParts { log_id, uptime_before_us, store, memory, env, gate } = parts;
+        let SharedParts { log_id, uptime_before_us, store, memory, env, gate, tables, stores, log } = parts;
         Arc::new(Self {
-            version: ArcSwap::from_pointee(TableVersion::empty(Arc::clone(&def), log_id)),
+            folders: Folders::new(&gate.folder, &def, &tables, &stores),
+            building: tokio::sync::Mutex::new(()),
+            publishing: tokio::sync::Mutex::new(()),
+            compacting: tokio::sync::Mutex::new(()),
+            frozen_ids: AtomicU64::new(0),
+            sealing: Mutex::new(SealFigures::default()),
+            checkpointed: Mutex::new(None),
+            first_version: Mutex::new(None),
+            last_publish: Mutex::new(None),
+            not_merged: Mutex::new(HashSet::new()),
+            failed_build: Mutex::new(None),
+            failed_publish: Mutex::new(None),
+            built_places: Mutex::new(HashMap::new()),
+            stopping: AtomicBool::new(false),
+            log,
+            version: ArcSwap::from_pointee(TableVersion::empty(Arc::clone(&def), log_id, stores)),
             visible: watch::Sender::new(CommitSeq(0)),
             running: watch::Sender::new(false),
             spec: KeySpec::new(&def),
@@ -104,26 +152,75 @@ impl Shared {
     /// A group became visible.
     pub(crate) fn note_publish(&self, stamp_us: i64, keys: Option<&KeyIndex>) {
         self.gate.note_stamp(stamp_us);
+        self.figures.lock().last_write_us = Some(stamp_us).filter(|stamp| *stamp > 0);
+        self.note_keys(keys);
+    }
+
+    /// What the key index holds, and wants.
+    pub(crate) fn note_keys(&self, keys: Option<&KeyIndex>) {
         let mut figures = self.figures.lock();
-        figures.last_write_us = Some(stamp_us).filter(|stamp| *stamp > 0);
         if let Some(keys) = keys {
             let stats = keys.stats();
             (figures.dedup_class, figures.dedup_keys, figures.dedup_bytes) = (stats.class, stats.keys, stats.bytes);
+            figures.wants_build = keys.wants_build();
         }
     }
 
     /// Takes no more requests, for good. What is in the queue is answered.
     pub(crate) fn close(&self, reason: &str) {
         self.closing.store(true, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::SeqCst);
         *self.closed_reason.lock() = Some(reason.to_owned());
         self.queue.store(None);
+    }
+
+    /// Memory for keys is nearly used up, and only a build lets some of them go to disk.
+    pub(crate) fn wants_build(&self) -> bool {
+        self.figures.lock().wants_build
+    }
+
+    /// Where a built file is. It is known here as long as somebody holds it.
+    pub(crate) fn built_place(&self, name: &str) -> Arc<FilePlace> {
+        let mut places = self.built_places.lock();
+        // A worker that opens the table again finds what older versions hold: the file goes with the last of all of them.
+        if let Some(held) = places.get(name).and_then(Weak::upgrade).filter(|place| !place.is_let_go()) {
+            return held;
+        }
+        let place = Arc::new(self.folders.built_place(name));
+        places.retain(|_, place| place.strong_count() > 0);
+        places.insert(name.to_owned(), Arc::downgrade(&place));
+        place
+    }
+
+    /// A version or a reader may still open it.
+    pub(crate) fn is_built_file_held(&self, name: &str) -> bool {
+        self.built_places.lock().get(name).is_some_and(|place| place.strong_count() > 0)
+    }
+
+    /// Now, on the folder's clocks.
+    pub(crate) fn now(&self) -> Moment {
+        let clock = &self.env.clock;
+        Moment {
+            wall_us: clock.now_us(),
+            uptime_us: self.uptime_before_us.saturating_add(clock.uptime().as_micros() as u64),
+        }
+    }
+
+    /// A new name for a closed prefix.
+    pub(crate) fn next_frozen_id(&self) -> u64 {
+        self.frozen_ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A commit of the Delta table is planned or on its way.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.publishing.try_lock().is_err()
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
 
-    async fn send(&self, request: TableRequest) -> Result<()> {
+    pub(crate) async fn send(&self, request: TableRequest) -> Result<()> {
         // A table that is opened again after a failure has its queue for a moment, even if it was closed meanwhile.
         let queue = self.queue.load_full().filter(|_| !self.is_closing());
         let sent = match queue {
@@ -133,7 +230,7 @@ impl Shared {
         if sent { Ok(()) } else { Err(self.closed()) }
     }
 
-    fn closed(&self) -> Error {
+    pub(crate) fn closed(&self) -> Error {
         closed(&self.def.name, self.closed_reason.lock().clone())
     }
 }
@@ -323,6 +420,18 @@ impl Table {
         receiver.await.unwrap_or_else(|_| Err(self.shared.closed()))
     }
 
+    /// Sends a request that is answered by its own sender.
+    pub(crate) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> TableRequest) -> Result<T> {
+        let (answer, receiver) = oneshot::channel();
+        self.shared.send(request(answer)).await?;
+        receiver.await.unwrap_or_else(|_| Err(self.shared.closed()))
+    }
+
+    /// URL of the table's Delta folder.
+    pub fn location(&self) -> String {
+        self.shared.folders.location().to_string()
+    }
+
     /// Returns when `token` is visible; the caller bounds the wait. A token of another table or log is `INVALID_COMMIT_TOKEN`.
     pub async fn wait_visible(&self, token: &CommitToken) -> Result<()> {
         if token.table != self.shared.def.id || token.log != self.shared.log_id {
@@ -341,9 +450,21 @@ impl Table {
         let version = self.shared.version.load();
         let figures = self.shared.figures.lock();
         let health_reason = self.shared.closed_reason.lock().clone();
+        let sealing = *self.shared.sealing.lock();
+        let files = version.files.refs();
+        let published = || files.iter().filter(|file| file.place.is_published);
+        let built = files.iter().filter(|file| !file.place.is_published);
         TableStats {
             realtime_rows: version.realtime.n_rows(),
             realtime_bytes: version.realtime.bytes(),
+            built_rows: built.map(FileRef::live_rows).sum(),
+            sealed_rows: published().map(FileRef::live_rows).sum(),
+            deleted_rows: files.iter().map(FileRef::n_deleted).sum(),
+            sealed_files: published().count() as u64,
+            sealed_bytes: published().map(|file| file.file.bytes).sum(),
+            sealed_through: sealing.settled.map_or(0, |settled| settled.through),
+            delta_version: sealing.settled.map(|settled| settled.version),
+            last_seal_us: sealing.settled.map(|settled| settled.timestamp_ms * 1000),
             commit_seq: version.upper.0,
             watermark_us: self.shared.activity.watermark(self.shared.env.clock.now_us()),
             last_write_us: figures.last_write_us,

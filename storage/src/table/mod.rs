@@ -8,6 +8,7 @@ mod places;
 mod prepare;
 
 mod commit;
+mod seal;
 mod worker;
 
 mod recover;
@@ -17,12 +18,20 @@ mod system;
 pub use crate::admission::OnError;
 pub use crate::catalog::Durability;
 pub(crate) use commit::{
-    FORMAT, create_table, create_view, drop_table, drop_view, first_start, purge_table, reclaimed, uptime,
+    FORMAT, cleaned, create_table, create_view, drop_table, drop_view, first_start, intent, names, names_anywhere,
+    purge_table, reclaimed, sync, undrop_table, uptime,
 };
-pub(crate) use gate::{Gate, Write};
+pub(crate) use gate::{Gate, GateLimits, Write};
 pub use handle::{PendingWrite, PreparedWrite, Table};
 pub(crate) use handle::{Shared, SharedParts};
+pub(crate) use prepare::{PreparedRows, check_key, check_schema};
 pub(crate) use recover::{Replayed, supervise};
 pub use request::{IdempotencyKey, ProducerBatch, ProducerInfo, RowsOutcome, RowsRequest, SequenceMode, TableStats};
+pub use seal::Sealed;
+pub(crate) use seal::{
+    Built, EPOCHS_A_WINDOW, Folders, Frozen, Intent, KeysSeen, LayerFile, NameKind, PublishOutcome, PublishPlan,
+    PublishedFile, SealFigures, SegmentAnswer, Settled, Staged, StagedFile, StagedLayer, event_times, recorded_names,
+};
 pub use snapshot::TableSnapshot;
 pub use system::{JobRow, LedgerPages, LedgerRow, ProducerRow, RejectedPages, RejectedRecord};
+pub(crate) use worker::TableRequest;

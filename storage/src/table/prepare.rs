@@ -1,10 +1,13 @@
 //! What is done before the worker? Cast, admission, key hashing, compression: on the caller's task, in parallel.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::SchemaRef;
 
 use crate::admission::{AdmissionRules, IncomingRows, RejectedBatch, Rejections, admit};
 use crate::catalog::{Durability, TableDef};
-use crate::dedup::{KeySpec, Keys};
+use crate::dedup::{KeySpec, Keys, Known};
 use crate::error::{Code, Error, Result};
 use crate::limits::{
     LARGE_BATCH_BYTES, LARGE_BATCH_ROWS, MAX_BATCH_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_STATEMENT_ROWS_BYTES,
@@ -12,7 +15,7 @@ use crate::limits::{
 use crate::log::{Block, Op};
 use crate::producers::ContentHash;
 use crate::realtime::{ZoneMap, tail_zones};
-use crate::table::request::{ProducerBatch, RowsRequest};
+use crate::table::request::{IdempotencyKey, ProducerBatch, RowsRequest};
 
 /// Rows that passed admission, with what the worker needs of them.
 pub(crate) struct PreparedPart {
@@ -21,6 +24,8 @@ pub(crate) struct PreparedPart {
     pub(crate) keys: Option<Keys>,
     /// Large parts bring their block; the worker joins small ones.
     pub(crate) block: Option<Block>,
+    /// What closed layers and runs know of the keys; the worker looks it up before it claims any.
+    pub(crate) known: Option<Known>,
     /// Of parts that stay as they are until they are sorted.
     pub(crate) zones: Option<ZoneMap>,
 }
@@ -50,6 +55,26 @@ pub(crate) struct PreparedRows {
 }
 
 impl PreparedRows {
+    /// Of rows that are in files: who brings them, how many came and how large they were, decoded.
+    pub(crate) fn of_files(principal: &str, key: Option<IdempotencyKey>, received: u64, bytes: u64) -> Self {
+        Self {
+            refusal: None,
+            parts: Vec::new(),
+            received,
+            rejected: Rejections::default(),
+            late: 0,
+            future: 0,
+            max_event_us: None,
+            bytes,
+            hash: 0,
+            producer: None,
+            idempotency: key.map(|key| (principal.to_owned(), key.0)),
+            principal: principal.to_owned(),
+            durability: Durability::Fsync,
+            records: Vec::new(),
+        }
+    }
+
     pub(crate) fn n_rows(&self) -> usize {
         self.parts.iter().map(|p| p.rows.num_rows()).sum()
     }
@@ -106,7 +131,7 @@ impl PreparedRows {
     }
 
     fn admit(&mut self, def: &TableDef, spec: Option<&KeySpec>, request: RowsRequest, now_us: i64) -> Result<()> {
-        check_schema(def, &request)?;
+        check_schema(def, request.expected_schema)?;
         let limit = if request.statement { MAX_STATEMENT_ROWS_BYTES } else { MAX_BATCH_BYTES } as u64;
         let mut rules = AdmissionRules {
             first_row: 0,
@@ -139,11 +164,35 @@ fn prepare_part(rows: RecordBatch, bytes: u64, spec: Option<&KeySpec>) -> Result
     let keys = spec.map(|spec| spec.keys(&rows));
     let large = rows.num_rows() >= LARGE_BATCH_ROWS || bytes >= LARGE_BATCH_BYTES as u64;
     let block = if large && rows.num_rows() > 0 { Some(Block::encode(&rows)?) } else { None };
-    Ok(PreparedPart { zones: tail_zones(&rows), rows, keys, block })
+    Ok(PreparedPart { zones: tail_zones(&rows), rows, keys, known: None, block })
 }
 
-fn check_schema(def: &TableDef, request: &RowsRequest) -> Result<()> {
-    match request.expected_schema {
+/// Whether rows of `old` are rows of `new` once the columns that were added since are NULL in them.
+pub(crate) fn is_widened(old: &SchemaRef, new: &SchemaRef) -> bool {
+    let (old, new) = (old.fields(), new.fields());
+    old.len() <= new.len()
+        && old.iter().zip(new).all(|(old, new)| {
+            old.name() == new.name() && old.data_type() == new.data_type() && (new.is_nullable() || !old.is_nullable())
+        })
+}
+
+/// Rows that came before columns were added, with these columns NULL. `None`: the rows are of another schema.
+pub(crate) fn widened(rows: RecordBatch, schema: &SchemaRef) -> Option<RecordBatch> {
+    if rows.schema_ref() == schema {
+        return Some(rows);
+    }
+    if !is_widened(rows.schema_ref(), schema) {
+        return None;
+    }
+    let fields = schema.fields();
+    let added = fields[rows.num_columns()..].iter().map(|field| new_null_array(field.data_type(), rows.num_rows()));
+    let columns = rows.columns().iter().cloned().chain(added).collect();
+    RecordBatch::try_new(Arc::clone(schema), columns).ok()
+}
+
+/// `SCHEMA_VERSION_MISMATCH` unless the table's schema is the one that is expected, if there is one.
+pub(crate) fn check_schema(def: &TableDef, expected: Option<u32>) -> Result<()> {
+    match expected {
         Some(expected) if expected != def.schema_id.0 => Err(Error::new(
             Code::SchemaVersionMismatch,
             format!("table {} has schema version {}, the request expects {expected}", def.name, def.schema_id.0),
@@ -156,15 +205,23 @@ fn check_schema(def: &TableDef, request: &RowsRequest) -> Result<()> {
 
 fn check_idempotency_key(request: &RowsRequest) -> Result<()> {
     let Some(key) = &request.idempotency_key else { return Ok(()) };
-    let problem = if request.producer.is_some() {
-        "the request names a producer and an idempotency key".to_owned()
-    } else if key.0.is_empty() || key.0.len() > MAX_IDEMPOTENCY_KEY_BYTES {
-        format!("an idempotency key of {} bytes", key.0.len())
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(Code::InvalidIdempotencyKey, problem)
-        .hint(format!("send a producer, or a key of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes")))
+    if request.producer.is_some() {
+        return Err(invalid_key("the request names a producer and an idempotency key".to_owned()));
+    }
+    check_key(key)
+}
+
+/// `INVALID_IDEMPOTENCY_KEY` for one that is empty or too long.
+pub(crate) fn check_key(key: &IdempotencyKey) -> Result<()> {
+    match key.0.len() {
+        1..=MAX_IDEMPOTENCY_KEY_BYTES => Ok(()),
+        other => Err(invalid_key(format!("an idempotency key of {other} bytes"))),
+    }
+}
+
+fn invalid_key(problem: String) -> Error {
+    Error::new(Code::InvalidIdempotencyKey, problem)
+        .hint(format!("send a producer, or a key of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"))
 }
 
 fn too_large(bytes: u64, limit: u64, statement: bool) -> Error {

@@ -1,22 +1,31 @@
 //! What was the table when the process ended? Replay: it inserts keys and rows as the log has them and decides nothing.
 
+use std::collections::HashMap;
+use std::io::BufReader;
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use tokio::sync::mpsc;
 
 use crate::admission::rejected;
 use crate::catalog::TableDef;
-use crate::dedup::KeyIndex;
+use crate::dedup::{ClosedLayer, ColdRun, KeyIndex, KeySpec};
 use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
 use crate::log::{
-    Entry, EntryBody, Family, Forget, LogWriter, entries, name_entry, state_key, state_prefix, suffix_of,
+    Delete, DeletedRows, Entry, EntryBody, Family, Forget, LogWriter, Segment, entries, meta_key, name_entry,
+    state_key, state_prefix, suffix_of,
 };
 use crate::producers::ProducerState;
 use crate::realtime::{Realtime, build_runs};
+use crate::sealed::{FileRef, SegmentFile};
 use crate::table::commit;
 use crate::table::handle::{QUEUE_REQUESTS, Shared};
+use crate::table::prepare::widened;
+use crate::table::seal::{
+    Files, KeyEpoch, LayerFile, LoadedSeal, OpenSegment, SealState, built_file, load_base, load_seal,
+};
 use crate::table::snapshot::TableVersion;
 use crate::table::worker::{IdempotencyKeys, RejectedRows, TableState, Worker};
 
@@ -32,19 +41,21 @@ pub(crate) struct Replayed {
 
 /// Reads the table's records and log. Streams: one entry is in memory beside what stays. Blocks.
 fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
-    let def = Arc::clone(&shared.def);
-    let base = match shared.store.get(Family::State, &state_prefix(state_key::BASE, def.id, SHARD_ZERO))? {
-        Some(bytes) => sequence(&bytes).map_err(|e| name_record(e, &def, "where its log begins"))?,
-        None => CommitSeq(1),
-    };
-    let mut state = load_state(shared)?;
-    let mut version = TableVersion::empty(Arc::clone(&def), shared.log_id);
+    let def = recorded_def(shared)?;
+    let base = load_base(shared).map_err(|e| name_record(e, &def, "where its log begins"))?;
+    let LoadedSeal { state: seal, mut files } =
+        load_seal(shared, base).map_err(|e| name_record(e, &def, "what is built and published"))?;
+    let mut state = load_state(shared, &def, seal)?;
+    load_layers(&mut state, shared).map_err(|e| name_record(e, &def, "its keys"))?;
+    let base = state.seal.base.seq;
+    let mut version = TableVersion::empty(Arc::clone(&def), shared.log_id, shared.folders.stores().clone());
     let mut replayed = Replayed { producers: state.producers.len(), ..Replayed::default() };
     let mut realtime = Realtime::empty();
     for entry in entries(&shared.store, def.id, base)? {
         let (seq, entry) = entry?;
         shared.env.fail.hit("replay.entry")?;
-        realtime = apply(&mut state, shared, realtime, seq, &entry).map_err(|e| name_entry(e, def.id, seq))?;
+        let applied = apply(&mut state, shared, realtime, &files, seq, &entry);
+        (realtime, files) = applied.map_err(|e| name_entry(e, def.id, seq))?;
         while let Some(parts) = realtime.sortable() {
             let runs = build_runs(&parts, &def.options.sort_by)?;
             realtime = realtime.with_run(&parts, runs.into_iter().map(Arc::new).collect());
@@ -55,58 +66,157 @@ fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
         state.uptime_before_us = state.uptime_before_us.max(entry_before_us);
         replayed.entries += 1;
     }
+    let settled = state.seal.settled.map_or(CommitSeq(0), |settled| settled.through());
+    if settled > state.last_seq {
+        return Err(Error::new(
+            Code::LogDamaged,
+            format!(
+                "the log of table {}.{} ends with entry {}, and its Delta table has all through {settled}",
+                def.schema_name, def.name, state.last_seq
+            ),
+        )
+        .hint("acknowledged entries are missing, so the server does not start; restore the folder from a backup"));
+    }
     replayed.rows = realtime.n_rows();
     replayed.keys = state.keys.as_ref().map_or(0, |k| k.stats().keys);
     replayed.last_seq = state.last_seq;
-    version = version.with_entry(state.last_seq, realtime);
+    version = version.with_entry(state.last_seq, realtime).with_files(files);
     Ok((state, version, replayed))
 }
 
+/// What the folder says the table is: an ALTER may have been written and not seen before the worker failed. A table that is being made has
+/// no record yet.
+fn recorded_def(shared: &Shared) -> Result<Arc<TableDef>> {
+    match shared.store.get(Family::Meta, &meta_key::of_table(meta_key::TABLE, shared.def.id))? {
+        Some(record) => Ok(Arc::new(TableDef::from_disk(&record)?)),
+        None => Ok(Arc::clone(&shared.version.load().def)),
+    }
+}
+
+/// The realtime rows and the files after an entry.
 fn apply(
     state: &mut TableState,
     shared: &Shared,
     realtime: Realtime,
+    files: &Files,
     seq: CommitSeq,
     entry: &Entry,
-) -> Result<Realtime> {
+) -> Result<(Realtime, Files)> {
     match &entry.body {
         EntryBody::Rows { blocks, .. } => {
+            // As the worker did.
+            state.begin_epoch(Moment { wall_us: entry.stamp_us, uptime_us: entry.uptime_us });
             let mut realtime = realtime;
             for block in blocks {
-                let rows = block.decode()?;
-                if rows.schema().fields() != state.def.arrow_schema.fields() {
-                    return Err(Error::new(Code::LogDamaged, "holds rows of another schema than its table"));
-                }
+                let rows = widened(block.decode()?, &state.def.arrow_schema)
+                    .ok_or_else(|| Error::new(Code::LogDamaged, "holds rows of another schema than its table"))?;
                 if let (Some(keys), Some(spec)) = (&mut state.keys, &shared.spec) {
                     keys.insert(&spec.keys(&rows), None);
                 }
                 realtime = realtime.with_rows(rows, seq.0, entry.stamp_us)?;
             }
-            Ok(realtime)
+            Ok((realtime, files.clone()))
         }
         EntryBody::Truncate => {
             if let Some(keys) = &mut state.keys {
                 keys.clear();
             }
-            Ok(Realtime::empty())
+            Ok((Realtime::empty(), Files::default()))
         }
-        // The producers' records were written, or deleted, in the same batch.
-        EntryBody::Producer(_) | EntryBody::Forget(Forget { keys_through: 0, .. }) => Ok(realtime),
-        later => Err(Error::new(
-            Code::LogUnknownVersion,
-            format!("is a {:?} entry, which this version does not apply", later.kind()),
-        )
-        .hint("start the version of Tidewater that wrote this folder, or a newer one")),
+        EntryBody::Segment(segment) => {
+            let at = Moment { wall_us: state.last_stamp_us, uptime_us: entry.uptime_us };
+            // As the worker did, so that layers are in the order of the log.
+            state.close_keys(at);
+            Ok((realtime, files.with(apply_segment(state, shared, seq, segment)?)))
+        }
+        EntryBody::Delete(delete) => Ok((realtime, apply_delete(state, files, delete)?)),
+        // The definition, the producers' records: they were written, or deleted, in the same batch.
+        EntryBody::Schema { .. } | EntryBody::Producer(_) => Ok((realtime, files.clone())),
+        // The layers' records, too.
+        EntryBody::Forget(Forget { keys_through, .. }) => {
+            if let Some(keys) = &mut state.keys {
+                keys.forget_through(*keys_through);
+            }
+            Ok((realtime, files.clone()))
+        }
     }
 }
 
+/// The files of a stream, and its keys: their layers are on record, but a TRUNCATE that is replayed before would have forgotten them.
+fn apply_segment(state: &mut TableState, shared: &Shared, seq: CommitSeq, segment: &Segment) -> Result<Vec<FileRef>> {
+    let files = segment.files.iter().map(|file| SegmentFile::from_disk(file, "a file of a stream"));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let refs = files.iter().map(|file| built_file(file, &state.seal, shared)).collect::<Result<_>>()?;
+    if let (Some(keys), Some(spec)) = (&mut state.keys, &shared.spec) {
+        for layer in &segment.key_layers {
+            let layer = LayerFile::from_disk(layer)?;
+            keys.add_layer(read_layer(&layer, spec, shared)?, layer.from, layer.through, layer.epoch);
+            if layer.epoch > state.seal.key_epoch.number {
+                state.seal.key_epoch = KeyEpoch::of([&layer].into_iter());
+            }
+        }
+    }
+    state.seal.segments.push(OpenSegment { seq, files });
+    Ok(refs)
+}
+
+/// Deleting a row twice is deleting it once: a build may have recorded the rows of this entry already.
+fn apply_delete(state: &mut TableState, files: &Files, delete: &Delete) -> Result<Files> {
+    let mut all = HashMap::with_capacity(delete.files.len());
+    for DeletedRows { file, rows } in &delete.files {
+        let rows = RoaringBitmap::deserialize_from(rows.as_slice())
+            .map_err(|e| Error::new(Code::LogDamaged, format!("names rows that cannot be read: {e}")))?;
+        let n_rows = state.seal.rows_of(file).unwrap_or(0);
+        // A file that was published and removed since is named by entries of before.
+        if n_rows == 0 {
+            continue;
+        }
+        if rows.max().is_some_and(|last| u64::from(last) >= n_rows) {
+            return Err(Error::new(Code::LogDamaged, format!("names rows that the file {file} does not have")));
+        }
+        let deleted = state.seal.deleted.entry(file.clone()).or_default();
+        *Arc::make_mut(deleted) |= rows;
+        all.insert(file.clone(), Arc::clone(deleted));
+        state.seal.unrecorded.insert(file.clone());
+    }
+    Ok(files.with_deleted(&all))
+}
+
+/// Keys of entries that are built.
+fn load_layers(state: &mut TableState, shared: &Shared) -> Result<()> {
+    let (Some(keys), Some(spec)) = (&mut state.keys, &shared.spec) else { return Ok(()) };
+    let base = state.seal.base.seq;
+    // Those of streams that are not built come with their entries.
+    for layer in state.seal.layer_files.iter().filter(|layer| CommitSeq(layer.from) < base) {
+        if layer.is_run {
+            let path = shared.folders.built_path(&layer.name);
+            keys.add_run(ColdRun::open(&path, spec, &shared.memory, layer.epoch)?);
+        } else {
+            keys.add_layer(read_layer(layer, spec, shared)?, layer.from, layer.through, layer.epoch);
+        }
+    }
+    keys.opens_at(base.0);
+    state.seal.key_epoch = KeyEpoch::of(state.seal.layer_files.iter().filter(|layer| CommitSeq(layer.from) < base));
+    Ok(())
+}
+
+fn read_layer(layer: &LayerFile, spec: &KeySpec, shared: &Shared) -> Result<ClosedLayer> {
+    let path = shared.folders.built_path(&layer.name);
+    let file = std::fs::File::open(&path).map_err(|e| {
+        Error::new(Code::LogDamaged, format!("the key layer {} cannot be read: {e}", path.display())).source(e)
+    })?;
+    ClosedLayer::read_from(BufReader::new(file), spec, &path.display().to_string())
+}
+
 /// Producers, ledger and idempotency keys, as their records say.
-fn load_state(shared: &Shared) -> Result<TableState> {
-    let def = Arc::clone(&shared.def);
+fn load_state(shared: &Shared, def: &Arc<TableDef>, seal: SealState) -> Result<TableState> {
+    let before = seal.base.at;
+    // The stamp of a table that is opened again holds this process's uptime already.
+    let built_before_us = before.uptime_us.saturating_sub(shared.env.clock.uptime().as_micros() as u64);
     let mut state = TableState {
-        last_seq: CommitSeq(0),
-        last_stamp_us: 0,
-        uptime_before_us: shared.uptime_before_us,
+        last_seq: seal.built_through(),
+        last_stamp_us: before.wall_us,
+        uptime_before_us: shared.uptime_before_us.max(built_before_us),
         keys: shared.spec.as_ref().map(|spec| KeyIndex::new(spec, &shared.memory)),
         producers: Default::default(),
         idempotency: IdempotencyKeys::default(),
@@ -115,12 +225,13 @@ fn load_state(shared: &Shared) -> Result<TableState> {
         rejected: load_rejected(shared)?,
         has_forgotten: shared.store.get(Family::State, &state_prefix(state_key::FORGOT, def.id, SHARD_ZERO))?.is_some(),
         unsynced: false,
-        def: Arc::clone(&def),
+        seal,
+        def: Arc::clone(def),
     };
     for record in shared.store.scan(Family::State, &state_prefix(state_key::PRODUCER, def.id, SHARD_ZERO))? {
         let (key, value) = record?;
         let (id, producer) = read_producer(suffix_of(&key), &value)
-            .map_err(|e| name_record(e, &def, &format!("the producer '{}'", shown(suffix_of(&key)))))?;
+            .map_err(|e| name_record(e, def, &format!("the producer '{}'", shown(suffix_of(&key)))))?;
         shared.activity.note(&id, producer.last_seen_us, producer.max_event_us);
         state.producers.insert(id, producer);
     }
@@ -131,7 +242,7 @@ fn load_state(shared: &Shared) -> Result<TableState> {
         state
             .idempotency
             .load(suffix_of(&key), &value)
-            .map_err(|e| name_record(e, &def, &format!("the idempotency key '{}'", shown(suffix_of(&key)))))?;
+            .map_err(|e| name_record(e, def, &format!("the idempotency key '{}'", shown(suffix_of(&key)))))?;
     }
     state.idempotency.loaded();
     Ok(state)

@@ -78,6 +78,20 @@ pub struct ProducerInfo {
 pub struct TableStats {
     pub realtime_rows: u64,
     pub realtime_bytes: u64,
+    /// In files that are not in the Delta table yet, without deleted ones.
+    pub built_rows: u64,
+    /// In files of the Delta table, without deleted ones.
+    pub sealed_rows: u64,
+    /// In files, and not seen any more.
+    pub deleted_rows: u64,
+    pub sealed_files: u64,
+    pub sealed_bytes: u64,
+    /// All entries through this one are in it.
+    pub sealed_through: u64,
+    /// The last settled version.
+    pub delta_version: Option<u64>,
+    /// When it was committed, microseconds.
+    pub last_seal_us: Option<i64>,
     pub commit_seq: u64,
     /// Smallest, over producers active in the last minute, of the largest accepted event time. Microseconds.
     pub watermark_us: Option<i64>,

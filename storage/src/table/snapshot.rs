@@ -6,6 +6,8 @@ use crate::catalog::TableDef;
 use crate::ids::{CommitSeq, CommitToken, LogId, SHARD_ZERO};
 use crate::memory::MemoryLedger;
 use crate::realtime::{Realtime, RealtimePart};
+use crate::sealed::{FileRef, FileStores};
+use crate::table::seal::{Files, event_times};
 
 /// A state of a table, published whole. Transitions make a new one.
 #[derive(Clone)]
@@ -13,12 +15,28 @@ pub(crate) struct TableVersion {
     pub(crate) def: Arc<TableDef>,
     pub(crate) log: LogId,
     pub(crate) upper: CommitSeq,
+    /// Entries that are not built.
     pub(crate) realtime: Realtime,
+    /// All entries before.
+    pub(crate) files: Files,
+    pub(crate) stores: FileStores,
 }
 
 impl TableVersion {
-    pub(crate) fn empty(def: Arc<TableDef>, log: LogId) -> Self {
-        Self { def, log, upper: CommitSeq(0), realtime: Realtime::empty() }
+    pub(crate) fn empty(def: Arc<TableDef>, log: LogId, stores: FileStores) -> Self {
+        Self { def, log, upper: CommitSeq(0), realtime: Realtime::empty(), files: Files::default(), stores }
+    }
+
+    pub(crate) fn n_rows(&self) -> u64 {
+        self.realtime.n_rows() + self.files.live_rows()
+    }
+
+    pub(crate) fn with_files(&self, files: Files) -> Self {
+        Self { files, ..self.clone() }
+    }
+
+    pub(crate) fn with_def(&self, def: Arc<TableDef>) -> Self {
+        Self { def, ..self.clone() }
     }
 
     /// The state after the entry `upper`, which brought `realtime`.
@@ -67,12 +85,37 @@ impl TableSnapshot {
         CommitToken { table: self.version.def.id, shard: SHARD_ZERO, log: self.version.log, seq: self.version.upper }
     }
 
-    /// Exact number of rows.
-    pub fn n_rows(&self) -> u64 {
-        self.version.realtime.n_rows()
+    /// Rows whose event time is before this (microseconds since 1970; a TIMESTAMP is taken as UTC) are past the table's `retention` at
+    /// `now_us`, the stamp of a statement: no statement sees them, wherever they still are. `None`: the table keeps all rows.
+    pub fn retention_cut(&self, now_us: i64) -> Option<i64> {
+        let def = &self.version.def;
+        def.options.time_column?;
+        def.options.retention_us.map(|retention| now_us.saturating_sub(retention))
     }
 
-    /// The realtime rows: sorted runs, then the tail. Each part's rows have the columns of `def().arrow_schema`.
+    /// Within which event times all rows of a file are, deleted ones among them; microseconds since 1970, both included. `None`: the table
+    /// has no time column, or nothing is known.
+    pub fn event_times(&self, file: &FileRef) -> Option<(i64, i64)> {
+        event_times(&file.file, &self.version.def)
+    }
+
+    /// Exact number of rows, of both halves.
+    pub fn n_rows(&self) -> u64 {
+        self.version.n_rows()
+    }
+
+    /// The settled rows: files that are built, then files of the Delta table. What [`Self::parts`] has is in none of them.
+    pub fn files(&self) -> &[FileRef] {
+        self.version.files.refs()
+    }
+
+    /// Where the files are.
+    pub fn stores(&self) -> &FileStores {
+        &self.version.stores
+    }
+
+    /// The realtime rows: sorted runs, then the tail. Each part's rows have the first columns of `def().arrow_schema`, in order: columns
+    /// that were added since are missing, and NULL.
     pub fn parts(&self) -> &[Arc<RealtimePart>] {
         self.version.realtime.parts()
     }

@@ -93,6 +93,7 @@ impl Fixture {
             session: session.clone(),
             sql: "SELECT 1".into(),
             pool: engine.memory.query_pool(),
+            only_updates: false,
         };
         let work = engine.planner.run(move |waiter| job.plan(None, waiter)).await.expect("planned");
         let Work::Rows(planned) = work else { panic!("a SELECT gives rows") };

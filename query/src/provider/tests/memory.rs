@@ -11,7 +11,7 @@ use arrow::datatypes::{Field, Int64Type};
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 
 use super::support::fixture;
-use crate::provider::leftovers::without_leftovers;
+use crate::provider::realtime::without_leftovers;
 use crate::provider::trim::{detached, trimmed};
 
 /// What an operator counts for one batch: its buffers by their capacity.

@@ -3,4 +3,4 @@
 mod exactness;
 mod memory;
 mod plans;
-mod support;
+pub(super) mod support;

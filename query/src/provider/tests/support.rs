@@ -16,11 +16,11 @@ use tidewater_storage::env::Env;
 use tidewater_storage::realtime::{RealtimePart, build_runs};
 
 use crate::provider::counters::ScanCounters;
-use crate::provider::rows::RealtimeRows;
+use crate::provider::realtime::RealtimeRows;
 use crate::provider::table::HybridTable;
 
 /// A generator that gives the same numbers on every machine (Marsaglia's xorshift64).
-pub(super) struct Random(u64);
+pub(in crate::provider) struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {

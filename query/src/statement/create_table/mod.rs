@@ -56,10 +56,11 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
         true => Err(Error::new(Code::UnsupportedStatement, format!("{what} is not supported")).hint(hint)),
         false => Ok(()),
     };
+    let has_query = create.query.is_some();
     refuse(
-        create.query.is_some(),
-        "CREATE TABLE … AS SELECT",
-        "not yet: use CREATE TABLE and then INSERT INTO … SELECT",
+        has_query && !create.columns.is_empty(),
+        "a list of columns in CREATE TABLE … AS",
+        "name and cast the columns in the SELECT; a key is CREATE TABLE t (PRIMARY KEY (a)) AS …",
     )?;
     refuse(create.temporary, "a temporary table", "use a table and DROP it")?;
     refuse(create.or_replace, "CREATE OR REPLACE TABLE", "use DROP TABLE IF EXISTS and CREATE TABLE")?;
@@ -78,12 +79,13 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
         "use WITH (sort_by = 'column, …')",
     )?;
     refuse(create.primary_key.is_some(), "PRIMARY KEY after the columns", "put it inside the parentheses")?;
-    refuse(create.columns.is_empty(), "a table without columns", "name at least one column")?;
+    refuse(create.columns.is_empty() && !has_query, "a table without columns", "name at least one column")?;
     let plain = CreateTableBuilder::new(create.name.clone())
         .if_not_exists(create.if_not_exists)
         .columns(create.columns.clone())
         .constraints(create.constraints.clone())
         .table_options(create.table_options.clone())
+        .query(create.query.clone())
         .hive_distribution(create.hive_distribution.clone())
         .hive_formats(create.hive_formats.clone())
         .build();
@@ -104,7 +106,8 @@ fn constraint_unsupported(what: &str, hint: &str) -> Error {
     Error::new(Code::UnsupportedStatement, format!("{what} is not supported")).hint(hint)
 }
 
-fn add_column(column: &SqlColumn, table: &mut NewTable) -> Result<()> {
+/// Puts a column behind the others of `table`, and into its key if it says so.
+pub(super) fn add_column(column: &SqlColumn, table: &mut NewTable) -> Result<()> {
     let name = fold(&column.name);
     let mut def =
         ColumnDef { name: name.clone(), data_type: arrow_type(&column.data_type)?, nullable: true, comment: None };
@@ -168,14 +171,16 @@ fn key_column(column: &IndexColumn) -> Result<String> {
 
 /// `WITH (name = value, …)`, values as text.
 fn options(options: &CreateTableOptions) -> Result<Vec<(String, String)>> {
-    let listed = match options {
-        CreateTableOptions::None => return Ok(Vec::new()),
-        CreateTableOptions::With(listed) => listed,
-        _ => {
-            return Err(Error::new(Code::UnsupportedStatement, "options in this form are not supported")
-                .hint("write WITH (option = value, …)"));
-        }
-    };
+    match options {
+        CreateTableOptions::None => Ok(Vec::new()),
+        CreateTableOptions::With(listed) => option_values(listed),
+        _ => Err(Error::new(Code::UnsupportedStatement, "options in this form are not supported")
+            .hint("write WITH (option = value, …)")),
+    }
+}
+
+/// `name = value, …`, each name once.
+pub(super) fn option_values(listed: &[SqlOption]) -> Result<Vec<(String, String)>> {
     let mut out: Vec<(String, String)> = Vec::with_capacity(listed.len());
     for option in listed {
         let SqlOption::KeyValue { key, value } = option else {

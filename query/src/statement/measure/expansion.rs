@@ -38,7 +38,8 @@ pub(crate) fn check(kind: &Kind, schema: &str, named: &dyn Fn(&TableName) -> Nam
             Source::Query(query) => weigh(&**query, schema, named),
             Source::Parameters(_) => Ok(()),
         },
-        Kind::CreateView { query, .. } => weigh(&**query, schema, named),
+        Kind::Delete(delete) => weigh(&*delete.addresses, schema, named),
+        Kind::CreateView { query, .. } | Kind::CreateTableAs { query, .. } => weigh(&**query, schema, named),
         _ => Ok(()),
     }
 }

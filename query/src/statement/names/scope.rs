@@ -170,7 +170,13 @@ impl Statement {
                 Source::Query(query) => relations_of(&**query, schema),
                 Source::Parameters(_) => HashSet::new(),
             },
-            Kind::CreateView { query, .. } => relations_of(&**query, schema),
+            // The table itself has another name there.
+            Kind::Delete(delete) => {
+                let mut reads = relations_of(&*delete.addresses, schema);
+                reads.insert(delete.table.clone());
+                reads
+            }
+            Kind::CreateView { query, .. } | Kind::CreateTableAs { query, .. } => relations_of(&**query, schema),
             Kind::Show(Show::Columns(table)) => HashSet::from([table.clone()]),
             _ => HashSet::new(),
         }

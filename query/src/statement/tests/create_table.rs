@@ -16,6 +16,19 @@ fn create(sql: &'static str) -> NewTable {
 }
 
 #[test]
+fn a_query_gives_the_columns() {
+    let sql = "CREATE TABLE IF NOT EXISTS s.t (PRIMARY KEY (a)) WITH (sort_by = 'a') AS SELECT 1 AS a";
+    on_big_stack(move || match front_end(sql).map(|s| s.kind) {
+        Ok(Kind::CreateTableAs { new, if_not_exists: true, query }) => {
+            assert_eq!((new.schema_name.as_str(), new.name.as_str()), ("s", "t"));
+            assert_eq!((new.key.as_slice(), new.columns.len(), new.options.len()), (&["a".to_owned()][..], 0, 1));
+            assert_eq!(query.to_string(), "SELECT 1 AS a");
+        }
+        other => panic!("{other:?}"),
+    });
+}
+
+#[test]
 fn columns_keys_and_options_are_taken() {
     let table = create(
         "CREATE TABLE IF NOT EXISTS sales.Orders (Id BIGINT, at TIMESTAMP NOT NULL COMMENT 'when', v DOUBLE, PRIMARY KEY (id, at))
@@ -155,7 +168,7 @@ fn what_a_table_cannot_hold_or_do_is_refused_with_a_hint() {
         ("(c BIGINT) WITH (a = 1, a = 2)", "given twice"),
         ("(c BIGINT) WITH (a = b + 1)", "cannot be"),
         ("(c BIGINT) ENGINE = MergeTree", "not supported"),
-        ("AS SELECT 1", "INSERT INTO … SELECT"),
+        ("(c BIGINT) AS SELECT 1", "name and cast the columns"),
         ("LIKE u", "write the columns out"),
     ] {
         let (_, error) = read(&format!("CREATE TABLE t {definition}")).expect_err(definition);

@@ -66,6 +66,10 @@ fn what_doubles_is_refused() {
             "INSERT INTO t WITH",
             1,
         ),
+        format!(
+            "DELETE FROM t WHERE a IN ({})",
+            chain(30, "SELECT 1 AS a", "SELECT a FROM {} UNION ALL SELECT a FROM {}", "SELECT * FROM {}")
+        ),
         // The planner finds a WITH by the text of its name.
         chain(30, "SELECT 1 AS a", "SELECT x.a FROM {} x, {} y", "SELECT count(*) FROM {}")
             .replace("FROM c", "FROM C")
@@ -112,6 +116,7 @@ fn what_people_write_passes() {
         "WITH a AS (WITH b AS (WITH c AS (SELECT 1) SELECT * FROM c) SELECT * FROM b) SELECT * FROM a".to_owned(),
         format!("INSERT INTO t VALUES {}", many("(1, 'a', -1)", 3_000, ", ")),
         format!("SELECT 1 FROM t WHERE a IN ({})", many("17", 20_000, ", ")),
+        format!("DELETE FROM t WHERE a IN ({}) AND b NOT IN (SELECT b FROM t)", many("17", 20_000, ", ")),
         "SELECT a, b, sum(c) AS s FROM t GROUP BY CUBE (a, b, c, d) HAVING s > 1 AND a + b > 2".to_owned(),
         format!("SELECT {} FROM t WINDOW w AS (PARTITION BY a ORDER BY b)", many("sum(a) OVER w", 50, ", ")),
     ] {

@@ -45,6 +45,10 @@ fn nested_parentheses_of_every_place_are_read_in_time() {
         ("SELECT f", "1"),
         ("INSERT INTO t VALUES ", "1"),
         ("CREATE TABLE t ", "a INT"),
+        ("DELETE FROM t WHERE ", "a = 1"),
+        ("DELETE FROM ", "t"),
+        ("ALTER TABLE t SET ", "a = 1"),
+        ("CALL seal", "'t'"),
     ] {
         for n in [24, 38, 79] {
             for inner in ["(", "(a + (", "((a), "] {
@@ -68,6 +72,9 @@ fn long_chains_are_taken_up_to_a_limit() {
     let or = |n: usize| format!("SELECT 1 FROM t WHERE {}", vec!["a = 1"; n].join(" OR "));
     assert_eq!(code(&or(500)), None);
     assert_eq!(code(&or(6_000)), Some(Code::StatementTooComplex));
+    let delete = |n: usize| format!("DELETE FROM t WHERE {}", vec!["a = 1"; n].join(" OR "));
+    assert_eq!(code(&delete(500)), None);
+    assert_eq!(code(&delete(6_000)), Some(Code::StatementTooComplex));
     let union = |n: usize| vec!["SELECT 1"; n].join(" UNION ALL ");
     assert_eq!(code(&union(200)), None);
     assert_eq!(code(&union(9_000)), Some(Code::StatementTooComplex));

@@ -1,5 +1,6 @@
 //! What does the front end make of a text: a statement of ours, or a refusal that says what to do?
 
+mod changes;
 mod create_table;
 mod expansion;
 mod hostile;
@@ -70,6 +71,7 @@ fn parameters_are_counted_and_styles_not_mixed() {
     assert_eq!(count("SELECT ?, ? WHERE ? > 1"), Ok(3));
     assert_eq!(count("SELECT $2"), Ok(2));
     assert_eq!(count("SELECT '?', 1"), Ok(0));
+    assert_eq!(count("DELETE FROM t WHERE a = ? OR b = ?"), Ok(2));
     assert_eq!(count("SELECT ?, $1"), Err(Code::InvalidParameter));
     assert_eq!(count("SELECT $name"), Err(Code::InvalidParameter));
     assert_eq!(count("SELECT $0"), Err(Code::InvalidParameter));

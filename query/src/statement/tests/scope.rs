@@ -45,6 +45,10 @@ fn names_of_with_are_in_scope_behind_their_query() {
         ("EXPLAIN ANALYZE WITH t AS (SELECT * FROM t) SELECT * FROM t", vec!["public.t"]),
         ("INSERT INTO target WITH t AS (SELECT * FROM t) SELECT * FROM t", vec!["public.t"]),
         ("CREATE VIEW v AS WITH t AS (SELECT * FROM t) SELECT * FROM t", vec!["public.t"]),
+        ("DELETE FROM t WHERE a IN (SELECT a FROM s.u)", vec!["public.t", "s.u"]),
+        ("DELETE FROM t AS x WHERE EXISTS (WITH u AS (SELECT 1) SELECT * FROM u, t)", vec!["public.t"]),
+        ("ALTER TABLE t RENAME TO u", vec![]),
+        ("CALL seal('t')", vec![]),
         ("DESCRIBE t", vec!["public.t"]),
         ("DROP TABLE t", vec![]),
     ] {

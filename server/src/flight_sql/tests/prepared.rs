@@ -25,6 +25,7 @@ fn prepared(n: usize) -> Prepared {
         dataset_schema: Arc::new(Schema::empty()),
         parameter_schema: Arc::new(Schema::new(fields)),
         is_update: false,
+        runs_when_planned: false,
     }
 }
 

@@ -60,6 +60,20 @@ async fn statements_without_rows_tell_what_they_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn call_answers_with_a_row_and_delete_with_a_count() {
+    let server = Server::with_table().await;
+    server.execute(ask("INSERT INTO t VALUES (1), (2)")).await.unwrap();
+    let call = QueryRequest { format: Format::JsonRows.into(), ..ask("CALL seal('t')") };
+    let messages = server.execute(call).await.unwrap();
+    assert!(matches!(&messages[0], Msg::Started(started) if !started.is_update));
+    assert!(matches!(&messages[1], Msg::Json(row) if row.starts_with(b"{\"table\":\"public.t\",\"delta_version\":")));
+    assert_eq!(summary(&messages).rows, 1);
+    let messages = server.execute(ask("DELETE FROM t")).await.unwrap();
+    assert!(matches!(&messages[0], Msg::Started(started) if started.is_update));
+    assert_eq!((summary(&messages).affected_rows, summary(&messages).commit_tokens.len()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn caps_are_errors_unless_asked_otherwise() {
     let server = Server::start().await;
     let capped = |mode: OverflowMode, max_rows| QueryRequest {

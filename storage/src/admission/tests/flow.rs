@@ -116,6 +116,16 @@ fn event_times_ahead_and_behind() {
 }
 
 #[test]
+fn rows_past_the_retention_are_expired_and_not_late() {
+    let def = defined(&[("t!", plain())], &[], &[("max_lateness", "2 hours"), ("retention", "3 hours")]);
+    let behind = [2 * HOUR_US, 2 * HOUR_US + 1, 3 * HOUR_US, 3 * HOUR_US + 1];
+    let input: ArrayRef = Arc::new(TimestampMicrosecondArray::from(behind.map(|us| NOW_US - us).to_vec()));
+    let admitted = admit_batch(&def, vec![("t", input)], &rules()).unwrap();
+    assert_eq!(rejections(&admitted), ["1 LATE_TIME", "2 LATE_TIME", "3 EXPIRED"]);
+    assert_eq!((admitted.late, admitted.n_rejected), (2, 3));
+}
+
+#[test]
 fn abort_stores_nothing_and_names_the_rows() {
     let def = table(&[("x", T::Int8)]);
     let abort = AdmissionRules { on_error: OnError::Abort, ..rules() };

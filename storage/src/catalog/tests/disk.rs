@@ -7,10 +7,34 @@ use crate::catalog::{TableDef, View, view_from_disk, view_to_disk};
 use crate::error::Code;
 
 const TABLE_V1: &str = include_str!("fixtures/table-v1.json");
+const TABLE_V2: &str = include_str!("fixtures/table-v2.json");
 const VIEW_V1: &str = include_str!("fixtures/view-v1.json");
 
-/// A table with every type and every option.
+/// A table with every type and every option of the first version.
+fn first_example() -> TableDef {
+    example_with(&[])
+}
+
+/// With every option that came since.
 fn example() -> TableDef {
+    example_with(&[
+        ("seal_after_rows", "100000"),
+        ("seal_after", "1 minute"),
+        ("seal_after_bytes", "1000000"),
+        ("dedup_window", "7 days"),
+        ("retention", "30 days"),
+    ])
+}
+
+fn example_with(more: &[(&str, &str)]) -> TableDef {
+    let mut options = vec![
+        ("time_column", "at"),
+        ("sort_by", "day, id"),
+        ("max_lateness", "3 days"),
+        ("durability", "os"),
+        ("system_columns", "off"),
+    ];
+    options.extend(more);
     let list = T::List(Field::new_list_field(T::Decimal128(20, 3), true).into());
     let structure = T::Struct(vec![Field::new("x", T::Float64, true), Field::new("Y", list.clone(), true)].into());
     let mut def = defined(
@@ -35,25 +59,20 @@ fn example() -> TableDef {
             ("struct", structure),
         ],
         &["id", "name"],
-        &[
-            ("time_column", "at"),
-            ("sort_by", "day, id"),
-            ("max_lateness", "3 days"),
-            ("durability", "os"),
-            ("system_columns", "off"),
-        ],
+        &options,
     );
     def.columns[1].comment = Some("it's \"true\"".into());
     def
 }
 
 #[test]
-fn the_first_version_is_still_read() {
+fn all_versions_are_read_and_the_newest_is_written() {
     let view = View { schema_name: "public".into(), name: "v".into(), sql: "SELECT 'x' FROM t".into() };
-    // What is written is what the fixtures hold; a change of the form needs a version and a fixture of its own.
-    assert_eq!(String::from_utf8(example().to_disk()).unwrap(), TABLE_V1.trim());
+    // What is written is what the newest fixture holds; a change of the form needs a version and a fixture of its own.
+    assert_eq!(String::from_utf8(example().to_disk()).unwrap(), TABLE_V2.trim());
     assert_eq!(String::from_utf8(view_to_disk(&view)).unwrap(), VIEW_V1.trim());
-    assert_eq!(TableDef::from_disk(TABLE_V1.trim().as_bytes()).unwrap(), example());
+    assert_eq!(TableDef::from_disk(TABLE_V1.trim().as_bytes()).unwrap(), first_example());
+    assert_eq!(TableDef::from_disk(TABLE_V2.trim().as_bytes()).unwrap(), example());
     assert_eq!(view_from_disk(VIEW_V1.trim().as_bytes()).unwrap(), view);
 }
 
@@ -61,7 +80,7 @@ fn the_first_version_is_still_read() {
 fn other_versions_and_damage_are_refused() {
     let text = TABLE_V1.trim();
     let cases = [
-        (text.replace("\"version\":1", "\"version\":2"), Code::LogUnknownVersion),
+        (text.replace("\"version\":1", "\"version\":3"), Code::LogUnknownVersion),
         (text.replace("\"version\":1", "\"version\":0"), Code::LogUnknownVersion),
         (text.replace("\"kind\":\"table\"", "\"kind\":\"view\""), Code::LogDamaged),
         (text.replace("\"key\":[0,10]", "\"key\":[0,99]"), Code::LogDamaged),

@@ -41,8 +41,9 @@ fn a_table_of_the_design_page() {
         "CREATE TABLE public.t (\n  geographical_location_oid BIGINT NOT NULL,\n  video_camera_oid BIGINT NOT NULL,\n  \
          detection_oid BIGINT NOT NULL,\n  item_name VARCHAR NOT NULL,\n  timestamp_detected TIMESTAMP NOT NULL,\n  \
          PRIMARY KEY (detection_oid)\n) WITH (time_column = 'timestamp_detected', sort_by = 'geographical_location_oid, \
-         timestamp_detected', dedup_window = 'forever', max_future = '1 hour', max_lateness = 'none', durability = 'fsync', \
-         system_columns = 'on')"
+         timestamp_detected', dedup_window = 'forever', max_future = '1 hour', max_lateness = 'none', retention = 'none', \
+         durability = 'fsync', system_columns = 'on', seal_after_rows = '4000000', seal_after = '10 minutes', \
+         seal_after_bytes = '536870912')"
     );
 }
 
@@ -151,10 +152,12 @@ fn options_that_are_refused() {
     check("sort", "id", Code::InvalidOption, "did you mean sort_by?");
     check("max_latenes", "1h", Code::InvalidOption, "did you mean max_lateness?");
     check("zzz", "1", Code::InvalidOption, "the options are");
-    for name in ["seal_after_rows", "seal_after", "seal_after_bytes", "retention", "foreign_writes"] {
-        check(name, "1", Code::UnsupportedOption, "not supported yet");
-    }
-    check("dedup_window", "7 days", Code::UnsupportedOption, "not supported yet");
+    check("foreign_writes", "1", Code::UnsupportedOption, "not supported yet");
+    check("dedup_window", "7 days", Code::InvalidOption, "needs a primary key");
+    check("retention", "a month", Code::InvalidOption, "not a duration");
+    check("retention", "1 second", Code::InvalidOption, "less than 1 minute");
+    check("seal_after", "1 ms", Code::InvalidOption, "less than 1 second");
+    check("seal_after_rows", "0", Code::InvalidOption, "not a whole number above 0");
     check("time_column", "id", Code::InvalidOption, "is BIGINT, not TIMESTAMP");
     check("time_column", "tt", Code::InvalidOption, "not a column");
     check("sort_by", "id, id", Code::InvalidOption, "twice");
@@ -167,6 +170,9 @@ fn options_that_are_refused() {
     refused(&columns, &[], &[("durability", "os"), ("Durability", "os")], Code::InvalidOption, "twice");
     refused(&[("a", T::Int64)], &[], &[("max_future", "1h")], Code::InvalidOption, "needs a time column");
     refused(&[("a", T::Int64)], &[], &[("max_lateness", "1h")], Code::InvalidOption, "needs a time column");
+    refused(&[("a", T::Int64)], &[], &[("retention", "1 day")], Code::InvalidOption, "needs a time column");
+    refused(&[("a", T::Int64)], &["a"], &[("dedup_window", "1 second")], Code::InvalidOption, "less than 1 minute");
+    refused(&[("a", T::Int64)], &["a"], &[("dedup_window", "always")], Code::InvalidOption, "not a duration");
 }
 
 #[test]
@@ -178,6 +184,7 @@ fn option_texts_make_the_same_table() {
         &[("max_future", "36 hours"), ("max_lateness", "1 day")],
         &[("time_column", "none"), ("sort_by", "")],
         &[("sort_by", "T,id"), ("durability", "os"), ("system_columns", "off")],
+        &[("dedup_window", "7 days"), ("retention", "90 days"), ("seal_after", "90s"), ("seal_after_rows", "1_000")],
     ] {
         let columns = [("id", T::Int64), ("T!", plain())];
         let first = defined(&columns, &["id"], options);

@@ -22,7 +22,8 @@ fn written(data_type: &DataType, keys: &Keys) -> Vec<u8> {
     let mut index = KeyIndex::new(&spec(std::slice::from_ref(data_type)), &MemoryLedger::new(0));
     index.claim(keys, None);
     let mut bytes = Vec::new();
-    let [layer] = index.close_layer() else { panic!("one layer") };
+    let made = index.close_layer(1, 0);
+    let [layer] = made.as_slice() else { panic!("one layer") };
     layer.write_to(&mut bytes).unwrap();
     bytes
 }
@@ -38,7 +39,7 @@ fn layers_come_back_as_they_were() {
         layer.write_to(&mut again).unwrap();
         assert_eq!(bytes, again);
         let mut index = KeyIndex::new(&spec, &MemoryLedger::new(0));
-        index.add_layer(layer);
+        index.add_layer(layer, 1, 1, 0);
         assert_eq!(index.claim(&keys, None).n_losers, keys.len());
         let more = match &keys {
             Keys::Integers(_) => Keys::Integers(vec![random(1 << 40), 3]),
@@ -97,7 +98,7 @@ fn layers_of_version_1_are_read() {
         let layer = ClosedLayer::read_from(bytes, &spec, "fixture").unwrap();
         assert_eq!(layer.len(), keys.len());
         let mut index = KeyIndex::new(&spec, &MemoryLedger::new(0));
-        index.add_layer(layer);
+        index.add_layer(layer, 1, 1, 0);
         assert_eq!(index.claim(&keys, None).n_losers, keys.len());
     }
 }

@@ -1,17 +1,21 @@
 //! Is the answer always exact, whatever the keys, the classes and the layers?
 
+mod cold;
 mod disk;
 mod keys;
+mod life;
 mod memory;
 mod model;
+mod streams;
+mod tiers;
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use uuid::Uuid;
 
-use super::KeySpec;
-use crate::catalog::{ColumnDef, Durability, TableDef, TableOptions};
+use super::{KeySpec, Keys};
+use crate::catalog::{ColumnDef, Durability, SealOptions, TableDef, TableOptions};
 use crate::ids::{SchemaId, TableId};
 
 /// A table whose columns are all in its key.
@@ -32,6 +36,7 @@ pub(super) fn table(types: &[DataType]) -> TableDef {
         id: TableId(Uuid::from_u128(7)),
         schema_name: "main".to_owned(),
         name: "t".to_owned(),
+        folder: "t".to_owned(),
         schema_id: SchemaId(1),
         key: (0..columns.len()).collect(),
         columns,
@@ -42,6 +47,9 @@ pub(super) fn table(types: &[DataType]) -> TableDef {
             max_lateness_us: None,
             durability: Durability::Fsync,
             system_columns: true,
+            seal: SealOptions::default(),
+            dedup_window_us: None,
+            retention_us: None,
         },
         hash_key: *b"0123456789abcdef",
         created_at_us: 0,
@@ -59,6 +67,19 @@ pub(super) fn random(i: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// Keys of either kind for the same numbers, which are random.
+pub(super) fn numbered(is_integer: bool, numbers: std::ops::Range<u64>) -> Keys {
+    match is_integer {
+        true => Keys::Integers(numbers.map(random).collect()),
+        false => Keys::Hashes(numbers.map(|i| u128::from(random(i)) << 64 | u128::from(random(!i))).collect()),
+    }
+}
+
+/// The type of a key whose keys are of that kind.
+pub(super) fn kind_type(is_integer: bool) -> DataType {
+    if is_integer { DataType::Int64 } else { DataType::Utf8 }
 }
 
 /// Ids as many services make them: 41 bits of milliseconds, 10 of machine (eight run), 12 of a counter (ten a millisecond).

@@ -12,7 +12,7 @@ use crate::memory::MemoryLedger;
 
 /// How a stream of keys looks.
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     Random,
     Sequential,
     Jittered,
@@ -27,7 +27,7 @@ enum Shape {
     RandomThenDense,
 }
 
-const SHAPES: [Shape; 11] = [
+pub(super) const SHAPES: [Shape; 11] = [
     Shape::Random,
     Shape::Sequential,
     Shape::Jittered,
@@ -42,7 +42,7 @@ const SHAPES: [Shape; 11] = [
 ];
 
 impl Shape {
-    fn key(self, i: u64) -> u64 {
+    pub(super) fn key(self, i: u64) -> u64 {
         match self {
             Shape::Random => random(i),
             Shape::Sequential => i,
@@ -94,7 +94,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..20)
 }
 
-fn hashed(keys: &[u64]) -> Keys {
+pub(super) fn hashed(keys: &[u64]) -> Keys {
     // Half of the hashes share their high half, half of them their low half.
     Keys::Hashes(keys.iter().map(|k| if k % 2 == 0 { u128::from(*k) } else { u128::from(*k) << 64 | 5 }).collect())
 }
@@ -159,7 +159,7 @@ fn run(shape: Shape, hashes: bool, steps: &[Step]) {
                 replayed.insert(&keys, mask.as_ref());
             }
             Step::Close => {
-                live.close_layer();
+                live.close_layer(n as u64 + 1, 0);
             }
             Step::Clear => {
                 live.clear();
@@ -173,7 +173,7 @@ fn run(shape: Shape, hashes: bool, steps: &[Step]) {
     let all: Vec<u64> = (0..next + 100).map(|i| shape.key(i)).chain([0, 1, u64::MAX, u64::MAX - 1]).collect();
     let keys = if hashes { hashed(&all) } else { Keys::Integers(all.clone()) };
     for index in [&live, &replayed] {
-        let present = index.probe(&keys);
+        let present = index.probe(&keys).expect("an answer");
         for (row, key) in all.iter().enumerate() {
             assert_eq!(present.as_ref().is_some_and(|p| p.value(row)), model.contains(key), "key {key:#x}");
         }

@@ -159,7 +159,7 @@ async fn what_a_purge_owes_is_on_record_until_it_is_given_back() {
 async fn what_had_too_little_space_to_begin_goes_on_when_others_gave_some_back() {
     let fixture = Fixture::open();
     // It would try again, too, but only after a while.
-    fixture.engine().housekeeping.abort();
+    fixture.engine().background.iter().for_each(tokio::task::JoinHandle::abort);
     let fail = Arc::clone(&fixture.engine().env().fail);
     let (table, other) = (fixture.create("a").await, fixture.create("b").await);
     for table in [&table, &other] {

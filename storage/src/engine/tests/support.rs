@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use roaring::RoaringBitmap;
 use tempfile::TempDir;
 
 use crate::catalog::{ColumnDef, NewTable};
 use crate::engine::{Engine, EngineOptions};
 use crate::env::ManualClock;
 use crate::ids::ProducerId;
-use crate::table::{ProducerBatch, RowsRequest, SequenceMode, Table};
+use crate::table::{ProducerBatch, RowsRequest, SequenceMode, Table, TableSnapshot};
 
 pub(super) struct Fixture {
     folder: TempDir,
@@ -62,7 +64,14 @@ impl Fixture {
     }
 
     pub(super) fn reopen(&mut self) -> crate::Result<()> {
-        let mut options = EngineOptions { min_free_bytes: 0, ..EngineOptions::new(self.folder.path(), 2 << 30) };
+        let mut options = EngineOptions {
+            min_free_bytes: 0,
+            // What a test does not ask for does not happen.
+            seals_by_itself: false,
+            ..EngineOptions::new(self.folder.path(), 2 << 30)
+        };
+        // The real one ends the process, and with it all tests, without a word.
+        options.env.fatal = Arc::new(|reason| panic!("the log cannot be written: {reason}"));
         (self.change)(&mut options);
         self.engine = Some(Engine::open(options)?.0);
         Ok(())
@@ -71,6 +80,21 @@ impl Fixture {
     pub(super) async fn restart(&mut self) {
         self.close().await;
         self.reopen().expect("the folder opens again");
+    }
+}
+
+/// A folder that goes while something is written to it looks like a broken disk, and a RocksDB that is closed while the process ends brings
+/// it down.
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let Some(engine) = self.engine.take().filter(|_| !std::thread::panicking()) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread {
+            // What a test has stopped for good is not waited for.
+            const LONGEST: std::time::Duration = std::time::Duration::from_secs(10);
+            let end = async { tokio::time::timeout(LONGEST, engine.shutdown()).await };
+            drop(tokio::task::block_in_place(|| runtime.block_on(end)));
+        }
     }
 }
 
@@ -152,12 +176,67 @@ pub(super) fn producer(id: &str, sequence: u64, rows: RecordBatch) -> RowsReques
 pub(super) fn keys_of(table: &Table) -> Vec<i64> {
     let snapshot = table.snapshot();
     let mut keys = Vec::new();
-    for part in snapshot.parts() {
-        let own: Vec<i64> = part.rows.column(0).as_primitive::<Int64Type>().values().to_vec();
-        assert_eq!(part.rows, batch(&own).with_schema(part.rows.schema()).expect("the table's schema"));
+    let mut add = |rows: &RecordBatch| {
+        let own: Vec<i64> = rows.column(0).as_primitive::<Int64Type>().values().to_vec();
+        let columns: Vec<_> = (0..3).map(|column| rows.column(column)).collect();
+        assert_eq!(columns, batch(&own).columns().iter().collect::<Vec<_>>());
         keys.extend(own);
+    };
+    snapshot.parts().iter().for_each(|part| add(&part.rows));
+    for at in 0..snapshot.files().len() {
+        rows_of_file(table, at).iter().for_each(|(_, rows)| add(rows));
     }
     assert_eq!(snapshot.n_rows(), keys.len() as u64);
     keys.sort_unstable();
     keys
+}
+
+/// The live rows of a file of the table's present snapshot, with the number of the first row of each batch among all rows of the file;
+/// deleted rows are left out.
+fn rows_of_file(table: &Table, at: usize) -> Vec<(u32, RecordBatch)> {
+    let snapshot = table.snapshot();
+    let file = &snapshot.files()[at];
+    let path = table.shared.gate.folder.join(file.place.path.to_string());
+    let mut start = 0;
+    let mut out = Vec::new();
+    for read in crate::sealed::read_file(&path, &snapshot.def().arrow_schema).expect("the file opens") {
+        let (rows, _) = read.expect("readable");
+        let n_rows = rows.num_rows() as u32;
+        let alive: BooleanArray = (start..start + n_rows)
+            .map(|row| Some(!file.deleted.as_ref().is_some_and(|deleted| deleted.contains(row))))
+            .collect();
+        out.push((start, filter_record_batch(&rows, &alive).expect("of one length")));
+        start += n_rows;
+    }
+    assert_eq!(u64::from(start), file.file.rows);
+    out
+}
+
+/// What DELETE does: builds, finds the rows in files, names them. Returns how many went.
+pub(super) async fn delete_keys(table: &Table, keys: &[i64]) -> crate::Result<u64> {
+    table.build().await?;
+    let snapshot = table.snapshot();
+    let rows = places_of(table, &snapshot, keys);
+    Ok(table.delete(&snapshot, rows).await?.0)
+}
+
+/// Where these keys are in the snapshot's files, deleted or not.
+pub(super) fn places_of(table: &Table, snapshot: &TableSnapshot, keys: &[i64]) -> Vec<(usize, RoaringBitmap)> {
+    let wanted: std::collections::HashSet<i64> = keys.iter().copied().collect();
+    let mut places = Vec::new();
+    for (at, file) in snapshot.files().iter().enumerate() {
+        let path = table.shared.gate.folder.join(file.place.path.to_string());
+        let mut rows = RoaringBitmap::new();
+        let mut start = 0;
+        for read in crate::sealed::read_file(&path, &snapshot.def().arrow_schema).expect("the file opens") {
+            let (batch, _) = read.expect("readable");
+            let own = batch.column(0).as_primitive::<Int64Type>().values();
+            rows.extend((0..).zip(own).filter(|(_, key)| wanted.contains(key)).map(|(row, _): (u32, _)| start + row));
+            start += batch.num_rows() as u32;
+        }
+        if !rows.is_empty() {
+            places.push((at, rows));
+        }
+    }
+    places
 }

@@ -1,27 +1,39 @@
 //! What becomes durable together? One group: one entry, the state records that belong to it, the answers that rest on it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, filter_record_batch};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
+use crate::catalog::TableDef;
 use crate::env::Moment;
 use crate::error::Result;
 use crate::ids::CommitSeq;
 use crate::ids::CommitToken;
 use crate::log::{BatchMeta, Block, Family, Op};
 use crate::realtime::{ZoneMap, tail_zones};
+use crate::sealed::{FilePlace, FileRef};
 use crate::table::places::Held;
 use crate::table::prepare::PreparedPart;
 use crate::table::request::{ProducerInfo, RowsOutcome};
+use crate::table::seal::{PublishPlan, PublishedFile, SegmentAnswer};
 
 /// An answer that waits for its sequence to be durable and visible.
 pub(crate) enum Answer {
     Rows(oneshot::Sender<Result<RowsOutcome>>, Result<RowsOutcome>, Held),
+    Segment(oneshot::Sender<SegmentAnswer>, SegmentAnswer),
     Producer(oneshot::Sender<Result<ProducerInfo>>, Result<ProducerInfo>),
     Accepted(oneshot::Sender<Option<u64>>, Option<u64>),
-    Truncated(oneshot::Sender<Result<(u64, CommitToken)>>, Result<(u64, CommitToken)>),
+    /// Rows that went.
+    Counted(oneshot::Sender<Result<(u64, CommitToken)>>, Result<(u64, CommitToken)>),
+    Altered(oneshot::Sender<Result<Arc<TableDef>>>, Result<Arc<TableDef>>),
+    Done(oneshot::Sender<Result<()>>, Result<()>),
+    Plan(oneshot::Sender<Result<Option<PublishPlan>>>, Option<Box<PublishPlan>>),
+    Published(oneshot::Sender<Result<Vec<PublishedFile>>>, Result<Vec<PublishedFile>>),
 }
 
 impl Answer {
@@ -33,9 +45,14 @@ impl Answer {
                 drop(held);
                 drop(to.send(answer));
             }
+            Answer::Segment(to, answer) => drop(to.send(answer)),
             Answer::Producer(to, answer) => drop(to.send(answer)),
             Answer::Accepted(to, answer) => drop(to.send(answer)),
-            Answer::Truncated(to, answer) => drop(to.send(answer)),
+            Answer::Counted(to, answer) => drop(to.send(answer)),
+            Answer::Altered(to, answer) => drop(to.send(answer)),
+            Answer::Done(to, answer) => drop(to.send(answer)),
+            Answer::Plan(to, plan) => drop(to.send(Ok(plan.map(|plan| *plan)))),
+            Answer::Published(to, answer) => drop(to.send(answer)),
         }
     }
 }
@@ -44,8 +61,18 @@ impl Answer {
 pub(crate) enum Publish {
     /// These rows, in order; empty when all were duplicates or rejected.
     Rows(Vec<AcceptedRows>),
+    /// The rows of these files.
+    Segment(Vec<FileRef>),
     /// Everything before goes.
     Truncate,
+    /// These files take the place of the frozen rows, which end with the entry `through`.
+    Built { files: Vec<FileRef>, through: CommitSeq },
+    /// Files are in the Delta table now, at these places; those in `gone` have no rows any more, or theirs are in `added`.
+    Published { places: HashMap<String, Arc<FilePlace>>, gone: Vec<String>, added: Vec<FileRef> },
+    /// All deleted rows of these files.
+    Deleted(HashMap<String, Arc<RoaringBitmap>>),
+    /// The table has another definition.
+    Altered(Arc<TableDef>),
     /// Only the sequence moves.
     Nothing,
 }

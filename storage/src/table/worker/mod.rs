@@ -3,12 +3,11 @@
 mod request;
 mod task;
 
-mod housekeep;
 mod producer;
-mod reclaim;
 mod rows;
-mod runs;
+mod seal;
 mod truncate;
+mod upkeep;
 
 mod group;
 mod state;

@@ -1,12 +1,19 @@
 //! What may be asked of a worker? A closed list; each request has one handler, in the file of its name.
 
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
+use crate::catalog::{TableChange, TableDef};
 use crate::error::Result;
 use crate::ids::{CommitToken, ProducerId};
 use crate::table::places::Held;
 use crate::table::prepare::PreparedRows;
 use crate::table::request::{ProducerInfo, RowsOutcome};
+use crate::table::seal::{
+    Built, Frozen, Intent, KeysSeen, PublishOutcome, PublishPlan, PublishedFile, SegmentAnswer, Staged,
+};
 
 /// Everything that changes a table.
 pub(crate) enum TableRequest {
@@ -35,5 +42,54 @@ pub(crate) enum TableRequest {
     Housekeep,
     Truncate {
         answer: oneshot::Sender<Result<(u64, CommitToken)>>,
+    },
+    /// Rows of files go.
+    Delete {
+        rows: Vec<(String, RoaringBitmap)>,
+        answer: oneshot::Sender<Result<(u64, CommitToken)>>,
+    },
+    /// The keys of all rows that are decided.
+    SeeKeys {
+        answer: oneshot::Sender<Result<KeysSeen>>,
+    },
+    /// Files of a stream become rows of the table.
+    Segment {
+        staged: Box<Staged>,
+        answer: oneshot::Sender<SegmentAnswer>,
+    },
+    Alter {
+        change: TableChange,
+        answer: oneshot::Sender<Result<Arc<TableDef>>>,
+    },
+    /// Closes the open prefix of the log, to be built.
+    Freeze {
+        answer: oneshot::Sender<Result<Option<Frozen>>>,
+    },
+    /// A closed prefix is in files.
+    Built {
+        built: Box<Built>,
+        answer: oneshot::Sender<Result<()>>,
+    },
+    /// What the next commit of the Delta table is to say; changes nothing.
+    PlanPublish {
+        answer: oneshot::Sender<Result<Option<PublishPlan>>>,
+    },
+    /// Those of these published files, as Delta's log has them, that may be replaced: not those that are gone or on their way out, and not
+    /// those of which rows were deleted that the log does not know.
+    LookUpPublished {
+        names: Vec<String>,
+        answer: oneshot::Sender<Result<Vec<PublishedFile>>>,
+    },
+    /// May these published files leave with this commit? With how many deleted rows each was read. If so, the commit is on record when this
+    /// is answered, and nothing is deleted from them until it is settled. Else `BUILD_OVERTAKEN`.
+    Leave {
+        files: Vec<(String, u64)>,
+        intent: Box<Intent>,
+        answer: oneshot::Sender<Result<()>>,
+    },
+    /// That commit was found at its version.
+    Published {
+        outcome: PublishOutcome,
+        answer: oneshot::Sender<Result<()>>,
     },
 }

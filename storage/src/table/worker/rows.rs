@@ -10,15 +10,16 @@ use crate::ids::{CommitToken, SHARD_ZERO};
 use crate::limits::MAX_PRODUCERS;
 use crate::log::{BatchMeta, Family, Op, state_key};
 use crate::producers::{BatchCounts, Decision, ProducerState, decide};
+use crate::realtime::tail_zones;
 use crate::table::places::Held;
-use crate::table::prepare::PreparedRows;
+use crate::table::prepare::{PreparedRows, widened};
 use crate::table::request::{ProducerBatch, RowsOutcome};
 use crate::table::worker::group::{Answer, RowsGroup};
 use crate::table::worker::state::IdempotencyKeys;
 use crate::table::worker::task::Worker;
 
 /// What the checks found.
-enum Verdict {
+pub(crate) enum Verdict {
     Store,
     Repeat { first: Option<BatchCounts> },
 }
@@ -51,7 +52,7 @@ impl Worker {
     }
 
     /// Everything that can refuse the batch. Changes nothing but forgotten idempotency keys.
-    fn check_rows(&mut self, group: &mut RowsGroup, rows: &mut PreparedRows) -> Result<Verdict> {
+    pub(crate) fn check_rows(&mut self, group: &mut RowsGroup, rows: &mut PreparedRows) -> Result<Verdict> {
         if let Some((principal, key)) = &rows.idempotency {
             let suffix = IdempotencyKeys::suffix(principal, key);
             if let Some(first) = self.state.idempotency.get(&suffix) {
@@ -81,13 +82,50 @@ impl Worker {
         if let Some(refusal) = rows.refusal.take() {
             return Err(refusal);
         }
+        self.widen(rows)?;
+        self.check_keys(rows.n_rows())?;
         if let Some(keys) = &mut self.state.keys {
-            keys.has_capacity(rows.n_rows())?;
+            // Runs on disk are asked here, where a damaged one still refuses the batch whole. From here to the claim no layer comes or goes.
+            for part in &mut rows.parts {
+                part.known = part.keys.as_ref().map(|own| keys.look_up(own)).transpose()?;
+            }
         }
         Ok(Verdict::Store)
     }
 
-    fn repeat(&mut self, group: &mut RowsGroup, rows: &PreparedRows, first: Option<BatchCounts>) -> RowsOutcome {
+    /// Whether so many keys fit. When they do not, what makes space is begun: nothing else may happen to this table.
+    fn check_keys(&mut self, n_rows: usize) -> Result<()> {
+        let Some(refused) = self.state.keys.as_mut().and_then(|keys| keys.has_capacity(n_rows).err()) else {
+            return Ok(());
+        };
+        self.shared.note_keys(self.state.keys.as_ref());
+        self.start_keys_job();
+        Err(refused)
+    }
+
+    /// An ALTER TABLE may have come between the batch's preparation and its turn.
+    fn widen(&self, rows: &mut PreparedRows) -> Result<()> {
+        let schema = &self.state.def.arrow_schema;
+        for part in rows.parts.iter_mut().filter(|part| part.rows.schema_ref() != schema) {
+            part.rows = widened(part.rows.clone(), schema).ok_or_else(|| {
+                Error::new(
+                    Code::SchemaVersionMismatch,
+                    format!("table {} was altered while the batch was on its way", self.state.def.name),
+                )
+                .hint("send the batch again")
+            })?;
+            // Bounds are by column.
+            part.zones = tail_zones(&part.rows);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn repeat(
+        &mut self,
+        group: &mut RowsGroup,
+        rows: &PreparedRows,
+        first: Option<BatchCounts>,
+    ) -> RowsOutcome {
         let received = rows.received;
         let counts = Counts { received, repeated: received, ..Counts::default() };
         if let Some(batch) = &rows.producer
@@ -121,8 +159,8 @@ impl Worker {
         let mut in_entry = 0;
         for part in std::mem::take(&mut rows.parts) {
             let n_rows = part.rows.num_rows() as u64;
-            let claimed = match (&mut self.state.keys, &part.keys) {
-                (Some(index), Some(keys)) => index.claim(keys, None),
+            let claimed = match (&mut self.state.keys, &part.keys, &part.known) {
+                (Some(index), Some(keys), Some(known)) => index.claim_known(keys, None, known),
                 _ => Claimed { losers: None, n_losers: 0 },
             };
             counts.duplicates += claimed.n_losers as u64;
@@ -185,7 +223,12 @@ impl Worker {
     }
 
     /// Adds to the ledger; returns the record's own key and absolute value.
-    fn count(&mut self, producer: Option<&ProducerBatch>, stamp_us: i64, counts: &Counts) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn count(
+        &mut self,
+        producer: Option<&ProducerBatch>,
+        stamp_us: i64,
+        counts: &Counts,
+    ) -> (Vec<u8>, Vec<u8>) {
         for (kind, n) in [
             ("accepted", counts.accepted),
             ("duplicate", counts.duplicate),

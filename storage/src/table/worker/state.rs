@@ -15,6 +15,7 @@ use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
 use crate::limits::{IDEMPOTENCY_KEY_TTL_S, MAX_IDEMPOTENCY_KEYS, REJECTED_BUCKET_BYTES, REJECTED_BUCKET_S};
 use crate::log::{Family, Op, state_key, state_prefix};
 use crate::producers::{BatchCounts, ProducerState};
+use crate::table::seal::SealState;
 
 /// Ahead of the log by the groups in flight: what stands here is decided, what is published is durable.
 pub(crate) struct TableState {
@@ -38,6 +39,8 @@ pub(crate) struct TableState {
     pub(crate) has_forgotten: bool,
     /// Some entry was written and not synced.
     pub(crate) unsynced: bool,
+    /// What is built, published and deleted.
+    pub(crate) seal: SealState,
 }
 
 impl TableState {

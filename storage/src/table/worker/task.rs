@@ -1,6 +1,6 @@
 //! Who changes a table? One worker: it takes what is waiting, decides, forms one group, and publishes when the log has it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use crate::log::{Commit, LogWriter, written};
 use crate::realtime::Realtime;
 use crate::table::commit::{self, Place};
 use crate::table::handle::Shared;
+use crate::table::seal::Files;
 use crate::table::snapshot::TableVersion;
 use crate::table::worker::TableRequest;
 use crate::table::worker::group::{AcceptedRows, Answer, Publish, RowsGroup};
-use crate::table::worker::reclaim::{Reclaim, Reclaimed};
-use crate::table::worker::runs::{RunJob, Sorted};
+use crate::table::worker::seal::Freezing;
 use crate::table::worker::state::TableState;
+use crate::table::worker::upkeep::{KeysJob, NewKeys, Reclaim, Reclaimed, RunJob, Sorted};
 
 /// What a handler prepared: perhaps a commit, then a change of the version, then answers.
 pub(crate) struct Prepared {
@@ -52,17 +53,23 @@ pub(crate) struct Worker {
     requests: mpsc::Receiver<TableRequest>,
     in_flight: VecDeque<InFlight>,
     pub(crate) run_job: Option<RunJob>,
+    pub(crate) keys_job: Option<KeysJob>,
     /// Rows that the log will hold once everything in flight is written.
     pub(crate) decided_rows: u64,
     /// Rejected rows in the group that is being formed: their records are numbered.
     pub(crate) rejected_in_group: usize,
     pub(crate) reclaim: Reclaim,
+    /// A prefix of the log that is to be closed as soon as it is visible.
+    pub(crate) freezing: Option<Freezing>,
+    /// Changes when keys are forgotten: who compared others with them begins again.
+    pub(crate) keys_id: u64,
 }
 
 /// What woke the worker.
 enum Event {
     Written(Result<()>),
     Run(Result<Sorted>),
+    Keys(Result<NewKeys>),
     Reclaimed(Reclaimed),
     Request(TableRequest),
     Closing,
@@ -75,8 +82,9 @@ impl Worker {
         log: Arc<LogWriter>,
         requests: mpsc::Receiver<TableRequest>,
     ) -> Self {
-        let decided_rows = shared.version.load().realtime.n_rows();
+        let decided_rows = shared.version.load().n_rows();
         let reclaim = Reclaim::owed_at(&shared.store, state.def.id, state.last_seq);
+        let keys_id = shared.next_frozen_id();
         Self {
             state,
             shared,
@@ -84,9 +92,12 @@ impl Worker {
             requests,
             in_flight: VecDeque::new(),
             run_job: None,
+            keys_job: None,
             decided_rows,
             rejected_in_group: 0,
             reclaim,
+            freezing: None,
+            keys_id,
         }
     }
 
@@ -96,6 +107,8 @@ impl Worker {
         let mut closing = false;
         self.start_run_job();
         self.start_reclaim();
+        self.start_keys_job();
+        self.note_seal();
         loop {
             // A reclaim job holds the folder.
             if closing && self.in_flight.is_empty() && !self.reclaim.is_running() {
@@ -105,6 +118,7 @@ impl Worker {
             match self.next_event(closing).await {
                 Event::Written(outcome) => self.publish(outcome)?,
                 Event::Run(outcome) => self.apply_run(outcome)?,
+                Event::Keys(outcome) => self.on_keys(outcome).await?,
                 Event::Reclaimed(what) => self.on_reclaimed(what).await?,
                 Event::Request(request) => self.take(request).await?,
                 Event::Closing => closing = true,
@@ -116,10 +130,12 @@ impl Worker {
         let takes = self.in_flight.len() < GROUPS_IN_FLIGHT && !closing;
         let oldest = self.in_flight.front_mut();
         let run = self.run_job.as_mut();
+        let keys = self.keys_job.as_mut();
         tokio::select! {
             biased;
             outcome = async { written((&mut oldest_or_never(oldest).await.done).await) } => Event::Written(outcome),
             outcome = async { run_or_never(run).await.outcome().await } => Event::Run(outcome),
+            outcome = async { keys_or_never(keys).await.outcome().await } => Event::Keys(outcome),
             what = self.reclaim.outcome() => Event::Reclaimed(what),
             request = self.requests.recv(), if takes => request.map_or(Event::Closing, Event::Request),
         }
@@ -137,17 +153,9 @@ impl Worker {
                 }
                 other => {
                     self.finish_group(group.take()).await?;
-                    let prepared = match other {
-                        TableRequest::InitProducer { id, reset, principal, answer } => {
-                            self.on_init_producer(id, reset, &principal, answer)
-                        }
-                        TableRequest::LookUpProducer { id, answer } => self.on_look_up_producer(&id, answer),
-                        TableRequest::Housekeep => self.on_housekeep()?,
-                        TableRequest::LookUpKey { suffix, answer } => self.on_look_up_key(&suffix, answer),
-                        TableRequest::Truncate { answer } => self.on_truncate(answer),
-                        TableRequest::Rows { .. } => return Err(Error::internal("rows are handled above")),
-                    };
-                    self.submit(prepared).await?;
+                    if let Some(prepared) = self.handle(other)? {
+                        self.submit(prepared).await?;
+                    }
                 }
             }
             if group.as_ref().is_some_and(|g| g.bytes() >= GROUP_BYTES) {
@@ -158,9 +166,41 @@ impl Worker {
         self.finish_group(group).await
     }
 
+    /// A request that has an entry of its own, or none. `None`: it is answered, or will be by itself.
+    fn handle(&mut self, request: TableRequest) -> Result<Option<Prepared>> {
+        Ok(Some(match request {
+            TableRequest::InitProducer { id, reset, principal, answer } => {
+                self.on_init_producer(id, reset, &principal, answer)
+            }
+            TableRequest::LookUpProducer { id, answer } => self.on_look_up_producer(&id, answer),
+            TableRequest::Housekeep => self.on_housekeep()?,
+            TableRequest::LookUpKey { suffix, answer } => self.on_look_up_key(&suffix, answer),
+            TableRequest::Truncate { answer } => self.on_truncate(answer),
+            TableRequest::Delete { rows, answer } => self.on_delete(rows, answer),
+            TableRequest::Alter { change, answer } => self.on_alter(&change, answer),
+            TableRequest::Built { built, answer } => self.on_built(*built, answer),
+            TableRequest::Published { outcome, answer } => self.on_published(outcome, answer),
+            TableRequest::Freeze { answer } => {
+                self.on_freeze(answer);
+                return Ok(None);
+            }
+            TableRequest::LookUpPublished { names, answer } => self.on_look_up_published(&names, answer),
+            TableRequest::Leave { files, intent, answer } => self.on_leave(files, &intent, answer),
+            TableRequest::PlanPublish { answer } => self.on_plan_publish(answer),
+            TableRequest::SeeKeys { answer } => {
+                self.on_see_keys(answer);
+                return Ok(None);
+            }
+            TableRequest::Segment { staged, answer } => self.on_segment(*staged, answer),
+            TableRequest::Rows { .. } => return Err(Error::internal("rows are handled in groups")),
+        }))
+    }
+
     fn new_group(&mut self) -> RowsGroup {
         self.rejected_in_group = 0;
-        RowsGroup::new(self.state.last_seq.next(), self.now())
+        let at = self.now();
+        self.state.begin_epoch(at);
+        RowsGroup::new(self.state.last_seq.next(), at)
     }
 
     /// Now, but never before the last entry.
@@ -241,29 +281,67 @@ impl Worker {
         outcome?;
         let fail = Arc::clone(&self.shared.env.fail);
         fail.hit_in("table.before_publish", kind)?;
-        let version = self.shared.version.load_full();
-        let next = match prepared.publish {
-            Publish::Rows(accepted) => {
-                let mut realtime = version.realtime.clone();
-                for AcceptedRows { rows, zones } in accepted {
-                    realtime = realtime.with_zoned_rows(rows, zones, prepared.seq.0, prepared.stamp_us)?;
-                }
-                version.with_entry(prepared.seq, realtime)
-            }
-            Publish::Truncate => {
-                self.drop_run_job();
-                self.reclaim.note_written(prepared.seq);
-                self.start_reclaim();
-                version.with_entry(prepared.seq, Realtime::empty())
-            }
-            Publish::Nothing => version.with_entry(prepared.seq, version.realtime.clone()),
-        };
-        self.show(next);
+        self.make_visible(prepared.seq, prepared.stamp_us, prepared.publish)?;
         self.shared.note_publish(prepared.stamp_us, self.state.keys.as_ref());
         fail.hit_in("table.after_publish", kind)?;
         prepared.answers.into_iter().for_each(Answer::send);
         fail.hit_in("table.after_answer", kind)?;
+        self.freeze_if_visible();
         self.start_run_job();
+        if matches!(kind, "build" | "segment") {
+            // There is a layer more.
+            self.start_keys_job();
+        }
+        Ok(())
+    }
+
+    /// The version after a commit.
+    fn make_visible(&mut self, seq: CommitSeq, stamp_us: i64, publish: Publish) -> Result<()> {
+        let version = self.shared.version.load_full();
+        let mut left = Vec::new();
+        let next = match publish {
+            Publish::Rows(accepted) => {
+                let mut realtime = version.realtime.clone();
+                for AcceptedRows { rows, zones } in accepted {
+                    realtime = realtime.with_zoned_rows(rows, zones, seq.0, stamp_us)?;
+                }
+                version.with_entry(seq, realtime)
+            }
+            Publish::Segment(files) => {
+                version.with_entry(seq, version.realtime.clone()).with_files(version.files.with(files))
+            }
+            Publish::Truncate => {
+                self.drop_run_job("the table was truncated");
+                self.reclaim.note_written(seq);
+                self.start_reclaim();
+                left.extend(version.files.refs().iter().map(|file| Arc::clone(&file.place)));
+                version.with_entry(seq, Realtime::empty()).with_files(Files::default())
+            }
+            Publish::Built { files, through } => {
+                self.reclaim.note_written(through.next());
+                self.start_reclaim();
+                let (realtime, files) = (version.realtime.without_frozen(), version.files.with(files));
+                version.with_entry(seq, realtime).with_files(files)
+            }
+            Publish::Published { places, gone, added } => {
+                let gone: HashSet<&str> = gone.iter().map(String::as_str).collect();
+                let gone_files = version.files.refs().iter().filter(|file| gone.contains(file.file.name.as_str()));
+                left.extend(gone_files.map(|file| Arc::clone(&file.place)));
+                let (files, moved) = version.files.without(&gone).with_places(&places);
+                left.extend(moved);
+                version.with_files(files.with(added))
+            }
+            Publish::Deleted(deleted) => {
+                let files = version.files.with_deleted(&deleted);
+                version.with_entry(seq, version.realtime.clone()).with_files(files)
+            }
+            Publish::Altered(def) => version.with_entry(seq, version.realtime.clone()).with_def(def),
+            Publish::Nothing => version.with_entry(seq, version.realtime.clone()),
+        };
+        self.show(next);
+        self.note_seal();
+        // Their files go with the last reader that has an older version.
+        left.iter().for_each(|place| place.let_go());
         Ok(())
     }
 
@@ -285,6 +363,13 @@ async fn oldest_or_never(oldest: Option<&mut InFlight>) -> &mut InFlight {
 
 async fn run_or_never(run: Option<&mut RunJob>) -> &mut RunJob {
     match run {
+        Some(job) => job,
+        None => std::future::pending().await,
+    }
+}
+
+async fn keys_or_never(keys: Option<&mut KeysJob>) -> &mut KeysJob {
+    match keys {
         Some(job) => job,
         None => std::future::pending().await,
     }

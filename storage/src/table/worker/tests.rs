@@ -17,6 +17,7 @@ use crate::log::Block;
 use crate::producers::ProducerState;
 use crate::realtime::tail_zones;
 use crate::table::prepare::PreparedPart;
+use crate::table::seal::SealState;
 
 fn rows(ids: Range<i64>) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
@@ -27,7 +28,7 @@ fn part(ids: Range<i64>) -> PreparedPart {
     let rows = rows(ids);
     let is_large = rows.num_rows() >= LARGE_BATCH_ROWS;
     let block = is_large.then(|| Block::encode(&rows).expect("encoded"));
-    PreparedPart { zones: tail_zones(&rows), rows, keys: None, block }
+    PreparedPart { zones: tail_zones(&rows), rows, keys: None, known: None, block }
 }
 
 #[test]
@@ -80,6 +81,7 @@ fn a_producer_is_written_once_however_often_it_changed() {
         rejected: RejectedRows::default(),
         has_forgotten: false,
         unsynced: false,
+        seal: SealState::empty(),
     };
     let (known, unknown) = (ProducerId::new("p").expect("valid"), ProducerId::new("q").expect("valid"));
     state.producers.insert(known.clone(), ProducerState::new("me"));

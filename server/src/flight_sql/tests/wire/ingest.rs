@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray};
+use arrow::datatypes::Int64Type;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::sql::{
     CommandStatementIngest, DoPutUpdateResult, ProstMessageExt, TableDefinitionOptions, TableExistsOption as Exists,
@@ -174,4 +175,55 @@ async fn types_without_a_counterpart_are_refused() {
             .await;
     assert_eq!(status.unwrap_err().code(), Code::InvalidArgument);
     assert!(server.app.storage.table("public", "t").is_none());
+}
+
+/// 1,000 rows of a KiB, from key `first` on.
+fn wide(first: i64) -> RecordBatch {
+    let ids = first..first + 1_000;
+    let names: Vec<String> = ids.clone().map(|id| format!("{id:01024}")).collect();
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from_iter_values(ids))), ("name", Arc::new(StringArray::from(names)))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+/// Some 40 MiB.
+fn many() -> Vec<RecordBatch> {
+    (0..40).map(|n| wide(n * 1_000)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_than_an_entry_holds_are_one_append() {
+    let server = Server::start().await;
+    let create = |options| command(NotExist::Create, Exists::Append, options);
+    let keyed: &[(&str, &str)] = &[("primary_key", "id"), ("idempotency_key", "k")];
+    assert_eq!(append(&server, create(keyed), many()).await.unwrap(), 40_000);
+    let snapshot = server.app.storage.table("public", "t").unwrap().snapshot();
+    assert_eq!((snapshot.n_rows(), snapshot.upper().0, snapshot.parts().len()), (40_000, 1, 0), "one entry, in files");
+    drop(snapshot);
+    // Known by its key, then by the keys of its rows.
+    assert_eq!(append(&server, create(keyed), many()).await.unwrap(), 40_000);
+    assert_eq!(append(&server, command(NotExist::Create, Exists::Fail, keyed), many()).await.unwrap(), 40_000);
+    assert_eq!(append(&server, create(&[]), many()).await.unwrap(), 0);
+    assert_eq!(code_of(&server, command(NotExist::Create, Exists::Fail, &[]), many()).await, Code::AlreadyExists);
+    assert_eq!(append(&server, create(&[]), vec![rows(&[1, 50_000])]).await.unwrap(), 1);
+    assert_eq!(count(&server).await, 40_001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_that_end_with_a_bad_one_leave_nothing() {
+    let server = Server::start().await;
+    let nullable = |batch: &RecordBatch, id: Option<i64>| {
+        let mut ids: Vec<Option<i64>> = batch.column(0).as_primitive::<Int64Type>().iter().collect();
+        ids[999] = id;
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids));
+        let names = Arc::clone(batch.column(1));
+        RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("name", names, true)]).unwrap()
+    };
+    let mut batches: Vec<RecordBatch> = many().iter().map(|batch| nullable(batch, Some(-1))).collect();
+    batches.push(nullable(&wide(90_000), None));
+    let create = command(NotExist::Create, Exists::Append, &[("primary_key", "id")]);
+    let status = append(&server, create, batches).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(server.app.storage.table("public", "t").is_none());
+    assert_eq!(append(&server, command(NotExist::Create, Exists::Fail, &[]), many()).await.unwrap(), 40_000);
 }

@@ -125,3 +125,35 @@ async fn prepared_ddl_runs_at_get_flight_info_and_never_at_do_get() {
     let (_, rows) = server.fetch_ticket(arrow_flight::Ticket::new(command.as_any().encode_to_vec())).await.unwrap();
     assert_eq!(rows[0].num_rows(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_call_runs_at_get_flight_info_only() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT)", "INSERT INTO t VALUES (1)"]).await;
+    let n_files = || server.app.storage.table("public", "t").unwrap().snapshot().files().len();
+    let call = prepare(&server, "CALL build('t')").await.unwrap();
+    assert_eq!((call.is_update, call.dataset_schema.is_empty()), (Some(false), false));
+    let command = CommandPreparedStatementQuery { prepared_statement_handle: call.prepared_statement_handle };
+    let bytes = command.as_any().encode_to_vec();
+    let status = server.fetch_ticket(arrow_flight::Ticket::new(bytes.clone())).await.unwrap_err();
+    assert_eq!((status.code(), n_files()), (Code::InvalidArgument, 0));
+    let descriptor = FlightDescriptor::new_cmd(bytes);
+    server.raw().get_schema(descriptor.clone()).await.unwrap();
+    assert_eq!(n_files(), 0);
+    let info = server.raw().get_flight_info(descriptor).await.unwrap().into_inner();
+    assert_eq!(n_files(), 1);
+    let (schema, rows) = server.fetch(&info).await.unwrap();
+    assert_eq!((*schema == schema_of(&info), rows[0].num_rows()), (true, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_of_parameters_are_one_delete() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR)"]).await;
+    server.run(&["INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')"]).await;
+    let mut delete = server.sql().prepare("DELETE FROM t WHERE id = ? AND name = ?".into(), None).await.unwrap();
+    assert_eq!(delete.parameter_schema().unwrap().fields().len(), 2);
+    delete.set_parameters(pairs(&[(1, "a"), (2, "x"), (3, "c")])).unwrap();
+    assert_eq!(delete.execute_update().await.unwrap(), 2);
+    assert_eq!(server.app.storage.table("public", "t").unwrap().snapshot().upper().0, 2);
+}

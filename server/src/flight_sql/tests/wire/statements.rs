@@ -71,6 +71,43 @@ async fn ddl_and_dml_run_exactly_once_at_get_flight_info() {
     assert_eq!(server.rows("SELECT count(*) AS n FROM t").await, text_of_count("n", 2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn call_runs_exactly_once_at_get_flight_info() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL)", "INSERT INTO t VALUES (1), (2)"]).await;
+    let n_files = || server.app.storage.table("public", "t").unwrap().snapshot().files().len();
+    // What asks for the schema only, and what is no update, does not run.
+    let announced = server.raw().get_schema(descriptor("CALL build('t')")).await.unwrap().into_inner();
+    let announced = arrow::datatypes::Schema::try_from(&announced).unwrap();
+    let update = CommandStatementUpdate { query: "CALL build('t')".into(), transaction_id: None };
+    let first = FlightData::new().with_descriptor(FlightDescriptor::new_cmd(update.as_any().encode_to_vec()));
+    assert_eq!(server.raw().do_put(stream::iter([first])).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(n_files(), 0);
+    let info = server.info("CALL build('t')").await.unwrap();
+    assert_eq!((n_files(), schema_of(&info)), (1, announced));
+    server.run(&["INSERT INTO t VALUES (3)"]).await;
+    let (schema, rows) = server.fetch(&info).await.unwrap();
+    assert_eq!(*schema, schema_of(&info));
+    assert!(text(&rows).contains("| public.t | "), "{}", text(&rows));
+    assert_eq!(server.fetch(&info).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(n_files(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_counts_its_rows() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL)", "INSERT INTO t VALUES (1), (2), (3)"]).await;
+    let deleted = server.info("DELETE FROM t WHERE id < 3").await.unwrap();
+    assert_eq!(deleted.total_records, 2);
+    for _ in 0..2 {
+        assert_eq!(text(&server.fetch(&deleted).await.unwrap().1), text_of_count("count", 2));
+    }
+    // None is a count, too.
+    let deleted = server.info("DELETE FROM t WHERE id < 3").await.unwrap();
+    assert_eq!(text(&server.fetch(&deleted).await.unwrap().1), text_of_count("count", 0));
+    assert_eq!(server.sql().execute_update("DELETE FROM t".into(), None).await.unwrap(), 1);
+}
+
 fn text_of_count(name: &str, n: i64) -> String {
     let column: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int64Array::from(vec![n]));
     text(&[arrow::array::RecordBatch::try_from_iter([(name, column)]).unwrap()])

@@ -1,0 +1,130 @@
+//! What does a procedure answer? It runs to its end while the statement is planned, and its rows say what came of it.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use tidewater_storage::{Check, Result, Table};
+use tokio::time::Instant;
+
+use crate::engine::QueryEngine;
+use crate::engine::context::find_table;
+use crate::registry::Query;
+use crate::statement::{Call, Procedure};
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
+    Arc::new(Schema::new(vec![
+        field("table", DataType::Utf8),
+        field("delta_version", DataType::Int64),
+        field("through", DataType::Int64),
+        field("rows", DataType::Int64),
+        field("files", DataType::Int64),
+        field("location", DataType::Utf8),
+    ]))
+});
+
+static CHECKS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("check", DataType::Utf8, true),
+        Field::new("ok", DataType::Boolean, true),
+        Field::new("detail", DataType::Utf8, true),
+    ]))
+});
+
+/// The columns of a procedure's answer.
+pub(in crate::engine) fn call_schema(procedure: Procedure) -> SchemaRef {
+    Arc::clone(if procedure == Procedure::Verify { &CHECKS } else { &SCHEMA })
+}
+
+/// What a procedure came to, in the words of its answer.
+struct Came {
+    /// The version that has the rows; NULL when none was ever made, and of a build, which makes none.
+    delta_version: Option<u64>,
+    /// The last entry of the log that is settled.
+    through: u64,
+    /// Rows that are settled, without deleted ones, and their files.
+    rows: u64,
+    files: u64,
+    location: String,
+}
+
+impl QueryEngine {
+    /// Runs a procedure. When the statement is stopped it is not waited for any more; storage brings what it has begun to its end.
+    pub(in crate::engine) async fn call(
+        &self,
+        call: Call,
+        query: &Arc<Query>,
+        timeout: Duration,
+    ) -> Result<RecordBatch> {
+        let table = find_table(&self.storage, &call.table)?;
+        let _deadline = self.stop_at(Instant::now() + timeout, timeout, query);
+        let came = match call.procedure {
+            Procedure::Build => build(&table).await?,
+            Procedure::Seal => seal(&table).await?,
+            Procedure::Compact => compact(&table).await?,
+            Procedure::Verify => return checks(&table.verify().await?),
+        };
+        answer(&call.table.to_string(), came)
+    }
+}
+
+async fn build(table: &Table) -> Result<Came> {
+    let through = table.build().await?.0;
+    let snapshot = table.snapshot();
+    let files = snapshot.files();
+    let rows = files.iter().map(|file| file.live_rows()).sum();
+    Ok(Came { delta_version: None, through, rows, files: files.len() as u64, location: table.location() })
+}
+
+async fn seal(table: &Table) -> Result<Came> {
+    let sealed = table.seal().await?;
+    Ok(Came {
+        delta_version: sealed.delta_version,
+        through: sealed.through.0,
+        rows: sealed.rows,
+        files: sealed.files,
+        location: sealed.location,
+    })
+}
+
+/// What is built stays where it is: files of the Delta table become fewer.
+async fn compact(table: &Table) -> Result<Came> {
+    table.compact().await?;
+    let stats = table.stats();
+    Ok(Came {
+        delta_version: stats.delta_version,
+        through: stats.sealed_through,
+        rows: stats.sealed_rows,
+        files: stats.sealed_files,
+        location: table.location(),
+    })
+}
+
+fn answer(table: &str, came: Came) -> Result<RecordBatch> {
+    let number = |n: Option<u64>| {
+        let n = n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        Arc::new(Int64Array::from(vec![n])) as ArrayRef
+    };
+    let text = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+    let columns = vec![
+        text(table),
+        number(came.delta_version),
+        number(Some(came.through)),
+        number(Some(came.rows)),
+        number(Some(came.files)),
+        text(&came.location),
+    ];
+    Ok(RecordBatch::try_new(Arc::clone(&SCHEMA), columns)?)
+}
+
+/// A row a check; NULL where it could not be made.
+fn checks(checks: &[Check]) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(checks.iter().map(|check| check.name))),
+        Arc::new(checks.iter().map(|check| check.is_ok).collect::<BooleanArray>()),
+        Arc::new(StringArray::from_iter_values(checks.iter().map(|check| check.detail.as_str()))),
+    ];
+    Ok(RecordBatch::try_new(Arc::clone(&CHECKS), columns)?)
+}

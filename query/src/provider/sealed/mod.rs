@@ -1,0 +1,17 @@
+//! How are settled rows scanned? The files of one snapshot: pruned by what is known of them, read without their deleted rows.
+
+mod columns;
+mod files;
+mod filters;
+mod reader;
+mod scan;
+mod selection;
+mod source;
+mod stamps;
+mod statistics;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use files::SealedFiles;
+pub(super) use scan::Asked;

@@ -1,0 +1,224 @@
+//! How are the bytes of a file read? From the store that holds it, its footer through a cache, within the memory of the query.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, internal_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::error::Result;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::object_store::path::Path;
+use datafusion::object_store::{self, ObjectMeta, ObjectStore};
+use datafusion::parquet;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tidewater_storage::ids::CommitSeq;
+use tidewater_storage::sealed::stamps::{STAMPS, decode};
+use tidewater_storage::sealed::{FilePlace, FileStores};
+use tidewater_storage::{Code, Error};
+
+use super::stamps::Stamps;
+use crate::error::from_datafusion;
+use crate::provider::counters::ScanCounters;
+
+/// So much of a file's end is read at first: footer and page index of most files are within it.
+const TAIL_BYTES: usize = 64 << 10;
+
+/// Goes with each file of a scan.
+pub(super) struct ScannedFile {
+    /// A built file is on the disk as long as somebody holds its place.
+    pub place: Arc<FilePlace>,
+    /// All its rows came with this entry, at this moment, and the file does not say so.
+    entry: Option<(CommitSeq, i64)>,
+    /// Several partitions may read parts of it.
+    opened: AtomicBool,
+}
+
+impl ScannedFile {
+    pub fn new(place: Arc<FilePlace>, entry: Option<(CommitSeq, i64)>) -> Self {
+        Self { place, entry, opened: AtomicBool::new(false) }
+    }
+}
+
+/// Makes the readers of one scan.
+#[derive(Clone)]
+pub(super) struct SealedReaders {
+    stores: FileStores,
+    /// Names of files are unique for ever, and their bytes never change: what is cached under a path stays true.
+    cache: Arc<FileMetadataCache>,
+    /// Filled as files are opened, if the scan needs them.
+    pub stamps: Option<Arc<Stamps>>,
+    counters: Arc<ScanCounters>,
+    /// What is read counts here; `None` while the query is planned.
+    pool: Option<Arc<dyn MemoryPool>>,
+    /// The reader asks filters first: their columns of a row group are there while the others are read.
+    has_filter: bool,
+}
+
+impl SealedReaders {
+    pub fn new(
+        stores: FileStores,
+        cache: Arc<FileMetadataCache>,
+        stamps: Option<Arc<Stamps>>,
+        counters: Arc<ScanCounters>,
+    ) -> Self {
+        Self { stores, cache, stamps, counters, pool: None, has_filter: true }
+    }
+
+    /// The same within the memory of a query that runs.
+    pub fn within(&self, pool: &Arc<dyn MemoryPool>, has_filter: bool) -> Self {
+        Self { pool: Some(Arc::clone(pool)), has_filter, ..self.clone() }
+    }
+}
+
+impl fmt::Debug for SealedReaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedReaders").field("stores", &self.stores).finish_non_exhaustive()
+    }
+}
+
+impl ParquetFileReaderFactory for SealedReaders {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        partitioned_file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let Some(file) = partitioned_file.extensions.get_arc::<ScannedFile>() else {
+            return internal_err!("{} is no file of a table", partitioned_file.path());
+        };
+        Ok(Box::new(SealedReader {
+            store: Arc::clone(file.place.store(&self.stores)),
+            meta: partitioned_file.object_meta,
+            file,
+            held: self.pool.as_ref().map(|pool| MemoryConsumer::new("sealed file").register(pool)),
+            last_bytes: 0,
+            bytes_scanned: MetricBuilder::new(metrics).counter("bytes_scanned", partition_index),
+            readers: self.clone(),
+        }))
+    }
+}
+
+/// Reads one file, or a part of it.
+struct SealedReader {
+    store: Arc<dyn ObjectStore>,
+    meta: ObjectMeta,
+    file: Arc<ScannedFile>,
+    held: Option<MemoryReservation>,
+    /// What the last reading brought.
+    last_bytes: usize,
+    bytes_scanned: Count,
+    readers: SealedReaders,
+}
+
+impl SealedReader {
+    /// Asks for the memory of what is about to be read. The decoder keeps what it has of a row group until the group is done: the columns
+    /// of its filters, then the others.
+    fn hold(&mut self, bytes: usize) -> parquet::errors::Result<()> {
+        if let Some(held) = &self.held {
+            let kept = if self.readers.has_filter { self.last_bytes } else { 0 };
+            held.try_resize(kept.saturating_add(bytes)).map_err(|error| external(from_datafusion(error)))?;
+        }
+        self.last_bytes = bytes;
+        self.bytes_scanned.add(bytes);
+        Ok(())
+    }
+
+    fn note_stamps(&self, stamps: &Stamps, metadata: &ParquetMetaData) -> Result<(), Error> {
+        if let Some((seq, stamp_us)) = self.file.entry {
+            stamps.add(vec![(seq.0 as i64, stamp_us)]);
+            return Ok(());
+        }
+        let location = &self.meta.location;
+        let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+        let text = pairs.filter(|pair| pair.key == STAMPS).find_map(|pair| pair.value.as_deref());
+        let Some(text) = text else {
+            return Err(damaged(location, "it does not say when its rows came"));
+        };
+        stamps.add(decode(text).map_err(|error| damaged(location, error.message()))?);
+        Ok(())
+    }
+}
+
+impl AsyncFileReader for SealedReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        async move {
+            let mut parts = self.get_byte_ranges(vec![range]).await?;
+            parts.pop().ok_or_else(|| ParquetError::General("a store gave nothing for a range".to_owned()))
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        async move {
+            let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+            self.hold(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+            let read = self.store.get_ranges(&self.meta.location, &ranges).await;
+            read.map_err(|error| external(unreadable(&self.meta.location, error)))
+        }
+        .boxed()
+    }
+
+    /// The footer always comes with the page index: without it each query would read that again.
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let metadata = DFParquetMetadata::new(self.store.as_ref(), &self.meta)
+                .with_file_metadata_cache(Some(Arc::clone(&self.readers.cache)))
+                .with_metadata_size_hint(Some(TAIL_BYTES))
+                .with_page_index_policy(Some(PageIndexPolicy::Optional))
+                .fetch_metadata()
+                .await;
+            let metadata = metadata.map_err(|error| {
+                external(match error {
+                    DataFusionError::ObjectStore(error) => unreadable(&self.meta.location, *error),
+                    other => damaged(&self.meta.location, &other.strip_backtrace()),
+                })
+            })?;
+            if let Some(stamps) = &self.readers.stamps {
+                self.note_stamps(stamps, &metadata).map_err(external)?;
+            }
+            if !self.file.opened.swap(true, Ordering::Relaxed) {
+                self.readers.counters.add_file_read();
+            }
+            Ok::<_, ParquetError>(metadata)
+        }
+        .boxed()
+    }
+}
+
+/// Our error as one that travels through the decoder; [`super::source`] gets it out again.
+fn external(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+fn unreadable(location: &Path, error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => damaged(location, "it is missing"),
+        other => Error::new(Code::StoreUnavailable, format!("the file {location} cannot be read now: {other}"))
+            .hint("look at the disk or the object store, then try again")
+            .source(other),
+    }
+}
+
+/// What cannot be used of a file's bytes.
+pub(super) fn damaged(file: &Path, how: &str) -> Error {
+    Error::new(Code::FileDamaged, format!("the file {file} is damaged: {how}")).hint(DAMAGE_HINT)
+}
+
+/// What to do about a damaged file.
+pub(super) const DAMAGE_HINT: &str = "restore it from a backup; queries that do not need it work";

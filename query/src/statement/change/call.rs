@@ -1,0 +1,99 @@
+//! What does CALL run? One of a few procedures, each over the table that a text names.
+
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+use tidewater_storage::{Code, Error, Result};
+
+use crate::statement::names::{TableName, parts};
+
+/// `CALL procedure('table')`.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) procedure: Procedure,
+    pub(crate) table: TableName,
+}
+
+/// The closed list of procedures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Procedure {
+    /// Brings what is acknowledged into files on the local disk.
+    Build,
+    /// The same, and commits the files to the Delta table.
+    Seal,
+    /// Merges files of the Delta table that are better as one, until there are none.
+    Compact,
+    /// Looks whether the table is what its records say.
+    Verify,
+}
+
+impl Procedure {
+    const ALL: [Procedure; 4] = [Procedure::Build, Procedure::Seal, Procedure::Compact, Procedure::Verify];
+
+    fn name(self) -> &'static str {
+        match self {
+            Procedure::Build => "build",
+            Procedure::Seal => "seal",
+            Procedure::Compact => "compact",
+            Procedure::Verify => "verify",
+        }
+    }
+}
+
+/// Names are folded and resolved in `schema`, also the one within the text.
+pub(in crate::statement) fn call(call: &Function, schema: &str) -> Result<Call> {
+    let words = parts(&call.name)?;
+    let named = |procedure: &Procedure| matches!(words.as_slice(), [word] if word == procedure.name());
+    let Some(procedure) = Procedure::ALL.into_iter().find(named) else {
+        let known: Vec<String> = Procedure::ALL.iter().map(|known| format!("{}('table')", known.name())).collect();
+        return Err(Error::new(Code::UnsupportedStatement, format!("there is no procedure '{}'", words.join(".")))
+            .hint(format!("there are {}", known.join(", "))));
+    };
+    match text(call) {
+        Some(text) => Ok(Call { procedure, table: table(text, schema)? }),
+        None => Err(Error::new(Code::InvalidStatement, format!("{} takes the name of one table", procedure.name()))
+            .hint(format!("write CALL {}('table') or CALL {}('schema.table')", procedure.name(), procedure.name()))),
+    }
+}
+
+/// The only argument of a plain call.
+fn text(call: &Function) -> Option<&str> {
+    let is_plain = !call.uses_odbc_syntax
+        && call.parameters == FunctionArguments::None
+        && call.filter.is_none()
+        && call.null_treatment.is_none()
+        && call.over.is_none()
+        && call.within_group.is_empty();
+    let FunctionArguments::List(list) = &call.args else { return None };
+    if !is_plain || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return None;
+    }
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.as_str()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The table that a text names as SQL would: `t`, `schema.t`, `"Schema"."T"`.
+fn table(text: &str, schema: &str) -> Result<TableName> {
+    let dialect = GenericDialect {};
+    let name = Parser::new(&dialect).try_with_sql(text).and_then(|mut parser| {
+        let name = parser.parse_object_name(false)?;
+        match parser.peek_token().token {
+            Token::EOF => Ok(name),
+            _ => Err(ParserError::ParserError("something follows the name".to_owned())),
+        }
+    });
+    match name {
+        Ok(name) => TableName::resolve(&name, schema),
+        Err(_) => {
+            let shown: String = text.chars().take(60).collect();
+            Err(Error::new(Code::InvalidName, format!("'{shown}' is not the name of a table"))
+                .hint("write 'table' or 'schema.table', a name that is not in lower case in double quotes"))
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Where do the rows of a bulk append go? Few are collected and written at the end; many are written as they come, into files that nobody
+//! sees before the end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow_flight::FlightData;
+use futures::stream::Stream;
+use tidewater_storage::admission::IncomingRows;
+use tidewater_storage::limits::STAGED_ABOVE_BYTES;
+use tidewater_storage::memory::Collecting;
+use tidewater_storage::{
+    Code, Engine, Error, IdempotencyKey, OnError, Result, RowsRequest, StageOptions, StagedTable, StagedWrite, Table,
+};
+use tonic::Status;
+
+use super::target::Target;
+use crate::App;
+use crate::flight_sql::call::Call;
+use crate::flight_sql::command::invalid;
+use crate::flight_sql::incoming::Incoming;
+use crate::status::{to_status, to_status_as};
+
+/// When the next rows take so long, memory of those before may be what they, or others, wait for.
+const GIVE_WAY_AFTER: Duration = Duration::from_millis(250);
+
+/// Takes the stream and writes it. Returns the rows that were stored.
+pub(in crate::flight_sql) async fn ingest<S>(
+    app: &Arc<App>,
+    call: &Call,
+    target: Target,
+    incoming: Incoming<S>,
+) -> Result<u64, Status>
+where
+    S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
+{
+    let options = StageOptions {
+        principal: call.principal().name.clone(),
+        idempotency_key: target.options.get("idempotency_key").cloned().map(IdempotencyKey),
+        time_zone: Some(call.session.settings.lock().timezone.clone()),
+        ..StageOptions::default()
+    };
+    let append = Append { storage: Arc::clone(&app.storage), target, options };
+    let taken = match call.deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, append.take(incoming))
+            .await
+            .unwrap_or_else(|_| Err(to_status(&crate::call::deadline_passed()))),
+        None => append.take(incoming).await,
+    };
+    let (schema, rows) = taken?;
+    // Detached: once the rows are there, the commit and what follows it are not torn apart by a client that goes away.
+    let done = tokio::spawn(async move { append.commit(&schema, rows).await });
+    let done = done.await.unwrap_or_else(|error| Err(Error::internal(format!("a bulk append ended early: {error}"))));
+    done.map_err(|error| adbc_status(&error))
+}
+
+/// One bulk append.
+struct Append {
+    storage: Arc<Engine>,
+    target: Target,
+    options: StageOptions,
+}
+
+/// Where its rows are while they come.
+enum Rows {
+    /// In memory, each batch with what it holds, and the bytes of all.
+    Few(Vec<(RecordBatch, Collecting)>, u64),
+    /// In files of a table that is there.
+    Append(Box<StagedWrite>),
+    /// In files of a table that is made with them.
+    Create(Box<StagedTable>),
+    /// Nowhere: the append that made the table had the same key, and stored so many.
+    Known(u64),
+}
+
+impl Append {
+    /// Reads the whole stream. What it holds meanwhile is `incoming`'s matter: memory, and for how long. While rows are written
+    /// it is not read.
+    async fn take<S>(&self, mut incoming: Incoming<S>) -> Result<(SchemaRef, Rows), Status>
+    where
+        S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
+    {
+        let check =
+            |schema: Option<&SchemaRef>| self.target.check(&self.storage, schema).map_err(|error| adbc_status(&error));
+        check(None)?;
+        let mut rows = Rows::Few(Vec::new(), 0);
+        let held_up = incoming.held_up();
+        let mut checked = false;
+        loop {
+            let batch = {
+                let mut next = pin!(incoming.next_held());
+                loop {
+                    tokio::select! {
+                        biased;
+                        batch = &mut next => break batch?,
+                        () = tokio::time::sleep(GIVE_WAY_AFTER) => {
+                            let is_held_up = held_up.load(Ordering::Relaxed);
+                            rows = self.give_way(rows, is_held_up).await.map_err(|error| adbc_status(&error))?;
+                        }
+                    }
+                }
+            };
+            if !checked && let Some(schema) = incoming.schema() {
+                check(Some(schema))?;
+                checked = true;
+            }
+            let Some((batch, held)) = batch else { break };
+            if batch.num_rows() > 0 {
+                rows = self.add(rows, batch, held).await.map_err(|error| adbc_status(&error))?;
+            }
+        }
+        let schema = incoming.schema().cloned().ok_or_else(|| {
+            to_status(&invalid("the bulk append has no schema message").hint("send the schema first"))
+        })?;
+        Ok((schema, rows))
+    }
+
+    async fn add(&self, rows: Rows, batch: RecordBatch, held: Collecting) -> Result<Rows> {
+        match rows {
+            Rows::Few(mut few, bytes) => {
+                let bytes = bytes + held.bytes();
+                few.push((batch, held));
+                if bytes > STAGED_ABOVE_BYTES as u64 { self.staged(few).await } else { Ok(Rows::Few(few, bytes)) }
+            }
+            mut staged => {
+                staged.push(batch, held).await?;
+                Ok(staged)
+            }
+        }
+    }
+
+    /// The next rows do not come: those that are here may stand in their way, or in that of other appends.
+    async fn give_way(&self, rows: Rows, is_held_up: bool) -> Result<Rows> {
+        let mut rows = match rows {
+            // A stream that begins while rows are refused would be refused whole: it waits like the others then.
+            Rows::Few(few, _) if is_held_up && !few.is_empty() && self.storage.ingest_blocked().is_none() => {
+                self.staged(few).await?
+            }
+            other => other,
+        };
+        match &mut rows {
+            Rows::Append(write) => write.give_way(is_held_up).await?,
+            Rows::Create(table) => table.give_way(is_held_up).await?,
+            Rows::Few(..) | Rows::Known(_) => {}
+        }
+        Ok(rows)
+    }
+
+    /// Rows that are not collected any more.
+    async fn staged(&self, few: Vec<(RecordBatch, Collecting)>) -> Result<Rows> {
+        let Some(schema) = few.first().map(|(batch, _)| batch.schema()) else {
+            return Err(Error::internal("there are no rows to write"));
+        };
+        let mut staged = self.stage(&schema).await?;
+        for (batch, held) in few {
+            staged.push(batch, held).await?;
+        }
+        Ok(staged)
+    }
+
+    async fn stage(&self, schema: &SchemaRef) -> Result<Rows> {
+        let (storage, target) = (&self.storage, &self.target);
+        if let Some(table) = storage.table(&target.schema, &target.table) {
+            if !target.append {
+                return self.first_answer(&table).await.map(Rows::Known);
+            }
+            target.check_columns(&table.def(), schema)?;
+            return Ok(Rows::Append(Box::new(table.stage(self.options.clone())?)));
+        }
+        if !target.create {
+            target.check(storage, None)?;
+        }
+        let made = storage.stage_table(target.new_table(schema)?, self.options.clone()).await?;
+        Ok(Rows::Create(Box::new(made)))
+    }
+
+    async fn commit(&self, schema: &SchemaRef, rows: Rows) -> Result<u64> {
+        match rows {
+            Rows::Few(few, _) => {
+                let (rows, held): (Vec<_>, Vec<_>) = few.into_iter().unzip();
+                let stored = self.commit_few(schema, self.request(rows)).await;
+                drop(held);
+                stored
+            }
+            Rows::Append(write) => Ok(write.commit().await?.accepted),
+            Rows::Create(table) => match table.commit().await {
+                Ok((_, notices, outcome)) => {
+                    self.note_made(notices);
+                    Ok(outcome.accepted)
+                }
+                Err(error) if error.code() == Code::TableExists => self.made_by_another(error).await,
+                Err(error) => Err(error),
+            },
+            Rows::Known(stored) => Ok(stored),
+        }
+    }
+
+    fn request(&self, rows: Vec<RecordBatch>) -> RowsRequest {
+        let StageOptions { principal, idempotency_key, time_zone, .. } = self.options.clone();
+        RowsRequest {
+            idempotency_key,
+            on_error: OnError::Abort,
+            time_zone,
+            statement: true,
+            ..RowsRequest::new(principal, rows.into_iter().map(IncomingRows::from).collect())
+        }
+    }
+
+    /// Writes, together with the table if that is to be made: both or neither.
+    async fn commit_few(&self, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
+        let (storage, target) = (&self.storage, &self.target);
+        if let Some(table) = storage.table(&target.schema, &target.table) {
+            return self.append(&table, schema, request).await;
+        }
+        if !target.create {
+            target.check(storage, None)?;
+        }
+        let new = target.new_table(schema)?;
+        // A key is remembered with rows, also with none.
+        let created = match request.rows.is_empty() && request.idempotency_key.is_none() {
+            true => storage.create_table(new).await.map(|(_, notices)| (notices, 0)),
+            // Only a table that came up meanwhile needs the rows again; they share their buffers.
+            false => {
+                let created = storage.create_table_with(new, request.clone()).await;
+                created.map(|(_, notices, outcome)| (notices, outcome.accepted))
+            }
+        };
+        match created {
+            Ok((notices, accepted)) => {
+                self.note_made(notices);
+                Ok(accepted)
+            }
+            Err(error) if error.code() == Code::TableExists => {
+                let table = storage.table(&target.schema, &target.table).ok_or(error)?;
+                self.append(&table, schema, request).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note_made(&self, notices: Vec<String>) {
+        for notice in notices {
+            tracing::info!(table = self.target.name(), notice, "a bulk append made a table");
+        }
+    }
+
+    async fn append(&self, table: &Table, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
+        if !self.target.append {
+            return self.first_answer(table).await;
+        }
+        self.target.check_columns(&table.def(), schema)?;
+        if request.rows.is_empty() {
+            return Ok(0);
+        }
+        Ok(table.write(request).await?.accepted)
+    }
+
+    /// The table is there and the append was to make it. It may be the one that the first attempt made, whose answer was lost.
+    async fn first_answer(&self, table: &Table) -> Result<u64> {
+        let first = match &self.options.idempotency_key {
+            Some(key) => table.accepted_under(&self.options.principal, key).await?,
+            None => None,
+        };
+        first.ok_or_else(|| self.target.exists())
+    }
+
+    /// `error`: the table that was to be made with the rows is there. They are in files of their own.
+    async fn made_by_another(&self, error: Error) -> Result<u64> {
+        let table = self.storage.table(&self.target.schema, &self.target.table).ok_or(error)?;
+        if !self.target.append {
+            return self.first_answer(&table).await;
+        }
+        Err(Error::new(
+            Code::StreamOvertaken,
+            format!("table '{}' was made by somebody else while the rows were on their way", self.target.name()),
+        )
+        .hint("send all rows again"))
+    }
+}
+
+impl Rows {
+    /// Rows that are not collected.
+    async fn push(&mut self, batch: RecordBatch, held: Collecting) -> Result<()> {
+        match self {
+            Rows::Append(write) => write.push_held(batch.into(), held).await,
+            Rows::Create(table) => table.push_held(batch.into(), held).await,
+            Rows::Known(_) => Ok(()),
+            Rows::Few(..) => Err(Error::internal("rows that are collected are not written")),
+        }
+    }
+}
+
+/// ADBC's contract: rows that do not fit an existing table are `ALREADY_EXISTS`.
+pub(in crate::flight_sql) fn adbc_status(error: &Error) -> Status {
+    match error.code() {
+        Code::SchemaMismatch => to_status_as(error, tonic::Code::AlreadyExists),
+        _ => to_status(error),
+    }
+}

@@ -1,0 +1,275 @@
+//! How are files merged while the table goes on? Read as they were at one moment, written beside everything, and committed only if nothing
+//! happened to them since.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+
+use super::merge::{Input, MAX_FILES, Merge, Merged};
+use super::picker::{Candidate, Group, Kind, hour_bytes, pick};
+use crate::env::in_background;
+use crate::error::{Code, Error, Result};
+use crate::memory::Share;
+use crate::publishing::{Draft, bring, checkpoint, delta_table, download, settle, settle_recorded};
+use crate::sealed::{FilePlace, FileRef, SegmentFile};
+use crate::table::{PublishedFile, Shared, Table, TableRequest, TableSnapshot, Write, names_anywhere};
+
+/// A merge takes this part of the memory that sorts have together.
+const BUDGET_DIVISOR: u64 = 2;
+
+/// What compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compacted {
+    /// The Delta table's version afterwards; `None`: it was never published.
+    pub delta_version: Option<u64>,
+    /// Files that left the table, and those that took their place.
+    pub merged_files: u64,
+    pub new_files: u64,
+    /// In the new files.
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+impl Table {
+    /// Merges small files of the Delta table, and leaves deleted rows out, until nothing is left to do. Rows that are not published yet
+    /// stay where they are. Waits as long as the store is away; the caller bounds that.
+    pub async fn compact(&self) -> Result<Compacted> {
+        compact(self, "request", usize::MAX).await
+    }
+}
+
+/// Merges up to so many groups of files. Runs to its end whether or not the caller waits.
+pub(crate) async fn compact(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
+    let table = table.clone();
+    let task = tokio::spawn(async move { compact_all(&table, cause, max_groups).await });
+    task.await.unwrap_or_else(|e| Err(Error::internal(format!("a compaction ended early: {e}"))))
+}
+
+async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
+    let shared = Arc::clone(&table.shared);
+    let _one = shared.compacting.lock().await;
+    let mut done = Compacted::default();
+    // What was changed while it was read is left for the next time.
+    let mut passed = HashSet::new();
+    for _ in 0..max_groups {
+        let Some(work) = next_work(table, &passed) else { break };
+        let id = shared.jobs.lock().add("compact", cause);
+        let names: Vec<String> = work.inputs.iter().map(|input| input.file.name.clone()).collect();
+        let outcome = work_through(table, work, id).await;
+        let now_us = shared.env.clock.now_us();
+        shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
+        match outcome {
+            Ok(Some(merged)) => done.add(&merged),
+            // They do not fit into memory together.
+            Ok(None) => shared.not_merged.lock().extend(names),
+            Err(e) if e.code() == Code::BuildOvertaken => passed.extend(names),
+            Err(e) if e.code() == Code::FileDamaged => {
+                let damaged = e.metadata().iter().find(|(key, _)| *key == "file").map(|(_, name)| name.clone());
+                tracing::error!(table_id = %shared.def.id, table = %table.def().name, file = ?damaged, reason = %e, "files are not merged");
+                shared.not_merged.lock().extend(damaged.map_or(names, |name| vec![name]));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    done.delta_version = shared.sealing.lock().settled.map(|settled| settled.version);
+    Ok(done)
+}
+
+impl Compacted {
+    fn add(&mut self, merged: &Merged) {
+        self.merged_files += merged.n_inputs as u64;
+        self.new_files += merged.files.len() as u64;
+        self.rows += merged.files.iter().map(|file| file.rows).sum::<u64>();
+        self.bytes += merged.files.iter().map(|file| file.bytes).sum::<u64>();
+    }
+}
+
+/// Files that are to be merged, as a snapshot has them.
+struct Work {
+    /// Readers of older versions and this one keep what they read.
+    snapshot: TableSnapshot,
+    inputs: Vec<FileRef>,
+    kind: Kind,
+    hours: BTreeMap<i64, u64>,
+}
+
+/// The group that makes the most files into fewest. Nothing is done here.
+fn next_work(table: &Table, passed: &HashSet<String>) -> Option<Work> {
+    let shared = &table.shared;
+    let snapshot = table.snapshot();
+    let published: Vec<&FileRef> = snapshot.files().iter().filter(|file| file.place.is_published).collect();
+    let candidates: Vec<Candidate> = {
+        let left_alone = shared.not_merged.lock();
+        let candidate = |file: &&FileRef| Candidate {
+            hour: file.file.hour,
+            bytes: file.file.bytes,
+            rows: file.file.rows,
+            deleted: file.n_deleted(),
+            times: snapshot.event_times(file),
+            min_seq: file.file.min_seq.0,
+            is_left_alone: passed.contains(&file.file.name) || left_alone.contains(&file.file.name),
+        };
+        published.iter().map(candidate).collect()
+    };
+    let groups = pick(&candidates, shared.env.clock.now_us());
+    let Group { files, kind } = groups.into_iter().max_by_key(|group| group.files.len())?;
+    let inputs = files.into_iter().map(|at| published[at].clone()).collect();
+    Some(Work { inputs, kind, hours: hour_bytes(&candidates), snapshot })
+}
+
+/// Names of files that a job makes, each held until the job ends: nobody deletes them meanwhile, and the local ones go with it.
+struct Minted {
+    files: Vec<String>,
+    /// Copies of files that are elsewhere, by input; empty where the table is on the local disk.
+    copies: Vec<String>,
+    places: Vec<Arc<FilePlace>>,
+}
+
+impl Minted {
+    fn new(shared: &Shared, work: &Work) -> Self {
+        let mint = |n: usize, end: &str| (0..n).map(|_| format!("{}.{end}", shared.env.rng.uuid())).collect::<Vec<_>>();
+        let is_local = shared.folders.tables().local.is_some();
+        let (files, copies) = (mint(MAX_FILES, "parquet"), mint(if is_local { 0 } else { work.inputs.len() }, "copy"));
+        let places = files.iter().chain(&copies).map(|name| shared.built_place(name)).collect();
+        Self { files, copies, places }
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.files.iter().chain(&self.copies).cloned().collect()
+    }
+}
+
+impl Drop for Minted {
+    fn drop(&mut self) {
+        // What became part of the table is in its own folder by then.
+        self.places.iter().for_each(|place| place.let_go());
+    }
+}
+
+/// `None`: the files do not fit into memory together. `BUILD_OVERTAKEN`: one of them was changed meanwhile.
+async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merged>> {
+    let shared = &table.shared;
+    let names = work.inputs.iter().map(|input| input.file.name.clone()).collect();
+    // What Delta's log has of them; that it is still so is tested with the commit.
+    let published = table.ask(|answer| TableRequest::LookUpPublished { names, answer }).await?;
+    if published.len() < work.inputs.len() {
+        return Err(Error::new(Code::BuildOvertaken, "a file was changed since it was picked"));
+    }
+    let bytes: u64 = work.inputs.iter().map(|input| input.file.bytes).sum();
+    let copies = if shared.folders.tables().local.is_some() { 0 } else { bytes };
+    shared.gate.check_space_beside(Write::Copies, bytes + copies)?;
+    shared.jobs.lock().begin(job, shared.env.clock.now_us());
+
+    let minted = Minted::new(shared, &work);
+    shared.log.commit(names_anywhere(shared.def.id, &minted.all())).await?;
+    shared.env.fail.hit("compact.names_recorded")?;
+    let inputs = bring_here(shared, &work, &minted).await?;
+    // Not before: a store that is slow must not keep builds from their place.
+    let place = Arc::clone(&shared.gate.builds).acquire_owned().await.map_err(no_places)?;
+    let budget = shared.gate.sorting_bytes() / BUDGET_DIVISOR;
+    let space = shared.gate.sorting.take(budget).await.map_err(no_places)?;
+    let merge = Merge {
+        shared: Arc::clone(shared),
+        def: table.def(),
+        inputs,
+        kind: work.kind,
+        hours: work.hours.clone(),
+        names: minted.files.clone(),
+        budget,
+        now_us: shared.env.clock.now_us(),
+    };
+    let Some(merged) = run(shared, merge, place, space).await? else { return Ok(None) };
+    shared.env.fail.hit("compact.files_synced")?;
+    for file in &merged.files {
+        bring(shared, file).await?;
+        shared.env.fail.hit("compact.file_brought")?;
+    }
+    let n_deleted = work.inputs.iter().map(|input| (input.file.name.clone(), input.n_deleted()));
+    let left = n_deleted.take(merged.n_inputs).collect();
+    commit(table, &merged.files, &published[..merged.n_inputs], left).await?;
+    let (n_inputs, n_files) = (merged.n_inputs, merged.files.len());
+    let def = table.def();
+    tracing::info!(table_id = %def.id, table = %def.name, n_inputs, n_files, kind = ?work.kind, "files were merged");
+    // Until here: what it read is there as long as it is.
+    drop(work.snapshot);
+    Ok(Some(merged))
+}
+
+fn no_places(_: AcquireError) -> Error {
+    Error::internal("there are no places for merges any more")
+}
+
+/// Where the inputs are on the local disk. What is elsewhere is copied.
+async fn bring_here(shared: &Shared, work: &Work, minted: &Minted) -> Result<Vec<Input>> {
+    let tables = shared.folders.tables();
+    let mut inputs = Vec::with_capacity(work.inputs.len());
+    for (at, FileRef { file, place, deleted }) in work.inputs.iter().enumerate() {
+        let path: PathBuf = match (&tables.local, minted.copies.get(at)) {
+            (Some(local), _) => local.root().join(place.path.to_string()),
+            (None, Some(copy)) => {
+                let path = shared.folders.built_path(copy);
+                download(shared, &place.path, file.bytes, &path).await?;
+                path
+            }
+            (None, None) => return Err(Error::internal("a file that is elsewhere has no name here")),
+        };
+        inputs.push(Input { file: Arc::clone(file), path, deleted: deleted.clone() });
+    }
+    Ok(inputs)
+}
+
+/// Beside everything, with its places and memory until it ends.
+async fn run(
+    shared: &Arc<Shared>,
+    merge: Merge,
+    place: OwnedSemaphorePermit,
+    space: OwnedSemaphorePermit,
+) -> Result<Option<Merged>> {
+    let memory = shared.memory.charge(Share::Unassigned, merge.budget);
+    let work = move || {
+        let _held = (place, space, memory);
+        merge.run()
+    };
+    in_background("compact", work).await?
+}
+
+/// One commit: `files`, which are in the Delta folder, for the first inputs. Their rows are the same. `left` are their names, with how many
+/// deleted rows each was read.
+async fn commit(
+    table: &Table,
+    files: &[SegmentFile],
+    inputs: &[PublishedFile],
+    left: Vec<(String, u64)>,
+) -> Result<()> {
+    let shared = &table.shared;
+    let _one = shared.publishing.lock().await;
+    let delta = delta_table(shared)?;
+    settle_recorded(table, &delta).await?;
+    let settled = shared.sealing.lock().settled;
+    let from = settled.ok_or_else(|| Error::internal("files of no version were merged"))?;
+    // As old as the newest of them: retention goes by it.
+    let since = inputs.iter().map(|file| file.since).max().flatten();
+    let version = from.version + 1;
+    let added = files.iter().map(|file| PublishedFile { file: file.clone(), version, vector: None, since });
+    let added: Vec<PublishedFile> = added.collect();
+    // Another one than the files may have: an ALTER that came since is declared as well.
+    let def = table.def();
+    let draft = Draft {
+        operation: "OPTIMIZE",
+        from: Some(from),
+        through: from.through(),
+        def: &def,
+        adds: &added,
+        removes: inputs.iter().collect(),
+        data_change: false,
+    };
+    let intent = draft.intent(shared)?;
+    let decided = Box::new(intent.clone());
+    table.ask(|answer| TableRequest::Leave { files: left, intent: decided, answer }).await?;
+    shared.env.fail.hit("compact.decided")?;
+    settle(table, &delta, intent).await?;
+    checkpoint(table, &delta).await;
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Do the parts of a run keep what they are given?
+
+mod blocks;
+mod filter;
+mod pages;

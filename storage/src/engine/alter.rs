@@ -1,0 +1,108 @@
+//! How does a table get another shape or name, or come back? Through its worker where rows are concerned, under the catalog's lock always.
+
+use std::sync::{Arc, Weak};
+
+use super::{Engine, name_of, start_table, to_its_end};
+use crate::catalog::{TableChange, TableDef, dropped_from_disk};
+use crate::env::Moment;
+use crate::error::{Code, Error, Result};
+use crate::log::{Family, meta_key};
+use crate::table::{Table, TableRequest, Write, sync, undrop_table};
+
+impl Engine {
+    /// Changes a table's definition; visible to statements that start after this returns. `TABLE_NOT_FOUND`, `TABLE_EXISTS` for a name that
+    /// is taken, and what [`TableDef::with_change`] refuses.
+    pub async fn alter_table(self: &Arc<Self>, schema: &str, name: &str, change: TableChange) -> Result<Table> {
+        let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
+        to_its_end(async move {
+            let _changing = engine.changing.lock().await;
+            let table = engine.table(&schema, &name).ok_or_else(|| not_found(&schema, &name))?;
+            if let TableChange::Rename { name } = &change {
+                engine.check_free(&schema, name)?;
+            }
+            let before = name_of(&table.def());
+            let def = match table.ask(|answer| TableRequest::Alter { change, answer }).await {
+                Ok(def) => def,
+                Err(e) => {
+                    // A worker that failed may have written it before: the folder decides.
+                    engine.log.commit(sync()).await?;
+                    engine.follow_record(&table, &before)?;
+                    return Err(e);
+                }
+            };
+            engine.change(|names| {
+                names.tables.remove(&before);
+                names.tables.insert(name_of(&def), table.clone());
+            });
+            tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, "a table was altered");
+            Ok(table)
+        })
+        .await
+    }
+
+    /// Names a table as its record does.
+    fn follow_record(&self, table: &Table, before: &(String, String)) -> Result<()> {
+        let key = meta_key::of_table(meta_key::TABLE, table.def().id);
+        let Some(record) = self.parts.store.get(Family::Meta, &key)? else { return Ok(()) };
+        let name = name_of(&TableDef::from_disk(&record)?);
+        if name != *before {
+            self.change(|names| {
+                names.tables.remove(before);
+                names.tables.insert(name, table.clone());
+            });
+        }
+        Ok(())
+    }
+
+    /// Brings back the table of this name that was dropped last, with all its rows and keys. `TABLE_NOT_FOUND` if none was dropped in the
+    /// last seven days, `TABLE_EXISTS` if the name is taken meanwhile.
+    pub async fn undrop_table(self: &Arc<Self>, schema: &str, name: &str) -> Result<Table> {
+        let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
+        to_its_end(async move {
+            let _changing = engine.changing.lock().await;
+            engine.check_free(&schema, &name)?;
+            let def = engine.dropped_last(&schema, &name)?.ok_or_else(|| not_found(&schema, &name))?;
+            engine.parts.gate.check_space(Write::Small)?;
+            let before = engine.dropped.lock().get(&def.id).and_then(Weak::upgrade);
+            if let Some(before) = before {
+                // Two workers of one table would write over each other.
+                Table::new(Arc::clone(&before)).closed().await;
+                super::seal::quiet(&before).await;
+            }
+            let id = def.id;
+            let (parts, record) = (engine.parts.clone(), undrop_table(&def));
+            let (table, _) = tokio::task::spawn_blocking(move || start_table(&parts, def))
+                .await
+                .map_err(|e| Error::internal(format!("the table could not be started: {e}")))??;
+            if let Err(e) = engine.log.commit(record).await {
+                table.close("it could not be brought back");
+                return Err(e);
+            }
+            engine.dropped.lock().remove(&id);
+            engine.change(|names| {
+                names.tables.insert(name_of(&table.def()), table.clone());
+            });
+            tracing::info!(table_id = %id, schema, table = name, "a dropped table is there again");
+            Ok(table)
+        })
+        .await
+    }
+
+    fn dropped_last(&self, schema: &str, name: &str) -> Result<Option<TableDef>> {
+        let mut last: Option<(Moment, TableDef)> = None;
+        for record in self.parts.store.scan(Family::Meta, &[meta_key::DROPPED])? {
+            // One that cannot be read is another's concern.
+            let Ok((def, at)) = dropped_from_disk(&record?.1) else { continue };
+            let is_it = def.schema_name == schema && def.name == name;
+            if is_it && last.as_ref().is_none_or(|(before, _)| *before <= at) {
+                last = Some((at, def));
+            }
+        }
+        Ok(last.map(|(_, def)| def))
+    }
+}
+
+fn not_found(schema: &str, name: &str) -> Error {
+    Error::new(Code::TableNotFound, format!("table '{schema}.{name}' not found"))
+        .hint("SHOW TABLES lists what there is")
+}

@@ -1,0 +1,229 @@
+//! How does a table come to be? Empty, or with its first rows, however many they are: table and rows are one commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Engine, name_of, start_table, to_its_end};
+use crate::admission::IncomingRows;
+use crate::catalog::{NewTable, TableDef, define};
+use crate::error::{Code, Error, Result};
+use crate::limits::MAX_TABLES;
+use crate::log::{Commit, Family, meta_key};
+use crate::memory::Collecting;
+use crate::sealed::check_conditional_put;
+use crate::sealing::{StageOptions, StagedWrite};
+use crate::table::{RowsOutcome, RowsRequest, Table, Write, create_table, sync};
+
+impl Engine {
+    /// Creates a table and returns it with notices for the user. `TABLE_EXISTS` if the name (of a table or view) is taken.
+    pub async fn create_table(self: &Arc<Self>, new: NewTable) -> Result<(Table, Vec<String>)> {
+        let (table, notices, _) = self.create(new, None).await?;
+        Ok((table, notices))
+    }
+
+    /// Creates a table that has rows from its first moment. Both are one commit: a crash leaves the table with its rows or neither, and
+    /// rows that are refused leave no table.
+    pub async fn create_table_with(
+        self: &Arc<Self>,
+        new: NewTable,
+        rows: RowsRequest,
+    ) -> Result<(Table, Vec<String>, RowsOutcome)> {
+        let (table, notices, outcome) = self.create(new, Some(rows)).await?;
+        let outcome = outcome.ok_or_else(|| Error::internal("the rows of a new table have no outcome"))?;
+        Ok((table, notices, outcome))
+    }
+
+    /// Begins a table whose first rows are too many for one entry. Nobody sees it until [`StagedTable::commit`], and it is gone without a
+    /// trace if that never comes. `TABLE_EXISTS` if the name is taken, also at the end.
+    pub async fn stage_table(self: &Arc<Self>, new: NewTable, options: StageOptions) -> Result<StagedTable> {
+        let (def, notices) = define(new, &self.parts.env)?;
+        self.check_free(&def.schema_name, &def.name)?;
+        let (table, record) = self.start(def).await?;
+        let unmade = Unmade(Some(table));
+        let write = unmade.table()?.stage(options)?;
+        Ok(StagedTable { engine: Arc::clone(self), unmade, notices, record, write })
+    }
+
+    async fn create(
+        self: &Arc<Self>,
+        new: NewTable,
+        rows: Option<RowsRequest>,
+    ) -> Result<(Table, Vec<String>, Option<RowsOutcome>)> {
+        let (def, notices) = define(new, &self.parts.env)?;
+        self.check_free(&def.schema_name, &def.name)?;
+        let engine = Arc::clone(self);
+        to_its_end(async move {
+            // Started, and its rows prepared, before the catalog is locked.
+            let (table, record) = engine.start(def).await?;
+            let created = engine.commit_table(&table, record, rows).await;
+            if created.is_err() && !engine.keep_if_recorded(&table).await {
+                table.close("it could not be created");
+            }
+            Ok((table, notices, created?))
+        })
+        .await
+    }
+
+    /// A table that nobody sees, and the commit that makes it durable.
+    async fn start(&self, def: TableDef) -> Result<(Table, Commit)> {
+        self.check_store(&def).await?;
+        let (parts, record) = (self.parts.clone(), create_table(&def));
+        let (table, _) = tokio::task::spawn_blocking(move || start_table(&parts, def))
+            .await
+            .map_err(|e| Error::internal(format!("the table could not be started: {e}")))??;
+        Ok((table, record))
+    }
+
+    /// A store elsewhere must keep what commits rest on. It is asked until it has answered well once; one that is away refuses no table's
+    /// rows later, but a table is not begun on hope.
+    async fn check_store(&self, def: &TableDef) -> Result<()> {
+        let tables = &self.parts.tables;
+        if tables.is_local || self.store_is_checked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        check_conditional_put(tables, &def.folder).await?;
+        self.store_is_checked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes a started table durable, with its first rows if there are any, and visible.
+    async fn commit_table(
+        &self,
+        table: &Table,
+        record: Commit,
+        rows: Option<RowsRequest>,
+    ) -> Result<Option<RowsOutcome>> {
+        let prepared = match rows {
+            Some(rows) => Some(table.prepare(rows).await?),
+            None => None,
+        };
+        let _changing = self.changing.lock().await;
+        self.check_new(&table.def())?;
+        let outcome = match prepared {
+            Some(prepared) => Some(table.submit(prepared.with_records(record.ops)).await?.outcome().await?),
+            None => {
+                self.parts.gate.check_space(Write::Small)?;
+                self.log.commit(record).await?;
+                None
+            }
+        };
+        self.add_table(table);
+        Ok(outcome)
+    }
+
+    /// A worker that failed may have written the table before: then it is there, whatever its maker was told, and its name is taken. Without
+    /// this a second table of the name would be written beside it.
+    async fn keep_if_recorded(&self, table: &Table) -> bool {
+        let key = meta_key::of_table(meta_key::TABLE, table.def().id);
+        // What was handed over is written.
+        let is_written = self.log.commit(sync()).await.is_ok();
+        let is_recorded = is_written && matches!(self.parts.store.get(Family::Meta, &key), Ok(Some(_)));
+        if is_recorded && self.check_free(&table.def().schema_name, &table.def().name).is_ok() {
+            self.add_table(table);
+        }
+        is_recorded
+    }
+
+    /// Whether the table may still be made. The caller holds `changing`.
+    fn check_new(&self, def: &TableDef) -> Result<()> {
+        self.check_free(&def.schema_name, &def.name)?;
+        if self.names.load().tables.len() < MAX_TABLES {
+            return Ok(());
+        }
+        Err(Error::new(Code::TooManyTables, format!("there are {MAX_TABLES} tables already"))
+            .hint("drop tables that are not needed"))
+    }
+
+    /// A table that is durable becomes visible. The caller holds `changing`.
+    fn add_table(&self, table: &Table) {
+        let def = table.def();
+        // Not before: the clock of a table that was never made says nothing of the folder's.
+        self.parts.gate.note_stamp(def.created_at_us);
+        self.change(|names| {
+            names.tables.insert(name_of(&def), table.clone());
+        });
+        tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, "a table was created");
+    }
+}
+
+/// A table that is made with its rows: neither is there before the other.
+#[derive(Debug)]
+pub struct StagedTable {
+    engine: Arc<Engine>,
+    /// Behind `write`, which goes first.
+    write: StagedWrite,
+    notices: Vec<String>,
+    record: Commit,
+    unmade: Unmade,
+}
+
+impl StagedTable {
+    /// The table's definition as it will be.
+    pub fn def(&self) -> &Arc<TableDef> {
+        self.write.def()
+    }
+
+    /// See [`StagedWrite::push`].
+    pub async fn push(&mut self, rows: IncomingRows) -> Result<()> {
+        self.write.push(rows).await
+    }
+
+    /// See [`StagedWrite::push_held`].
+    pub async fn push_held(&mut self, rows: IncomingRows, held: Collecting) -> Result<()> {
+        self.write.push_held(rows, held).await
+    }
+
+    /// See [`StagedWrite::give_way`].
+    pub async fn give_way(&mut self, is_wanted: bool) -> Result<()> {
+        self.write.give_way(is_wanted).await
+    }
+
+    /// Makes the table, with all rows, durable and visible. Returns it with notices for the user.
+    pub async fn commit(self) -> Result<(Table, Vec<String>, RowsOutcome)> {
+        self.commit_after(|| Ok(())).await
+    }
+
+    /// The same; `begin` is asked when all files are written, and its error is the last that takes table and rows back.
+    pub async fn commit_after(self, begin: impl FnOnce() -> Result<()>) -> Result<(Table, Vec<String>, RowsOutcome)> {
+        let Self { engine, write, notices, record, mut unmade } = self;
+        // Before the catalog is locked.
+        let ready = write.finish().await?;
+        begin()?;
+        to_its_end(async move {
+            let table = unmade.table()?.clone();
+            let _changing = engine.changing.lock().await;
+            engine.check_new(&table.def())?;
+            let outcome = match ready.with_records(record.ops).commit().await {
+                Ok(outcome) => outcome,
+                Err(e) => {
+                    if engine.keep_if_recorded(&table).await {
+                        drop(unmade.0.take());
+                    }
+                    return Err(e);
+                }
+            };
+            engine.add_table(&table);
+            drop(unmade.0.take());
+            Ok((table, notices, outcome))
+        })
+        .await
+    }
+}
+
+/// A table that is closed unless somebody makes it.
+#[derive(Debug)]
+struct Unmade(Option<Table>);
+
+impl Unmade {
+    fn table(&self) -> Result<&Table> {
+        self.0.as_ref().ok_or_else(|| Error::internal("a table was made twice"))
+    }
+}
+
+impl Drop for Unmade {
+    fn drop(&mut self) {
+        if let Some(table) = &self.0 {
+            table.close("it was not created");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Publishes: one commit whose outcome is settled by what stands at its version.
+
+use std::sync::Arc;
+
+use super::spread;
+use crate::engine::tests::support::{Fixture, batch, delete_keys, keys_of, request, until};
+use crate::env::FailAction;
+use crate::table::Table;
+
+fn all(n: i64) -> Vec<i64> {
+    (0..n).collect()
+}
+
+async fn write(table: &Table, keys: &[i64]) {
+    table.write(request(batch(keys))).await.expect("stored");
+}
+
+/// Versions of the Delta log on disk.
+fn n_versions(table: &Table) -> usize {
+    let folder = table.shared.gate.folder.join(table.shared.folders.published().to_string()).join("_delta_log");
+    let Ok(files) = std::fs::read_dir(folder) else { return 0 };
+    files
+        .filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|end| end == "json")))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_rows_are_the_rows_that_were_written() {
+    let mut fixture = Fixture::open();
+    fixture.create("t").await;
+    write(&fixture.table("t"), &all(1000)).await;
+    let sealed = fixture.table("t").seal().await.expect("sealed");
+    assert_eq!((sealed.delta_version, sealed.through.0, sealed.rows, sealed.files), (Some(0), 1, 1000, 1));
+    assert!(sealed.location.starts_with("file:///"), "{}", sealed.location);
+    assert_eq!(spread(&fixture.table("t")), (0, 0, 1000));
+    assert_eq!(keys_of(&fixture.table("t")), all(1000));
+    fixture.restart().await;
+    assert_eq!(spread(&fixture.table("t")), (0, 0, 1000));
+    assert_eq!(keys_of(&fixture.table("t")), all(1000));
+    assert_eq!(fixture.table("t").write(request(batch(&all(1001)))).await.expect("stored").accepted, 1);
+    let sealed = fixture.table("t").seal().await.expect("sealed");
+    assert_eq!((sealed.delta_version, sealed.rows), (Some(1), 1001));
+    let again = fixture.table("t").seal().await.expect("nothing to do");
+    assert_eq!(again, sealed);
+    assert_eq!(n_versions(&fixture.table("t")), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_table_is_not_published() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let sealed = table.seal().await.expect("nothing to do");
+    assert_eq!((sealed.delta_version, sealed.rows), (None, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_sent_is_found_after_the_process_ended() {
+    // Before the intent is on record, the range is published anew; from then on the recorded bytes decide.
+    for point in [
+        "publish.file_brought",
+        "publish.files_brought",
+        "publish.before_send",
+        "publish.after_send",
+        "publish.settled",
+    ] {
+        let mut fixture = Fixture::open();
+        fixture.create("t").await;
+        let table = fixture.table("t");
+        write(&table, &all(100)).await;
+        fixture.engine().env().fail.arm(point, FailAction::Error(1));
+        let held = tokio::time::timeout(std::time::Duration::from_millis(500), table.seal()).await;
+        drop(held);
+        drop(table);
+        fixture.restart().await;
+        write(&fixture.table("t"), &[100]).await;
+        let sealed = fixture.table("t").seal().await.expect("sealed");
+        assert_eq!(sealed.rows, 101, "{point}");
+        assert_eq!(keys_of(&fixture.table("t")), all(101), "{point}");
+        // Nothing was sent before the commit was on record: both ranges go with one.
+        let expected = if point.starts_with("publish.file") { 1 } else { 2 };
+        assert_eq!(n_versions(&fixture.table("t")), expected, "{point}: each range is committed once");
+        fixture.restart().await;
+        assert_eq!(spread(&fixture.table("t")), (0, 0, 101), "{point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_commit_that_touches_nothing_of_ours_is_passed() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, &all(10)).await;
+    table.seal().await.expect("sealed");
+    let log = table.shared.gate.folder.join(table.shared.folders.published().to_string()).join("_delta_log");
+    let foreign = r#"{"commitInfo":{"timestamp":1,"operation":"OPTIMIZE"}}"#;
+    std::fs::write(log.join("00000000000000000001.json"), foreign).expect("written");
+    write(&table, &[10]).await;
+    let sealed = table.seal().await.expect("sealed");
+    assert_eq!((sealed.delta_version, sealed.rows), (Some(2), 11));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_that_commits_as_this_one_stops_the_table_and_not_its_rows() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, &all(10)).await;
+    table.seal().await.expect("sealed");
+    let log = table.shared.gate.folder.join(table.shared.folders.published().to_string()).join("_delta_log");
+    let id = format!("tidewater/{}/0/{}", table.def().id, table.shared.log_id.0);
+    let foreign = format!(r#"{{"txn":{{"appId":"{id}","version":99}}}}"#);
+    std::fs::write(log.join("00000000000000000001.json"), foreign).expect("written");
+    write(&table, &[10]).await;
+    let error = table.seal().await.expect_err("refused");
+    assert_eq!(error.code(), crate::error::Code::DeltaConflict, "{error}");
+    write(&table, &[11]).await;
+    assert_eq!(keys_of(&table), all(12));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_deleted_before_they_are_published_are_published_as_deleted() {
+    let mut fixture = Fixture::open();
+    fixture.create("t").await;
+    let table = fixture.table("t");
+    write(&table, &all(100)).await;
+    assert_eq!(delete_keys(&table, &[3, 4, 200]).await.expect("deleted"), 2);
+    assert_eq!(table.seal().await.expect("sealed").rows, 98);
+    assert_eq!(delete_keys(&table, &[5, 4]).await.expect("deleted"), 1);
+    assert_eq!(table.seal().await.expect("sealed").rows, 97);
+    assert_eq!(delete_keys(&table, &all(100)).await.expect("deleted"), 97);
+    let sealed = table.seal().await.expect("sealed");
+    assert_eq!((sealed.rows, sealed.files), (0, 0), "a file without rows is removed");
+    drop(table);
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), Vec::<i64>::new());
+    let again = fixture.table("t").write(request(batch(&all(101)))).await.expect("stored");
+    assert_eq!(again.accepted, 1, "keys of deleted rows stay remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_and_builds_go_on_while_a_commit_is_held() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, &all(10)).await;
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    fail.arm("publish.after_send", FailAction::Hold(1));
+    let sealing = tokio::spawn({
+        let table = table.clone();
+        async move { table.seal().await }
+    });
+    until(|| fail.visits("publish.after_send") == 1).await;
+    write(&table, &(10..20).collect::<Vec<_>>()).await;
+    table.build().await.expect("built");
+    write(&table, &(20..30).collect::<Vec<_>>()).await;
+    assert_eq!(spread(&table), (10, 20, 0));
+    assert_eq!(keys_of(&table), all(30));
+    fail.release("publish.after_send");
+    sealing.await.expect("no panic").expect("sealed");
+    assert_eq!(keys_of(&table), all(30));
+    assert_eq!(table.seal().await.expect("sealed").rows, 30);
+}

@@ -1,0 +1,139 @@
+//! Keys that are forgotten: when both clocks say so, as a whole, and not before.
+
+use std::time::Duration;
+
+use super::*;
+use crate::engine::tests::support::{Fixture, keys_of};
+use crate::env::ManualClock;
+use crate::ids::SHARD_ZERO;
+use crate::log::{Family, state_key, state_prefix};
+
+const START_US: i64 = 1_800_000_000_000_000;
+const WINDOW: Duration = Duration::from_secs(8 * 60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Keys are remembered for eight minutes.
+async fn opened() -> (Fixture, std::sync::Arc<ManualClock>) {
+    let (fixture, clock) = Fixture::open_at(START_US);
+    fixture.engine().create_table(with_options(&[("dedup_window", "8 minutes")])).await.expect("created");
+    (fixture, clock)
+}
+
+/// How many of these keys are new.
+async fn accepted(table: &Table, keys: &[i64]) -> u64 {
+    table.housekeep().await;
+    write(table, keys).await
+}
+
+fn n_layer_records(table: &Table) -> usize {
+    let prefix = state_prefix(state_key::LAYER, table.def().id, SHARD_ZERO);
+    table.shared.store.scan(Family::State, &prefix).expect("readable").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_remembered_for_the_window() {
+    let (mut fixture, clock) = opened().await;
+    let table = fixture.table("t");
+    write(&table, &[1, 2]).await;
+    table.build().await.expect("built");
+    clock.advance(WINDOW - SECOND);
+    assert_eq!(accepted(&table, &[1, 2]).await, 0);
+    clock.advance(SECOND);
+    assert_eq!(accepted(&table, &[1]).await, 1);
+    assert_eq!(n_layer_records(&table), 0);
+    drop(table);
+    fixture.restart().await;
+    let table = fixture.table("t");
+    assert_eq!(write(&table, &[1, 2]).await, 1, "one is there again, the other is forgotten");
+    assert_eq!(keys_of(&table), [1, 1, 2, 2]);
+    fixture.engine().clean_files().await;
+    assert_eq!(files_in(&table.shared.folders.built(), ".keys"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_ahead_forgets_nothing_and_downtime_only_delays() {
+    let (mut fixture, clock) = opened().await;
+    write(&fixture.table("t"), &[1]).await;
+    fixture.table("t").build().await.expect("built");
+    clock.set_wall(START_US + 365 * 86_400 * 1_000_000);
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 0);
+    fixture.restart().await;
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 0);
+    clock.advance(WINDOW - SECOND);
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 0);
+    clock.advance(SECOND);
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_not_built_are_remembered() {
+    let (mut fixture, clock) = opened().await;
+    write(&fixture.table("t"), &[1]).await;
+    clock.advance(2 * WINDOW);
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 0);
+    fixture.restart().await;
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 0);
+    fixture.table("t").build().await.expect("built");
+    clock.advance(WINDOW);
+    assert_eq!(accepted(&fixture.table("t"), &[1]).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_remembered_an_eighth_longer_at_most() {
+    let step = Duration::from_secs(20);
+    for restarts in [false, true] {
+        let (mut fixture, clock) = opened().await;
+        let n_steps = 60_i64;
+        for key in 0..n_steps {
+            let table = fixture.table("t");
+            table.housekeep().await;
+            assert_eq!(write(&table, &[key]).await, 1);
+            table.build().await.expect("built");
+            clock.advance(step);
+        }
+        if restarts {
+            fixture.restart().await;
+        }
+        let table = fixture.table("t");
+        table.housekeep().await;
+        for key in 0..n_steps {
+            let age = step * (n_steps - key) as u32;
+            let is_new = write(&table, &[key]).await == 1;
+            if age < WINDOW {
+                assert!(!is_new, "{key} after {age:?}");
+            }
+            if age > WINDOW + WINDOW / 8 + step {
+                assert!(is_new, "{key} after {age:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forgotten_stays_forgotten_when_the_log_is_read_again() {
+    let (mut fixture, clock) = opened().await;
+    write(&fixture.table("t"), &[1, 2]).await;
+    fixture.table("t").build().await.expect("built");
+    clock.advance(WINDOW);
+    assert_eq!(accepted(&fixture.table("t"), &[1, 3]).await, 2);
+    // The Forget entry and the rows after it are in the log; the rows are not in any file.
+    for builds in [false, true] {
+        if builds {
+            fixture.table("t").build().await.expect("built");
+        }
+        fixture.restart().await;
+        assert_eq!(write(&fixture.table("t"), &[1, 3]).await, 0);
+    }
+    assert_eq!(write(&fixture.table("t"), &[2]).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_kept_for_ever_unless_somebody_says_otherwise() {
+    let (fixture, clock) = Fixture::open_at(START_US);
+    let table = fixture.create("t").await;
+    write(&table, &[1]).await;
+    table.build().await.expect("built");
+    clock.advance(Duration::from_secs(10 * 365 * 86_400));
+    assert_eq!(accepted(&table, &[1]).await, 0);
+    assert!(table.shared.sealing.lock().oldest_keys.is_none());
+}

@@ -1,0 +1,120 @@
+//! How does a commit become part of the table? It is sent until something stands at its version, and only that says what became of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::commit::{app_id, app_ids_of_table};
+use crate::error::{Code, Error, Result};
+use crate::ids::SHARD_ZERO;
+use crate::log::{Family, state_key, state_prefix};
+use crate::sealed::{DeltaTable, Put, Winner};
+use crate::table::{Intent, PublishOutcome, PublishedFile, Shared, Table, TableRequest};
+
+/// Between attempts to send a commit whose outcome is unknown.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The table's Delta table. Nothing is read.
+pub(crate) fn delta_table(shared: &Shared) -> Result<DeltaTable> {
+    let folders = &shared.folders;
+    DeltaTable::new(Arc::clone(&folders.tables().store), folders.published(), &folders.location())
+}
+
+/// The commit whose outcome is not settled yet.
+pub(crate) fn recorded_intent(shared: &Shared) -> Result<Option<Intent>> {
+    let key = state_prefix(state_key::INTENT, shared.def.id, SHARD_ZERO);
+    shared.store.get(Family::State, &key)?.map(|record| Intent::from_disk(&record)).transpose()
+}
+
+/// What an earlier process, or attempt, left open comes before anything new. The caller holds `publishing`.
+pub(crate) async fn settle_recorded(table: &Table, delta: &DeltaTable) -> Result<()> {
+    match recorded_intent(&table.shared)? {
+        Some(intent) => settle(table, delta, intent).await,
+        None => Ok(()),
+    }
+}
+
+/// Sends a recorded commit until something stands at its version, then makes it part of the table. The caller holds `publishing`.
+pub(crate) async fn settle(table: &Table, delta: &DeltaTable, mut intent: Intent) -> Result<()> {
+    let shared = &table.shared;
+    let mut wait = FIRST_WAIT;
+    loop {
+        if shared.stopping.load(Ordering::Relaxed) {
+            return Err(Error::new(Code::ShuttingDown, "a commit is on its way; it is settled after the next start"));
+        }
+        match attempt(shared, delta, &intent).await {
+            Ok(None) => break,
+            Ok(Some(other)) => {
+                check_other(shared, &intent, &other)?;
+                intent = rebased(intent)?;
+                shared.log.commit(crate::table::intent(shared.def.id, &intent)).await?;
+            }
+            Err(e) if e.code() == Code::DeltaDamaged => return Err(e),
+            Err(e) => {
+                tracing::warn!(table_id = %shared.def.id, version = intent.after.version, reason = %e, "a commit is sent again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+    shared.env.fail.hit("publish.settled")?;
+    let published = intent.published_files()?;
+    let (n_files, n_removed, version) = (published.len(), intent.removed.len(), intent.after.version);
+    let outcome = PublishOutcome { after: intent.after, published, removed: intent.removed };
+    table.ask(|answer| TableRequest::Published { outcome, answer }).await?;
+    tracing::info!(table_id = %shared.def.id, table = %table.def().name, version, n_files, n_removed, "a commit of the Delta table is settled");
+    Ok(())
+}
+
+/// `None`: ours stands at its version.
+async fn attempt(shared: &Shared, delta: &DeltaTable, intent: &Intent) -> Result<Option<Winner>> {
+    let version = intent.after.version;
+    shared.env.fail.hit("publish.before_send")?;
+    let put = delta.put(version, intent.bytes.clone().into()).await;
+    shared.env.fail.hit("publish.after_send")?;
+    if matches!(put, Ok(Put::Written)) {
+        return Ok(None);
+    }
+    // It is there, or nobody knows: what stands there decides.
+    match delta.read(version).await? {
+        Some(winner) if winner.commit_id.as_deref() == Some(&intent.commit_id.to_string()) => Ok(None),
+        Some(winner) => Ok(Some(winner)),
+        None => Err(match put {
+            Err(e) => e,
+            Ok(_) => Error::internal(format!("version {version} was there, and is not")),
+        }),
+    }
+}
+
+/// Another's commit stands where ours should be. One that touches what is ours stops the table: nothing that follows would be true.
+fn check_other(shared: &Shared, intent: &Intent, other: &Winner) -> Result<()> {
+    let (own, ours) = (app_id(shared), app_ids_of_table(shared));
+    let conflict = if other.txns.iter().any(|(id, _)| *id == own || id.starts_with(&ours)) {
+        Some("another server commits as this one")
+    } else if other.changes_metadata || other.changes_protocol {
+        Some("somebody else changed the table's schema or protocol")
+    } else if !other.removed.is_empty() {
+        Some("somebody else removed files of the table")
+    } else {
+        None
+    };
+    match conflict {
+        None => Ok(()),
+        Some(conflict) => Err(Error::new(
+            Code::DeltaConflict,
+            format!("version {} of {}: {conflict}", intent.after.version, shared.folders.location()),
+        )
+        .hint("the rows are safe and queries go on; find out who writes to the folder before anything else is sealed")),
+    }
+}
+
+/// The same commit, one version later.
+fn rebased(mut intent: Intent) -> Result<Intent> {
+    let before = intent.after.version;
+    intent.after.version += 1;
+    let mut files = intent.published_files()?;
+    files.iter_mut().filter(|file| file.version == before).for_each(|file| file.version += 1);
+    intent.published = files.iter().map(PublishedFile::to_disk).collect();
+    Ok(intent)
+}

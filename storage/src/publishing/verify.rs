@@ -1,0 +1,233 @@
+//! Is a table what its records say? Files against checksums, the file index against the Delta log, keys against each other.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
+use futures::StreamExt;
+use object_store::ObjectStoreExt;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::commit::app_id;
+use super::settle::{delta_table, settle_recorded};
+use crate::dedup::{KeyIndex, KeySpec};
+use crate::env::in_background;
+use crate::error::{Error, Result};
+use crate::sealed::{FileRef, checksum_of, read_columns, store_error};
+use crate::table::{SealFigures, Shared, Table, TableSnapshot};
+
+/// What came of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub name: &'static str,
+    /// `None`: it could not be made, and `detail` says why.
+    pub is_ok: Option<bool>,
+    /// What was looked at, or what is wrong.
+    pub detail: String,
+}
+
+/// Of problems of one kind, so many are named.
+const MAX_NAMED: usize = 10;
+
+impl Table {
+    /// Looks at everything that the table holds, while everything else goes on. Reads all files once.
+    /// An error only if the table itself cannot be asked: what is wrong with it is in the checks.
+    pub async fn verify(&self) -> Result<Vec<Check>> {
+        let shared = Arc::clone(&self.shared);
+        let (snapshot, figures) = {
+            let _publishing = shared.publishing.lock().await;
+            let delta = delta_table(&shared)?;
+            settle_recorded(self, &delta).await?;
+            (self.snapshot(), *shared.sealing.lock())
+        };
+        // The snapshot holds the files: nothing is kept from going on while they are read.
+        let mut checks = vec![check_files(&shared, &snapshot).await, check_halves(&snapshot)];
+        checks.push(match check_log(&shared, &snapshot, figures).await {
+            Ok(check) => check,
+            Err(e) => failed("delta_log", &[e.to_string()]),
+        });
+        checks.push(check_keys(&shared, snapshot).await?);
+        Ok(checks)
+    }
+}
+
+fn passed(name: &'static str, detail: String) -> Check {
+    Check { name, is_ok: Some(true), detail }
+}
+
+fn failed(name: &'static str, problems: &[String]) -> Check {
+    let named = problems.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+    let more = problems.len().saturating_sub(MAX_NAMED);
+    let detail = if more > 0 { format!("{named}; and {more} more") } else { named };
+    Check { name, is_ok: Some(false), detail }
+}
+
+fn outcome(name: &'static str, problems: &[String], detail: String) -> Check {
+    if problems.is_empty() { passed(name, detail) } else { failed(name, problems) }
+}
+
+/// Each file is there, with the length and the checksum that it was built with.
+async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Check {
+    let mut problems = Vec::new();
+    let mut bytes = 0;
+    for file in snapshot.files() {
+        bytes += file.file.bytes;
+        match measured(shared, snapshot, file).await {
+            Ok(found) if found == (file.file.bytes, file.file.checksum) => {}
+            Ok((found, _)) if found != file.file.bytes => {
+                problems.push(format!("{} has {found} bytes instead of {}", file.place.path, file.file.bytes));
+            }
+            Ok(_) => problems.push(format!("{} does not match its checksum", file.place.path)),
+            Err(e) => problems.push(e.to_string()),
+        }
+    }
+    outcome("files", &problems, format!("{} files of {bytes} bytes match their checksums", snapshot.files().len()))
+}
+
+/// Bytes and checksum of a file, wherever it is.
+async fn measured(shared: &Arc<Shared>, snapshot: &TableSnapshot, file: &FileRef) -> Result<(u64, u64)> {
+    if let Some(path) = local_path(shared, file) {
+        return in_background("verify", move || checksum_of(&path)).await?;
+    }
+    let unread = |e| store_error(&format!("{} cannot be read", file.place.path), e);
+    let found = file.place.store(snapshot.stores()).get(&file.place.path).await.map_err(unread)?;
+    let (mut hash, mut bytes, mut pieces) = (Xxh3::new(), 0, found.into_stream());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(unread)?;
+        hash.update(&piece);
+        bytes += piece.len() as u64;
+    }
+    Ok((bytes, hash.digest()))
+}
+
+/// `None`: it is in a store elsewhere.
+fn local_path(shared: &Shared, file: &FileRef) -> Option<std::path::PathBuf> {
+    match (&shared.folders.tables().local, file.place.is_published) {
+        (Some(local), true) => Some(local.root().join(file.place.path.to_string())),
+        (None, true) => None,
+        (_, false) => file.place.local().map(std::path::Path::to_owned),
+    }
+}
+
+/// No row is in two places: each file is named once, and fresh rows came after all that are in files.
+fn check_halves(snapshot: &TableSnapshot) -> Check {
+    let mut problems = Vec::new();
+    let mut names = HashSet::new();
+    for file in snapshot.files() {
+        if !names.insert(file.file.name.as_str()) {
+            problems.push(format!("the file {} is in the table twice", file.file.name));
+        }
+    }
+    // A stream's files may stand among fresh rows: they came with an entry of their own.
+    let settled =
+        snapshot.files().iter().filter(|file| file.file.entry.is_none()).map(|file| file.file.max_seq.0).max();
+    let fresh = snapshot.parts().iter().filter_map(|part| part.stamps.first()).map(|(seq, _)| seq.unsigned_abs()).min();
+    if let (Some(settled), Some(fresh)) = (settled, fresh)
+        && fresh <= settled
+    {
+        problems.push(format!("entry {fresh} is in memory, and files have all through {settled}"));
+    }
+    let fresh_rows: usize = snapshot.parts().iter().map(|part| part.n_rows()).sum();
+    let file_rows: u64 = snapshot.files().iter().map(FileRef::live_rows).sum();
+    let detail = format!("{fresh_rows} rows in memory and {file_rows} in files are {} rows", snapshot.n_rows());
+    outcome("halves", &problems, detail)
+}
+
+/// The Delta log has the files that our index has, with the same deleted rows, and our last entry.
+async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigures) -> Result<Check> {
+    const NAME: &str = "delta_log";
+    let Some(settled) = figures.settled else {
+        return Ok(passed(NAME, "nothing was published yet".to_owned()));
+    };
+    let loaded = delta_table(shared)?.load_at(settled.version).await?;
+    let mut problems = Vec::new();
+    let own = app_id(shared);
+    let through = loaded.txns.iter().find(|(id, _)| *id == own).map(|(_, version)| version.unsigned_abs());
+    if through != Some(settled.through) {
+        problems.push(format!("its txn is {through:?}, the records say {}", settled.through));
+    }
+    problems.extend(loaded.problems(snapshot.def(), settled.schema()));
+    let segments = loaded.segments(snapshot.def())?;
+    let mut ours: HashMap<&str, &FileRef> = snapshot
+        .files()
+        .iter()
+        .filter(|file| file.place.is_published)
+        .map(|file| (file.file.name.as_str(), file))
+        .collect();
+    for (theirs, segment) in loaded.files.iter().zip(&segments) {
+        let Some(file) = ours.remove(theirs.name.as_str()) else {
+            // What a TRUNCATE hides leaves the log with the next publish.
+            if !figures.is_unpublished && !figures.has_changes {
+                problems.push(format!("the file {} is in the log alone", theirs.name));
+            }
+            continue;
+        };
+        if (segment.bytes, segment.rows, segment.checksum) != (file.file.bytes, file.file.rows, file.file.checksum) {
+            problems.push(format!("the log says other things of the file {}", theirs.name));
+        }
+        // Deletes that are not published yet are ours alone.
+        let is_known = |row: u32| file.deleted.as_ref().is_some_and(|deleted| deleted.contains(row));
+        if theirs.deleted.iter().flatten().any(|row| !is_known(row)) {
+            problems.push(format!("the log has rows of {} deleted that are not", theirs.name));
+        }
+    }
+    problems.extend(ours.keys().map(|name| format!("the file {name} is not in the log")));
+    let detail =
+        format!("version {} has our {} files through entry {}", loaded.version, segments.len(), settled.through);
+    Ok(outcome(NAME, &problems, detail))
+}
+
+/// No key is there twice. Deleted rows are not looked at: among them are rows of streams that lost to others.
+async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Check> {
+    const NAME: &str = "keys";
+    let Some(spec) = shared.spec.clone() else {
+        return Ok(passed(NAME, "the table has no primary key".to_owned()));
+    };
+    if snapshot.def().options.dedup_window_us.is_some() {
+        let detail = "keys are remembered for a window only, and may come again".to_owned();
+        return Ok(Check { name: NAME, is_ok: None, detail });
+    }
+    let paths: Option<Vec<_>> = snapshot.files().iter().map(|file| local_path(shared, file)).collect();
+    let Some(paths) = paths else {
+        let detail = "files are in a store elsewhere, and are not fetched for this".to_owned();
+        return Ok(Check { name: NAME, is_ok: None, detail });
+    };
+    let memory = Arc::clone(&shared.memory);
+    let look = move || -> Result<Check> {
+        let mut seen = KeyIndex::new(&spec, &memory);
+        let (mut n_rows, mut n_twice) = (0_u64, 0_u64);
+        let mut add = |rows: &RecordBatch, spec: &KeySpec, skip: Option<&BooleanBuffer>| -> Result<()> {
+            seen.has_capacity(rows.num_rows())?;
+            n_rows += (rows.num_rows() - skip.map_or(0, BooleanBuffer::count_set_bits)) as u64;
+            n_twice += seen.claim(&spec.keys(rows), skip).n_losers as u64;
+            Ok(())
+        };
+        let mut walk = || -> Result<()> {
+            for part in snapshot.parts() {
+                add(&part.rows, &spec, None)?;
+            }
+            for (path, file) in paths.iter().zip(snapshot.files()) {
+                let mut first = 0_u32;
+                for rows in read_columns(path, &snapshot.def().arrow_schema, &snapshot.def().key)? {
+                    let rows = rows?;
+                    let n_rows = rows.num_rows();
+                    let gone = file
+                        .deleted
+                        .as_ref()
+                        .map(|deleted| BooleanBuffer::collect_bool(n_rows, |row| deleted.contains(first + row as u32)));
+                    add(&rows, &spec, gone.as_ref())?;
+                    first += n_rows as u32;
+                }
+            }
+            Ok(())
+        };
+        match walk() {
+            Ok(()) if n_twice == 0 => Ok(passed(NAME, format!("the keys of {n_rows} rows are all different"))),
+            Ok(()) => Ok(failed(NAME, &[format!("{n_twice} of {n_rows} rows have a key that is there before")])),
+            // Memory for keys, or a file that the first check names.
+            Err(e) => Ok(Check { name: NAME, is_ok: None, detail: e.to_string() }),
+        }
+    };
+    in_background("verify", look).await?.map_err(|e: Error| e)
+}

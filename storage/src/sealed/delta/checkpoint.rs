@@ -1,0 +1,88 @@
+//! How is a checkpoint made, and is it whole? Written by the kernel, read back as any Parquet file, and only then announced.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use delta_kernel::checkpoint::LastCheckpointHintStats;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use url::Url;
+
+use super::kernel::{Kernel, is_not_found, lines_of};
+use super::log::DeltaTable;
+use crate::error::{Error, Result};
+
+/// What a checkpoint must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Files of the version.
+    pub n_files: u64,
+    /// Our own appId and version.
+    pub txn: (String, u64),
+}
+
+impl DeltaTable {
+    /// Makes a checkpoint of `version`, unless it has one, and reads it back. `DELTA_DAMAGED`: it has not what is `expected`; then one that
+    /// was just made is removed again, and nothing older may go.
+    pub async fn checkpoint(&self, version: u64, expected: &Expected) -> Result<()> {
+        let expected = expected.clone();
+        self.kernel().run(move |kernel| write(kernel, version, &expected)).await
+    }
+}
+
+fn write(kernel: &Kernel, version: u64, expected: &Expected) -> Result<()> {
+    let what = format!("the checkpoint of version {version} cannot be made");
+    let failed = |e| kernel.error(&what, e);
+    let engine = kernel.engine();
+    let writer = kernel.snapshot(Some(version))?.create_checkpoint_writer(engine).map_err(failed)?;
+    let path = writer.checkpoint_path().map_err(failed)?;
+    let storage = engine.storage_handler();
+    match storage.head(&path) {
+        Ok(_) => return verify(kernel, &path, version, expected),
+        Err(e) if is_not_found(&e) => {}
+        Err(e) => return Err(failed(e)),
+    }
+    let data = writer.checkpoint_data(engine).map_err(failed)?;
+    let state = data.state();
+    let rows = data.map(|batch| batch.and_then(|batch| batch.apply_selection_vector()));
+    engine.parquet_handler().write_parquet_file(path.clone(), Box::new(rows)).map_err(failed)?;
+    if let Err(e) = verify(kernel, &path, version, expected) {
+        // The commits before it are all there: without it nobody misses anything.
+        if let Err(kept) = storage.delete(&path) {
+            tracing::warn!(%path, reason = %kept, "a wrong checkpoint stays in the Delta log");
+        }
+        return Err(e);
+    }
+    let bytes = storage.head(&path).map_err(failed)?.size;
+    let state = Arc::into_inner(state).ok_or_else(|| Error::internal(format!("{what}: its writer goes on")))?;
+    let stats = LastCheckpointHintStats::from_reconciliation_state(state, bytes, 0).map_err(failed)?;
+    writer.finalize(engine, &stats).map_err(failed)
+}
+
+/// Reads a checkpoint: as many files as expected, and our own `txn`.
+fn verify(kernel: &Kernel, path: &Url, version: u64, expected: &Expected) -> Result<()> {
+    let what = format!("the checkpoint of version {version} cannot be read back");
+    let bytes = kernel.bytes(path, &what)?;
+    let unread = |e: String| kernel.damaged(&format!("{what}: {e}"));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| unread(e.to_string()))?;
+    let columns = ProjectionMask::columns(builder.parquet_schema(), ["add.path", "txn.appId", "txn.version"]);
+    let batches = builder.with_projection(columns).build().map_err(|e| unread(e.to_string()))?;
+    let (mut n_files, mut txns) = (0u64, BTreeMap::new());
+    for batch in batches {
+        let batch = batch.map_err(|e| unread(e.to_string()))?;
+        for line in lines_of(&batch).map_err(unread)? {
+            n_files += u64::from(line.add.is_some());
+            txns.extend(line.txn.map(|txn| (txn.app_id, txn.version)));
+        }
+    }
+    let (app_id, expected_txn) = &expected.txn;
+    let found = txns.get(app_id).and_then(|&version| u64::try_from(version).ok());
+    if n_files == expected.n_files && found == Some(*expected_txn) {
+        return Ok(());
+    }
+    let found = found.map_or_else(|| "none".to_owned(), |found| found.to_string());
+    Err(kernel.damaged(&format!(
+        "the checkpoint of version {version} has {n_files} files and our txn {found}, not {} and {expected_txn}",
+        expected.n_files
+    )))
+}

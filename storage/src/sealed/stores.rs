@@ -1,0 +1,277 @@
+//! Where are Delta tables? Opens the store that a URL and options name, and checks that it keeps what commits rest on.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::path::Path as StorePath;
+use object_store::{
+    BackoffConfig, ClientConfigKey, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
+};
+use url::Url;
+
+use crate::env::DurableLocalStore;
+use crate::error::{Code, Error, Result};
+
+/// Under the data folder, when no URL is given.
+const TABLES: &str = "tables";
+
+/// A store that is not there answers none of its connects; one that hangs takes them and says nothing. Either is given up within some ten
+/// seconds: the last attempt begins within [`RETRY_TIMEOUT`]. A request's time-out includes its body, so parts of uploads and ranges of
+/// reads should be of a few MiB; for a slow network the options `connect_timeout` and `timeout` say more.
+const CONNECT_TIMEOUT: &str = "3 seconds";
+const REQUEST_TIMEOUT: &str = "10 seconds";
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_RETRIES: usize = 5;
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Settings that mean one thing together: when an option names one, none of its group is taken from the environment. A session token there
+/// belongs to other keys, and object_store prefers `AWS_ENDPOINT_URL_S3` to the option `aws_endpoint`.
+const GROUPS: [&[Key]; 3] = [
+    &[
+        Key::AccessKeyId,
+        Key::SecretAccessKey,
+        Key::Token,
+        Key::WebIdentityTokenFile,
+        Key::RoleArn,
+        Key::ContainerCredentialsRelativeUri,
+        Key::ContainerCredentialsFullUri,
+        Key::ContainerAuthorizationTokenFile,
+        Key::SkipSignature,
+    ],
+    &[Key::Endpoint, Key::S3Endpoint],
+    &[Key::Region, Key::DefaultRegion],
+];
+
+/// Where Delta tables are kept.
+#[derive(Clone, Default)]
+pub struct StoreOptions {
+    /// `file:///folder` or `s3://bucket/prefix`; `None`: `tables/` under the data folder.
+    pub url: Option<String>,
+    /// For `s3://`: object_store's configuration keys, such as `aws_endpoint`, `aws_region`, `aws_access_key_id`. What they do not say is
+    /// taken from the environment (`AWS_…`).
+    pub options: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for StoreOptions {
+    /// Without the values: secrets are among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<&str> = self.options.iter().map(|(key, _)| key.as_str()).collect();
+        f.debug_struct("StoreOptions").field("url", &self.url).field("options", &keys).finish()
+    }
+}
+
+/// The store that Delta tables are in.
+#[derive(Debug, Clone)]
+pub struct TablesStore {
+    pub store: Arc<dyn ObjectStore>,
+    /// The URL of the place as Delta readers name it (`file:///folder/tables`, `s3://bucket/prefix`), without a slash at its end.
+    pub root: Url,
+    /// The same place within `store`.
+    pub prefix: StorePath,
+    pub is_local: bool,
+    /// The same as `store` if it is local: built files are linked in with it.
+    pub local: Option<Arc<DurableLocalStore>>,
+}
+
+/// Opens the store without asking it anything; a local one may make its folder. Blocks. `local` is rooted at `data_dir`.
+pub fn open_tables(data_dir: &Path, local: &Arc<DurableLocalStore>, options: &StoreOptions) -> Result<TablesStore> {
+    let Some(text) = &options.url else {
+        refuse_options(options)?;
+        let folder = std::fs::canonicalize(data_dir)
+            .map_err(|e| {
+                Error::new(Code::FolderUnusable, format!("the data folder {} is not there: {e}", data_dir.display()))
+                    .source(e)
+            })?
+            .join(TABLES);
+        let root =
+            Url::from_file_path(&folder).map_err(|()| Error::internal(format!("{} has no URL", folder.display())))?;
+        return Ok(local_tables(Arc::clone(local), root, StorePath::from(TABLES)));
+    };
+    let url = Url::parse(text).map_err(|e| invalid_url(text, &e.to_string()))?;
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        // Not shown: a password may be in it.
+        return Err(invalid_url(&format!("{}://…", url.scheme()), "it has more than a place and a path"));
+    }
+    match url.scheme() {
+        "file" => {
+            // `file:tables` would be read as `file:///tables`.
+            let folder = url.to_file_path().ok().filter(|_| text.starts_with("file:///"));
+            let folder = folder.ok_or_else(|| invalid_url(text, "it does not begin with file:///"))?;
+            refuse_options(options)?;
+            Ok(local_tables(Arc::new(local.beside(&folder)?), without_slash(&url), StorePath::default()))
+        }
+        "s3" => open_s3(text, &url, &options.options),
+        other => Err(Error::new(Code::InvalidConfig, format!("the tables' store {text} is of the kind '{other}'"))
+            .hint("supported are file:///folder and s3://bucket/prefix, with any store that speaks S3")),
+    }
+}
+
+fn local_tables(local: Arc<DurableLocalStore>, root: Url, prefix: StorePath) -> TablesStore {
+    let store = Arc::clone(&local) as Arc<dyn ObjectStore>;
+    TablesStore { store, root, prefix, is_local: true, local: Some(local) }
+}
+
+fn open_s3(text: &str, url: &Url, options: &[(String, String)]) -> Result<TablesStore> {
+    let bucket = url.host_str().filter(|host| !host.is_empty() && url.port().is_none());
+    let bucket = bucket.ok_or_else(|| invalid_url(text, "it names no bucket"))?;
+    let prefix = StorePath::from_url_path(url.path()).map_err(|e| invalid_url(text, &e.to_string()))?;
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let backoff = BackoffConfig { init_backoff: FIRST_BACKOFF, max_backoff: MAX_BACKOFF, ..BackoffConfig::default() };
+    let retry = RetryConfig { backoff, max_retries: MAX_RETRIES, retry_timeout: RETRY_TIMEOUT };
+    let store = s3_settings(options, environment)?
+        .into_iter()
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
+        .with_bucket_name(bucket)
+        .with_retry(retry)
+        .build()
+        .map_err(|e| {
+            Error::new(Code::InvalidConfig, format!("the tables' store {text} cannot be opened: {}", whole_text(&e)))
+                .hint("check the store's options and the AWS_ variables of the environment")
+                .source(e)
+        })?;
+    Ok(TablesStore { store: Arc::new(store), root: without_slash(url), prefix, is_local: false, local: None })
+}
+
+/// Our time-outs, over them the environment's `AWS_` variables, over them the options.
+pub(super) fn s3_settings(
+    options: &[(String, String)],
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<HashMap<Key, String>> {
+    let mut named = HashMap::new();
+    for (name, value) in options {
+        let refused = |why: &str| {
+            Error::new(Code::InvalidConfig, format!("the store option '{name}' {why}"))
+                .hint("write keys as object_store does: aws_endpoint, aws_region, aws_access_key_id, …")
+        };
+        let key: Key = name.to_ascii_lowercase().parse().map_err(|_| refused("is unknown"))?;
+        if key == Key::Bucket {
+            return Err(refused("is not needed: the URL names the bucket"));
+        }
+        if named.insert(key, value.clone()).is_some() {
+            return Err(refused("says again what another option says"));
+        }
+    }
+    let mut settings: HashMap<Key, String> = HashMap::from([
+        (Key::Client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT.to_owned()),
+        (Key::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT.to_owned()),
+    ]);
+    for (name, value) in environment.filter(|(name, _)| name.starts_with("AWS_")) {
+        // Those that mean nothing to object_store are other programs'.
+        if let Ok(key) = name.to_ascii_lowercase().parse::<Key>() {
+            settings.insert(key, value);
+        }
+    }
+    for group in GROUPS.iter().filter(|group| group.iter().any(|key| named.contains_key(key))) {
+        settings.retain(|key, _| !group.contains(key));
+    }
+    settings.extend(named);
+    let endpoint = settings.get(&Key::S3Endpoint).or_else(|| settings.get(&Key::Endpoint));
+    if endpoint.is_some_and(|endpoint| endpoint.to_ascii_lowercase().starts_with("http://")) {
+        settings.entry(Key::Client(ClientConfigKey::AllowHttp)).or_insert_with(|| "true".to_owned());
+    }
+    Ok(settings)
+}
+
+/// Refuses a store that overwrites what stands there when it is told to create: two commits of one version would both succeed, and the
+/// rows of the first would be lost. `name` is of a probe that is put there twice and removed; nobody else may use it.
+pub async fn check_conditional_put(tables: &TablesStore, name: &str) -> Result<()> {
+    let probe = tables.prefix.clone().join(name);
+    let put = |bytes: &'static str| {
+        tables.store.put_opts(&probe, PutPayload::from_static(bytes.as_bytes()), PutMode::Create.into())
+    };
+    let unsuitable = |why: &str| {
+        let what = format!("the tables' store {} {why}", tables.root);
+        Error::new(Code::StoreUnsuitable, what).hint(
+            "commits rest on conditional puts (S3: If-None-Match): use a store or a version of it that has them, \
+             and leave aws_conditional_put as it is",
+        )
+    };
+    let asked = format!("the tables' store {} cannot be checked", tables.root);
+    match put("first").await {
+        // Of a check whose reply was lost.
+        Ok(_) | Err(StoreError::AlreadyExists { .. }) => {}
+        Err(e @ (StoreError::NotImplemented { .. } | StoreError::NotSupported { .. })) => {
+            return Err(unsuitable("has no conditional puts").source(e));
+        }
+        Err(e) => return Err(store_error(&asked, e)),
+    }
+    let second = match put("second").await {
+        Err(StoreError::AlreadyExists { .. }) => Ok(()),
+        Ok(_) => Err(unsuitable("replaces an object that it was told to create")),
+        Err(e @ (StoreError::NotImplemented { .. } | StoreError::NotSupported { .. })) => {
+            Err(unsuitable("has no conditional puts").source(e))
+        }
+        Err(e) => Err(store_error(&asked, e)),
+    };
+    let removed = tables.store.delete(&probe).await;
+    second?;
+    match removed {
+        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(e) => Err(store_error(&format!("the probe {probe} in the tables' store {} stays there", tables.root), e)),
+    }
+}
+
+/// `what` failed, as a sentence without its end: "the file x cannot be uploaded".
+pub fn store_error(what: &str, e: StoreError) -> Error {
+    let (code, hint) = match &e {
+        e if is_full(e) => (Code::DiskFull, "free some space"),
+        StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
+            (Code::StoreUnsuitable, "use a store that has this operation")
+        }
+        StoreError::UnknownConfigurationKey { .. } => (Code::InvalidConfig, "check the store's options"),
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            (Code::StoreUnavailable, "check the store's credentials, and that they may read, write and delete")
+        }
+        _ => (Code::StoreUnavailable, "check that the store can be reached and that its URL and options are right"),
+    };
+    Error::new(code, format!("{what}: {}", whole_text(&e))).hint(hint).source(e)
+}
+
+fn is_full(e: &StoreError) -> bool {
+    causes(e).any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    })
+}
+
+/// Its own text and that of the innermost cause, which says what a person needs ("connection refused") and which HTTP clients leave out.
+fn whole_text(e: &StoreError) -> String {
+    let text = e.to_string();
+    match causes(e).last().map(ToString::to_string) {
+        Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+        _ => text,
+    }
+}
+
+/// An error and what it came from, outermost first.
+fn causes(e: &StoreError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(e as &(dyn std::error::Error + 'static)), |&e| e.source())
+}
+
+fn without_slash(url: &Url) -> Url {
+    let mut root = url.clone();
+    root.set_path(url.path().trim_end_matches('/'));
+    root
+}
+
+fn refuse_options(options: &StoreOptions) -> Result<()> {
+    match options.options.first() {
+        None => Ok(()),
+        Some((key, _)) => {
+            Err(Error::new(Code::InvalidConfig, format!("the store option '{key}' means nothing to a local folder"))
+                .hint("store options are for s3://bucket/prefix"))
+        }
+    }
+}
+
+fn invalid_url(text: &str, why: &str) -> Error {
+    Error::new(Code::InvalidConfig, format!("the URL {text} of the tables' store cannot be used: {why}"))
+        .hint("write file:///folder or s3://bucket/prefix")
+}
