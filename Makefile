@@ -32,7 +32,7 @@ rust-tests:
 	@$(ENV); cargo test --locked --workspace
 
 python-tests: build
-	@$(PYTEST) -m "not spark"
+	@$(PYTEST) -m "not spark and not slow"
 
 # Spark and its JVM are 550 MB, so only here.
 conformance: build ## All tests from outside, Spark as a reader of the Delta tables too

@@ -194,7 +194,14 @@ DISTURBED = {
     "it never arrives": {"executed": False},
     "it arrives late": {"held": True},
 }
-disturbed = pytest.mark.parametrize("how", DISTURBED.values(), ids=DISTURBED)
+# Each waits for time-outs of a real client: `make test` has the first, `make conformance` all of them.
+disturbed = pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(how, id=name, marks=[] if name == "the answer is lost" else [pytest.mark.slow])
+        for name, how in DISTURBED.items()
+    ],
+)
 
 
 @disturbed
@@ -221,6 +228,7 @@ def test_a_commit_that_is_disturbed(server, client, bucket, relay, how):
 MORE = ["the answer is lost", "it never arrives", "it arrives late"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "more"),
     [pytest.param(how, False, id=name) for name, how in DISTURBED.items()]
@@ -253,6 +261,7 @@ def test_a_kill_before_a_commit_is_settled(server, client, bucket, relay, how, m
         assert_whole(client, bucket, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upload", [False, True], ids=["commit", "upload"])
 def test_a_late_commit_lands_first(server, client, bucket, relay, upload):
     """What a process that is gone had sent reaches the store after the next process has started, but before that one sends its own."""
@@ -272,6 +281,7 @@ def test_a_late_commit_lands_first(server, client, bucket, relay, upload):
         assert_whole(client, bucket, pa.concat_tables([rows(0), rows(1)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", "silent", 503])
 def test_rows_are_taken_while_the_store_is_away(server, client, bucket, relay, how):
     client.execute(CREATE)
@@ -310,6 +320,7 @@ def test_rows_are_taken_while_the_store_is_away(server, client, bucket, relay, h
         assert_whole(client, bucket, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", 503])
 def test_a_start_without_the_store(server, client, bucket, relay, how):
     """Ingest opens; fresh rows are answered; what needs sealed rows says why it cannot, until it can."""
@@ -338,6 +349,7 @@ def test_a_start_without_the_store(server, client, bucket, relay, how):
         assert_whole(client, bucket, pa.concat_tables([rows(part) for part in range(4)]))
 
 
+@pytest.mark.slow
 def test_deletes_and_changes_go_on_while_the_store_is_away(server, client, bucket, relay):
     """They are entries of the log; the Delta table has them when the store is back."""
     client.execute(CREATE)
@@ -401,6 +413,7 @@ def test_a_store_without_conditional_puts_is_refused(server, client, bucket, rel
     assert_whole(client, bucket, rows(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", 503])
 def test_no_table_is_made_while_the_store_is_away(server, client, bucket, relay, how):
     with relay.absent(how), pytest.raises(Refused) as refused:
