@@ -78,7 +78,7 @@ impl Engine {
     /// rows later, but a table is not begun on hope.
     async fn check_store(&self, def: &TableDef) -> Result<()> {
         let tables = &self.parts.tables;
-        if tables.is_local || self.store_is_checked.load(Ordering::Relaxed) {
+        if tables.local.is_some() || self.store_is_checked.load(Ordering::Relaxed) {
             return Ok(());
         }
         check_conditional_put(tables, &def.folder).await?;

@@ -36,11 +36,12 @@ pub struct SegmentFile {
     pub columns: Vec<ColumnBounds>,
     /// Microseconds since 1970.
     pub created_at_us: i64,
-    /// The filters of its row groups by primary key; `None`: the table has none.
+    /// The filters of its row groups by primary key; `None`: there are none.
     pub sidecar: Option<Sidecar>,
 }
 
-/// A file beside a settled file: see [`super::sidecar`].
+/// A file beside a settled file, with filters of its row groups by primary key. No version of this program writes one yet; records and
+/// tags have a place for it, so that the first that does is read by this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sidecar {
     pub name: String,

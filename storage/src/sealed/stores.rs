@@ -73,8 +73,7 @@ pub struct TablesStore {
     pub root: Url,
     /// The same place within `store`.
     pub prefix: StorePath,
-    pub is_local: bool,
-    /// The same as `store` if it is local: built files are linked in with it.
+    /// The same as `store` if it is on the local disk: built files are linked in with it.
     pub local: Option<Arc<DurableLocalStore>>,
 }
 
@@ -113,7 +112,7 @@ pub fn open_tables(data_dir: &Path, local: &Arc<DurableLocalStore>, options: &St
 
 fn local_tables(local: Arc<DurableLocalStore>, root: Url, prefix: StorePath) -> TablesStore {
     let store = Arc::clone(&local) as Arc<dyn ObjectStore>;
-    TablesStore { store, root, prefix, is_local: true, local: Some(local) }
+    TablesStore { store, root, prefix, local: Some(local) }
 }
 
 fn open_s3(text: &str, url: &Url, options: &[(String, String)]) -> Result<TablesStore> {
@@ -135,7 +134,7 @@ fn open_s3(text: &str, url: &Url, options: &[(String, String)]) -> Result<Tables
                 .hint("check the store's options and the AWS_ variables of the environment")
                 .source(e)
         })?;
-    Ok(TablesStore { store: Arc::new(store), root: without_slash(url), prefix, is_local: false, local: None })
+    Ok(TablesStore { store: Arc::new(store), root: without_slash(url), prefix, local: None })
 }
 
 /// Our time-outs, over them the environment's `AWS_` variables, over them the options.

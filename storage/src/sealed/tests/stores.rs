@@ -40,7 +40,7 @@ async fn by_default_tables_are_under_the_data_folder() {
     let tables = open_tables(folder.path(), &local, &StoreOptions::default()).expect("opens");
     let expected = folder.path().canonicalize().expect("there").join("tables");
     assert_eq!(tables.root.to_file_path(), Ok(expected.clone()));
-    assert!(tables.is_local && tables.local.as_ref().is_some_and(|own| Arc::ptr_eq(own, &local)));
+    assert!(tables.local.as_ref().is_some_and(|own| Arc::ptr_eq(own, &local)));
     check_conditional_put(&tables, "probe").await.expect("suitable");
     tables.store.put(&tables.prefix.clone().join("t").join("x"), "rows".into()).await.expect("new");
     assert_eq!(std::fs::read(expected.join("t/x")).expect("there"), b"rows");
@@ -55,7 +55,7 @@ async fn tables_can_be_in_another_folder() {
         let url = format!("{}{slash}", Url::from_file_path(&other).expect("absolute"));
         let tables = open_tables(folder.path(), &local, &at(&url, &[])).expect("opens");
         assert!(tables.root.as_str().ends_with("/other%20place"), "{}", tables.root);
-        assert!(tables.is_local && tables.local.is_some() && tables.prefix.is_root());
+        assert!(tables.local.is_some() && tables.prefix.is_root());
         check_conditional_put(&tables, "probe").await.expect("suitable");
         tables.store.put(&StorePath::from("x"), "rows".into()).await.expect("new");
         assert_eq!(std::fs::read(other.join("x")).expect("there"), b"rows");
@@ -229,7 +229,7 @@ async fn an_s3_is_used_if_it_heeds_conditions() {
     let endpoint = serve_s3(Manners::Heeds, &objects).await;
     let tables = open_s3(folder.path(), &local, &endpoint, &[]);
     assert_eq!((tables.root.as_str(), tables.prefix.as_ref()), ("s3://bucket/a/prefix", "a/prefix"));
-    assert!(!tables.is_local && tables.local.is_none());
+    assert!(tables.local.is_none());
     check_conditional_put(&tables, "probe").await.expect("suitable");
     assert_eq!(*objects.lock(), BTreeMap::new());
     tables.store.put(&tables.prefix.clone().join("x"), "rows".into()).await.expect("new");
@@ -278,7 +278,6 @@ async fn a_check_can_be_made_again() {
         store: Arc::new(store.clone()),
         root: Url::parse("s3://bucket").expect("a URL"),
         prefix: StorePath::default(),
-        is_local: false,
         local: None,
     };
     for (op, fault) in [(Op::Put, Fault::Before), (Op::Put, Fault::After), (Op::Delete, Fault::Before)] {
