@@ -50,4 +50,4 @@ check: ## Format, lints, unit tests: before each commit
 bench: ## Keys and load, in release; figures beside the same run's yardsticks
 	@$(ENV); cargo build --locked --release --workspace
 	@"$(CARGO_TARGET_DIR)/release/keys"
-	@"$(CARGO_TARGET_DIR)/release/load"
+	@python=$$(clients/conformance/venv.sh); "$(CARGO_TARGET_DIR)/release/load" --python "$$python"

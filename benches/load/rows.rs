@@ -24,40 +24,86 @@ pub enum Shape {
     FatUnique,
 }
 
-const N_LOCATIONS: u64 = 1_000;
+pub const N_LOCATIONS: u64 = 1_000;
+/// Of each location.
+pub const N_CAMERAS: u64 = 16;
 const N_THIN_NAMES: u64 = 1_000;
 const N_FAT_NAMES: u64 = 20_000;
 const FAT_BYTES: usize = 5_000;
 /// Text that names of 5,000 bytes are cut from: long enough that two of one batch hardly ever overlap.
 const TEXT_BYTES: usize = 128 << 20;
 
+/// When the rows were detected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// As they are sent.
+    Now,
+    /// Evenly over the 24 hours before now, of which `n_rows` rows are a whole day. With `late` as a platform has it: 90 % within 2 s, 9 %
+    /// within 5 minutes, 0.9 % within a day, 0.1 % within 5 days before the time that their place in the stream has.
+    Day { n_rows: u64, late: bool },
+}
+
+const SECOND_US: u64 = 1_000_000;
+const DAY_US: u64 = 86_400 * SECOND_US;
+
+/// How late a row is, in µs: the shares of [`Times::Day`], evenly spread within each but the second, which falls off.
+fn lateness_us(id: u64) -> u64 {
+    let (share, within) = (mix(id ^ 4 << 40) % 1_000, mix(id ^ 5 << 40));
+    match share {
+        0..900 => within % (2 * SECOND_US),
+        900..990 => {
+            let unit = (within >> 11) as f64 / (1_u64 << 53) as f64;
+            // A mean of one minute, cut at five.
+            ((-(1.0 - unit).ln() * 60.0).min(300.0) * SECOND_US as f64) as u64
+        }
+        990..999 => within % DAY_US,
+        _ => within % (5 * DAY_US),
+    }
+}
+
 /// An endless, reproducible stream of detections.
 pub struct Detections {
     shape: Shape,
+    /// Keys are numbers in order, as a sequence gives them, instead of random.
+    is_ordered: bool,
+    times: Times,
+    /// The time of the stream's begin, in µs.
+    begun_us: i64,
     state: u64,
     /// Words, as descriptions have them, so that compression finds what it would find in life.
     text: String,
 }
 
 /// The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection, so that keys never repeat.
-fn mix(mut x: u64) -> u64 {
+pub fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
 
 /// The square makes low numbers frequent, as busy places and common items are.
-fn skewed(id: u64, salt: u64, n: u64) -> u64 {
+pub fn skewed(id: u64, salt: u64, n: u64) -> u64 {
     let unit = (mix(id ^ salt << 40) >> 11) as f64 / (1_u64 << 53) as f64;
     (unit * unit * n as f64) as u64
 }
 
-fn key(id: u64) -> i64 {
+/// The wall clock, in µs since 1970.
+#[expect(clippy::disallowed_methods, reason = "event times of a load are the time of sending")]
+pub fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// The key of row `id`; the first row has id 1.
+pub fn key(id: u64) -> i64 {
     mix(id) as i64
 }
 
 impl Detections {
     pub fn new(shape: Shape) -> Self {
+        Self::over(shape, Times::Now)
+    }
+
+    pub fn over(shape: Shape, times: Times) -> Self {
         let mut text = String::new();
         if shape != Shape::Thin {
             text.reserve(TEXT_BYTES + 8);
@@ -68,12 +114,26 @@ impl Detections {
                 let _ = write!(text, "w{} ", mix(word) % 5_000);
             }
         }
-        Self { shape, state: 0, text }
+        Self { shape, is_ordered: false, times, begun_us: now_us(), state: 0, text }
+    }
+
+    /// The time of the stream's begin, in µs: [`Times::Day`] ends here.
+    pub fn begun_us(&self) -> i64 {
+        self.begun_us
+    }
+
+    /// The same rows with keys as a sequence gives them.
+    pub fn ordered(self) -> Self {
+        Self { is_ordered: true, ..self }
     }
 
     /// The key of the last row so far.
     pub fn last_key(&self) -> i64 {
-        key(self.state)
+        self.key(self.state)
+    }
+
+    fn key(&self, id: u64) -> i64 {
+        if self.is_ordered { id as i64 } else { key(id) }
     }
 
     /// The name of row `id`.
@@ -94,17 +154,26 @@ impl Detections {
         &self.text[start..start + FAT_BYTES]
     }
 
-    /// `n` rows, detected now.
-    #[expect(clippy::disallowed_methods, reason = "event times of a load are the time of sending")]
+    /// When row `id` was detected, in µs, if it is not now.
+    fn detected_us(&self, id: u64, n_rows: u64, late: bool) -> i64 {
+        let behind = DAY_US as f64 * (1.0 - id as f64 / n_rows as f64);
+        self.begun_us - behind as i64 - if late { lateness_us(id) as i64 } else { 0 }
+    }
+
+    /// The next `n` rows.
     pub fn batch(&mut self, n: usize) -> Result<RecordBatch> {
-        let now_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as i64;
         let ids: Vec<u64> = (0..n as u64).map(|i| self.state + 1 + i).collect();
         self.state += n as u64;
         let locations = Int64Array::from_iter_values(ids.iter().map(|id| skewed(*id, 1, N_LOCATIONS) as i64));
-        let cameras = Int64Array::from_iter_values(ids.iter().map(|id| (mix(id ^ 2 << 40) % 16) as i64));
-        let keys = Int64Array::from_iter_values(ids.iter().map(|id| key(*id)));
+        let cameras = Int64Array::from_iter_values(ids.iter().map(|id| (mix(id ^ 2 << 40) % N_CAMERAS) as i64));
+        let keys = Int64Array::from_iter_values(ids.iter().map(|id| self.key(*id)));
         let names = StringArray::from_iter_values(ids.iter().map(|id| self.name(*id)));
-        let times = TimestampMicrosecondArray::from_value(now_us, n);
+        let times = match self.times {
+            Times::Now => TimestampMicrosecondArray::from_value(now_us(), n),
+            Times::Day { n_rows, late } => {
+                TimestampMicrosecondArray::from_iter_values(ids.iter().map(|id| self.detected_us(*id, n_rows, late)))
+            }
+        };
         let columns: [(&str, ArrayRef); 5] = [
             ("geographical_location_oid", Arc::new(locations)),
             ("video_camera_oid", Arc::new(cameras)),

@@ -162,6 +162,17 @@ def test_the_relay_is_away(store):
     assert store.bucket.names() == [version(0)]
 
 
+def test_a_store_that_was_brought_back_stays_there_while_answers_are_lost(store):
+    store.relay.fault(times=3, then_away="gone")
+    assert (store.create(version(0)), store.create("a")) == (0, 0)
+    store.relay.go_on()
+    assert (store.create(version(0)), store.create("a")) == (0, 200)
+    assert (store.create(version(0)), store.create("b")) == (0, 200)
+    assert store.create(version(0)) == 412
+    # The first is executed, the others find it.
+    assert [status for _, _, status in store.relay.commits()] == [200, 412, 412, 412]
+
+
 UUID = "00000000-0000-0000-0000-000000000000"
 
 

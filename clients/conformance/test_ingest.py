@@ -464,7 +464,7 @@ class TestKeyBudget:
         return arrow_payload(pa.table({"id": pa.array(ids, pa.int64())}))
 
     def test_a_full_budget(self, tmp_path):
-        server = Server(tmp_path / "server", settings={"memory.limit": "512 MiB", "dedup.memory": "1 MiB"}).start()
+        server = Server(tmp_path / "server", settings={"memory.limit": "512 MiB", "dedup.memory": "1 MiB", "dedup.disk": "64 KiB"}).start()
         try:
             with Client(server.grpc) as client:
                 client.execute("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))")

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidewater_storage::limits::MAX_SNAPSHOT_S;
+
 /// Text of one statement: what a person or a dashboard writes is a hundred times smaller.
 pub const MAX_STATEMENT_BYTES: usize = 256 << 10;
 
@@ -57,8 +59,8 @@ pub const MAX_REWRITTEN_EXPRESSIONS: usize = 10 * MAX_PLAN_EXPRESSIONS;
 pub const MAX_VIEW_DEPTH: usize = 16;
 
 pub const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// A snapshot holds memory, so no query holds one for longer.
-pub const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// A snapshot holds memory and files, so no statement holds one for longer, from its arrival on: storage relies on that.
+pub const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_secs(MAX_SNAPSHOT_S);
 
 /// Waiting for a place to run.
 pub const MAX_QUEUE_WAIT: Duration = Duration::from_secs(30);
@@ -69,7 +71,7 @@ pub const METADATA_SLOTS: usize = 4;
 /// System tables that such a statement may join; more are a product of rows like any other.
 pub const MAX_METADATA_LEAVES: usize = 4;
 
-/// A stream that nobody reads for this long ends: its snapshot holds memory.
+/// A stream that nobody reads for this long ends, and so does a planned query that nobody starts: its snapshot holds memory and files.
 pub const MAX_STALL: Duration = Duration::from_secs(60);
 
 /// Waiting for `min_commit`.
@@ -115,6 +117,7 @@ pub const WATCHDOG_PAUSE: Duration = Duration::from_secs(1);
 /// Priority of query threads below those that acknowledge ingest (0).
 pub const QUERY_NICE: i32 = 5;
 
+const _: () = assert!(MAX_STALL.as_secs() < MAX_STATEMENT_TIMEOUT.as_secs());
 const _: () = assert!(MAX_STATEMENT_DEPTH < PARSER_RECURSION);
 const _: () = assert!(MAX_STATEMENT_NODES < MAX_STATEMENT_WORDS);
 const _: () = assert!(MAX_STATEMENT_NODES < MAX_EXPANDED_NODES && MAX_EXPANDED_NODES < MAX_PLAN_NODES);

@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use tidewater_storage::env::Env;
 use tidewater_storage::{Code, Error, Result};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Canceled, QueryInfo, QueryState, RunSummary};
-use crate::limits::{CANCEL_MEMORY, KEPT_SQL_BYTES, MAX_STALL, RECENT_QUERIES};
+use crate::limits::{CANCEL_MEMORY, KEPT_SQL_BYTES, MAX_STALL, MAX_STATEMENT_TIMEOUT, RECENT_QUERIES};
 use crate::memory::QueryPool;
 use crate::provider::StatementCatalog;
 use crate::runtime::Meter;
@@ -28,7 +29,10 @@ pub(crate) enum StopReason {
     Dropped,
     Deadline(Duration),
     Memory,
+    /// Its reader stopped reading.
     Stalled,
+    /// It was planned, and nobody started it.
+    Unfetched,
     Shutdown,
 }
 
@@ -47,10 +51,15 @@ impl StopReason {
             )
             .hint("filter or aggregate earlier, or raise memory_limit"),
             StopReason::Stalled => Error::new(
-                Code::QueryCancelled,
+                Code::ResultStalled,
                 format!("the query was stopped because nobody read its result for {} s", MAX_STALL.as_secs()),
             )
             .hint("read results as they come, or fetch less"),
+            StopReason::Unfetched => Error::new(
+                Code::TicketExpired,
+                format!("the query was planned, and nobody fetched its result within {} s", MAX_STALL.as_secs()),
+            )
+            .hint("run it again and fetch its result at once"),
             StopReason::Shutdown => Error::new(Code::ShuttingDown, "the query was stopped because the server stops")
                 .hint("send it again when the server is back"),
         }
@@ -78,6 +87,8 @@ pub(crate) struct Query {
     session: Session,
     sql: String,
     started_at_us: i64,
+    /// No snapshot of it outlives this.
+    until: Instant,
     env: Env,
     cancel: CancellationToken,
     /// Decided once, but for a commit that came to nothing.
@@ -106,6 +117,11 @@ struct Progress {
 impl Query {
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The statement ends by then, however long it waited for its turn, its fetch or its reader.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
     }
 
     /// Asks the query to stop; the first reason counts. A query whose change is being committed goes on.
@@ -325,6 +341,7 @@ impl Registry {
             session: session.clone(),
             sql: kept(sql),
             started_at_us: self.env.clock.now_us(),
+            until: Instant::now() + MAX_STATEMENT_TIMEOUT,
             env: self.env.clone(),
             cancel: CancellationToken::new(),
             fate: Mutex::new(None),

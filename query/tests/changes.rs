@@ -146,6 +146,47 @@ fn rows_that_come_while_a_delete_runs_stay() {
 }
 
 #[test]
+fn a_delete_builds_only_if_a_fresh_row_may_match() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        table(&fixture, &session).await;
+        fixture.run(&session, "CALL build('t')").await.expect("built");
+        fixture.run(&session, "INSERT INTO t VALUES (200, 50), (201, 51)").await.expect("inserted");
+        let n_fresh = async || {
+            let sql = "SELECT realtime_rows FROM system.tables WHERE name = 't'";
+            fixture.run(&session, sql).await.expect("counted")
+        };
+        // The bounds of the fresh rows rule all of them out.
+        let elsewhere = [
+            ("DELETE FROM t WHERE n = 3", 10),
+            ("DELETE FROM t AS x WHERE x.id = 7 OR x.id = 8", 2),
+            ("DELETE FROM t WHERE n = 4 AND id IN (SELECT id FROM t WHERE n <> 5)", 10),
+            ("DELETE FROM t WHERE id < 0", 0),
+            ("DELETE FROM t WHERE false", 0),
+        ];
+        for (sql, n_rows) in elsewhere {
+            let gone = change(&fixture, &session, sql, None, RunOptions::default()).await.expect("deleted");
+            assert_eq!((gone.affected, n_fresh().await), (n_rows, vec!["2".to_owned()]), "{sql}");
+        }
+        // What comes while it runs stays, also when it is built before the commit.
+        let between = ["INSERT INTO t VALUES (300, 6)", "CALL build('t')"];
+        let gone = with_something_between(&fixture, &session, "DELETE FROM t WHERE n = 6", &between).await;
+        assert_eq!(gone, 10);
+        assert_eq!(fixture.run(&session, "SELECT id FROM t WHERE n = 6").await.expect("rows"), ["300"]);
+        // One of these may match, or nothing is known.
+        let fresh = [("n >= 50", 1, 1), ("id % 2 = 0 AND id >= 400", 1, 2), ("id IN (SELECT max(id) FROM t)", 1, 3)];
+        for (condition, n_rows, round) in fresh {
+            let rows = format!("INSERT INTO t VALUES ({0}, {0}), ({0} + 1, 0)", 400 + 2 * round);
+            fixture.run(&session, &rows).await.expect("inserted");
+            let sql = format!("DELETE FROM t WHERE ({condition}) AND id >= 400");
+            let gone = change(&fixture, &session, &sql, None, RunOptions::default()).await.expect("deleted");
+            assert_eq!((gone.affected, n_fresh().await), (n_rows, vec!["0".to_owned()]), "{sql}");
+        }
+    });
+}
+
+#[test]
 fn a_row_that_two_deletes_name_counts_for_one_of_them() {
     let fixture = Fixture::new();
     fixture.block_on(async {

@@ -58,15 +58,22 @@ async fn open_storage(config: &Config, env: Env) -> Result<(Arc<Engine>, Recover
         data_dir: config.data.clone(),
         memory_limit: config.memory_limit_bytes,
         key_memory: config.key_memory_bytes,
+        max_key_disk_bytes: config.key_disk_bytes,
         min_free_bytes: config.min_free_bytes,
         tables: config.tables.clone(),
         max_unpublished_bytes: config.max_unpublished_bytes,
+        scrub: config.scrub,
         seals_by_itself: true,
+        accept_data_loss: config.accept_data_loss,
         env,
     };
-    tokio::task::spawn_blocking(move || Engine::open(options))
+    let (storage, mut recovery) = tokio::task::spawn_blocking(move || Engine::open(options))
         .await
-        .map_err(|reason| Error::internal(format!("opening the data folder panicked: {reason}")))?
+        .map_err(|reason| Error::internal(format!("opening the data folder panicked: {reason}")))??;
+    if config.accept_data_loss {
+        recovery.lines.extend(storage.accept_losses().await);
+    }
+    Ok((storage, recovery))
 }
 
 /// Phase 2: the query engine with its own threads.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tidewater_storage::memory::Share;
-use tidewater_storage::{Engine, Error, Result};
+use tidewater_storage::{Engine, Error, Result, Table};
 
 /// Bounds of all histograms, in seconds: from the fastest acknowledgement to the query deadline.
 const BUCKETS_S: &[f64] =
@@ -42,6 +42,11 @@ pub fn render(handle: &PrometheusHandle, storage: &Engine) -> String {
         metrics::gauge!("tidewater_memory_used_bytes", "share" => share.name()).set(memory.used(share) as f64);
         metrics::gauge!("tidewater_memory_share_bytes", "share" => share.name()).set(memory.share(share) as f64);
     }
+    let pinned: u64 = storage.tables().iter().map(Table::pinned_bytes).sum();
+    metrics::gauge!("tidewater_pinned_bytes").set(pinned as f64);
+    let (used, most) = storage.key_disk_bytes();
+    metrics::gauge!("tidewater_dedup_disk_bytes").set(used as f64);
+    metrics::gauge!("tidewater_dedup_disk_limit_bytes").set(most as f64);
     handle.run_upkeep();
     handle.render()
 }

@@ -15,12 +15,13 @@ const WORDS: [(&str, &str); 5] = [("ti", "de"), ("la", "nd"), ("do", "or"), ("ro
 const LONG_FILES: [&str; 0] = [];
 
 /// Layers of `storage`: a module may use its own layer's modules only if listed, and those of lower layers.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 22] = [
     ("ids", 0),
     ("error", 0),
     ("limits", 0),
     ("memory", 0),
     ("env", 0),
+    ("fuse", 0),
     ("catalog", 1),
     ("log", 2),
     ("producers", 2),
@@ -31,8 +32,10 @@ const LAYERS: [(&str, u8); 19] = [
     ("table", 3),
     ("publishing", 4),
     ("sealing", 5),
+    ("attaching", 5),
     ("compaction", 5),
     ("retention", 5),
+    ("scrub", 5),
     ("jobs", 6),
     ("engine", 6),
 ];

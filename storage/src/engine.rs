@@ -1,9 +1,13 @@
 //! What does a process hold open? The engine: catalog, log writer, one worker a table, memory, housekeeping.
 
 mod alter;
+mod attach;
 mod create;
 mod housekeep;
+mod keys;
+mod losses;
 mod pin;
+mod scrub;
 mod seal;
 mod upkeep;
 
@@ -19,15 +23,18 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use self::create::StagedTable;
+use crate::attaching::parts_of;
 pub use crate::catalog::View;
 use crate::catalog::{TableDef, check_name, dropped_from_disk, view_from_disk};
 use crate::env::{DurableLocalStore, Env, Moment};
 use crate::error::{Code, Error, Result};
 use crate::ids::{LogId, TableId, array};
-use crate::limits::{MAX_UNPUBLISHED_BYTES, MIN_FREE_BYTES};
+use crate::limits::{MAX_KEY_DISK_BYTES, MAX_UNPUBLISHED_BYTES, MIN_FREE_BYTES};
 use crate::log::{Family, LogWriter, Store, meta_key, write};
 use crate::memory::MemoryLedger;
-use crate::sealed::{FileStores, StoreOptions, open_tables};
+use crate::publishing::check_local_log_end;
+use crate::scrub::ScrubOptions;
+use crate::sealed::{FileStores, OtherStores, StoreOptions, open_tables};
 use crate::sealing::clean_unborn;
 use crate::table::{
     FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, Write, create_view, drop_table, drop_view,
@@ -50,8 +57,14 @@ pub struct EngineOptions {
     pub tables: StoreOptions,
     /// Rows are refused when files that are built and not published take so many bytes.
     pub max_unpublished_bytes: u64,
-    /// Build and publish when tables' options and memory say so, and not only when somebody asks.
+    /// What keys of all tables may take on disk, where memory does not hold them: rows are refused (`DEDUP_BUDGET`) beyond both.
+    pub max_key_disk_bytes: u64,
+    /// How files are tested for damage.
+    pub scrub: ScrubOptions,
+    /// Build and publish when tables' options and memory say so, and not only when somebody asks; test files, too.
     pub seals_by_itself: bool,
+    /// A folder that is behind its Delta tables opens all the same: [`Engine::accept_losses`] comes next, before anybody may write.
+    pub accept_data_loss: bool,
     pub env: Env,
 }
 
@@ -65,7 +78,10 @@ impl EngineOptions {
             min_free_bytes: MIN_FREE_BYTES,
             tables: StoreOptions::default(),
             max_unpublished_bytes: MAX_UNPUBLISHED_BYTES,
+            max_key_disk_bytes: MAX_KEY_DISK_BYTES,
+            scrub: ScrubOptions::default(),
             seals_by_itself: true,
+            accept_data_loss: false,
             env: Env::system(),
         }
     }
@@ -107,10 +123,14 @@ pub struct Engine {
     epoch: AtomicU64,
     /// Held while the catalog changes.
     changing: Mutex<()>,
+    /// Held while a table is attached: two of one Delta table would take it from each other.
+    attaching: Mutex<()>,
     /// Tables that this process dropped: one that comes back waits for its worker to end.
     dropped: parking_lot::Mutex<BTreeMap<TableId, Weak<Shared>>>,
     /// Where tables are, conditional puts work.
     store_is_checked: AtomicBool,
+    /// Delta tables are asked whether their logs are whole; not before losses are accepted, if they are to be.
+    asks_logs: AtomicBool,
     background: Vec<JoinHandle<()>>,
 }
 
@@ -132,16 +152,31 @@ impl Engine {
         let log_id = identify(&store, &options.env)?;
         let local = Arc::new(DurableLocalStore::open(&options.data_dir, &options.env)?);
         let tables = Arc::new(open_tables(&options.data_dir, &local, &options.tables)?);
+        let other_stores = Arc::new(OtherStores::new(&options.data_dir, &local, &options.tables, &tables));
         let stores = FileStores { local, tables: Arc::clone(&tables.store) };
-        let limits =
-            GateLimits { min_free_bytes: options.min_free_bytes, max_unpublished_bytes: options.max_unpublished_bytes };
+        let limits = GateLimits {
+            min_free_bytes: options.min_free_bytes,
+            max_unpublished_bytes: options.max_unpublished_bytes,
+            max_key_disk_bytes: options.max_key_disk_bytes,
+        };
         let gate = Gate::new(options.data_dir, limits, &memory, &options.env);
         let uptime_before_us = match store.get(Family::Meta, meta_key::UPTIME)? {
             Some(bytes) => u64::from_be_bytes(array(&bytes)),
             None => 0,
         };
-        let parts =
-            SharedParts { log_id, uptime_before_us, store, memory, env: options.env, gate, tables, stores, log };
+        let parts = SharedParts {
+            log_id,
+            uptime_before_us,
+            store,
+            memory,
+            env: options.env,
+            gate,
+            tables,
+            stores,
+            other_stores,
+            accepts_loss: options.accept_data_loss,
+            log,
+        };
         let mut names = Names::default();
         let mut recovery = Recovery::default();
         for record in parts.store.scan(Family::Meta, &[meta_key::TABLE])? {
@@ -172,9 +207,11 @@ impl Engine {
             names,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
+            attaching: Mutex::new(()),
             dropped: parking_lot::Mutex::new(BTreeMap::new()),
             store_is_checked: AtomicBool::new(false),
-            background: background(engine, options.seals_by_itself),
+            asks_logs: AtomicBool::new(!options.accept_data_loss),
+            background: background(engine, options.seals_by_itself, options.scrub),
         });
         Ok((engine, recovery))
     }
@@ -363,17 +400,24 @@ fn name_of(def: &TableDef) -> (String, String) {
 }
 
 /// What an engine does by itself.
-fn background(engine: &Weak<Engine>, seals: bool) -> Vec<JoinHandle<()>> {
-    let mut tasks = vec![tokio::spawn(housekeep::housekeep(engine.clone()))];
+fn background(engine: &Weak<Engine>, seals: bool, options: ScrubOptions) -> Vec<JoinHandle<()>> {
+    let mut tasks =
+        vec![tokio::spawn(housekeep::housekeep(engine.clone())), tokio::spawn(losses::check_logs(engine.clone()))];
     if seals {
         tasks.push(tokio::spawn(seal::seal(engine.clone())));
         tasks.push(tokio::spawn(upkeep::upkeep(engine.clone())));
+        tasks.push(tokio::spawn(scrub::scrub(engine.clone(), options)));
+        tasks.push(tokio::spawn(scrub::suspects(engine.clone())));
     }
     tasks
 }
 
+/// Opens a table. `LOG_BEHIND`: its Delta table, on the local disk, has more of its log than the log has.
 fn start_table(parts: &SharedParts, def: TableDef) -> Result<(Table, Replayed)> {
-    let shared = Shared::new(parts.clone(), Arc::new(def));
+    let shared = Shared::new(parts_of(parts, def.id)?, Arc::new(def));
+    if !parts.accepts_loss {
+        check_local_log_end(&shared)?;
+    }
     let replayed = supervise(&shared, &parts.log)?;
     Ok((Table::new(shared), replayed))
 }

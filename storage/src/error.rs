@@ -94,6 +94,8 @@ codes! {
     HandleNotFound = 1113, NotFound, "HANDLE_NOT_FOUND";
     ExpansionTooLarge = 1114, ResourceExhausted, "EXPANSION_TOO_LARGE";
     NoSession = 1115, FailedPrecondition, "NO_SESSION";
+    ResultStalled = 1116, DeadlineExceeded, "RESULT_STALLED";
+    TicketExpired = 1117, FailedPrecondition, "TICKET_EXPIRED";
     // 12xx: ingest
     MalformedPayload = 1201, InvalidArgument, "MALFORMED_PAYLOAD";
     BatchTooLarge = 1202, InvalidArgument, "BATCH_TOO_LARGE";
@@ -125,6 +127,8 @@ codes! {
     FolderUnusable = 1304, Unavailable, "FOLDER_UNUSABLE";
     LogUnavailable = 1305, Unavailable, "LOG_UNAVAILABLE";
     TableClosed = 1306, Unavailable, "TABLE_CLOSED";
+    /// The folder does not know of what it committed to a Delta table: acknowledged rows are missing.
+    LogBehind = 1307, DataLoss, "LOG_BEHIND";
     // 14xx: access and the server
     Unauthenticated = 1401, Unauthenticated, "UNAUTHENTICATED";
     PermissionDenied = 1402, PermissionDenied, "PERMISSION_DENIED";
@@ -140,6 +144,7 @@ codes! {
     FileLeaving = 1504, Unavailable, "FILE_LEAVING";
     FileDamaged = 1503, DataLoss, "FILE_DAMAGED";
     StreamOvertaken = 1505, Aborted, "STREAM_OVERTAKEN";
+    SnapshotExpired = 1507, DeadlineExceeded, "SNAPSHOT_EXPIRED";
     DeltaDamaged = 1510, DataLoss, "DELTA_DAMAGED";
     DeltaConflict = 1511, FailedPrecondition, "DELTA_CONFLICT";
     StoreUnsuitable = 1520, FailedPrecondition, "STORE_UNSUITABLE";

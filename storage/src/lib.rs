@@ -1,12 +1,14 @@
 //! Which rows exist, where are they, are they safe? The storage half of Tidewater: catalog, log, deduplication, realtime rows.
 
 pub mod admission;
+mod attaching;
 pub mod catalog;
 mod compaction;
 pub mod dedup;
 mod engine;
 pub mod env;
 pub mod error;
+mod fuse;
 pub mod ids;
 pub mod limits;
 mod log;
@@ -15,6 +17,7 @@ mod producers;
 mod publishing;
 pub mod realtime;
 mod retention;
+mod scrub;
 pub mod sealed;
 mod sealing;
 mod table;
@@ -23,10 +26,11 @@ pub use compaction::Compacted;
 pub use engine::{Engine, EngineOptions, Recovery, StagedTable, View};
 pub use error::{Code, Error, ErrorKind, Result, RowFault};
 pub use publishing::Check;
+pub use scrub::ScrubOptions;
 pub use sealed::StoreOptions;
 pub use sealing::{StageOptions, StagedWrite};
 pub use table::{
-    Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite, PreparedWrite, ProducerBatch,
-    ProducerInfo, ProducerRow, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest, Sealed, SequenceMode, Table,
-    TableSnapshot, TableStats,
+    Damage, Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite, PreparedWrite,
+    ProducerBatch, ProducerInfo, ProducerRow, Quarantine, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest,
+    Sealed, SequenceMode, Table, TableSnapshot, TableStats,
 };

@@ -125,10 +125,14 @@ pub const SORTING_DIVISOR: u64 = 2;
 
 /// Built files that wait to be published, of all tables, unless somebody chooses another limit: some two weeks of the design load.
 pub const MAX_UNPUBLISHED_BYTES: u64 = 64 << 30;
+/// Key runs of all tables on disk, unless somebody chooses another limit: some ten billion random integers.
+pub const MAX_KEY_DISK_BYTES: u64 = 64 << 30;
 /// Files that one commit of a Delta table adds, so that one that catches up after the store was away stays small.
 pub const MAX_PUBLISHED_FILES: usize = 64;
 /// A file that left the Delta table is deleted so much later: other engines may read an older version until then.
 pub const REMOVED_FILE_TTL_S: u64 = 7 * 24 * 3600;
+/// No reader holds one version of a table for longer, whatever it is: a statement, a merge of files, a check of them.
+pub const MAX_SNAPSHOT_S: u64 = 3600;
 
 /// A wall clock this far behind the last stamp makes ingest unavailable rather than wrong.
 pub const MAX_CLOCK_STEP_BACK_US: i64 = 5 * 60 * 1_000_000;
@@ -143,6 +147,8 @@ const _: () = assert!(FREEING_MIN_FREE_BYTES < SMALL_MIN_FREE_BYTES && SMALL_MIN
 const _: () = assert!(LEAST_MIN_FREE_BYTES <= MIN_FREE_BYTES);
 // The rows of one statement go into the log's next files and, from memory, into as much of a table file.
 const _: () = assert!(LEAST_MIN_FREE_BYTES >= 2 * MAX_STATEMENT_ROWS_BYTES as u64);
+// A file that a snapshot names is there for as long as the snapshot may be, twice over: both clocks may be read a little late.
+const _: () = assert!(REMOVED_FILE_TTL_S >= 2 * MAX_SNAPSHOT_S);
 const _: () = assert!(LARGE_BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= MAX_BATCH_BYTES);
 const _: () = assert!(ROW_ERRORS_IN_ANSWER < MAX_REJECTED_BATCH_ROWS && MAX_REJECTED_BATCH_ROWS <= MAX_BATCH_ROWS);
 const _: () = assert!(MAX_REJECTED_ROW_BYTES <= MAX_REJECTED_BATCH_BYTES);

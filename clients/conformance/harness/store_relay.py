@@ -22,7 +22,7 @@ class Fault:
 
     `executed`: the store gets it. `answer`: the status that the client gets instead of the store's; None: it gets none, the
     connection breaks. `held`: the store gets it only when `release` is called, however the client fared. `then_away`: nothing
-    passes any more from then on.
+    passes any more after the first of them, until `go_on`; the others do not send the store away again.
     """
 
     executed: bool = True
@@ -184,7 +184,7 @@ def _answer(relay: StoreRelay, request: Request):
         relay.pass_on(request)
     else:
         relay.note(request, None)
-    if fault.then_away:
+    if fault.then_away and not fault.fired.is_set():
         relay.go_away(fault.then_away)
     fault.fired.set()
     if fault.answer is None:

@@ -131,10 +131,12 @@ impl Error {
         match self.0.code {
             Code::Unavailable | Code::Aborted | Code::DeadlineExceeded => true,
             // A limit that no waiting changes is answered INVALID_ARGUMENT; but a table that may hold no further producer
-            // or key stays full until somebody acts.
-            Code::ResourceExhausted => {
-                !matches!(self.reason(), "TOO_MANY_PRODUCERS" | "DEDUP_BUDGET" | "TOO_MANY_TABLES")
-            }
+            // or key stays full until somebody acts, unless the server says when keys will have moved to disk.
+            Code::ResourceExhausted => match self.reason() {
+                "TOO_MANY_PRODUCERS" | "TOO_MANY_TABLES" => false,
+                "DEDUP_BUDGET" => self.retry_after().is_some(),
+                _ => true,
+            },
             // HTTP/2 resets arrive under these codes, without a reason of ours.
             Code::Cancelled | Code::Unknown | Code::Internal => self.reason().is_empty(),
             _ => false,

@@ -75,8 +75,11 @@ async fn lost_acknowledgements_are_answered_as_repeats() {
 async fn refusals_for_now_are_sent_again_in_order() {
     let full = Then::Refuse(Code::ResourceExhausted, "MEMORY_PRESSURE");
     let away = Then::Refuse(Code::Unavailable, "TABLE_CLOSED");
+    // Without a delay it stays so until somebody acts.
+    let keys = Then::RefuseForNow(Code::ResourceExhausted, "DEDUP_BUDGET");
     for k in [0, 2, 19] {
         check(&[(k, full.clone())]).await;
+        check(&[(k, keys.clone())]).await;
         check(&[(k, away.clone())]).await;
     }
 }

@@ -151,7 +151,7 @@ pub struct QueryInfo {
     pub state: QueryState,
     pub started_at_us: i64,
     pub summary: RunSummary,
-    /// Memory of the snapshots that it holds; `None` once it has ended.
+    /// Memory, and local files that their tables have let go, of the snapshots that it holds; `None` once it has ended.
     pub pinned_bytes: Option<u64>,
     pub error_code: Option<String>,
 }

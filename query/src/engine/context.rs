@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::DateTime;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::SpillCompression;
@@ -112,6 +113,9 @@ impl Contexts {
         catalog.set_view_planner(view_planner(zoned, Arc::clone(&self.storage), with_system_columns));
         state.register_catalog_list(Arc::clone(&catalog) as _);
         state.mark_start_execution();
+        // By the clock that stamps entries: what now() says, and which rows are past their retention.
+        let started_us = self.storage.env().clock.now_us();
+        state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(started_us);
         let storage = Arc::clone(&self.storage);
         Ok(StatementContext { state, catalog, settings, bounds, with_system_columns, storage })
     }

@@ -17,7 +17,8 @@ use tidewater_storage::{Code, Error, Result, View};
 use tokio::runtime::Handle;
 
 use super::change::{
-    DeleteWork, InsertWork, call_schema, check_delete, plan_create_as, plan_insert, prepare_delete, prepare_insert,
+    DeleteWork, InsertWork, attach_schema, call_schema, check_delete, plan_create_as, plan_insert, prepare_delete,
+    prepare_insert,
 };
 use super::context::{Contexts, StatementContext, parameter_types};
 use super::{Parameters, Prepared, params, show};
@@ -29,7 +30,7 @@ use crate::planner::Waiter;
 use crate::provider::StatementCatalog;
 use crate::runtime::stoppable;
 use crate::session::{Role, Session};
-use crate::statement::{Alter, CATALOG, Call, Kind, Scope, Statement, TableName, classify, read_text, reparse};
+use crate::statement::{Alter, Attach, CATALOG, Call, Kind, Scope, Statement, TableName, classify, read_text, reparse};
 use crate::wire_types::wire_schema;
 
 /// A query that is ready to run.
@@ -57,6 +58,7 @@ pub(super) enum Work {
     AlterTable(Alter),
     UndropTable(TableName),
     Call(Call),
+    Attach(Attach),
 }
 
 impl Work {
@@ -70,9 +72,13 @@ impl Work {
             | Work::DropViews { .. }
             | Work::AlterTable(_)
             | Work::UndropTable(_) => true,
-            Work::Rows(_) | Work::Batch(_) | Work::Set { .. } | Work::Insert(_) | Work::Delete(_) | Work::Call(_) => {
-                false
-            }
+            Work::Rows(_)
+            | Work::Batch(_)
+            | Work::Set { .. }
+            | Work::Insert(_)
+            | Work::Delete(_)
+            | Work::Call(_)
+            | Work::Attach(_) => false,
         }
     }
 }
@@ -116,6 +122,7 @@ impl Job {
                 Kind::AlterTable(alter) => Work::AlterTable(alter),
                 Kind::UndropTable { name } => Work::UndropTable(name),
                 Kind::Call(call) => Work::Call(call),
+                Kind::Attach(attach) => Work::Attach(attach),
             })
         })
     }
@@ -139,6 +146,7 @@ impl Job {
                 Kind::Insert(insert) => (Arc::new(Schema::empty()), prepare_insert(&context, insert).await?),
                 Kind::Delete(delete) => (Arc::new(Schema::empty()), prepare_delete(&mut context, delete).await?),
                 Kind::Call(call) => (wire_schema(&call_schema(call.procedure)), HashMap::new()),
+                Kind::Attach(_) => (wire_schema(&attach_schema()), HashMap::new()),
                 _ => nothing(),
             })
         })?;

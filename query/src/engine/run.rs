@@ -15,14 +15,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::change::{InsertWork, ddl};
 use super::job::{Job, Work};
-use super::stream::Source;
+use super::stream::{Source, Terms};
 use super::{
     Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryState, RunOptions, UpdateOutcome,
 };
 use crate::admission::Class;
-use crate::limits::MAX_VISIBLE_WAIT;
+use crate::limits::{MAX_STALL, MAX_VISIBLE_WAIT};
 use crate::registry::{Query, Running, StopReason};
-use crate::runtime::DropOnQueryThread;
 use crate::session::{DESCRIPTIONS, Session, canonical_name, show};
 use crate::wire_types::{to_wire, wire_schema};
 
@@ -123,17 +122,16 @@ impl QueryEngine {
             Source::Plan(planned) => planned.class,
             Source::Batch(_) => Class::Metadata,
         };
-        let handle = self.runtime.of(class).clone();
-        PendingQuery {
-            running,
-            source: DropOnQueryThread::new(source, handle.clone()),
+        let terms = Terms {
             schema,
             admission: Arc::clone(&self.admission),
-            handle,
+            handle: self.runtime.of(class).clone(),
             upkeep: self.runtime.upkeep().clone(),
             timeout,
+            patience: MAX_STALL,
             max_rows,
-        }
+        };
+        PendingQuery::new(running, source, terms)
     }
 
     async fn plan_or_update(
@@ -155,6 +153,10 @@ impl QueryEngine {
             Work::Call(call) => {
                 query.set_state(QueryState::Running);
                 Work::Batch(self.call(call, query, timeout).await?)
+            }
+            Work::Attach(attach) => {
+                query.set_state(QueryState::Running);
+                Work::Batch(self.attach(attach, query, timeout).await?)
             }
             other => other,
         };
@@ -207,7 +209,9 @@ impl QueryEngine {
             Work::DropViews { names, if_exists } => ddl::drop_views(storage, names, if_exists).await,
             Work::AlterTable(alter) => ddl::alter_table(storage, alter).await,
             Work::UndropTable(name) => ddl::undrop_table(storage, name).await,
-            Work::Rows(_) | Work::Batch(_) | Work::Call(_) => Err(Error::internal("a query is no update")),
+            Work::Rows(_) | Work::Batch(_) | Work::Call(_) | Work::Attach(_) => {
+                Err(Error::internal("a query is no update"))
+            }
         }
     }
 
@@ -226,9 +230,11 @@ impl QueryEngine {
         rows?.commit(query, deadline).await
     }
 
-    /// Stops the statement at `until`, which is `timeout` after its beginning, unless what this returns is dropped before.
+    /// Stops the statement at `until`, which is `timeout` after its beginning, unless what this returns is dropped before. No statement goes
+    /// on for longer than snapshots are kept.
     pub(super) fn stop_at(&self, until: Instant, timeout: Duration, query: &Arc<Query>) -> AbortOnDropHandle<()> {
         let watched = Arc::clone(query);
+        let until = until.min(query.until());
         AbortOnDropHandle::new(self.runtime.upkeep().spawn(async move {
             tokio::time::sleep_until(until).await;
             watched.stop(StopReason::Deadline(timeout));

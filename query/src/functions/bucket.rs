@@ -96,6 +96,14 @@ impl Buckets {
         }
     }
 
+    /// The same for many times from `min` to `max`. `None`: these are months, or one of the times has no start in the range of 64 bits.
+    pub fn even(&self, min: i64, max: i64) -> Option<EvenBuckets> {
+        let Width::Time(width) = self.width else { return None };
+        let (first, _) = (self.checked_floor(min)?, self.checked_floor(max)?);
+        let width = u64::try_from(width).ok()?;
+        Some(EvenBuckets { first, width, reciprocal: u64::MAX.checked_div(width)? })
+    }
+
     fn floor_months(&self, local: i64, width: i64) -> Option<i64> {
         let (origin, at) = (DateTime::from_timestamp_micros(self.origin)?, DateTime::from_timestamp_micros(local)?);
         let of = |date: NaiveDate| i64::from(date.year()) * 12 + i64::from(date.month0());
@@ -140,6 +148,29 @@ impl Buckets {
             }
             instant = span_start - 1;
         }
+    }
+}
+
+/// Buckets of one length, without a zone. A division for each row would be most of what `date_trunc` costs: here it is a multiplication.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EvenBuckets {
+    /// Where the first bucket starts.
+    first: i64,
+    width: u64,
+    /// How often `width` goes into 2^64 - 1.
+    reciprocal: u64,
+}
+
+impl EvenBuckets {
+    /// As [`Buckets::floor`], for times within the bounds that were given. Others have no meaning, and do no harm.
+    #[inline]
+    pub fn floor(self, local: i64) -> i64 {
+        let since = local.wrapping_sub(self.first).cast_unsigned();
+        // One too few at most: what is lost is less than since / 2^64.
+        let n_buckets = ((u128::from(since) * u128::from(self.reciprocal)) >> 64) as u64;
+        let rest = since - n_buckets * self.width;
+        let rest = if rest >= self.width { rest - self.width } else { rest };
+        local.wrapping_sub(rest.cast_signed())
     }
 }
 

@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, TimestampMicrosecondArray, TimestampNanosecondArray};
-use arrow::compute::cast;
+use arrow::compute::{cast, max, min};
 use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 
-use super::bucket::Buckets;
+use super::bucket::{Buckets, EvenBuckets};
 use super::zone::ZoneClock;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -81,6 +81,14 @@ impl Floorer {
         self.last.set(Some((us, start)));
         Ok(start)
     }
+
+    /// Floors all of these without a look at what came before. `None`: a zone may move their buckets, or not all are in range.
+    fn even(&self, times: &TimestampMicrosecondArray) -> Option<EvenBuckets> {
+        if self.zone.borrow().is_some() {
+            return None;
+        }
+        self.buckets.even(min(times)?, max(times)?)
+    }
 }
 
 fn floor_array(array: &ArrayRef, buckets: Buckets, zone: Option<&str>) -> Result<ArrayRef> {
@@ -88,8 +96,11 @@ fn floor_array(array: &ArrayRef, buckets: Buckets, zone: Option<&str>) -> Result
     let floor = |us: i64| floorer.floor(us);
     Ok(match array.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let floored: TimestampMicrosecondArray =
-                array.as_primitive::<TimestampMicrosecondType>().try_unary(floor)?;
+            let times = array.as_primitive::<TimestampMicrosecondType>();
+            let floored: TimestampMicrosecondArray = match floorer.even(times) {
+                Some(buckets) => times.unary(|us| buckets.floor(us)),
+                None => times.try_unary(floor)?,
+            };
             Arc::new(floored.with_timezone_opt(zone.clone()))
         }
         DataType::Timestamp(TimeUnit::Nanosecond, zone) => {

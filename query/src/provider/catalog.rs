@@ -119,7 +119,7 @@ impl StatementCatalog {
         tables.get(&(schema.to_owned(), name.to_owned()))?.snapshot().cloned()
     }
 
-    /// Memory that the statement's snapshots keep from being given back.
+    /// Memory and local files that the statement's snapshots keep from being given back.
     pub fn pinned_bytes(&self) -> u64 {
         self.shared.tables.lock().values().map(|table| table.pinned_bytes()).sum()
     }

@@ -33,7 +33,8 @@ impl ScanCounters {
         self.rows_out_sealed.load(Ordering::Relaxed) + scans.iter().map(dropped_by).sum::<u64>()
     }
 
-    /// Files that planning ruled out by their bounds.
+    /// Files that were ruled out without being opened: by their bounds when the query was planned, or because they hold no key that was
+    /// asked for.
     pub fn files_pruned(&self) -> u64 {
         self.files_pruned.load(Ordering::Relaxed)
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
 use datafusion::common::pruning::PruningStatistics;
-use datafusion::common::{Column, ScalarValue};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::{PhysicalExpr, conjunction};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
 use super::realtime::RealtimeRows;
@@ -18,6 +20,13 @@ const MAX_PRUNED_IN_LIST: usize = 256;
 /// For each zone whether it may hold a matching row. `predicate` is over `rows.schema`.
 pub(super) fn zones_to_read(rows: &RealtimeRows, predicate: &Arc<dyn PhysicalExpr>) -> Vec<bool> {
     to_read(&rows.schema, &AllZones(rows), predicate)
+}
+
+/// Whether one of these rows may pass all of `filters`, as their bounds say. A filter that has no physical form here rules out nothing.
+pub(super) fn may_match(state: &dyn Session, rows: &RealtimeRows, filters: &[Expr]) -> bool {
+    let Ok(schema) = DFSchema::try_from(Arc::clone(&rows.schema)) else { return rows.n_rows > 0 };
+    let known = filters.iter().filter_map(|filter| state.create_physical_expr(filter.clone(), &schema).ok());
+    zones_to_read(rows, &conjunction(known)).contains(&true)
 }
 
 /// For each container of rows whether it may hold one that matches. A predicate that says nothing about bounds keeps all.

@@ -20,6 +20,7 @@ use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Code, Error, TableSnapshot};
 
 use super::counters::ScanCounters;
+use super::prune;
 use super::realtime::{RealtimeRows, RealtimeSource};
 use super::retention::Cut;
 use super::sealed::{Asked, SealedFiles};
@@ -36,6 +37,9 @@ pub struct HybridTable {
     counters: Arc<ScanCounters>,
     /// Set by the first scan.
     scanned: AtomicBool,
+    /// Rows that are in no file and that a scan does not show: it only says whether one of them may pass its filters.
+    open: Option<Arc<RealtimeRows>>,
+    may_match_open: AtomicBool,
     /// Holds what the rows rest on; `None` only for rows that were given by themselves.
     snapshot: Option<TableSnapshot>,
 }
@@ -51,6 +55,8 @@ impl HybridTable {
             sealed: Some(SealedFiles::new(snapshot.clone(), with_system_columns, false)),
             counters,
             scanned: AtomicBool::new(false),
+            open: None,
+            may_match_open: AtomicBool::new(false),
             snapshot: Some(snapshot),
         }
     }
@@ -58,9 +64,13 @@ impl HybridTable {
     /// The rows of the snapshot that are in files, each with its address behind the columns of the table and its system columns:
     /// `(file)`, the place of its file in `snapshot.files()`, INTEGER, and `(row)`, its number in that file from 0, BIGINT. No scan of it
     /// is planned for a table that has a column of one of these names.
-    pub fn locating(snapshot: TableSnapshot, counters: Arc<ScanCounters>) -> Self {
+    ///
+    /// With `asks_open`, [`Self::may_match_open`] tells of the rows that are in none.
+    pub fn locating(snapshot: TableSnapshot, counters: Arc<ScanCounters>, asks_open: bool) -> Self {
         let def = Arc::clone(snapshot.def());
-        let sealed = SealedFiles::new(snapshot.clone(), def.options.system_columns, true);
+        let shows_system = def.options.system_columns;
+        let sealed = SealedFiles::new(snapshot.clone(), shows_system, true);
+        let open = asks_open.then(|| RealtimeRows::of_snapshot(&snapshot, shows_system));
         Self {
             def,
             schema: Arc::clone(sealed.schema()),
@@ -68,6 +78,8 @@ impl HybridTable {
             sealed: Some(sealed),
             counters,
             scanned: AtomicBool::new(false),
+            open,
+            may_match_open: AtomicBool::new(false),
             snapshot: Some(snapshot),
         }
     }
@@ -81,6 +93,8 @@ impl HybridTable {
             sealed: None,
             counters,
             scanned: AtomicBool::new(false),
+            open: None,
+            may_match_open: AtomicBool::new(false),
             snapshot: None,
         }
     }
@@ -96,10 +110,14 @@ impl HybridTable {
         self.scanned.load(Ordering::Acquire).then(|| snapshot.token())
     }
 
-    /// Memory that the snapshot keeps from being given back.
+    /// Whether rows that are in no file may pass the filters of a scan that was planned; `false`: their bounds rule that out.
+    pub fn may_match_open(&self) -> bool {
+        self.may_match_open.load(Ordering::Acquire)
+    }
+
+    /// Memory and local files that the snapshot keeps from being given back.
     pub fn pinned_bytes(&self) -> u64 {
-        let parts = self.snapshot.as_ref().map(TableSnapshot::parts).unwrap_or_default();
-        parts.iter().map(|part| part.bytes).sum()
+        self.snapshot.as_ref().map_or(0, TableSnapshot::pinned_bytes)
     }
 
     /// Changes are planned by us before optimisation: DataFusion's hooks get only the filters that the optimiser left, and
@@ -139,6 +157,9 @@ impl TableProvider for HybridTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.scanned.store(true, Ordering::Release);
+        if self.open.as_ref().is_some_and(|open| prune::may_match(state, open, filters)) {
+            self.may_match_open.store(true, Ordering::Release);
+        }
         // The filters come again as physical ones, which the sources take over from the node above.
         let limit = limit.filter(|_| filters.is_empty());
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());

@@ -90,7 +90,10 @@ fn statement_kind(sql: Sql, schema: &str) -> Result<Kind> {
             }
         }
         Sql::Truncate(statement) => truncate(&statement, schema),
-        Sql::Call(function) => Ok(Kind::Call(call::call(&function, schema)?)),
+        Sql::Call(function) => Ok(match call::call(&function, schema)? {
+            call::Called::Procedure(call) => Kind::Call(call),
+            call::Called::Attach(attach) => Kind::Attach(attach),
+        }),
         Sql::ExplainTable { table_name, .. } => Ok(Kind::Show(Show::Columns(TableName::resolve(&table_name, schema)?))),
         Sql::ShowVariable { variable } => Ok(show::variable(&variable)),
         Sql::Set(set) => setting(set),

@@ -19,7 +19,7 @@ use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::Query;
 use tidewater_storage::catalog::NewTable;
 
-pub(crate) use change::{ADDRESS_COLUMNS, Alter, Call, Delete, LOCATOR, Procedure};
+pub(crate) use change::{ADDRESS_COLUMNS, Alter, Attach, Call, Delete, LOCATOR, Procedure};
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
@@ -87,6 +87,8 @@ pub(crate) enum Kind {
     },
     /// Runs a procedure, which answers with a row.
     Call(Call),
+    /// Makes a Delta table that is there a table, and answers with a row.
+    Attach(Attach),
 }
 
 /// What SHOW and DESCRIBE answer without a plan.
@@ -116,12 +118,12 @@ pub(crate) enum Source {
 impl Kind {
     /// DDL and DML: run when planned, answered without rows.
     pub(crate) fn is_update(&self) -> bool {
-        !matches!(self, Kind::Query(_) | Kind::Show(_) | Kind::Call(_))
+        !matches!(self, Kind::Query(_) | Kind::Show(_) | Kind::Call(_) | Kind::Attach(_))
     }
 
     /// It has done what it does once it is planned: DDL, DML and CALL.
     pub(crate) fn runs_when_planned(&self) -> bool {
-        self.is_update() || matches!(self, Kind::Call(_))
+        self.is_update() || matches!(self, Kind::Call(_) | Kind::Attach(_))
     }
 
     /// Who may run it, and what it is called when they may not.
@@ -131,6 +133,7 @@ impl Kind {
             Kind::Insert(_) => (Role::Writer, "INSERT"),
             Kind::Delete(_) => (Role::Writer, "DELETE"),
             Kind::Call(_) => (Role::Writer, "CALL"),
+            Kind::Attach(_) => (Role::Admin, "CALL attach"),
             Kind::CreateTable { .. } | Kind::CreateTableAs { .. } => (Role::Admin, "CREATE TABLE"),
             Kind::DropTables { .. } => (Role::Admin, "DROP TABLE"),
             Kind::AlterTable(_) => (Role::Admin, "ALTER TABLE"),

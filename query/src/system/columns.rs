@@ -101,6 +101,8 @@ const SEGMENTS: &[Column] = &[
     some("checksum", Text),
     some("delta_version", Int),
     some("created_at", Time),
+    some("damage", Text),
+    some("damaged_at", Time),
 ];
 
 const PRODUCERS: &[Column] = &[

@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::ScalarValue;
 use tidewater_storage::catalog::{TableDef, delta_type, sql_type};
 use tidewater_storage::sealed::FileRef;
-use tidewater_storage::{LedgerRow, RejectedRecord, Result, Table, TableSnapshot};
+use tidewater_storage::{Damage, LedgerRow, RejectedRecord, Result, Table, TableSnapshot};
 
 use super::{SystemState, prometheus};
 use crate::engine::{QueryInfo, QueryState};
@@ -58,7 +58,11 @@ fn tables(table: &Table) -> Result<Vec<ArrayRef>> {
     let def = table.def();
     let stats = table.stats();
     let snapshot_names = |columns: &[usize]| names(&def, columns);
-    let health = if stats.healthy { "ok" } else { "failed" };
+    let health = match (stats.healthy, stats.damaged_files) {
+        (false, _) => "failed",
+        (true, 0) => "ok",
+        (true, _) => "damaged",
+    };
     Ok(vec![
         text([def.id.to_string()]),
         text([&def.schema_name]),
@@ -130,14 +134,16 @@ struct Segment {
     bytes: u64,
     checksum: Option<String>,
     created_us: Option<i64>,
+    damage: Option<Damage>,
 }
 
 /// The fresh rows of a table, if it has any, as one segment; and its files, the built ones first.
 fn segments(table: &Table) -> Result<Vec<ArrayRef>> {
     let snapshot = table.snapshot();
     let def = snapshot.def();
-    let rows: Vec<Segment> =
-        fresh(&snapshot).into_iter().chain(snapshot.files().iter().map(|file| settled(file, def))).collect();
+    let damage = |file: &FileRef| snapshot.quarantine().damage(&file.file.name);
+    let files = snapshot.files().iter().map(|file| settled(file, def, damage(file)));
+    let rows: Vec<Segment> = fresh(&snapshot).into_iter().chain(files).collect();
     Ok(vec![
         text(rows.iter().map(|_| def.id.to_string())),
         text(rows.iter().map(|row| &row.id)),
@@ -154,6 +160,8 @@ fn segments(table: &Table) -> Result<Vec<ArrayRef>> {
         // Which version of the Delta table a file came with, only its log says.
         opt_int(rows.iter().map(|_| None)),
         opt_time(rows.iter().map(|row| row.created_us)),
+        opt_text(rows.iter().map(|row| row.damage.as_ref().map(|damage| damage.reason.as_str()))),
+        opt_time(rows.iter().map(|row| row.damage.as_ref().map(|damage| damage.found_at_us))),
     ])
 }
 
@@ -173,10 +181,11 @@ fn fresh(snapshot: &TableSnapshot) -> Option<Segment> {
         bytes: parts.iter().map(|part| part.bytes).sum(),
         checksum: None,
         created_us: stamps().map(|stamp| stamp.1).min(),
+        damage: None,
     })
 }
 
-fn settled(file: &FileRef, def: &TableDef) -> Segment {
+fn settled(file: &FileRef, def: &TableDef, damage: Option<Damage>) -> Segment {
     let known = &*file.file;
     let time = def.options.time_column.and_then(|column| known.columns.get(column));
     let us = |bound: &Option<ArrayRef>| {
@@ -194,6 +203,7 @@ fn settled(file: &FileRef, def: &TableDef) -> Segment {
         bytes: known.bytes,
         checksum: Some(format!("{:016x}", known.checksum)),
         created_us: Some(known.created_at_us),
+        damage,
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Command {
     /// Load files into a table; a repeat within 7 days stores no row twice
     #[command(after_help = INGEST_NOTES)]
     Ingest(IngestArgs),
-    /// List, show and seal tables
+    /// List, show, seal and attach tables
     Table(TableArgs),
     /// Succeed if the server takes requests
     Health,
@@ -72,6 +72,9 @@ pub struct ServeArgs {
     /// Address of HTTP [default: 127.0.0.1:8080]
     #[arg(long, value_name = "IP:PORT")]
     pub http: Option<String>,
+    /// Open a data folder that is an older copy, behind its own Delta tables, with what those have: what is in the folder alone is lost
+    #[arg(long)]
+    pub accept_data_loss: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
 }
@@ -155,6 +158,30 @@ pub enum TableCommand {
     },
     /// Bring all acknowledged rows into Parquet files on the server's disk; a later seal commits them
     Build {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+    /// Merge files of the Delta table that are better as one, as the server does by itself in time
+    Compact {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+    /// Make a Delta table that another data folder made a table of this server, which alone commits to it from then on
+    Attach {
+        /// Its folder as the server sees it: a path, file:///folder/table or s3://bucket/prefix/table
+        url: String,
+        /// TABLE or SCHEMA.TABLE [default: the name that it has]
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
+    /// Check files, file index, keys and counters against each other; fails if something is not as it should be
+    Verify {
         /// TABLE or SCHEMA.TABLE
         name: String,
         #[arg(long, value_enum)]

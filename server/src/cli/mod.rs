@@ -66,7 +66,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(Code::InvalidConfig) => exit::BAD_CONFIG,
         Some(Code::PortInUse | Code::FolderLocked) => exit::TAKEN,
         Some(Code::LogUnavailable | Code::FolderUnusable | Code::DiskFull) => exit::LOG,
-        Some(Code::LogDamaged | Code::LogUnknownVersion) => exit::DATA_REFUSED,
+        Some(Code::LogDamaged | Code::LogUnknownVersion | Code::LogBehind) => exit::DATA_REFUSED,
         _ => exit::FAILED,
     }
 }

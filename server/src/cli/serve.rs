@@ -1,9 +1,11 @@
 //! How does a server process run? Configure, start, wait for the end, stop in order.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidewater_storage::env::Env;
+use anyhow::Context;
+use tidewater_storage::env::{Env, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -20,6 +22,9 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Arms fail points, in debug builds only: `log.before_sync=kill:3`.
 const FAIL_POINTS_VARIABLE: &str = "TIDEWATER_FAIL_POINTS";
+
+/// How many seconds the wall clock and the uptime are ahead, in debug builds only. What `system.events` says is by the machine's clock.
+const CLOCK_AHEAD_VARIABLE: &str = "TIDEWATER_CLOCK_AHEAD_S";
 
 /// File handles that are wanted: connections of both ports and the log's files.
 const WANTED_FILES: u64 = 65_536;
@@ -58,6 +63,9 @@ fn sources(args: ServeArgs) -> Sources {
     let data = args.data.map(|path| path.to_string_lossy().into_owned());
     let named = [("server.data", data), ("server.grpc", args.grpc), ("server.http", args.http)];
     flags.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if args.accept_data_loss {
+        flags.push(("storage.accept_data_loss".to_owned(), "true".to_owned()));
+    }
     Sources { flags, env: variables(), file: args.settings.config.map_or(FileSource::Usual, FileSource::Named) }
 }
 
@@ -69,11 +77,18 @@ pub(super) fn variables() -> Vec<(String, String)> {
 }
 
 fn environment() -> anyhow::Result<Env> {
-    let env = Env::system();
-    if cfg!(debug_assertions)
-        && let Ok(points) = std::env::var(FAIL_POINTS_VARIABLE)
-    {
+    let mut env = Env::system();
+    if !cfg!(debug_assertions) {
+        return Ok(env);
+    }
+    if let Ok(points) = std::env::var(FAIL_POINTS_VARIABLE) {
         env.fail.arm_text(&points)?;
+    }
+    if let Ok(seconds) = std::env::var(CLOCK_AHEAD_VARIABLE) {
+        let ahead_s = seconds
+            .parse::<u64>()
+            .with_context(|| format!("{CLOCK_AHEAD_VARIABLE} is '{seconds}', no number of seconds"))?;
+        env.clock = Arc::new(SystemClock::ahead_by(Duration::from_secs(ahead_s)));
     }
     Ok(env)
 }

@@ -1,6 +1,9 @@
 //! Which tables are there, and what is done with one by hand? Questions to the `system` schema, and CALL.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use arrow::array::AsArray;
+use futures::TryStreamExt;
+use tidewater_client::Client;
 
 use super::args::{OutputFormat, TableArgs, TableCommand};
 use super::sql::{self, Printer};
@@ -33,15 +36,53 @@ pub(super) async fn run(server: &str, args: TableArgs) -> anyhow::Result<()> {
         TableCommand::Build { name, format } => {
             sql::run_one(&client, &call("build", &name)?, &mut printer(format)).await?;
         }
+        TableCommand::Compact { name, format } => {
+            sql::run_one(&client, &call("compact", &name)?, &mut printer(format)).await?;
+        }
+        TableCommand::Attach { url, name, format } => {
+            sql::run_one(&client, &attach(&url, name.as_deref())?, &mut printer(format)).await?;
+        }
+        TableCommand::Verify { name, format } => verify(&client, &name, &mut printer(format)).await?,
     }
+    Ok(())
+}
+
+/// Prints the checks of a table, and fails if one of them did.
+async fn verify(client: &Client, name: &str, printer: &mut Printer) -> anyhow::Result<()> {
+    let mut checks = client.sql(&call("verify", name)?).await?;
+    printer.begin(checks.schema())?;
+    let mut n_failed = 0;
+    while let Some(batch) = checks.try_next().await? {
+        let ok =
+            batch.column_by_name("ok").and_then(|ok| ok.as_boolean_opt()).context("the answer has no column 'ok'")?;
+        // What is NULL could not be checked; it says why.
+        n_failed += ok.iter().filter(|ok| *ok == Some(false)).count();
+        printer.batch(batch)?;
+    }
+    printer.end()?;
+    ensure!(n_failed == 0, "checks of '{name}' that failed: {n_failed}");
     Ok(())
 }
 
 /// The statement that runs a procedure over a table.
 pub(super) fn call(procedure: &str, name: &str) -> anyhow::Result<String> {
+    Ok(format!("CALL {procedure}({})", literal(&quoted(name)?)))
+}
+
+/// The statement that attaches the Delta table at `url`. A path is one of the server's machine, which may be another: it must be whole.
+pub(super) fn attach(url: &str, name: Option<&str>) -> anyhow::Result<String> {
+    ensure!(
+        url.starts_with('/') || url.contains("://"),
+        "'{url}' is not a whole path: write /folder/table, file:///folder/table or s3://bucket/prefix/table"
+    );
+    let name = name.map(quoted).transpose()?.map_or_else(String::new, |name| format!(", {}", literal(&name)));
+    Ok(format!("CALL attach({}{name})", literal(url)))
+}
+
+/// A table's full name as SQL writes it.
+fn quoted(name: &str) -> anyhow::Result<String> {
     let (schema, table) = split_name(name)?;
-    let name = format!("{}.{}", identifier(&schema), identifier(&table));
-    Ok(format!("CALL {procedure}({})", literal(&name)))
+    Ok(format!("{}.{}", identifier(&schema), identifier(&table)))
 }
 
 fn printer(format: Option<OutputFormat>) -> Printer {

@@ -78,6 +78,16 @@ fn other_verbs_are_there() {
     assert!(matches!(args.command, TableCommand::Seal { name, format: Some(OutputFormat::Csv) } if name == "s.t"));
     let Command::Table(args) = parse(&["table", "build", "t"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, TableCommand::Build { name, format: None } if name == "t"));
+    let Command::Table(args) = parse(&["table", "compact", "t"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, TableCommand::Compact { name, format: None } if name == "t"));
+    let Command::Table(args) = parse(&["table", "verify", "t"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, TableCommand::Verify { name, format: None } if name == "t"));
+    let Command::Table(args) = parse(&["table", "attach", "/old/t", "--name", "s.t"]).unwrap().command else {
+        panic!()
+    };
+    assert!(
+        matches!(args.command, TableCommand::Attach { url, name: Some(name), .. } if url == "/old/t" && name == "s.t")
+    );
     assert_eq!(parse(&["table", "seal"]).unwrap_err().exit_code(), 2);
     let Command::Config(args) = parse(&["config", "show", "--origin"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, ConfigCommand::Show { origin: true, .. }));
@@ -92,6 +102,7 @@ fn errors_have_their_exit_status() {
     assert_eq!(status(Code::FolderLocked), exit::TAKEN);
     assert_eq!(status(Code::LogUnavailable), exit::LOG);
     assert_eq!(status(Code::LogDamaged), exit::DATA_REFUSED);
+    assert_eq!(status(Code::LogBehind), exit::DATA_REFUSED);
     assert_eq!(status(Code::TableNotFound), exit::FAILED);
     assert_eq!(exit_code(&anyhow::anyhow!("x")), exit::FAILED);
 }

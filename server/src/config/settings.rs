@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tidewater_query::{QueryEngine, SettingRow};
 use tidewater_storage::memory::{MIN_LIMIT_BYTES, max_keys_bytes};
-use tidewater_storage::{Code, Error, Result, StoreOptions};
+use tidewater_storage::{Code, Error, Result, ScrubOptions, StoreOptions};
 
 use super::layers::{Resolved, Sources, resolve};
 use super::units::{self, Amount};
@@ -53,6 +54,26 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Files that are built and not in their Delta table yet, of all tables: rows are refused beyond. Only a store that is away, or too slow, lets them grow.",
     },
     Setting {
+        name: "storage.accept_data_loss",
+        default: "false",
+        doc: "true: a table whose data folder is an older copy, behind its own Delta table, is begun anew with what that has; false: such a table is refused. For one start: --accept-data-loss.",
+    },
+    Setting {
+        name: "scrub.rate",
+        default: "32 MiB",
+        doc: "Bytes a second at which all files are read again and again to find those that the disk changed, below everything else; off: only what a query stumbles over is tested.",
+    },
+    Setting {
+        name: "scrub.interval",
+        default: "7 days",
+        doc: "A file on the local disk is tested so long after it was last tested, and soon after each start; off: after a start only.",
+    },
+    Setting {
+        name: "scrub.remote_interval",
+        default: "off",
+        doc: "A file in a store elsewhere is fetched and tested once in such a time; off: never, such stores test their own bytes.",
+    },
+    Setting {
         name: "memory.limit",
         default: "60%",
         doc: "Memory of the process: bytes ('2 GiB') or a part of the machine or container ('60%'); at least 512 MiB.",
@@ -61,6 +82,11 @@ pub const SETTINGS: &[Setting] = &[
         name: "dedup.memory",
         default: "auto",
         doc: "Memory for primary keys: bytes or a part of memory.limit; auto: about a quarter. More of it is less for fresh rows.",
+    },
+    Setting {
+        name: "dedup.disk",
+        default: "20%",
+        doc: "Disk for primary keys that memory does not hold, of all tables: bytes or a part of the disk. Past both rows are refused.",
     },
     Setting {
         name: "query.threads",
@@ -102,10 +128,13 @@ pub struct Config {
     pub min_free_bytes: u64,
     pub tables: StoreOptions,
     pub max_unpublished_bytes: u64,
+    pub accept_data_loss: bool,
+    pub scrub: ScrubOptions,
     /// May be below what storage needs if it is a part of a small machine: storage raises it then, and warns.
     pub memory_limit_bytes: u64,
     /// `None`: storage's own part of the limit.
     pub key_memory_bytes: Option<u64>,
+    pub key_disk_bytes: u64,
     pub query_threads: usize,
     pub query_max_running: usize,
     pub query_max_waiting: usize,
@@ -147,8 +176,11 @@ impl Config {
             min_free_bytes: amount(&resolved, "storage.min_free", || units::disk_bytes(&data))?,
             tables: tables(&resolved),
             max_unpublished_bytes: amount(&resolved, "storage.max_unpublished", || units::disk_bytes(&data))?,
+            accept_data_loss: flag(&resolved, "storage.accept_data_loss")?,
+            scrub: scrub(&resolved)?,
             memory_limit_bytes,
             key_memory_bytes: key_memory(&resolved, memory_limit_bytes)?,
+            key_disk_bytes: amount(&resolved, "dedup.disk", || units::disk_bytes(&data))?,
             query_threads: count(&resolved, "query.threads", Some(threads), 1..=MAX_THREADS)?,
             query_max_running: count(&resolved, "query.max_running", Some(2 * cores), 1..=MAX_QUERIES)?,
             query_max_waiting: count(&resolved, "query.max_waiting", None, 0..=MAX_QUERIES)?,
@@ -204,6 +236,14 @@ fn address(resolved: &Resolved, name: &str) -> Result<SocketAddr> {
     Ok(address)
 }
 
+fn flag(resolved: &Resolved, name: &str) -> Result<bool> {
+    match resolved.text(name) {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(invalid(format!("{name} is '{other}'{}", resolved.from(name))).hint("write true or false")),
+    }
+}
+
 fn amount(resolved: &Resolved, name: &str, whole: impl FnOnce() -> Option<u64>) -> Result<u64> {
     let text = resolved.text(name);
     let unreadable = |reason: &str| {
@@ -247,6 +287,36 @@ fn key_memory(resolved: &Resolved, memory_limit_bytes: u64) -> Result<Option<u64
             .hint(format!("write 'auto', or {least} to {most} under this memory.limit")));
     }
     Ok(Some(bytes))
+}
+
+fn scrub(resolved: &Resolved) -> Result<ScrubOptions> {
+    const RATE: &str = "scrub.rate";
+    // Less would never come to an end.
+    const LEAST: u64 = 64 << 10;
+    let rate = match resolved.text(RATE) {
+        "off" => None,
+        text => match units::parse_amount(text) {
+            Ok(Amount::Bytes(bytes)) if bytes >= LEAST => Some(bytes),
+            _ => {
+                return Err(invalid(format!("{RATE} is '{text}'{}", resolved.from(RATE)))
+                    .hint("write bytes a second, such as '32 MiB', at least '64 KiB', or 'off'"));
+            }
+        },
+    };
+    let interval = |name: &str| -> Result<Option<Duration>> {
+        match resolved.text(name) {
+            "off" => Ok(None),
+            text => units::parse_span(text).map(Some).map_err(|reason| {
+                invalid(format!("{name} is '{text}'{}: {reason}", resolved.from(name)))
+                    .hint("write '7 days', '12 hours' or 'off'")
+            }),
+        }
+    };
+    Ok(ScrubOptions {
+        rate,
+        interval: interval("scrub.interval")?,
+        remote_interval: interval("scrub.remote_interval")?,
+    })
 }
 
 /// Storage checks the URL when it opens it.

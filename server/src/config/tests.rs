@@ -102,6 +102,10 @@ fn bad_values_are_named_with_their_origin() {
         ("query.threads", "0", "from 1"),
         ("query.threads", "257", "to 256"),
         ("query.max_waiting", "auto", "from 0"),
+        ("scrub.rate", "1 KiB", "64 KiB"),
+        ("scrub.rate", "10%", "bytes a second"),
+        ("scrub.interval", "7", "not a unit of time"),
+        ("scrub.remote_interval", "0 days", "below a second"),
         ("log.level", "loud,,=", "log.level"),
         ("log.format", "xml", "text or json"),
         ("auth", "on", "not supported yet"),
@@ -116,6 +120,34 @@ fn bad_values_are_named_with_their_origin() {
     assert!(refused(&[], &[], Some("= nothing")).contains("not TOML"));
     let missing = Sources { file: FileSource::Named(PathBuf::from("/does/not/exist.toml")), ..Default::default() };
     assert!(Config::load(missing).unwrap_err().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn files_are_tested_as_the_settings_say() {
+    let config = load(&[], &[], None).unwrap();
+    assert_eq!(config.scrub, tidewater_storage::ScrubOptions::default());
+    let changed = [("scrub.rate", "1 MiB"), ("scrub.interval", "12 hours"), ("scrub.remote_interval", "1 day")];
+    let scrub = load(&changed, &[], None).unwrap().scrub;
+    assert_eq!(scrub.rate, Some(1 << 20));
+    assert_eq!(scrub.interval.map(|span| span.as_secs()), Some(43_200));
+    assert_eq!(scrub.remote_interval.map(|span| span.as_secs()), Some(86_400));
+    let off = [("scrub.rate", "off"), ("scrub.interval", "off")];
+    let scrub = load(&off, &[], None).unwrap().scrub;
+    assert_eq!((scrub.rate, scrub.interval, scrub.remote_interval), (None, None, None));
+}
+
+#[test]
+fn the_disk_for_keys_is_bytes_or_a_part_of_the_disk() {
+    let bytes = |value: &str| load(&[("dedup.disk", value)], &[], None).expect("a configuration").key_disk_bytes;
+    assert_eq!(bytes("3 GiB"), 3 << 30);
+    let (whole, part) = (bytes("100%"), bytes("25%"));
+    assert!(part > 1 << 20 && whole.abs_diff(4 * part) < 8, "{part} of {whole}");
+    let usual = load(&[], &[], None).expect("a configuration").key_disk_bytes;
+    assert!(whole.abs_diff(5 * usual) < 8, "{usual} of {whole}");
+    for (value, part) in [("much", "number"), ("0", "possible number"), ("0%", "percentage")] {
+        let message = refused(&[("dedup.disk", value)], &[], None);
+        assert!(message.contains("dedup.disk") && message.contains(part), "{value}: {message}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How much is '2 GiB', or '60%'? Amounts of memory and disk.
 
 use std::path::Path;
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Amount {
@@ -46,6 +47,34 @@ pub(super) fn parse_amount(text: &str) -> Result<Amount, String> {
     }
     Ok(Amount::Bytes(bytes as u64))
 }
+
+const SPANS: &[(&str, u64)] = &[
+    ("second", 1),
+    ("seconds", 1),
+    ("minute", 60),
+    ("minutes", 60),
+    ("hour", 3600),
+    ("hours", 3600),
+    ("day", 86_400),
+    ("days", 86_400),
+];
+
+/// Reads a time such as '7 days'. The error says what is wrong with the text.
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (&text[..digits], text[digits..].trim());
+    let number: u64 = number.parse().map_err(|_| "it does not begin with a number".to_owned())?;
+    let (_, seconds) =
+        SPANS.iter().find(|(name, _)| *name == unit).ok_or_else(|| format!("'{unit}' is not a unit of time"))?;
+    match number.checked_mul(*seconds).filter(|seconds| (1..=MAX_SPAN_S).contains(seconds)) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("it is below a second or above ten years".to_owned()),
+    }
+}
+
+/// Longer is meant to be never.
+const MAX_SPAN_S: u64 = 3653 * 86_400;
 
 /// Memory of the machine, or of the container if that is less.
 pub(super) fn machine_memory_bytes() -> Option<u64> {

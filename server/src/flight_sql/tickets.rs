@@ -18,7 +18,7 @@ pub(super) const TICKET_TTL: Duration = Duration::from_secs(60);
 /// Planned queries that wait at once: each pins a snapshot of its tables.
 pub(super) const MAX_PENDING: usize = 1_000;
 
-/// Tickets that were fetched or cancelled and are still told apart from unknown ones.
+/// Tickets that were fetched or cancelled, or that expired, and are still told apart from unknown ones.
 const MAX_GONE: usize = 10_000;
 
 /// What became of a ticket that waits no longer.
@@ -26,6 +26,7 @@ const MAX_GONE: usize = 10_000;
 enum Gone {
     Consumed,
     Cancelled,
+    Expired,
 }
 
 struct Waiting<P> {
@@ -106,10 +107,11 @@ impl<P> Tickets<P> {
             Gone::Consumed => Error::new(Code::TicketConsumed, "this ticket was already fetched")
                 .hint("run the query again: a result can be read once"),
             Gone::Cancelled => Error::new(Code::QueryCancelled, "the query of this ticket was cancelled"),
+            Gone::Expired => expired(),
         })
     }
 
-    /// Drops a waiting query, or says what became of it. `HANDLE_NOT_FOUND` for a ticket that is not known.
+    /// Drops a waiting query, or says what became of it. `TICKET_EXPIRED`, and `HANDLE_NOT_FOUND` for a ticket that is not known.
     pub fn cancel(&self, id: &str, caller: &Principal) -> Result<CancelledTicket> {
         drop(self.take_expired(self.clock.uptime()));
         let mut inner = self.inner.lock();
@@ -124,10 +126,11 @@ impl<P> Tickets<P> {
         }
         let Some(past) = inner.past.get(id) else { return Err(not_found()) };
         check_owner(&past.owner, caller)?;
-        Ok(match past.how {
-            Gone::Consumed => CancelledTicket::Fetched,
-            Gone::Cancelled => CancelledTicket::Already,
-        })
+        match past.how {
+            Gone::Consumed => Ok(CancelledTicket::Fetched),
+            Gone::Cancelled => Ok(CancelledTicket::Already),
+            Gone::Expired => Err(expired()),
+        }
     }
 
     /// Drops what expired.
@@ -151,7 +154,11 @@ impl<P> Tickets<P> {
             let oldest = inner.order.pop_front();
             oldest.and_then(|id| inner.past.remove(&id));
         }
-        inner.waiting.extract_if(|_, waiting| waiting.expires <= now).map(|(_, waiting)| waiting).collect()
+        let gone: Vec<_> = inner.waiting.extract_if(|_, waiting| waiting.expires <= now).collect();
+        for (id, waiting) in &gone {
+            inner.bury(id, waiting.owner.clone(), now + TICKET_TTL, Gone::Expired);
+        }
+        gone.into_iter().map(|(_, waiting)| waiting).collect()
     }
 }
 
@@ -172,6 +179,12 @@ pub(super) fn check_owner(owner: &str, caller: &Principal) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::PermissionDenied, "this handle belongs to another user"))
+}
+
+fn expired() -> Error {
+    let seconds = TICKET_TTL.as_secs();
+    Error::new(Code::TicketExpired, format!("this ticket was not fetched within {seconds} s, so its snapshot is gone"))
+        .hint("run the query again and fetch each ticket at once")
 }
 
 fn not_found() -> Error {

@@ -1,10 +1,14 @@
-//! Is a Delta table on disk whole? Its log and the files that it names, read line by line as any reader would, after a server's death.
+//! Is a Delta table on disk whole? Its log, its checkpoints and the files that they name, read line by line as any reader would, after a
+//! server's death.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use arrow::json::LineDelimitedWriter;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use crate::writers::Came;
@@ -15,7 +19,7 @@ pub struct DeltaLog {
     /// Of all Delta tables.
     folder: PathBuf,
     table: &'static str,
-    /// Commits as they were found: none of them ever changes or goes.
+    /// Commits as they were found: none of them ever changes, and none goes that no checkpoint has.
     commits: Vec<Vec<u8>>,
     /// What a seal was answered last: the version, and the last entry in it.
     acknowledged: Option<(i64, i64)>,
@@ -49,13 +53,15 @@ impl DeltaLog {
     pub fn check(&mut self) -> Option<Newest> {
         let table = self.table;
         let folder = self.table_folder();
-        let commits = folder.as_deref().map_or(Vec::new(), commits);
-        assert!(commits.starts_with(&self.commits), "{table}: a commit is gone, or is another one");
+        let checkpoints = self.read(folder.as_deref());
         let mut replayed = Replayed::default();
-        for (version, bytes) in commits.iter().enumerate() {
-            replayed.apply(&format!("{table} at version {version}"), bytes);
+        for (version, bytes) in self.commits.iter().enumerate() {
+            let what = format!("{table} at version {version}");
+            replayed.apply(&what, bytes);
+            if let Some(bytes) = checkpoints.get(&version) {
+                replayed.check_checkpoint(&format!("the checkpoint of {what}"), bytes);
+            }
         }
-        self.commits = commits;
         let newest = replayed.newest();
         let known = newest.map(|newest| (newest.version, newest.through));
         assert!(known >= self.acknowledged, "{table}: a seal was answered {:?}, there is {known:?}", self.acknowledged);
@@ -63,6 +69,27 @@ impl DeltaLog {
             replayed.check_files(table, &folder);
         }
         newest
+    }
+
+    /// The oldest version whose commit is still there.
+    pub fn oldest(&self) -> usize {
+        self.table_folder().map_or(0, |folder| commits(&folder).0)
+    }
+
+    /// Takes in what is in the folder; the checkpoints, by version.
+    fn read(&mut self, folder: Option<&Path>) -> BTreeMap<usize, Vec<u8>> {
+        let table = self.table;
+        let (oldest, commits) = folder.map_or((0, Vec::new()), commits);
+        let checkpoints = folder.map_or(BTreeMap::new(), checkpoints);
+        let n_known = self.commits.len();
+        assert!(oldest <= n_known, "{table}: version {n_known} is gone, and nobody has read it");
+        assert!(commits.starts_with(&self.commits[oldest..]), "{table}: a commit is gone, or is another one");
+        self.commits.truncate(oldest);
+        self.commits.extend(commits);
+        let last = checkpoints.keys().next_back().copied();
+        assert!(oldest == 0 || last >= Some(oldest), "{table} begins with {oldest}, its last checkpoint is {last:?}");
+        assert!(last.is_none_or(|last| last < self.commits.len()), "{table} has a checkpoint {last:?} of no version");
+        checkpoints
     }
 
     fn table_folder(&self) -> Option<PathBuf> {
@@ -87,25 +114,56 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The commits of a table, version by version. Temporary names begin with a dot: no reader looks at them.
-fn commits(folder: &Path) -> Vec<Vec<u8>> {
+/// Names of a log that end so, with their versions. Temporary names begin with a dot: no reader looks at them.
+fn versions(log: &Path, ending: &str) -> Vec<(usize, String)> {
+    let versions = names(log).into_iter().filter(|name| !name.starts_with('.')).filter_map(|name| {
+        let version = name.strip_suffix(ending)?;
+        Some((version.parse::<usize>().unwrap_or_else(|_| panic!("{name} in {}", log.display())), name))
+    });
+    versions.collect()
+}
+
+/// The oldest version of a table whose commit is there, and all commits from there on.
+fn commits(folder: &Path) -> (usize, Vec<Vec<u8>>) {
     let log = folder.join("_delta_log");
-    let commits = names(&log).into_iter().filter(|name| name.ends_with(".json") && !name.starts_with('.'));
-    commits
-        .enumerate()
-        .map(|(version, name)| {
-            assert_eq!(name, format!("{version:020}.json"), "versions in {}", log.display());
-            fs::read(log.join(name)).expect("readable")
-        })
-        .collect()
+    let versions = versions(&log, ".json");
+    let oldest = versions.first().map_or(0, |(version, _)| *version);
+    let commits = versions.into_iter().enumerate().map(|(at, (version, name))| {
+        assert_eq!((version, name.len()), (oldest + at, 25), "versions in {}", log.display());
+        fs::read(log.join(name)).expect("readable")
+    });
+    (oldest, commits.collect())
+}
+
+/// The checkpoints of a table. One that readers are told of is there.
+fn checkpoints(folder: &Path) -> BTreeMap<usize, Vec<u8>> {
+    let log = folder.join("_delta_log");
+    let read = |(version, name): (usize, String)| (version, fs::read(log.join(name)).expect("readable"));
+    let checkpoints: BTreeMap<usize, Vec<u8>> = versions(&log, ".checkpoint.parquet").into_iter().map(read).collect();
+    if let Ok(said) = fs::read(log.join("_last_checkpoint")) {
+        let said: Value = serde_json::from_slice(&said).expect("JSON");
+        let version = number(&said, "version") as usize;
+        assert!(checkpoints.contains_key(&version), "{} has no checkpoint {said}", log.display());
+    }
+    checkpoints
 }
 
 /// A file of the table as the log has it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct File {
     bytes: i64,
     rows: i64,
     vector: Vector,
+    /// Place and bytes, if the table has a key.
+    sidecar: Option<(String, u64)>,
+}
+
+impl File {
+    fn of(add: &Value) -> Self {
+        let stats: Value = serde_json::from_str(text(add, "stats")).expect("statistics are JSON");
+        let (bytes, rows) = (number(add, "size"), number(&stats, "numRecords"));
+        Self { bytes, rows, vector: vector(add), sidecar: sidecar(add) }
+    }
 }
 
 /// The deletion vector of a file: where it is, and how many rows are deleted.
@@ -154,6 +212,10 @@ impl Replayed {
         let mut txns = all(actions, "txn");
         let Some(txn) = txns.next() else { return };
         assert!(txns.next().is_none(), "{what} has two transactions");
+        if info["operation"] == "ATTACH" {
+            // From here on it is another folder's.
+            self.app_id = None;
+        }
         let app_id = self.app_id.get_or_insert_with(|| text(txn, "appId").to_owned());
         assert!(app_id.starts_with("tidewater/") && app_id.as_str() == text(txn, "appId"), "{what} is another's");
         let (from, through) = (number(own, "from"), number(own, "through"));
@@ -176,12 +238,32 @@ impl Replayed {
             let (name, vector) = (text(add, "path"), vector(add));
             let is_new = self.names.insert(name.to_owned());
             assert!(is_new || left.contains(name), "{what}: {name} comes in twice");
-            assert!(self.added.insert((name.to_owned(), vector.clone())), "{what}: {name} comes back as it was");
-            let stats: Value = serde_json::from_str(text(add, "stats")).expect("statistics are JSON");
-            let file = File { bytes: number(add, "size"), rows: number(&stats, "numRecords"), vector };
+            assert!(self.added.insert((name.to_owned(), vector)), "{what}: {name} comes back as it was");
+            let file = File::of(add);
             assert!(file.vector.n_rows < file.rows, "{what}: {name} has no row left: {file:?}");
             assert!(self.files.insert(name.to_owned(), file).is_none(), "{what}: {name} is there already");
         }
+    }
+
+    /// A checkpoint has what the commits through its version come to.
+    fn check_checkpoint(&self, what: &str, bytes: &[u8]) {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes));
+        let batches = builder.and_then(|builder| builder.build()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let mut lines = LineDelimitedWriter::new(Vec::new());
+        for batch in batches {
+            let batch = batch.unwrap_or_else(|error| panic!("{what}: {error}"));
+            lines.write(&batch).unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
+        lines.finish().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let lines = String::from_utf8(lines.into_inner()).expect("JSON");
+        let actions: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let declares = |name: &str| all(&actions, name).count() == 1;
+        assert!(declares("protocol") && declares("metaData"), "{what} makes no table");
+        let adds = all(&actions, "add").map(|add| (text(add, "path").to_owned(), File::of(add)));
+        assert_eq!(adds.collect::<BTreeMap<_, _>>(), self.files, "files of {what}");
+        let app_id = self.app_id.as_deref().expect("somebody has committed");
+        let txn = all(&actions, "txn").find(|txn| text(txn, "appId") == app_id);
+        assert_eq!(txn.map(|txn| number(txn, "version")), Some(self.through), "the last entry in {what}");
     }
 
     fn newest(&self) -> Option<Newest> {
@@ -195,6 +277,9 @@ impl Replayed {
         for (name, file) in &self.files {
             let found = fs::metadata(folder.join(name)).unwrap_or_else(|error| panic!("{table}: {name}: {error}"));
             assert_eq!(found.len() as i64, file.bytes, "{table}: bytes of {name}");
+            let Some((beside, bytes)) = &file.sidecar else { continue };
+            let found = fs::metadata(folder.join(beside)).unwrap_or_else(|error| panic!("{table}: {beside}: {error}"));
+            assert_eq!(found.len(), *bytes, "{table}: bytes of {beside}");
         }
         let vectors: BTreeSet<&str> = self.files.values().map(|file| file.vector.place.as_str()).collect();
         let n_named = vectors.iter().filter(|place| !place.is_empty()).count();
@@ -213,6 +298,12 @@ fn text<'a>(of: &'a Value, name: &str) -> &'a str {
 
 fn number(of: &Value, name: &str) -> i64 {
     of[name].as_i64().unwrap_or_else(|| panic!("no number '{name}' in {of}"))
+}
+
+fn sidecar(add: &Value) -> Option<(String, u64)> {
+    let said = add["tags"]["tidewater.sidecar"].as_str()?;
+    let [name, bytes, _] = said.split(':').collect::<Vec<_>>()[..] else { panic!("a sidecar is said to be {said}") };
+    Some((name.to_owned(), bytes.parse().expect("a number")))
 }
 
 fn vector(of: &Value) -> Vector {

@@ -7,10 +7,16 @@
 //! | all of it at once, at moments that a seed chooses | `random` |
 //! | rows that are being sorted | `runs` |
 //! | rows that are built, sealed and deleted while others are written and read; files that belong to nothing; large statements | `seals` |
+//! | a Delta table of another folder becomes a table | `attaches` |
+//! | what goes when it is old: rows, keys and dropped tables, days later by both clocks | `ages` |
+//! | keys that go to disk | `keys` |
+//! | checkpoints of the Delta log, and what goes behind them | `checkpoints` |
+//! | files that the disk changed | `damage` |
 //! | what a start does by itself | `starts` |
 //!
 //! The tests stand on `model` (what may be there), `seen` (what is there), `delta` (what is on disk for other engines), `points` (where the
-//! server is killed), `writers`, `readers` and `world` (who works until it is), `front` (an address that stays).
+//! server is killed), `writers`, `readers` and `world` (who works until it is), `alone` (what a server comes to by itself), `front` (an
+//! address that stays).
 
 #[allow(dead_code, reason = "other tests need the rest")]
 #[path = "../process/mod.rs"]
@@ -21,12 +27,18 @@ mod model;
 mod points;
 mod seen;
 
+mod alone;
 mod front;
 mod readers;
 mod world;
 mod writers;
 
+mod ages;
+mod attaches;
 mod changes;
+mod checkpoints;
+mod damage;
+mod keys;
 mod random;
 mod runs;
 mod seals;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use parking_lot::Mutex;
 use tidewater_client::BatchResult;
 
@@ -40,6 +40,8 @@ enum Fate {
     Absent,
     /// It was stored, and its rows went with a TRUNCATE.
     Truncated,
+    /// It was stored, and its rows are past the retention of the table.
+    Expired,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Batch {
     /// A TRUNCATE was under way at the same time: the rows may be gone though the batch was stored.
     beside_truncate: bool,
     accepted: Option<u64>,
+    /// Event time of its rows, if they have one.
+    at_us: Option<i64>,
 }
 
 impl Batch {
@@ -61,7 +65,7 @@ impl Batch {
     }
 
     fn is_committed(&self) -> bool {
-        matches!(self.fate, Fate::Stored | Fate::Truncated)
+        matches!(self.fate, Fate::Stored | Fate::Truncated | Fate::Expired)
     }
 
     fn own_keys(&self) -> &[i64] {
@@ -132,11 +136,16 @@ pub struct TableModel {
     deleted: BTreeSet<i64>,
     /// Keys that a DELETE without an answer names: all of their rows are there, or none.
     deleting: BTreeSet<i64>,
+    /// Keys that the DELETE under way names.
+    n_named: usize,
     n_deletes: usize,
+    /// Event time of rows that are sent now, if rows expire: those of any other have expired.
+    now_us: Option<i64>,
 }
 
 impl TableModel {
-    /// A table (id BIGINT NOT NULL, src BIGINT), with `id` as its primary key or without one.
+    /// A table (id BIGINT NOT NULL, src BIGINT), with `id` as its primary key or without one; one whose rows expire has a time column `at`
+    /// as well.
     pub fn new(name: &'static str, has_key: bool, period: u64) -> Shared {
         static TABLES: AtomicI64 = AtomicI64::new(0);
         let first_source = (TABLES.fetch_add(1, Ordering::Relaxed) + 1) * MAX_BATCHES;
@@ -152,8 +161,20 @@ impl TableModel {
             was_truncated: false,
             deleted: BTreeSet::new(),
             deleting: BTreeSet::new(),
+            n_named: 0,
             n_deletes: 0,
+            now_us: None,
         }))
+    }
+
+    /// A server begins whose writers send rows of this event time. Rows of all servers before are past the retention.
+    pub fn begin_age(&mut self, now_us: i64) {
+        self.now_us = Some(now_us);
+    }
+
+    /// Rows are past a retention by and by, wherever they still are.
+    pub fn expires(&self) -> bool {
+        self.now_us.is_some()
     }
 
     /// Epoch and last sequence of a producer, as far as its clients know.
@@ -205,8 +226,8 @@ impl TableModel {
     }
 
     /// Rows that a table must refuse: they belong to no batch, so their appearance would be noticed.
-    pub fn nobodys_rows() -> RecordBatch {
-        rows_of(&[i64::MAX], 0, 0)
+    pub fn nobodys_rows(&self) -> RecordBatch {
+        rows_of(&[i64::MAX], 0, 0, self.now_us)
     }
 
     fn add(&mut self, by: By, number: u64) -> Source {
@@ -215,7 +236,8 @@ impl TableModel {
         let own = (0..OWN_KEYS).map(|at| source * 100 + at);
         let keys = own.chain((1..=SHARED_KEYS).map(|at| -(shared + at))).collect();
         let n_bad = usize::from(source % 3 == 0);
-        let batch = Batch { by, keys, n_bad, fate: Fate::UnderWay, beside_truncate: false, accepted: None };
+        let (fate, at_us) = (Fate::UnderWay, self.now_us);
+        let batch = Batch { by, keys, n_bad, fate, beside_truncate: false, accepted: None, at_us };
         self.batches.insert(source, batch);
         source
     }
@@ -228,7 +250,7 @@ impl TableModel {
             batch.fate = Fate::UnderWay;
             batch.beside_truncate |= truncating;
         }
-        ToSend { source, rows: rows_of(&batch.keys, batch.n_bad, source), is_repeat }
+        ToSend { source, rows: rows_of(&batch.keys, batch.n_bad, source, batch.at_us), is_repeat }
     }
 
     /// The answer to a batch. `is_repeat`: whether it must say so; `None` if the client may have sent it twice by itself.
@@ -302,12 +324,16 @@ impl TableModel {
             false => batch.own_keys().to_vec(),
         });
         self.deleting = keys.iter().copied().filter(|key| !self.deleted.contains(key)).collect();
+        self.n_named = keys.len();
         keys
     }
 
     /// The DELETE happened, and said how many rows went.
     pub fn deleted(&mut self, n_rows: u64) {
-        assert_eq!(n_rows, self.deleting.len() as u64, "{}: rows of {:?} that went", self.name, self.deleting);
+        // Rows past the retention go too, so that no longer one shows them again: those that are there still.
+        let most = if self.expires() { self.n_named } else { self.deleting.len() };
+        let may_be = self.deleting.len() as u64..=most as u64;
+        assert!(may_be.contains(&n_rows), "{}: {n_rows} rows of {:?} went", self.name, self.deleting);
         self.deleted.append(&mut self.deleting);
         self.n_deletes += 1;
     }
@@ -316,7 +342,8 @@ impl TableModel {
     pub fn known(&self) -> Known {
         let (deleted, deleting) = (self.deleted.clone(), self.deleting.clone());
         let mut known = Known { stored: Vec::new(), sent: Vec::new(), deleted, deleting };
-        for (source, batch) in self.batches.iter().filter(|(_, batch)| batch.fate != Fate::Truncated) {
+        let is_gone = |batch: &Batch| matches!(batch.fate, Fate::Truncated | Fate::Expired);
+        for (source, batch) in self.batches.iter().filter(|(_, batch)| !is_gone(batch)) {
             let source = if self.has_key { 0 } else { *source };
             let rows = batch.keys.iter().map(|key| (*key, source));
             if batch.fate == Fate::Stored {
@@ -336,6 +363,7 @@ impl TableModel {
         self.settle_producers(seen);
         let truncated = self.settle_truncate(&found);
         let deleted = self.settle_delete(seen);
+        self.settle_expired();
         self.settle_batches(&mut found);
         assert!(found.is_empty(), "{}: rows of nobody: {found:?}", self.name);
         self.check_keys(seen);
@@ -387,6 +415,23 @@ impl TableModel {
         happened
     }
 
+    /// What came before this server has expired: no row of it is seen again, and its keys stay taken. What was not stored is sent with
+    /// another event time.
+    fn settle_expired(&mut self) {
+        let Some(now_us) = self.now_us else { return };
+        for batch in self.batches.values_mut().filter(|batch| batch.at_us != Some(now_us)) {
+            let By::Producer { id, sequence } = &batch.by else { panic!("nobody can tell what became of {batch:?}") };
+            if *sequence > self.producers[id].last {
+                batch.at_us = Some(now_us);
+                continue;
+            }
+            batch.fate = Fate::Expired;
+            if self.has_key {
+                self.deleted.extend(&batch.keys);
+            }
+        }
+    }
+
     fn settle_batches(&mut self, found: &mut BTreeMap<Source, Vec<i64>>) {
         for (source, batch) in &mut self.batches {
             let mut keys = found.remove(source).unwrap_or_default();
@@ -401,9 +446,11 @@ impl TableModel {
                 (false, true) => Fate::Absent,
                 (false, false) => panic!("{what}, and its producer does not know of it"),
                 (true, true) if batch.fate == Fate::Truncated || batch.beside_truncate => Fate::Truncated,
+                (true, true) if batch.fate == Fate::Expired => Fate::Expired,
                 (true, true) if !batch.is_deleted(&self.deleted) => panic!("{what}, and was committed"),
                 (true, _) => {
                     assert!(batch.fate != Fate::Truncated, "{what}, and was truncated");
+                    assert!(batch.fate != Fate::Expired, "{what}, and had expired");
                     check_rows(batch, &keys, self.has_key, &self.deleted, &what);
                     Fate::Stored
                 }
@@ -434,7 +481,7 @@ impl TableModel {
         assert_eq!(known, committed().map(|batch| batch.n_rows() as i64).sum::<i64>(), "{name}: {ledger:?}");
         assert_eq!(ledger.rejected, committed().map(|batch| batch.n_bad as i64).sum::<i64>(), "{name}: {ledger:?}");
         assert_eq!(ledger.rejected, seen.rejected, "{name}: rows in system.rejected");
-        if !self.was_truncated {
+        if !self.was_truncated && !self.expires() {
             let n_rows = seen.rows.len() + self.deleted.len();
             assert_eq!(ledger.accepted, n_rows as i64, "{name}: {ledger:?}, {} deleted", self.deleted.len());
         }
@@ -462,10 +509,15 @@ fn check_rows(batch: &mut Batch, found: &[i64], has_key: bool, deleted: &BTreeSe
     }
 }
 
-fn rows_of(keys: &[i64], n_bad: usize, source: Source) -> RecordBatch {
+fn rows_of(keys: &[i64], n_bad: usize, source: Source, at_us: Option<i64>) -> RecordBatch {
     let keys = keys.iter().copied().map(Some).chain(std::iter::repeat_n(None, n_bad));
     let keys: Int64Array = keys.collect();
-    let sources = Int64Array::from_value(source, keys.len());
-    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(keys)), ("src", Arc::new(sources))];
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).expect("two columns")
+    let n_rows = keys.len();
+    let sources = Int64Array::from_value(source, n_rows);
+    let mut columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(keys)), ("src", Arc::new(sources))];
+    if let Some(at_us) = at_us {
+        columns.push(("at", Arc::new(TimestampMicrosecondArray::from_value(at_us, n_rows))));
+    }
+    let columns = columns.into_iter().map(|(name, array)| (name, array, true));
+    RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
 }

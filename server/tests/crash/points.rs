@@ -45,17 +45,25 @@ pub const STAGE: [&str; 6] = [
 pub const COMPACT: [&str; 4] =
     ["compact.names_recorded", "compact.files_synced", "compact.file_brought", "compact.decided"];
 
-/// All points of jobs. A new job adds its points here, and to a test of `seals` that passes them.
-const JOBS: [&[&str]; 6] = [&BUILD, &PUBLISH, &STORE, &STORE_DELETES, &STAGE, &COMPACT];
+/// Where a Delta table that is there becomes a table.
+pub const ATTACH: [&str; 5] =
+    ["attach.file", "attach.run_written", "attach.keys_written", "attach.before_take_over", "attach.taken_over"];
 
-/// Points at which nothing is killed here, with what they need.
-const NOT_HERE: [(&str, &str); 2] = [
-    ("retention.decided", "a minute of uptime, no retention is shorter: storage's engine/tests/upkeep"),
-    ("keys.run_written", "more keys than there is memory for them"),
-];
+/// Where files leave the Delta table that are past its retention.
+pub const RETENTION: [&str; 1] = ["retention.decided"];
+
+/// Where keys go to disk: those that memory does not hold, and those of files that are too many.
+pub const KEYS: [&str; 2] = ["keys.run_written", "keys.files_written"];
+
+/// Where the log of a Delta table gets a checkpoint.
+pub const CHECKPOINT: [&str; 3] = ["checkpoint.before_write", "checkpoint.written", "checkpoint.read_back"];
+
+/// All points of jobs. A new job adds its points here, and to a test that passes them.
+const JOBS: [&[&str]; 10] =
+    [&BUILD, &PUBLISH, &STORE, &STORE_DELETES, &STAGE, &COMPACT, &ATTACH, &RETENTION, &KEYS, &CHECKPOINT];
 
 /// Kinds of commits, and which tests strike each by its kind. The rest is struck by the points of all kinds.
-const KINDS: [(&str, &str); 24] = [
+const KINDS: [(&str, &str); 27] = [
     ("rows", "changes"),
     ("producer", "changes"),
     ("truncate", "changes"),
@@ -68,18 +76,21 @@ const KINDS: [(&str, &str); 24] = [
     ("drop_view", "changes"),
     ("names", "changes"),
     ("build", "changes"),
-    ("intent", "changes, seals"),
-    ("published", "changes, seals"),
-    ("cleaned", "seals"),
+    ("intent", "changes, seals, ages"),
+    ("published", "changes, seals, ages"),
+    ("cleaned", "seals, ages"),
     ("segment", "seals"),
+    ("attach", "attaches"),
     ("first_start", "starts"),
     ("sync", "starts"),
     ("uptime", "starts"),
     ("records", "streams, random: counts of repeats"),
     ("reclaimed", "random: after each TRUNCATE and build"),
-    ("layers", "nobody: it needs more keys than there is memory for them"),
-    ("forget", "nobody: it needs a week; storage's engine/tests/forget"),
-    ("purge_table", "nobody: it needs a week; storage's engine/tests/catalog"),
+    ("layers", "keys"),
+    ("damaged", "damage"),
+    ("not_damaged", "damage"),
+    ("forget", "ages"),
+    ("purge_table", "ages"),
 ];
 
 /// All that a write passes.
@@ -143,7 +154,7 @@ fn no_fail_point_is_forgotten() {
             }
         }
     }
-    let of_jobs = JOBS.into_iter().flatten().copied().chain(NOT_HERE.into_iter().map(|(point, _)| point));
+    let of_jobs = JOBS.into_iter().flatten().copied();
     let ours: BTreeSet<String> = of_writes().chain([REPLAY]).chain(of_jobs).map(str::to_owned).collect();
     assert_eq!(registered, ours, "the fail points in the code, and those at which these tests kill");
     let places = ["storage/src/table/commit.rs", "storage/src/env/durable_store.rs"];

@@ -15,11 +15,16 @@ pub struct Dice(pub u64);
 impl Dice {
     /// A number from 1 to `n`.
     pub fn roll(&mut self, n: u64) -> u64 {
+        self.number() % n + 1
+    }
+
+    /// Any number; of different states it is different.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % n + 1
+        x ^ (x >> 31)
     }
 
     pub fn choose<T: Copy>(&mut self, from: &[T]) -> T {

@@ -3,31 +3,31 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tidewater_storage::env::{Clock, SystemClock};
 use tokio::time::timeout;
 
 use crate::Doing;
+use crate::alone::{self, LIMIT};
 use crate::delta::{DeltaLog, Newest};
 use crate::model::{Shared, TableModel};
 use crate::points::{
     self, BUILD, COMPACT, DELETE, LOG, PUBLISH, STAGE, STORE, STORE_DELETES, TABLE, files, is_durable,
 };
-use crate::process::Server;
+use crate::process::{How, Server};
 use crate::random::{Dice, SEED, setting};
 use crate::readers::read;
-use crate::seen::{look, numbers, try_look, try_numbers};
+use crate::seen::{look, numbers, try_look, try_look_beside_expired, try_numbers};
 use crate::world::Death;
 use crate::writers::{Caller, Came, Signals, stream, survived};
 
 /// Lives that end at random.
 const ROUNDS: u64 = 5;
 
-/// A server that has not come to a point by then does not come to it at all.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Of tables whose rows expire, and how much later each server is than the one before.
+const RETENTION: &str = "retention = '30 minutes'";
+const AGE_S: u64 = 3600;
 
 const ALIVE: &str = "the server lives";
 
@@ -75,7 +75,13 @@ impl Side {
 
     /// Everything is in the Delta table, by what the server says and by what is on disk. Nobody works; the server may merge files.
     async fn check_sealed(&mut self, caller: &Caller) {
-        let name = self.table.lock().name;
+        let (name, expires) = {
+            let table = self.table.lock();
+            (table.name, table.expires())
+        };
+        if expires {
+            return self.check_expired(caller, name).await;
+        }
         let seen = look(&caller.client, name).await;
         let n_rows = seen.rows.len() as i64;
         assert_eq!((seen.places.realtime, seen.places.built, seen.places.sealed), (0, 0, n_rows), "{name}");
@@ -93,28 +99,53 @@ impl Side {
         };
         assert!(timeout(LIMIT, agree).await.is_ok(), "{name}: the server does not say what its Delta table has");
     }
+
+    /// Every row of the table has expired, and was published before: its files leave by themselves.
+    async fn check_expired(&mut self, caller: &Caller, name: &str) {
+        let count = format!("SELECT count(*) FROM {name}");
+        let left = async {
+            while self.delta.check().expect("a Delta table").files > 0 {
+                assert_eq!(numbers(&caller.client, &count).await, [[0]], "{name}");
+            }
+        };
+        assert!(timeout(LIMIT, left).await.is_ok(), "{name}: files stay that are past its retention");
+    }
 }
 
 /// One data folder with two tables, and all that was ever asked of its servers.
-struct Settling {
+pub struct Settling {
     folder: TempDir,
     signals: Signals,
     /// With a primary key: two producers stream keys that overlap. Without one: rows that are stored twice show.
     sides: [Side; 2],
+    /// If rows expire: by when the first server began, microseconds, and how far the clock of the present one is ahead.
+    age: Option<(i64, u64)>,
 }
 
 impl Settling {
     async fn create() -> Self {
+        // What a build makes durable may rest on rows that were never synced.
+        Self::create_with(["src BIGINT, PRIMARY KEY (id))", "src BIGINT) WITH (durability = 'os')"]).await
+    }
+
+    /// Tables whose rows are past their retention when the next server starts.
+    pub async fn create_aging() -> Self {
+        let columns = "src BIGINT, at TIMESTAMP NOT NULL";
+        let keyed = format!("{columns}, PRIMARY KEY (id)) WITH ({RETENTION})");
+        let keyless = format!("{columns}) WITH ({RETENTION}, durability = 'os')");
+        let world = Self::create_with([&keyed, &keyless]).await;
+        Self { age: Some((SystemClock::new().now_us(), 0)), ..world }
+    }
+
+    /// `tables` are their definitions behind the column `id`.
+    async fn create_with(tables: [&str; 2]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let signals = Signals::new();
         let server = Server::start(folder.path(), "");
         let caller = Caller::connect(&server.grpc, &signals).await;
-        for statement in [
-            "CREATE TABLE keyed (id BIGINT NOT NULL, src BIGINT, PRIMARY KEY (id))",
-            // What a build makes durable may rest on rows that were never synced.
-            "CREATE TABLE keyless (id BIGINT NOT NULL, src BIGINT) WITH (durability = 'os')",
-        ] {
-            caller.client.execute_update(statement).await.expect("created");
+        for (name, rest) in ["keyed", "keyless"].into_iter().zip(tables) {
+            let statement = format!("CREATE TABLE {name} (id BIGINT NOT NULL, {rest}");
+            caller.client.execute_update(&statement).await.expect("created");
         }
         server.stop();
         let side = |name, has_key, turn| {
@@ -122,17 +153,34 @@ impl Settling {
             Side { table, delta: DeltaLog::of(folder.path(), name), turn }
         };
         let sides = [side("keyed", true, 0), side("keyless", false, 1)];
-        Self { folder, signals, sides }
+        Self { folder, signals, sides, age: None }
+    }
+
+    /// If rows expire, those that were sent until now have.
+    fn grow_older(&mut self) {
+        let Some((began_us, ahead_s)) = &mut self.age else { return };
+        *ahead_s += AGE_S;
+        let now_us = *began_us + *ahead_s as i64 * 1_000_000;
+        for side in &self.sides {
+            side.table.lock().begin_age(now_us);
+        }
+    }
+
+    /// `None`: it was killed before it was ready.
+    fn start(&self, fail_points: &str) -> Option<Server> {
+        let ahead_s = self.age.map_or(0, |(_, ahead_s)| ahead_s);
+        Server::try_start_as(self.folder.path(), &How { fail_points, ahead_s, ..How::default() })
     }
 
     /// One life of a server, from the test of what it holds to its death, and a look at what it leaves on disk. What a server does by
     /// itself may bring it to the point before anybody comes.
-    async fn live_and_die(&mut self, death: Death) {
+    pub async fn live_and_die(&mut self, death: Death) {
         let fail_points = match death {
             Death::At(point, visit) => format!("{point}=kill:{visit}"),
             Death::After(_) => String::new(),
         };
-        if let Some(server) = Server::try_start(self.folder.path(), &fail_points) {
+        self.grow_older();
+        if let Some(server) = self.start(&fail_points) {
             let lived = timeout(LIMIT, self.live(&server, death)).await;
             assert!(lived.is_ok(), "{death:?} was not reached");
             assert!(server.was_killed(), "{death:?}");
@@ -165,7 +213,10 @@ impl Settling {
         let caller = Caller::try_connect(&server.grpc, &self.signals).await?;
         for side in &self.sides {
             let name = side.table.lock().name;
-            let seen = try_look(&caller.client, name).await?;
+            let seen = match self.age {
+                Some(_) => try_look_beside_expired(&caller.client, name).await?,
+                None => try_look(&caller.client, name).await?,
+            };
             side.table.lock().settle(&seen);
         }
         Some(())
@@ -199,10 +250,12 @@ impl Settling {
         vec![a, b, c, d, e, f, g]
     }
 
-    /// A last life in which everything that was ever sent is answered and sealed, and an orderly restart that shows the same.
-    async fn finish(mut self) {
+    /// A last life in which everything that was ever sent is answered and sealed, and an orderly restart that shows the same; if rows
+    /// expire it shows none.
+    pub async fn finish(mut self) {
         self.signals.finish();
-        let server = Server::start(self.folder.path(), "");
+        self.grow_older();
+        let server = self.start("").expect(ALIVE);
         self.settle(&server).await.expect(ALIVE);
         let survived = self.work(&server).await;
         assert!(!survived.contains(&false), "the server died by itself: {survived:?}");
@@ -211,10 +264,13 @@ impl Settling {
         for side in &mut self.sides {
             assert!(side.table.lock().is_answered(), "something has no answer");
             side.seal(&caller).await.expect(ALIVE);
-            side.check_sealed(&caller).await;
+            if self.age.is_none() {
+                side.check_sealed(&caller).await;
+            }
         }
         server.stop();
-        let server = Server::start(self.folder.path(), "");
+        self.grow_older();
+        let server = self.start("").expect(ALIVE);
         self.settle(&server).await.expect(ALIVE);
         let caller = Caller::connect(&server.grpc, &self.signals).await;
         for side in &mut self.sides {
@@ -311,18 +367,8 @@ async fn a_start_that_settles_a_commit_is_struck_again_and_again() {
 }
 
 /// A server that nobody asks for anything, killed at a point that it comes to by itself.
-async fn die_by_itself(folder: &Path, fail_point: &str) {
-    let Some(server) = Server::try_start(folder, fail_point) else { return };
-    assert!(timeout(LIMIT, hung_up(&server)).await.is_ok(), "{fail_point} was not reached");
-    assert!(server.was_killed(), "{fail_point}");
-}
-
-/// Returns when the server has ended, and with it all its connections. It closes one that says nothing, too: then another is made.
-async fn hung_up(server: &Server) {
-    while let Ok(mut connection) = TcpStream::connect(&server.grpc).await {
-        let mut said = [0; 1024];
-        while connection.read(&mut said).await.is_ok_and(|n| n > 0) {}
-    }
+async fn die_by_itself(folder: &Path, fail_points: &str) {
+    alone::die_by_itself(folder, &How { fail_points, ..How::default() }).await;
 }
 
 /// Rows of one file of the Delta table, and how many such files there are: more than four small ones are merged.

@@ -51,6 +51,15 @@ pub async fn look(client: &Client, table: &str) -> Seen {
 
 /// `None`: the server died. Nobody else changes the table meanwhile, but its rows may settle.
 pub async fn try_look(client: &Client, table: &str) -> Option<Seen> {
+    let seen = try_look_beside_expired(client, table).await?;
+    let Places { realtime, built, sealed } = seen.places;
+    let n_rows = seen.rows.len() as i64;
+    assert_eq!(realtime + built + sealed, n_rows, "rows of {table}: {:?}", seen.places);
+    Some(seen)
+}
+
+/// The same of a table whose rows expire: where they are they may be for some time.
+pub async fn try_look_beside_expired(client: &Client, table: &str) -> Option<Seen> {
     let info = alive(client.table_schema(table).await, table)?;
     let id = info.table_id;
     let rows = try_numbers(client, &format!("SELECT id, src FROM {table}")).await?;
@@ -58,7 +67,6 @@ pub async fn try_look(client: &Client, table: &str) -> Option<Seen> {
     let places = format!("SELECT realtime_rows, built_rows, sealed_rows FROM system.tables WHERE id = '{id}'");
     let places = try_numbers(client, &places).await?.remove(0);
     assert_eq!(n_rows, rows.len() as i64, "count(*) of {table}, and its rows");
-    assert_eq!(places.iter().sum::<i64>(), n_rows, "rows of {table}: realtime, built, sealed {places:?}");
     let ledger = "SELECT coalesce(sum(received), 0), coalesce(sum(accepted), 0), coalesce(sum(duplicate), 0), \
                   coalesce(sum(repeated), 0), coalesce(sum(rejected), 0) FROM system.ledger";
     let ledger = try_numbers(client, &format!("{ledger} WHERE table_id = '{id}'")).await?.remove(0);
@@ -110,6 +118,15 @@ pub async fn view(client: &Client, name: &str) -> Option<Option<i64>> {
     };
     let rows: Result<Vec<RecordBatch>> = rows.try_collect().await;
     Some(Some(column(&alive(rows, &sql)?[0], 0)[0]))
+}
+
+/// The reason for which a statement is refused.
+pub async fn refused(client: &Client, sql: &str) -> String {
+    let refusal = match client.sql(sql).await {
+        Err(refusal) => refusal,
+        Ok(rows) => rows.try_collect::<Vec<RecordBatch>>().await.expect_err(sql),
+    };
+    refusal.reason().to_owned()
 }
 
 /// The rows of a query whose columns are all numbers.

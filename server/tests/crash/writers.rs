@@ -17,7 +17,7 @@ use tidewater_client::{
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::model::{Shared, Source, TableModel, ToSend};
+use crate::model::{Shared, Source, ToSend};
 use crate::process::Server;
 use crate::seen::batches;
 
@@ -123,12 +123,12 @@ impl Caller {
 
     /// A batch of an older epoch is refused; false if the server died.
     pub async fn is_fenced(&self, table: &Shared, id: &str) -> bool {
-        let (name, (epoch, last)) = {
+        let (name, (epoch, last), rows) = {
             let mut table = table.lock();
-            (table.name, table.position(id))
+            (table.name, table.position(id), table.nobodys_rows())
         };
         let identity = numbered(id, epoch - 1, last + 1);
-        let answer = self.client.write(name, &TableModel::nobodys_rows(), identity, &WriteOptions::default()).await;
+        let answer = self.client.write(name, &rows, identity, &WriteOptions::default()).await;
         match answer {
             Err(error) if error.reason() == "PRODUCER_FENCED" => true,
             answer => {
@@ -151,6 +151,16 @@ impl Caller {
         let known = |name: &str| number(name).unwrap_or_else(|| panic!("{procedure} does not say {name}"));
         self.note_acknowledged();
         Some(Came { delta_version: number("delta_version"), through: known("through"), rows: known("rows") })
+    }
+
+    /// Looks at everything that a table holds: nothing of it is wrong.
+    pub async fn verify(&self, table: &str) {
+        let checks = batches(&self.client, &format!("CALL verify('{table}')")).await.expect("the server lives");
+        assert!(checks.iter().any(|checks| checks.num_rows() > 0), "{table}: nothing was checked");
+        for checks in &checks {
+            let is_ok = checks.column_by_name("ok").expect("what came of each check").as_boolean();
+            assert!(is_ok.iter().all(|is_ok| is_ok != Some(false)), "{table}: {checks:?}");
+        }
     }
 
     /// Deletes rows that are surely there, if there are any; false if the server died.

@@ -19,11 +19,28 @@ struct Process {
     said: Option<JoinHandle<String>>,
 }
 
-fn spawn(folder: &Path, fail_points: &str) -> Process {
+/// How a server is started over a folder.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How<'a> {
+    pub fail_points: &'a str,
+    /// Seconds that its clocks are ahead. A later start over the same folder has as many or more.
+    pub ahead_s: u64,
+    /// Settings, `name=value` each.
+    pub settings: &'a [&'a str],
+    /// Errors may be logged.
+    pub is_told_errors: bool,
+}
+
+fn spawn(folder: &Path, how: &How<'_>) -> Process {
+    let level = if how.is_told_errors { "log.level=off" } else { "log.level=error" };
+    let settings = [level].into_iter().chain(how.settings.iter().copied());
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidewater"))
-        .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--set", "log.level=error", "--data"])
+        .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .args(settings.flat_map(|setting| ["--set", setting]))
+        .arg("--data")
         .arg(folder)
-        .env("TIDEWATER_FAIL_POINTS", fail_points)
+        .env("TIDEWATER_FAIL_POINTS", how.fail_points)
+        .env("TIDEWATER_CLOCK_AHEAD_S", how.ahead_s.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -57,7 +74,17 @@ impl Server {
 
     /// `None`: it was killed before it was ready.
     pub fn try_start(folder: &Path, fail_points: &str) -> Option<Self> {
-        let mut process = spawn(folder, fail_points);
+        Self::try_start_as(folder, &How { fail_points, ..How::default() })
+    }
+
+    /// The same, in another way than most.
+    pub fn start_as(folder: &Path, how: &How<'_>) -> Self {
+        Self::try_start_as(folder, how).expect("the server gets ready before it is killed")
+    }
+
+    /// The same; `None`: it was killed before it was ready.
+    pub fn try_start_as(folder: &Path, how: &How<'_>) -> Option<Self> {
+        let mut process = spawn(folder, how);
         let stdout = process.child.stdout.take().expect("piped");
         let mut lines = BufReader::new(stdout).lines();
         let Some(ready) = lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("ready ")) else {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
@@ -12,7 +13,9 @@ use super::picker::{Candidate, Group, Kind, hour_bytes, pick};
 use crate::env::in_background;
 use crate::error::{Code, Error, Result};
 use crate::memory::Share;
-use crate::publishing::{Draft, bring, checkpoint, delta_table, download, settle, settle_recorded};
+use crate::publishing::{
+    Draft, Tested, bring, checkpoint, delta_table, download, look_closer, settle, settle_recorded,
+};
 use crate::sealed::{FilePlace, FileRef, SegmentFile};
 use crate::table::{PublishedFile, Shared, Table, TableRequest, TableSnapshot, Write, names_anywhere};
 
@@ -56,7 +59,8 @@ async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> R
     for _ in 0..max_groups {
         let Some(work) = next_work(table, &passed) else { break };
         let id = shared.jobs.lock().add("compact", cause);
-        let names: Vec<String> = work.inputs.iter().map(|input| input.file.name.clone()).collect();
+        let inputs = work.inputs.clone();
+        let names = inputs.iter().map(|input| input.file.name.clone());
         let outcome = work_through(table, work, id).await;
         let now_us = shared.env.clock.now_us();
         shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
@@ -66,9 +70,11 @@ async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> R
             Ok(None) => shared.not_merged.lock().extend(names),
             Err(e) if e.code() == Code::BuildOvertaken => passed.extend(names),
             Err(e) if e.code() == Code::FileDamaged => {
-                let damaged = e.metadata().iter().find(|(key, _)| *key == "file").map(|(_, name)| name.clone());
-                tracing::error!(table_id = %shared.def.id, table = %table.def().name, file = ?damaged, reason = %e, "files are not merged");
-                shared.not_merged.lock().extend(damaged.map_or(names, |name| vec![name]));
+                tracing::warn!(table_id = %shared.def.id, table = %table.def().name, reason = %e, "files are not merged");
+                // A damaged file is left alone from here on, and the others are looked at again.
+                if !matches!(look_closer(&shared, &inputs, &e).await?, Some(Tested::Damaged(_))) {
+                    shared.not_merged.lock().extend(names);
+                }
             }
             Err(e) => return Err(e),
         }
@@ -93,11 +99,14 @@ struct Work {
     inputs: Vec<FileRef>,
     kind: Kind,
     hours: BTreeMap<i64, u64>,
+    /// Uptime when they were picked.
+    since: Duration,
 }
 
 /// The group that makes the most files into fewest. Nothing is done here.
 fn next_work(table: &Table, passed: &HashSet<String>) -> Option<Work> {
     let shared = &table.shared;
+    let since = shared.env.clock.uptime();
     let snapshot = table.snapshot();
     let published: Vec<&FileRef> = snapshot.files().iter().filter(|file| file.place.is_published).collect();
     let candidates: Vec<Candidate> = {
@@ -109,14 +118,16 @@ fn next_work(table: &Table, passed: &HashSet<String>) -> Option<Work> {
             deleted: file.n_deleted(),
             times: snapshot.event_times(file),
             min_seq: file.file.min_seq.0,
-            is_left_alone: passed.contains(&file.file.name) || left_alone.contains(&file.file.name),
+            is_left_alone: passed.contains(&file.file.name)
+                || left_alone.contains(&file.file.name)
+                || shared.quarantine.has(&file.file.name),
         };
         published.iter().map(candidate).collect()
     };
     let groups = pick(&candidates, shared.env.clock.now_us());
     let Group { files, kind } = groups.into_iter().max_by_key(|group| group.files.len())?;
     let inputs = files.into_iter().map(|at| published[at].clone()).collect();
-    Some(Work { inputs, kind, hours: hour_bytes(&candidates), snapshot })
+    Some(Work { inputs, kind, hours: hour_bytes(&candidates), snapshot, since })
 }
 
 /// Names of files that a job makes, each held until the job ends: nobody deletes them meanwhile, and the local ones go with it.
@@ -151,6 +162,10 @@ impl Drop for Minted {
 /// `None`: the files do not fit into memory together. `BUILD_OVERTAKEN`: one of them was changed meanwhile.
 async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merged>> {
     let shared = &table.shared;
+    // What cannot be committed is not made: it would stay in the Delta folder, again and again. Whoever publishes asks the same.
+    if let Ok(_publishing) = shared.publishing.try_lock() {
+        settle_recorded(table, &delta_table(shared)?).await?;
+    }
     let names = work.inputs.iter().map(|input| input.file.name.clone()).collect();
     // What Delta's log has of them; that it is still so is tested with the commit.
     let published = table.ask(|answer| TableRequest::LookUpPublished { names, answer }).await?;
@@ -179,11 +194,12 @@ async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merg
         names: minted.files.clone(),
         budget,
         now_us: shared.env.clock.now_us(),
+        since: work.since,
     };
-    let Some(merged) = run(shared, merge, place, space).await? else { return Ok(None) };
+    let Some(mut merged) = run(shared, merge, place, space).await? else { return Ok(None) };
     shared.env.fail.hit("compact.files_synced")?;
-    for file in &merged.files {
-        bring(shared, file).await?;
+    for file in &mut merged.files {
+        *file = bring(shared, file).await?;
         shared.env.fail.hit("compact.file_brought")?;
     }
     let n_deleted = work.inputs.iter().map(|input| (input.file.name.clone(), input.n_deleted()));
@@ -206,11 +222,13 @@ async fn bring_here(shared: &Shared, work: &Work, minted: &Minted) -> Result<Vec
     let tables = shared.folders.tables();
     let mut inputs = Vec::with_capacity(work.inputs.len());
     for (at, FileRef { file, place, deleted }) in work.inputs.iter().enumerate() {
+        shared.gate.check_age(work.since)?;
         let path: PathBuf = match (&tables.local, minted.copies.get(at)) {
             (Some(local), _) => local.root().join(place.path.to_string()),
             (None, Some(copy)) => {
                 let path = shared.folders.built_path(copy);
-                download(shared, &place.path, file.bytes, &path).await?;
+                let copied = download(shared, &place.path, file.bytes, &path).await;
+                copied.map_err(|e| e.with("file", &file.name))?;
                 path
             }
             (None, None) => return Err(Error::internal("a file that is elsewhere has no name here")),
@@ -267,7 +285,7 @@ async fn commit(
     };
     let intent = draft.intent(shared)?;
     let decided = Box::new(intent.clone());
-    table.ask(|answer| TableRequest::Leave { files: left, intent: decided, answer }).await?;
+    table.ask(|answer| TableRequest::Leave { files: left, retention_us: None, intent: decided, answer }).await?;
     shared.env.fail.hit("compact.decided")?;
     settle(table, &delta, intent).await?;
     checkpoint(table, &delta).await;

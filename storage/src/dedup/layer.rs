@@ -9,7 +9,9 @@
 //! ```
 //! All numbers are little-endian. Sparse keys are stored as they are, not as they are mixed in RAM.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -32,6 +34,14 @@ const CLASS_DENSE: u8 = 1;
 const CLASS_SPARSE: u8 = 2;
 const KIND_INTEGERS: u8 = 1;
 const KIND_HASHES: u8 = 2;
+
+/// Keys that are sorted at once when a sparse layer is written, unless it has more than [`SORT_PARTS`] times as many; tests have many
+/// parts of few keys.
+const SORT_KEYS: usize = if cfg!(test) { 512 } else { 1 << 19 };
+const SORT_PARTS: usize = 16;
+
+/// About what the writing of a layer takes in memory.
+pub(super) const WRITE_SCRATCH_BYTES: u64 = (SORT_KEYS * size_of::<u128>()) as u64;
 
 /// A chunk has at most 256 containers of 8 KiB and their headers.
 const MAX_CHUNK_BYTES: u32 = 4 << 20;
@@ -272,12 +282,21 @@ impl ClosedLayer {
                     bitmap.serialize_into(&mut out)?;
                 }
             }
-            ClosedKeys::Integers(keys) => write_sorted(keys.keys(), |key| key.to_le_bytes(), &mut out)?,
-            ClosedKeys::Hashes(keys) => write_sorted(keys.keys(), |key| key.to_le_bytes(), &mut out)?,
+            ClosedKeys::Integers(keys) => write_sorted(keys, |key| key.to_le_bytes(), &mut out)?,
+            ClosedKeys::Hashes(keys) => write_sorted(keys, |key| key.to_le_bytes(), &mut out)?,
         }
         let checksum = out.hash.digest();
         out.inner.write_all(&checksum.to_le_bytes())?;
         out.inner.flush()
+    }
+
+    /// Writes and syncs the layer's file; the caller syncs the folder. Returns its bytes.
+    pub fn write_file(&self, path: &Path) -> io::Result<u64> {
+        let mut out = BufWriter::new(File::create(path)?);
+        self.write_to(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        out.get_ref().metadata().map(|found| found.len())
     }
 
     /// Reads what [`ClosedLayer::write_to`] wrote for a table whose keys are made by `spec`. Damage, another version and
@@ -304,19 +323,41 @@ fn damaged(what: &str, how: &str) -> Error {
     Error::new(Code::LogDamaged, format!("the key layer {what} {how}")).hint("restore the file from a backup")
 }
 
+/// Sorts the keys a part at a time: each pass over them takes those of one range, so that a copy of all is never in memory.
 fn write_sorted<K: Word, const N: usize>(
-    mut keys: Vec<K>,
+    keys: &HotSet<K>,
     bytes: fn(K) -> [u8; N],
     out: &mut impl Write,
 ) -> io::Result<()> {
-    keys.sort_unstable();
+    let n_parts = keys.len().div_ceil(SORT_KEYS).clamp(1, SORT_PARTS);
+    let ends = quantiles(keys, n_parts);
+    let mut part = Vec::with_capacity(keys.len() / n_parts);
     let mut block = Vec::with_capacity(LANES * N);
-    for batch in keys.chunks(LANES) {
-        block.clear();
-        batch.iter().for_each(|key| block.extend_from_slice(&bytes(*key)));
-        out.write_all(&block)?;
+    for i in 0..n_parts {
+        let (start, end) = (i.checked_sub(1).map(|before| ends[before]), ends.get(i).copied());
+        let is_in = |key: &K| start.is_none_or(|start| *key >= start) && end.is_none_or(|end| *key < end);
+        part.clear();
+        part.extend(keys.iter().filter(is_in));
+        part.sort_unstable();
+        for batch in part.chunks(LANES) {
+            block.clear();
+            batch.iter().for_each(|key| block.extend_from_slice(&bytes(*key)));
+            out.write_all(&block)?;
+        }
     }
     Ok(())
+}
+
+/// The keys that cut all into `n_parts` of about the same size, found in a sample: a set's order has nothing to do with the keys'.
+fn quantiles<K: Word>(keys: &HotSet<K>, n_parts: usize) -> Vec<K> {
+    const SAMPLES_A_PART: usize = 64;
+    if n_parts < 2 {
+        return Vec::new();
+    }
+    let step = (keys.len() / (SAMPLES_A_PART * n_parts)).max(1);
+    let mut sample: Vec<K> = keys.iter().step_by(step).collect();
+    sample.sort_unstable();
+    (1..n_parts).map(|i| sample[i * sample.len() / n_parts]).collect()
 }
 
 fn read_layer(input: &mut impl Read, spec: &KeySpec, what: &str) -> Result<ClosedLayer> {

@@ -11,7 +11,12 @@
 //! ```
 //!
 //! Closed layers and runs never change; jobs on other threads make few of many, and the worker puts the result in their place. With an
-//! endless `dedup_window` at most eight closed layers and eight runs are asked, however many builds there were.
+//! endless `dedup_window` at most eight closed layers and eight runs are asked, however many builds there were. Runs are asked before the
+//! worker's turn, on the caller's thread (`RunSet`): the worker reads no disk unless keys went to disk in between.
+//!
+//! What holds memory of the share for keys, whoever holds it: the open layer, closed layers, the directories and filters of runs, a merge's
+//! result from before it is made, a run's filters from before it is written. Filters keep to half of it; layers go to disk past three
+//! quarters; what is left takes the rows that come meanwhile. Scratch of jobs is `Share::Unassigned`.
 //!
 //! Integers are compared as themselves. Every other key is compared by a keyed 128-bit hash: one false duplicate is
 //! expected in some 10^18 tables of 10 billion rows. Nothing in here gives a probabilistic answer beyond that.
@@ -19,6 +24,7 @@
 mod canonical;
 mod cold;
 mod dense;
+mod disk;
 mod hot;
 mod index;
 mod layer;
@@ -30,5 +36,9 @@ mod word;
 
 pub use canonical::{KeySpec, Keys};
 pub use cold::{ColdRun, SpillJob, Spilled};
-pub use index::{Claimed, DedupStats, KeyIndex, KeySnapshot, Known, MergeJob, Merged};
+pub use disk::DiskBudget;
+pub use index::{
+    Claimed, DedupStats, FileSpan, FilterJob, FoundInRuns, KeyIndex, KeySnapshot, Known, MergeJob, Merged, RewriteJob,
+    Rewritten, RunSet,
+};
 pub use layer::ClosedLayer;

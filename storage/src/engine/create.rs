@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Whether the table may still be made. The caller holds `changing`.
-    fn check_new(&self, def: &TableDef) -> Result<()> {
+    pub(super) fn check_new(&self, def: &TableDef) -> Result<()> {
         self.check_free(&def.schema_name, &def.name)?;
         if self.names.load().tables.len() < MAX_TABLES {
             return Ok(());

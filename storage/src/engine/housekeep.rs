@@ -8,14 +8,16 @@ use futures::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use super::Engine;
+use crate::attaching::parts_of;
 use crate::catalog::{TableDef, dropped_from_disk};
 use crate::error::{Code, Error, Result};
 use crate::ids::{SHARD_ZERO, TableId, array};
 use crate::limits::DROPPED_TABLE_TTL_S;
 use crate::log::{Family, TABLE_STATE, after_prefix, log_prefix, meta_key, state_prefix};
 use crate::memory::Share;
+use crate::publishing::{delta_table, is_taken_over};
 use crate::sealed::store_error;
-use crate::table::{Folders, Write, purge_table, reclaimed, uptime};
+use crate::table::{Shared, Write, purge_table, reclaimed, uptime};
 
 /// How often ledgers are rolled up and rejected rows forgotten.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -79,12 +81,21 @@ impl Engine {
         self.give_space_back().await
     }
 
-    /// Removes the folders of a table that was dropped long ago. Both are named by its id, so that nothing of another table is in there.
+    /// Removes the folders of a table that was dropped long ago. Both are named by its id, so that nothing of another table is in there; a
+    /// Delta folder that was attached under a name of somebody else's choice stays.
     async fn remove_files(&self, def: &TableDef) -> Result<()> {
-        let (gate, tables) = (&self.parts.gate, &self.parts.tables);
-        let folders = Folders::new(&gate.folder, def, tables, &self.parts.stores);
+        let parts = parts_of(&self.parts, def.id)?;
+        let shared = Shared::new(parts, Arc::new(def.clone()));
+        let (folders, tables) = (&shared.folders, shared.folders.tables());
         let mut local = vec![folders.built()];
+        let is_anothers = is_taken_over(&shared, &delta_table(&shared)?).await?;
         match &tables.local {
+            _ if is_anothers => {
+                tracing::warn!(table_id = %def.id, location = %folders.location(), "another data folder has taken the Delta table over: its files stay");
+            }
+            _ if !def.folder.ends_with(&def.id.to_string()) => {
+                tracing::warn!(table_id = %def.id, location = %folders.location(), "the Delta folder of a dropped table is not named by its id: what is in there stays");
+            }
             Some(store) => local.push(store.root().join(folders.published().to_string())),
             None => {
                 let names = tables.store.list(Some(&folders.published())).map_ok(|found| found.location).boxed();

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Engine;
+use crate::error::Code;
 use crate::memory::Share;
 use crate::sealing::{Cause, OpenTable, build, clean, pick_builds, pick_publishes, publish};
 use crate::table::Table;
@@ -13,6 +14,8 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// A build or publish that failed is tried again so much later.
 const RETRY: Duration = Duration::from_secs(5);
+/// The same while a damaged file is in its way: it goes on at once when the file is found whole.
+const RETRY_DAMAGED: Duration = Duration::from_secs(60);
 
 /// Runs until the engine has gone.
 pub(super) async fn seal(engine: Weak<Engine>) {
@@ -56,6 +59,7 @@ impl Engine {
             let table = tables[at].clone();
             tokio::spawn(async move { note(&table, "publish", publish(&table, Cause::Interval).await.map(|_| ())) });
         }
+        self.keys_due();
     }
 }
 
@@ -72,7 +76,8 @@ fn note(table: &Table, what: &'static str, outcome: crate::Result<()>) {
     let shared = &table.shared;
     let Err(e) = outcome else { return };
     let failed = if what == "build" { &shared.failed_build } else { &shared.failed_publish };
-    *failed.lock() = Some(shared.env.clock.uptime());
+    let wait = if e.code() == Code::FileDamaged { RETRY_DAMAGED } else { RETRY };
+    *failed.lock() = Some(shared.env.clock.uptime() + (wait - RETRY));
     if !shared.is_closing() {
         tracing::warn!(table_id = %shared.def.id, table = %table.def().name, what, reason = %e, "it is tried again");
     }

@@ -1,13 +1,16 @@
 //! Does the engine keep its promises over restarts, damage and every order of requests?
 
+mod attach;
 mod catalog;
 mod damage;
 mod forget;
 mod held;
+mod keys;
 mod model;
 mod pin;
 mod queue;
 mod records;
+mod scrub;
 mod seal;
 mod space;
 mod support;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -90,13 +90,17 @@ impl DurableLocalStore {
     /// Gives the local file `from`, whose bytes are synced, a name in the store as well; the bytes are copied and synced where the file
     /// systems differ. Durable when it returns. Blocks.
     ///
-    /// A target that has the same length is taken for a repeat; one that has not is an error.
-    pub fn link_in(&self, from: &Path, to: &StorePath) -> Result<()> {
+    /// A target that has the same length is taken for a repeat; one that has not is an error. A copy that is not finished when `stop` is set
+    /// leaves nothing behind (`SHUTTING_DOWN`).
+    pub fn link_in(&self, from: &Path, to: &StorePath, stop: &AtomicBool) -> Result<()> {
         let failed = |e: io::Error| local_error(format!("{} cannot be linked to {to} in {self}", from.display()), e);
         let target = self.files.path_to_filesystem(to).map_err(|e| failed(e.into()))?;
         let linked = folder_of(&target)
-            .and_then(|folder| self.disk.stage_link(from, folder))
+            .and_then(|folder| self.disk.stage_link(from, folder, stop))
             .and_then(|staged| self.disk.publish(staged, &target, false));
+        if linked.is_err() && stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Code::ShuttingDown, format!("{} is copied after the next start", from.display())));
+        }
         if linked.map_err(failed)? {
             return Ok(());
         }
@@ -258,7 +262,7 @@ impl Between {
             _ => failed(&self.from, e),
         })?;
         let copied = folder_of(&self.target)
-            .and_then(|folder| self.disk.stage_link(&self.source, folder))
+            .and_then(|folder| self.disk.stage_link(&self.source, folder, &AtomicBool::new(false)))
             .and_then(|staged| self.disk.publish(staged, &self.target, replace));
         answer(copied, &self.to).map(|_| ())
     }

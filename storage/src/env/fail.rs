@@ -18,7 +18,7 @@ pub enum FailAction {
 }
 
 /// The fail points that are armed. Handed in with [`super::Env`]; in release builds every point is inert.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct FailPoints {
     armed: Mutex<HashMap<String, (FailAction, u32)>>,
     released: Condvar,

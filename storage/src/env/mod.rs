@@ -9,7 +9,9 @@ mod rng;
 
 use std::sync::Arc;
 
-pub(crate) use background::in_background;
+#[cfg(test)]
+pub(crate) use background::wait_for_soon;
+pub(crate) use background::{in_background, soon};
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use durable_store::DurableLocalStore;
 pub use fail::{FailAction, FailPoints};

@@ -79,10 +79,16 @@ pub(crate) mod state_key {
     pub(crate) const INTENT: u8 = b't';
     /// Published files of entries before this one are gone, and Delta's log does not know yet.
     pub(crate) const TRUNCATED: u8 = b'u';
+    /// Files that are damaged, by name.
+    pub(crate) const DAMAGED: u8 = b'q';
+    /// How many rows left the table, and why.
+    pub(crate) const GONE: u8 = b'c';
+    /// What the table has of its own that others have of the folder: its log id, and the place of its Delta folder.
+    pub(crate) const ORIGIN: u8 = b'o';
 }
 
 /// All kinds of records that a table has.
-pub(crate) const TABLE_STATE: [u8; 14] = [
+pub(crate) const TABLE_STATE: [u8; 17] = [
     state_key::PRODUCER,
     state_key::LEDGER,
     state_key::REJECTED,
@@ -97,6 +103,9 @@ pub(crate) const TABLE_STATE: [u8; 14] = [
     state_key::SETTLED,
     state_key::INTENT,
     state_key::TRUNCATED,
+    state_key::DAMAGED,
+    state_key::GONE,
+    state_key::ORIGIN,
 ];
 
 /// The first key after all that begin with `prefix`, which must not be all 0xff.

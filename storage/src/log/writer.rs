@@ -83,6 +83,21 @@ impl LogWriter {
         written(self.submit(commit).await.await)
     }
 
+    /// The same without a runtime to wait in. On a thread of its own: whoever calls this may be a task of one. Blocks.
+    pub(crate) fn commit_blocking(&self, commit: Commit) -> Result<()> {
+        let (done, receiver) = oneshot::channel();
+        let queue = self.queue.lock().clone();
+        let wait = move || {
+            if let Some(queue) = queue {
+                // As in [`Self::submit`].
+                let _ = queue.blocking_send(Request { commit, done });
+            }
+            written(receiver.blocking_recv())
+        };
+        let ended = std::thread::scope(|scope| scope.spawn(wait).join());
+        ended.unwrap_or_else(|_| Err(Error::internal("a commit ended early")))
+    }
+
     /// Ends the thread after everything submitted is written.
     pub(crate) fn close(&self) {
         self.queue.lock().take();

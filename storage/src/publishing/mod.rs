@@ -6,14 +6,25 @@
 //! What is built, what was merged and what is past its retention all take this way, one commit of a table at a time: whoever makes one
 //! holds the table's `publishing`. What is to be committed is chosen elsewhere.
 
+mod accounts;
 mod bring;
 mod checkpoint;
+mod checksum;
 mod commit;
+mod log_end;
+mod quarantine;
 mod settle;
+mod sidecars;
 mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use bring::{bring, download};
 pub(crate) use checkpoint::checkpoint;
+pub(crate) use checksum::{Tested, local_path, test_file};
 pub(crate) use commit::Draft;
-pub(crate) use settle::{delta_table, recorded_intent, settle, settle_recorded};
+pub(crate) use log_end::{check_local_log_end, check_log_end, is_taken_over};
+pub(crate) use quarantine::{forget_gone, look_closer, note_tested};
+pub(crate) use settle::{attempt, delta_table, recorded_intent, settle, settle_recorded};
 pub use verify::Check;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::bring::unless_stopped;
 use super::commit::{app_id, app_ids_of_table};
+use super::log_end::{check_before, check_log_end};
 use crate::error::{Code, Error, Result};
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix};
@@ -18,7 +20,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The table's Delta table. Nothing is read.
 pub(crate) fn delta_table(shared: &Shared) -> Result<DeltaTable> {
     let folders = &shared.folders;
-    DeltaTable::new(Arc::clone(&folders.tables().store), folders.published(), &folders.location())
+    let delta = DeltaTable::new(Arc::clone(&folders.tables().store), folders.published(), &folders.location())?;
+    Ok(delta.with_fail_points(&shared.env.fail))
 }
 
 /// The commit whose outcome is not settled yet.
@@ -27,8 +30,12 @@ pub(crate) fn recorded_intent(shared: &Shared) -> Result<Option<Intent>> {
     shared.store.get(Family::State, &key)?.map(|record| Intent::from_disk(&record)).transpose()
 }
 
-/// What an earlier process, or attempt, left open comes before anything new. The caller holds `publishing`.
+/// What an earlier process, or attempt, left open comes before anything new; first of all, whether the log knows of all that it committed,
+/// and whether that is still there. The caller holds `publishing`.
 pub(crate) async fn settle_recorded(table: &Table, delta: &DeltaTable) -> Result<()> {
+    check_log_end(&table.shared, delta).await?;
+    let next = table.shared.sealing.lock().settled.map_or(0, |settled| settled.version + 1);
+    check_before(&table.shared, delta, next).await?;
     match recorded_intent(&table.shared)? {
         Some(intent) => settle(table, delta, intent).await,
         None => Ok(()),
@@ -50,10 +57,11 @@ pub(crate) async fn settle(table: &Table, delta: &DeltaTable, mut intent: Intent
                 intent = rebased(intent)?;
                 shared.log.commit(crate::table::intent(shared.def.id, &intent)).await?;
             }
-            Err(e) if e.code() == Code::DeltaDamaged => return Err(e),
+            Err(e) if matches!(e.code(), Code::DeltaDamaged | Code::DeltaConflict) => return Err(e),
             Err(e) => {
                 tracing::warn!(table_id = %shared.def.id, version = intent.after.version, reason = %e, "a commit is sent again");
-                tokio::time::sleep(wait).await;
+                // What it says is said above.
+                drop(unless_stopped(&shared.stopping, tokio::time::sleep(wait)).await);
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
@@ -67,10 +75,12 @@ pub(crate) async fn settle(table: &Table, delta: &DeltaTable, mut intent: Intent
     Ok(())
 }
 
-/// `None`: ours stands at its version.
-async fn attempt(shared: &Shared, delta: &DeltaTable, intent: &Intent) -> Result<Option<Winner>> {
+/// Sends a commit once. `None`: it stands at its version; an error: nobody knows.
+pub(crate) async fn attempt(shared: &Shared, delta: &DeltaTable, intent: &Intent) -> Result<Option<Winner>> {
     let version = intent.after.version;
     shared.env.fail.hit("publish.before_send")?;
+    // As long as it takes: a file system may go, or another folder take the table over, meanwhile.
+    check_before(shared, delta, version).await?;
     let put = delta.put(version, intent.bytes.clone().into()).await;
     shared.env.fail.hit("publish.after_send")?;
     if matches!(put, Ok(Put::Written)) {
@@ -90,8 +100,10 @@ async fn attempt(shared: &Shared, delta: &DeltaTable, intent: &Intent) -> Result
 /// Another's commit stands where ours should be. One that touches what is ours stops the table: nothing that follows would be true.
 fn check_other(shared: &Shared, intent: &Intent, other: &Winner) -> Result<()> {
     let (own, ours) = (app_id(shared), app_ids_of_table(shared));
-    let conflict = if other.txns.iter().any(|(id, _)| *id == own || id.starts_with(&ours)) {
+    let conflict = if other.txns.iter().any(|(id, _)| *id == own) {
         Some("another server commits as this one")
+    } else if other.txns.iter().any(|(id, _)| id.starts_with(&ours)) {
+        Some("another data folder has taken the table over")
     } else if other.changes_metadata || other.changes_protocol {
         Some("somebody else changed the table's schema or protocol")
     } else if !other.removed.is_empty() {

@@ -2,19 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
-use futures::StreamExt;
-use object_store::ObjectStoreExt;
-use xxhash_rust::xxh3::Xxh3;
 
+use super::accounts::check_accounts;
+use super::checksum::{Tested, local_path, test_file};
 use super::commit::app_id;
+use super::quarantine::{forget_gone, note_tested};
 use super::settle::{delta_table, settle_recorded};
+use super::sidecars::check_sidecars;
 use crate::dedup::{KeyIndex, KeySpec};
 use crate::env::in_background;
-use crate::error::{Error, Result};
-use crate::sealed::{FileRef, checksum_of, read_columns, store_error};
+use crate::error::{Code, Error, Result};
+use crate::limits::MAX_SNAPSHOT_S;
+use crate::sealed::{FileRef, SegmentFile, read_columns};
 use crate::table::{SealFigures, Shared, Table, TableSnapshot};
 
 /// What came of one check.
@@ -31,9 +34,20 @@ pub struct Check {
 const MAX_NAMED: usize = 10;
 
 impl Table {
-    /// Looks at everything that the table holds, while everything else goes on. Reads all files once.
+    /// Looks at everything that the table holds, while everything else goes on. Reads all files once: those that turn out to be damaged are
+    /// not read by anybody else from then on, and those that were restored are read again.
     /// An error only if the table itself cannot be asked: what is wrong with it is in the checks.
+    /// `SNAPSHOT_EXPIRED` if that takes longer than any version of a table is kept for.
     pub async fn verify(&self) -> Result<Vec<Check>> {
+        let longest = Duration::from_secs(MAX_SNAPSHOT_S);
+        let checks = tokio::time::timeout(longest, self.verify_all()).await;
+        checks.unwrap_or_else(|_| {
+            Err(Error::new(Code::SnapshotExpired, format!("the check did not end within {MAX_SNAPSHOT_S} s"))
+                .hint("check its files with another engine, or run it when the store is faster"))
+        })
+    }
+
+    async fn verify_all(&self) -> Result<Vec<Check>> {
         let shared = Arc::clone(&self.shared);
         let (snapshot, figures) = {
             let _publishing = shared.publishing.lock().await;
@@ -42,17 +56,20 @@ impl Table {
             (self.snapshot(), *shared.sealing.lock())
         };
         // The snapshot holds the files: nothing is kept from going on while they are read.
-        let mut checks = vec![check_files(&shared, &snapshot).await, check_halves(&snapshot)];
+        let mut checks = vec![check_files(&shared, &snapshot).await?, check_halves(&snapshot)];
+        checks.push(check_accounts(self).await?);
+        forget_gone(&shared).await?;
         checks.push(match check_log(&shared, &snapshot, figures).await {
             Ok(check) => check,
             Err(e) => failed("delta_log", &[e.to_string()]),
         });
+        checks.push(check_sidecars(&snapshot).await);
         checks.push(check_keys(&shared, snapshot).await?);
         Ok(checks)
     }
 }
 
-fn passed(name: &'static str, detail: String) -> Check {
+pub(super) fn passed(name: &'static str, detail: String) -> Check {
     Check { name, is_ok: Some(true), detail }
 }
 
@@ -63,51 +80,34 @@ fn failed(name: &'static str, problems: &[String]) -> Check {
     Check { name, is_ok: Some(false), detail }
 }
 
-fn outcome(name: &'static str, problems: &[String], detail: String) -> Check {
+pub(super) fn outcome(name: &'static str, problems: &[String], detail: String) -> Check {
     if problems.is_empty() { passed(name, detail) } else { failed(name, problems) }
 }
 
-/// Each file is there, with the length and the checksum that it was built with.
-async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Check {
+/// Each file is there, with the length and the checksum that it was built with. One that is not is damaged from here on; one that was, and is
+/// whole again, is not.
+async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Result<Check> {
     let mut problems = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut n_restored) = (0, 0);
     for file in snapshot.files() {
         bytes += file.file.bytes;
-        match measured(shared, snapshot, file).await {
-            Ok(found) if found == (file.file.bytes, file.file.checksum) => {}
-            Ok((found, _)) if found != file.file.bytes => {
-                problems.push(format!("{} has {found} bytes instead of {}", file.place.path, file.file.bytes));
+        let was_damaged = shared.quarantine.has(&file.file.name);
+        match test_file(shared, file, None).await {
+            Ok(tested) => {
+                note_tested(shared, file, &tested).await?;
+                match tested {
+                    Tested::Whole => n_restored += u64::from(was_damaged),
+                    Tested::Damaged(how) => problems.push(format!("{} is damaged: {how}", file.place.path)),
+                }
             }
-            Ok(_) => problems.push(format!("{} does not match its checksum", file.place.path)),
             Err(e) => problems.push(e.to_string()),
         }
     }
-    outcome("files", &problems, format!("{} files of {bytes} bytes match their checksums", snapshot.files().len()))
-}
-
-/// Bytes and checksum of a file, wherever it is.
-async fn measured(shared: &Arc<Shared>, snapshot: &TableSnapshot, file: &FileRef) -> Result<(u64, u64)> {
-    if let Some(path) = local_path(shared, file) {
-        return in_background("verify", move || checksum_of(&path)).await?;
+    let mut detail = format!("{} files of {bytes} bytes match their checksums", snapshot.files().len());
+    if n_restored > 0 {
+        detail += &format!("; {n_restored} of them were damaged before");
     }
-    let unread = |e| store_error(&format!("{} cannot be read", file.place.path), e);
-    let found = file.place.store(snapshot.stores()).get(&file.place.path).await.map_err(unread)?;
-    let (mut hash, mut bytes, mut pieces) = (Xxh3::new(), 0, found.into_stream());
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(unread)?;
-        hash.update(&piece);
-        bytes += piece.len() as u64;
-    }
-    Ok((bytes, hash.digest()))
-}
-
-/// `None`: it is in a store elsewhere.
-fn local_path(shared: &Shared, file: &FileRef) -> Option<std::path::PathBuf> {
-    match (&shared.folders.tables().local, file.place.is_published) {
-        (Some(local), true) => Some(local.root().join(file.place.path.to_string())),
-        (None, true) => None,
-        (_, false) => file.place.local().map(std::path::Path::to_owned),
-    }
+    Ok(outcome("files", &problems, detail))
 }
 
 /// No row is in two places: each file is named once, and fresh rows came after all that are in files.
@@ -163,7 +163,8 @@ async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigur
             }
             continue;
         };
-        if (segment.bytes, segment.rows, segment.checksum) != (file.file.bytes, file.file.rows, file.file.checksum) {
+        let said = |file: &SegmentFile| (file.bytes, file.rows, file.checksum, file.sidecar.clone());
+        if said(segment) != said(&file.file) {
             problems.push(format!("the log says other things of the file {}", theirs.name));
         }
         // Deletes that are not published yet are ours alone.
@@ -188,12 +189,20 @@ async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Che
         let detail = "keys are remembered for a window only, and may come again".to_owned();
         return Ok(Check { name: NAME, is_ok: None, detail });
     }
+    if snapshot.files().iter().any(|file| shared.quarantine.has(&file.file.name)) {
+        // Its bytes may mean anything.
+        let detail = "a file is damaged, and the keys of its rows are not known".to_owned();
+        return Ok(Check { name: NAME, is_ok: None, detail });
+    }
     let paths: Option<Vec<_>> = snapshot.files().iter().map(|file| local_path(shared, file)).collect();
     let Some(paths) = paths else {
         let detail = "files are in a store elsewhere, and are not fetched for this".to_owned();
         return Ok(Check { name: NAME, is_ok: None, detail });
     };
     let memory = Arc::clone(&shared.memory);
+    // Gone when nobody waits for the answer any more: the snapshot must not outlive that.
+    let asked = Arc::new(());
+    let is_asked = Arc::downgrade(&asked);
     let look = move || -> Result<Check> {
         let mut seen = KeyIndex::new(&spec, &memory);
         let (mut n_rows, mut n_twice) = (0_u64, 0_u64);
@@ -210,6 +219,9 @@ async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Che
             for (path, file) in paths.iter().zip(snapshot.files()) {
                 let mut first = 0_u32;
                 for rows in read_columns(path, &snapshot.def().arrow_schema, &snapshot.def().key)? {
+                    if is_asked.strong_count() == 0 {
+                        return Err(Error::new(Code::QueryCancelled, "nobody waits for the check any more"));
+                    }
                     let rows = rows?;
                     let n_rows = rows.num_rows();
                     let gone = file
@@ -229,5 +241,7 @@ async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Che
             Err(e) => Ok(Check { name: NAME, is_ok: None, detail: e.to_string() }),
         }
     };
-    in_background("verify", look).await?.map_err(|e: Error| e)
+    let check = in_background("verify", look).await?;
+    drop(asked);
+    check
 }

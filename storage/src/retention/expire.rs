@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::picker::is_past;
 use crate::error::{Code, Error, Result};
 use crate::publishing::{Draft, checkpoint, delta_table, settle, settle_recorded};
-use crate::table::{PublishedFile, Shared, Table, TableRequest, event_times};
+use crate::table::{PublishedFile, Shared, Table, TableRequest, event_times, past_before};
 
 /// Files that leave with one commit; the rest leaves with the next.
 const MAX_FILES: usize = 1000;
@@ -23,32 +22,38 @@ async fn expire_all(table: &Table) -> Result<u64> {
     let _one = shared.compacting.lock().await;
     let mut n_gone = 0;
     loop {
-        let past = past_files(table).await?;
+        let Past { files: past, retention_us } = past_files(table).await?;
         if past.is_empty() {
             return Ok(n_gone);
         }
         let id = shared.jobs.lock().add("retention", "age");
         shared.jobs.lock().begin(id, shared.env.clock.now_us());
-        let outcome = remove(table, &past).await;
+        let outcome = remove(table, &past, retention_us).await;
         let now_us = shared.env.clock.now_us();
         shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
         match outcome {
             Ok(()) => n_gone += past.len() as u64,
-            // Rows of one were deleted meanwhile: it goes the next time.
+            // Rows of one were deleted meanwhile, or all are kept for longer: it goes the next time, if it still does.
             Err(e) if e.code() == Code::BuildOvertaken => return Ok(n_gone),
             Err(e) => return Err(e),
         }
     }
 }
 
+/// Files whose every row is past this retention.
+struct Past {
+    files: Vec<PublishedFile>,
+    retention_us: Option<i64>,
+}
+
 /// Files that go now, the first of them.
-async fn past_files(table: &Table) -> Result<Vec<PublishedFile>> {
+async fn past_files(table: &Table) -> Result<Past> {
     let shared = &table.shared;
     let snapshot = table.snapshot();
-    let def = table.def();
-    let (Some(retention_us), Some(cut)) = (def.options.retention_us, snapshot.retention_cut(shared.env.clock.now_us()))
-    else {
-        return Ok(Vec::new());
+    let def = Arc::clone(snapshot.def());
+    let none = Past { files: Vec::new(), retention_us: def.options.retention_us };
+    let (Some(retention_us), Some(cut)) = (none.retention_us, snapshot.retention_cut(shared.env.clock.now_us())) else {
+        return Ok(none);
     };
     let max_time = |file: &PublishedFile| event_times(&file.file, &def).map(|(_, last)| last);
     // By the wall clock: mostly there are none.
@@ -56,18 +61,19 @@ async fn past_files(table: &Table) -> Result<Vec<PublishedFile>> {
     let past = published.filter(|file| snapshot.event_times(file).is_some_and(|(_, last)| last < cut));
     let names: Vec<String> = past.map(|file| file.file.name.clone()).collect();
     if names.is_empty() {
-        return Ok(Vec::new());
+        return Ok(none);
     }
     let found = table.ask(|answer| TableRequest::LookUpPublished { names, answer }).await?;
     let now = shared.now();
     let is_past = |file: &PublishedFile| match (max_time(file), file.since) {
-        (Some(last), Some(since)) => is_past(last, since, now, retention_us),
+        (Some(last), Some(since)) => past_before(since, now, retention_us).is_some_and(|cut| last < cut),
         _ => false,
     };
-    Ok(found.into_iter().filter(is_past).take(MAX_FILES).collect())
+    Ok(Past { files: found.into_iter().filter(is_past).take(MAX_FILES).collect(), ..none })
 }
 
-async fn remove(table: &Table, past: &[PublishedFile]) -> Result<()> {
+/// `retention_us` is what they are past. `BUILD_OVERTAKEN`: one was changed meanwhile, or the table keeps rows for longer now.
+async fn remove(table: &Table, past: &[PublishedFile], retention_us: Option<i64>) -> Result<()> {
     let shared: &Shared = &table.shared;
     let _one = shared.publishing.lock().await;
     let delta = delta_table(shared)?;
@@ -87,7 +93,7 @@ async fn remove(table: &Table, past: &[PublishedFile]) -> Result<()> {
     let intent = draft.intent(shared)?;
     let decided = Box::new(intent.clone());
     let files = past.iter().map(|file| (file.file.name.clone(), file.n_deleted())).collect();
-    table.ask(|answer| TableRequest::Leave { files, intent: decided, answer }).await?;
+    table.ask(|answer| TableRequest::Leave { files, retention_us, intent: decided, answer }).await?;
     shared.env.fail.hit("retention.decided")?;
     let n_files = past.len();
     tracing::info!(table_id = %shared.def.id, table = %def.name, n_files, "files leave that are past their retention");

@@ -2,7 +2,6 @@
 //! hold nothing else leave the Delta table later, and the store seven days after that. Keys outlive rows.
 
 mod expire;
-mod picker;
 
 pub(crate) use expire::expire;
 

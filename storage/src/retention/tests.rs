@@ -1,12 +1,17 @@
 //! Which clocks delete a file?
 
-use super::picker::is_past;
 use crate::env::Moment;
+use crate::table::past_before;
 
 const DAY_US: i64 = 86_400_000_000;
 
 fn moment(wall_days: i64, uptime_days: i64) -> Moment {
     Moment { wall_us: wall_days * DAY_US, uptime_us: (uptime_days * DAY_US).unsigned_abs() }
+}
+
+/// Whether a file goes whose newest row has this event time.
+fn is_past(newest_us: i64, since: Moment, now: Moment, retention_us: i64) -> bool {
+    past_before(since, now, retention_us).is_some_and(|cut| newest_us < cut)
 }
 
 #[test]

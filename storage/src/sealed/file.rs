@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use object_store::path::Path;
 use roaring::RoaringBitmap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::bounds::ColumnBounds;
 use super::place::FilePlace;
@@ -36,18 +38,33 @@ pub struct SegmentFile {
     pub columns: Vec<ColumnBounds>,
     /// Microseconds since 1970.
     pub created_at_us: i64,
-    /// The filters of its row groups by primary key; `None`: there are none.
+    /// The filters of its row groups by primary key. `None`: there are none, and any row group may hold any key.
     pub sidecar: Option<Sidecar>,
 }
 
-/// A file beside a settled file, with filters of its row groups by primary key. No version of this program writes one yet; records and
-/// tags have a place for it, so that the first that does is read by this one.
+impl SegmentFile {
+    /// With its sidecar.
+    pub fn all_bytes(&self) -> u64 {
+        self.bytes + self.sidecar.as_ref().map_or(0, |sidecar| sidecar.bytes)
+    }
+}
+
+/// A file beside a settled file, with filters of its row groups by primary key (see [`super::sidecar`]). Files that were written before
+/// there were any have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sidecar {
+    /// Its place in the Delta folder; unique for ever.
     pub name: String,
     pub bytes: u64,
     /// XXH3-64 of the whole file.
     pub checksum: u64,
+}
+
+impl Sidecar {
+    /// Whether these bytes are the ones that were written. Another file's sidecar is whole as well, and would deny keys that are there.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.bytes && xxh3_64(bytes) == self.checksum
+    }
 }
 
 /// A file as one version of a table has it.
@@ -67,5 +84,12 @@ impl FileRef {
 
     pub fn n_deleted(&self) -> u64 {
         self.deleted.as_ref().map_or(0, |rows| rows.len())
+    }
+
+    /// The file's sidecar, and its path in the file's own store. Who cannot read it goes on without it: one that is damaged is left behind
+    /// when its file is published.
+    pub fn sidecar(&self) -> Option<(&Sidecar, Path)> {
+        let sidecar = self.file.sidecar.as_ref()?;
+        Some((sidecar, self.place.path_beside(&sidecar.name)))
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! SourceRows ──► writer (plan, rows, layout) ──► SegmentFile (bounds, checksum) ──► disk: its record
 //!                                        │
-//!                     reader, stamps ◄───┘──► delta: its add
+//!            reader, stamps, sidecar ◄───┘──► delta: its add
 //! ```
 
 mod bounds;
@@ -19,24 +19,30 @@ mod disk;
 mod reader;
 
 mod delta;
+pub mod sidecar;
 
-#[cfg(test)]
-pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;
 
 pub use bounds::ColumnBounds;
 pub use delta::DeletionVector;
-pub(crate) use delta::{Add, Change, DeltaTable, Expected, Features, Put, Remove, Winner};
+pub(crate) use delta::{
+    Add, Change, DeltaTable, Expected, Features, Loaded, Put, Remove, Winner, has_local_commit, last_local_checkpoint,
+    local_checkpoint_txns, read_local,
+};
 pub use file::{FileRef, SegmentFile, Sidecar};
+pub(crate) use place::remove_local;
 pub use place::{FilePlace, FileStores};
 #[cfg(test)]
 pub(crate) use reader::read_file;
 pub(crate) use reader::{ReadingBytes, checksum_of, read_columns, read_file_by, read_stamps, reading_bytes};
+pub(crate) use sidecar::{local_sidecar_of, may_have_sidecar, sidecar_of};
 
+#[cfg(test)]
+pub(crate) use stores::faulty;
+pub(crate) use stores::{DeltaPlace, OtherStores, check_conditional_put, open_tables, store_error};
 pub use stores::{StoreOptions, TablesStore};
-pub(crate) use stores::{check_conditional_put, open_tables, store_error};
 pub(crate) use writer::{
-    FileWriter, HOUR_ROWS, PlannedFile, SourceRows, Target, order_of, plan_file, plan_files, rows_bytes, sort_keys,
-    working_bytes, write_file, write_staged_file,
+    Entries, FileWriter, HOUR_ROWS, PlannedFile, SourceRows, Target, order_of, plan_file, plan_files, rows_bytes,
+    sort_keys, working_bytes, write_file,
 };

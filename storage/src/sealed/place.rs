@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use super::sidecar::{local_sidecar_of, may_have_sidecar};
+use crate::env::soon;
+
 /// The stores of one data folder. Paths of files are relative to their roots.
 #[derive(Debug, Clone)]
 pub struct FileStores {
@@ -44,6 +47,13 @@ impl FilePlace {
         if self.is_published { &stores.tables } else { &stores.local }
     }
 
+    /// Where another file of the same table is that lies beside this one: `name` is its place in the Delta folder, and has no folder where
+    /// files are built.
+    pub(crate) fn path_beside(&self, name: &str) -> Path {
+        let name = if self.is_published { name } else { name.rsplit('/').next().unwrap_or(name) };
+        name.split('/').fold(self.path.parent().unwrap_or_default(), |folder, part| folder.join(part))
+    }
+
     /// How long a built file is on the disk.
     pub(crate) fn local_bytes(&self) -> std::io::Result<u64> {
         let local = self.local.as_ref().ok_or_else(|| std::io::Error::other("it is not on the local disk"))?;
@@ -66,13 +76,27 @@ impl FilePlace {
 }
 
 impl Drop for FilePlace {
+    /// The last who holds it may be a query, or the table's worker: the file goes a moment later, on a thread that nobody waits for.
     fn drop(&mut self) {
-        let Some(local) = self.local.as_ref().filter(|_| self.let_go.load(Ordering::Acquire)) else { return };
-        // Its name stays on record until it is gone: the next start tries again.
-        if let Err(e) = std::fs::remove_file(local)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %local.display(), reason = %e, "a built file stays on disk");
-        }
+        let is_let_go = self.let_go.load(Ordering::Acquire);
+        let Some(local) = self.local.take().filter(|_| is_let_go) else { return };
+        // Its name stays on record until it is gone: clean-up, at the latest that of the next start, finds it by that.
+        soon(move || {
+            if let Err(e) = remove_local(&local) {
+                tracing::warn!(path = %local.display(), reason = %e, "a built file stays on disk");
+            }
+        });
     }
+}
+
+/// Deletes a built file, and the sidecar beside it. Those that are not there are no error.
+pub(crate) fn remove_local(file: &std::path::Path) -> std::io::Result<()> {
+    let gone = |removed: std::io::Result<()>| match removed {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    if may_have_sidecar(file) {
+        gone(std::fs::remove_file(local_sidecar_of(file)))?;
+    }
+    gone(std::fs::remove_file(file))
 }

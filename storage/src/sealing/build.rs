@@ -1,19 +1,18 @@
 //! How does a prefix of the log become files? Closed by the worker, written beside it, recorded by it.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::dedup::ClosedLayer;
-use crate::env::{in_background, make_folder};
+use crate::env::{Moment, in_background, make_folder};
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::memory::Share;
-use crate::sealed::{SegmentFile, SourceRows, plan_files, working_bytes, write_file};
+use crate::sealed::{Entries, SegmentFile, SourceRows, Target, plan_files, remove_local, working_bytes, write_file};
 use crate::table::{Built, Frozen, LayerFile, Shared, Table, TableRequest, Write as GateWrite, names};
 
+use super::expired::leave_out;
 use super::picker::Cause;
 
 /// At most so many Parquet files: one for each hour with enough rows, and one for the rest.
@@ -63,8 +62,8 @@ async fn build_once(table: &Table, job: u64) -> Result<CommitSeq> {
     let Some(frozen) = table.ask(|answer| TableRequest::Freeze { answer }).await? else {
         return Ok(shared.version.load().upper);
     };
-    let started_us = shared.env.clock.now_us();
-    shared.jobs.lock().begin(job, started_us);
+    let now = shared.now();
+    shared.jobs.lock().begin(job, now.wall_us);
     let through = frozen.through;
     let minted = Names::mint(&frozen, shared);
     shared.log.commit(names(shared.def.id, &minted.all())).await?;
@@ -77,16 +76,18 @@ async fn build_once(table: &Table, job: u64) -> Result<CommitSeq> {
     let task_shared = Arc::clone(shared);
     let work = move || {
         let _held = (place, space, memory);
-        write_all(&task_shared, frozen, &sources, &minted, started_us)
+        write_all(&task_shared, frozen, &sources, &minted, now)
     };
     let built = in_background("build", work).await??;
     shared.env.fail.hit("build.files_synced")?;
     let (n_files, n_rows) = (built.files.len(), built.files.iter().map(|(file, _)| file.rows).sum::<u64>());
+    let n_expired = built.expired;
     let places: Vec<_> = built.files.iter().map(|(_, place)| Arc::clone(place)).collect();
     let recorded = table.ask(|answer| TableRequest::Built { built: Box::new(built), answer }).await;
     match recorded {
         Ok(()) => {
-            tracing::info!(table_id = %shared.def.id, table = %table.def().name, through = through.0, n_files, n_rows, "a range was built");
+            let (id, name, through_seq) = (shared.def.id, table.def().name.clone(), through.0);
+            tracing::info!(table_id = %id, table = %name, through = through_seq, n_files, n_rows, n_expired, "a range was built");
             Ok(through)
         }
         // A TRUNCATE came first: these rows are gone, as they should be.
@@ -134,20 +135,20 @@ fn write_all(
     frozen: Frozen,
     sources: &[SourceRows],
     minted: &Names,
-    now_us: i64,
+    now: Moment,
 ) -> Result<Built> {
-    let written = write_files(shared, &frozen, sources, minted, now_us)
+    let written = write_files(shared, &frozen, sources, minted, now)
         .and_then(|files| Ok((files, write_layers(shared, &frozen, minted)?)))
         .and_then(|written| {
             sync_folder(&shared.folders.built())?;
             Ok(written)
         });
-    let (files, layers) = match written {
+    let ((files, expired), layers) = match written {
         Ok(written) => written,
         Err(e) => {
             for name in minted.all() {
                 // Its name stays on record.
-                let _ = std::fs::remove_file(shared.folders.built_path(&name));
+                let _ = remove_local(&shared.folders.built_path(&name));
             }
             return Err(e);
         }
@@ -163,35 +164,40 @@ fn write_all(
         at: frozen.at,
         files: files.collect(),
         layers,
+        expired,
+        retention_us: frozen.def.options.retention_us,
         used_names: minted.all(),
     })
 }
 
+/// The files, and how many rows are in none of them because they expired.
 fn write_files(
     shared: &Shared,
     frozen: &Frozen,
     sources: &[SourceRows],
     minted: &Names,
-    now_us: i64,
-) -> Result<Vec<SegmentFile>> {
+    now: Moment,
+) -> Result<(Vec<SegmentFile>, u64)> {
     make_folder(&shared.folders.built()).map_err(|e| file_error(&shared.folders.built(), e))?;
-    let planned = plan_files(sources, &frozen.def)?;
+    let mut planned = plan_files(sources, &frozen.def)?;
+    let n_expired = leave_out(&mut planned, frozen, now);
+    // Others may have filled the disk since the build began.
+    let go_on = |coming| shared.gate.may_grow(&shared.stopping, GateWrite::Freeing, coming);
     let mut files = Vec::with_capacity(planned.len());
     for (at, planned) in planned.iter().enumerate() {
         let name = minted.files.get(at).ok_or_else(|| Error::internal("a build has more files than names"))?;
         let path = shared.folders.built_path(name);
-        files.push(write_file(&path, name.clone(), planned, sources, &frozen.def, now_us, &shared.stopping)?);
+        let target = Target { path: &path, hour: planned.hour, def: &frozen.def, go_on: &go_on };
+        files.push(write_file(target, name.clone(), planned, sources, now.wall_us, Entries::Known)?);
         shared.env.fail.hit("build.file_written")?;
     }
-    Ok(files)
+    Ok((files, n_expired))
 }
 
 fn write_layers(shared: &Shared, frozen: &Frozen, minted: &Names) -> Result<Vec<LayerFile>> {
     let mut files = Vec::with_capacity(frozen.layers.len());
     for (layer, name) in frozen.layers.iter().zip(&minted.layers) {
-        if shared.stopping.load(Ordering::Relaxed) {
-            return Err(Error::new(Code::ShuttingDown, "the server is shutting down"));
-        }
+        shared.gate.may_grow(&shared.stopping, GateWrite::Freeing, layer.layer.bytes() as u64)?;
         let path = shared.folders.built_path(name);
         let bytes = write_layer(&layer.layer, &path).map_err(|e| file_error(&path, e))?;
         files.push(LayerFile {
@@ -213,11 +219,7 @@ fn write_layers(shared: &Shared, frozen: &Frozen, minted: &Names) -> Result<Vec<
 
 /// Writes and syncs the file of a key layer; the caller syncs the folder. Returns its bytes.
 pub(super) fn write_layer(layer: &ClosedLayer, path: &Path) -> std::io::Result<u64> {
-    let mut out = BufWriter::new(File::create(path)?);
-    layer.write_to(&mut out)?;
-    out.flush()?;
-    out.get_ref().sync_all()?;
-    out.get_ref().metadata().map(|found| found.len())
+    layer.write_file(path)
 }
 
 /// New names are found after a power cut.

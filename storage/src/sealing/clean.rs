@@ -1,6 +1,7 @@
 //! Which files belong to nothing? Those whose names are on record: of builds that did not end, of what left the table. No folder is listed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use object_store::ObjectStoreExt;
 
@@ -9,7 +10,7 @@ use crate::ids::SHARD_ZERO;
 use crate::limits::REMOVED_FILE_TTL_S;
 use crate::log::{Family, state_key, state_prefix};
 use crate::publishing::recorded_intent;
-use crate::sealed::store_error;
+use crate::sealed::{may_have_sidecar, remove_local, sidecar_of, store_error};
 use crate::table::{NameKind, Shared, Table, cleaned, recorded_names};
 
 /// Deletes what nobody can need any more, and its record. Waits for no commit that is on its way: while the store is away, built files
@@ -29,7 +30,10 @@ pub(crate) async fn clean(table: &Table) -> Result<()> {
             }
         }
     }
-    if let Ok(_publishing) = shared.publishing.try_lock() {
+    // A folder that is an older copy may know a name as nothing's that is in its Delta table since.
+    if shared.log_is_checked.load(Ordering::Acquire)
+        && let Ok(_publishing) = shared.publishing.try_lock()
+    {
         gone.extend(clean_published(&shared).await?);
     }
     if gone.is_empty() {
@@ -72,28 +76,32 @@ fn remove_built(shared: &Shared, name: &str) -> Result<bool> {
         return Ok(false);
     }
     let path = shared.folders.built_path(name);
-    match std::fs::remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+    match remove_local(&path) {
+        Err(e) => {
             tracing::warn!(path = %path.display(), reason = %e, "a file that belongs to nothing stays on disk");
             Ok(false)
         }
-        _ => Ok(true),
+        Ok(()) => Ok(true),
     }
 }
 
-/// Whether the object is not there any more. One that is in the table stays, and needs no record.
+/// Whether the object is not there any more, nor its sidecar. One that is in the table stays, and needs no record.
 async fn remove_published(shared: &Shared, name: &str) -> Result<bool> {
     let mut key = state_prefix(state_key::PUBLISHED, shared.def.id, SHARD_ZERO);
     key.extend(name.as_bytes());
     if shared.store.get(Family::State, &key)?.is_some() {
         return Ok(true);
     }
-    match shared.folders.tables().store.delete(&shared.folders.published_path(name)).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(true),
-        Err(e) => {
-            let e: Error = store_error("a file that left the table cannot be deleted", e);
-            tracing::warn!(name, reason = %e, "it is tried again later");
-            Ok(false)
+    let sidecar = (shared.spec.is_some() && may_have_sidecar(name)).then(|| sidecar_of(name));
+    for object in sidecar.as_deref().into_iter().chain([name]) {
+        match shared.folders.tables().store.delete(&shared.folders.published_path(object)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => {
+                let e: Error = store_error("a file that left the table cannot be deleted", e);
+                tracing::warn!(name = object, reason = %e, "it is tried again later");
+                return Ok(false);
+            }
         }
     }
+    Ok(true)
 }

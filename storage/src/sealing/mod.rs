@@ -8,6 +8,7 @@
 mod build;
 mod clean;
 mod delete;
+mod expired;
 mod picker;
 mod publish;
 mod staged;

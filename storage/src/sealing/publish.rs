@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::picker::Cause;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
-use crate::publishing::{Draft, bring, checkpoint, delta_table, settle, settle_recorded};
+use crate::publishing::{Draft, Tested, bring, checkpoint, delta_table, look_closer, settle, settle_recorded};
 use crate::sealed::{DeletionVector, DeltaTable};
 use crate::table::{Intent, PublishPlan, PublishedFile, Sealed, Settled, Shared, Table, TableRequest, names_anywhere};
 
@@ -56,7 +56,14 @@ async fn publish_all(table: &Table) -> Result<Option<Settled>> {
         let Some(plan) = table.ask(|answer| TableRequest::PlanPublish { answer }).await? else {
             return Ok(shared.sealing.lock().settled);
         };
-        let intent = prepare(shared, &delta, &plan).await?;
+        let intent = match prepare(shared, &delta, &plan).await {
+            // What came before it is published all the same.
+            Err(e) if e.code() == Code::FileDamaged => match look_closer(shared, &plan.adds, &e).await? {
+                Some(Tested::Damaged(_)) => continue,
+                _ => return Err(e),
+            },
+            prepared => prepared?,
+        };
         shared.log.commit(crate::table::intent(shared.def.id, &intent)).await?;
         settle(table, &delta, intent).await?;
         checkpoint(table, &delta).await;
@@ -66,6 +73,7 @@ async fn publish_all(table: &Table) -> Result<Option<Settled>> {
 /// Files and deletion vectors are in the store when this returns, and the commit is made.
 async fn prepare(shared: &Arc<Shared>, delta: &DeltaTable, plan: &PublishPlan) -> Result<Intent> {
     let version = plan.from.map_or(0, |from| from.version + 1);
+    let mut brought = Vec::with_capacity(plan.adds.len());
     for file in &plan.adds {
         if shared.stopping.load(Ordering::Relaxed) {
             return Err(Error::new(
@@ -73,7 +81,7 @@ async fn prepare(shared: &Arc<Shared>, delta: &DeltaTable, plan: &PublishPlan) -
                 "files are on their way to the Delta table; the next start goes on",
             ));
         }
-        bring(shared, &file.file).await?;
+        brought.push(bring(shared, &file.file).await?);
         shared.env.fail.hit("publish.file_brought")?;
     }
     let n_vectors = plan.adds.iter().filter(|file| file.deleted.is_some()).count() + plan.revised.len();
@@ -84,12 +92,12 @@ async fn prepare(shared: &Arc<Shared>, delta: &DeltaTable, plan: &PublishPlan) -
     }
     let mut ids = ids.into_iter();
     let mut adds = Vec::with_capacity(plan.adds.len() + plan.revised.len());
-    for file in &plan.adds {
+    for (file, brought) in plan.adds.iter().zip(brought) {
         let vector = match file.deleted.as_ref().and_then(|deleted| Some((deleted, ids.next()?))) {
             Some((deleted, id)) => Some(delta.write_deletion_vector(id, deleted).await?),
             None => None,
         };
-        adds.push(PublishedFile { file: (*file.file).clone(), version, vector, since: None });
+        adds.push(PublishedFile { file: brought, version, vector, since: None });
     }
     // Files with another deletion vector: removed with the old one and added with the new.
     for (replaced, id) in plan.revised.iter().zip(ids) {

@@ -5,23 +5,27 @@
 //! | rows | `Rows` entry, producers, ledger, rejected rows, idempotency keys | after the sync, before the answer |
 //! | files of a stream | `Segment` entry, its key layers, rows that lost by then, the names' records gone, ledger, idempotency key | after the sync, before the answer |
 //! | InitProducer | `Producer` entry, the producer | the same |
-//! | TRUNCATE | `Truncate` entry, the log's new base, a range delete of the entries before it, that their space is owed | the same |
-//! | CREATE TABLE | the definition | after the sync, before the answer |
+//! | TRUNCATE | `Truncate` entry, the log's new base, a range delete of the entries before it, how many rows went, that their space is owed | the same |
+//! | CREATE TABLE | the definition, that no row has left | after the sync, before the answer |
 //! | a table with its first rows | the definition and all that rows have | the same |
 //! | DROP TABLE | the definition moved to the dropped ones | the same |
 //! | views | the view's record | the same |
 //! | idle producers, old keys | `Forget` entry, the producers' and key layers' records gone, names of the layers' files | never: a batch finds them unknown |
 //! | end of a dropped table | range deletes of its log and its records, the definition gone, that their space is owed | never |
 //! | names of files to come | one record a name | never |
-//! | a prefix of the log is built | the range with its files, its key layers, deleted rows, the log's new base, a range delete of the entries, the names' records gone, that their space is owed | after the sync; the same rows as before |
-//! | keys go to disk, runs of them are merged | the run, the layers and runs that it has gone, their files' names | never: the same keys |
-//! | DELETE | `Delete` entry | after the sync, before the answer |
+//! | a prefix of the log is built | the range with its files, its key layers, deleted rows, the log's new base, a range delete of the entries, the names' records gone, how many rows expired, that their space is owed | after the sync; the same rows as before, but for those |
+//! | keys go to disk, runs of them or files of layers are merged | the new files, those gone that they replace, the names of both | never: the same keys |
+//! | DELETE | `Delete` entry, how many rows were ever deleted | after the sync, before the answer |
 //! | a commit of the Delta table is about to be sent | its bytes and what it makes of the table | never |
 //! | it was found at its version | its files, the settled version, the ranges and the intent gone, names of what is left behind | the same rows as before, elsewhere |
 //! | ALTER TABLE | `Schema` entry, the definition | after the sync, before the answer |
 //! | DROP undone | the definition moved back | after the sync, before the answer |
+//! | a Delta table that was there becomes a table, or takes the place of a log that lost entries | the definition, its log id and place, its files, deleted rows and key layers, the settled version, the log's base, everything else of that log gone | after the sync, before the answer |
+//! | a file is damaged, or whole again | its record, or that it is gone | before the write: nobody reads a damaged file, on record or not |
 //! | files that belong to nothing are gone | their names' records gone; not synced: at the worst they are looked for again | never |
 //! | space given back | that it was owed is gone; not synced: at the worst it is given back twice | never |
+//!
+//! A recorded name of a file is that of its sidecar too: the one follows from the other, and both go together.
 //!
 //! Every step has a fail point before and after: `log.before_write`, `log.after_write`, `log.after_witness` in the writer;
 //! `table.before_submit`, `table.before_publish`, `table.after_publish`, `table.after_answer` in the worker; `replay.entry` at the start.
@@ -30,7 +34,11 @@
 //! A build stops at `build.names_recorded`, `build.file_written`, `build.layer_written` and `build.files_synced`; a publish at
 //! `publish.file_brought`, `publish.files_brought`, `publish.before_send`, `publish.after_send` and `publish.settled`; a compaction at
 //! `compact.names_recorded`, `compact.files_synced`, `compact.file_brought` and `compact.decided`; retention at `retention.decided`; keys on
-//! their way to disk at `keys.run_written`.
+//! their way to disk at `keys.run_written` and `keys.files_written`; a checkpoint of the Delta log at `checkpoint.before_write`,
+//! `checkpoint.written` and `checkpoint.read_back`, before anything older goes.
+//!
+//! A table that is attached stops at `attach.file`, `attach.run_written`, `attach.keys_written`, `attach.before_take_over` and
+//! `attach.taken_over`.
 //!
 //! Files of a stream have theirs before their entry: `stage.names_recorded`, `stage.file_written`, `stage.files_synced`,
 //! `stage.layer_written`, `stage.layers_synced`, `stage.before_commit`.
@@ -43,7 +51,9 @@ use crate::log::{
     after_prefix, log_key, log_prefix, log_range, meta_key, state_key, state_prefix,
 };
 use crate::sealed::{DeletionVector, FileRef};
-use crate::table::seal::{Base, BuiltRange, Intent, LayerFile, NameKind, PublishedFile, Settled, deleted_to_disk};
+use crate::table::seal::{
+    Base, BuiltRange, Damage, Gone, Intent, LayerFile, NameKind, PublishedFile, Settled, deleted_to_disk,
+};
 
 /// The version of the folder's layout. Another one is refused.
 pub(crate) const FORMAT: &[u8] = b"1";
@@ -105,8 +115,8 @@ pub(crate) fn sync() -> Commit {
 }
 
 /// Everything before `place` goes; producers stay. `left` are the files that are not needed any more, by name; `has_published`: the Delta
-/// table must be told.
-pub(crate) fn truncate(place: Place, left: &[(String, NameKind)], has_published: bool) -> Commit {
+/// table must be told; `gone` are all rows that ever left the table, with these, if they are counted.
+pub(crate) fn truncate(place: Place, left: &[(String, NameKind)], has_published: bool, gone: Option<Gone>) -> Commit {
     let table = place.table;
     let (from, to) = log_range(table, SHARD_ZERO, CommitSeq(0), place.seq);
     let base = Base { seq: place.seq, at: place.at };
@@ -120,6 +130,7 @@ pub(crate) fn truncate(place: Place, left: &[(String, NameKind)], has_published:
     if has_published {
         ops.push(put(state_key::TRUNCATED, table, &[], base.to_disk()));
     }
+    ops.extend(gone.map(|gone| gone_op(table, gone)));
     if owes_space(place.seq) {
         ops.push(owed(table));
     }
@@ -127,8 +138,10 @@ pub(crate) fn truncate(place: Place, left: &[(String, NameKind)], has_published:
 }
 
 /// Rows of files go; the log is where they are named until the next build.
-pub(crate) fn delete(place: Place, delete: Delete) -> Commit {
-    Commit { kind: "delete", ops: vec![place.put(EntryBody::Delete(delete))], sync: true }
+pub(crate) fn delete(place: Place, delete: Delete, gone: Option<Gone>) -> Commit {
+    let mut ops = vec![place.put(EntryBody::Delete(delete))];
+    ops.extend(gone.map(|gone| gone_op(place.table, gone)));
+    Commit { kind: "delete", ops, sync: true }
 }
 
 /// What makes files of a stream rows of the table.
@@ -192,6 +205,8 @@ pub(crate) struct BuildRecord<'a> {
     pub(crate) deleted: Vec<(String, &'a roaring::RoaringBitmap)>,
     /// Names whose files belong to the table now.
     pub(crate) used_names: Vec<&'a str>,
+    /// All rows that ever left the table, if they changed with this.
+    pub(crate) gone: Option<Gone>,
 }
 
 pub(crate) fn build(table: TableId, record: &BuildRecord<'_>) -> Commit {
@@ -206,6 +221,7 @@ pub(crate) fn build(table: TableId, record: &BuildRecord<'_>) -> Commit {
     let deleted = record.deleted.iter();
     ops.extend(deleted.map(|(name, rows)| put(state_key::DELETED, table, name.as_bytes(), deleted_to_disk(rows))));
     ops.extend(record.used_names.iter().map(|name| delete_one(state_key::NAME, table, name.as_bytes())));
+    ops.extend(record.gone.map(|gone| gone_op(table, gone)));
     Commit { kind: "build", ops, sync: true }
 }
 
@@ -213,9 +229,13 @@ fn layer_op(table: TableId, layer: &LayerFile) -> Op {
     put(state_key::LAYER, table, layer.name.as_bytes(), layer.to_disk())
 }
 
-/// A run takes the place of key layers, or of other runs.
-pub(crate) fn layers(table: TableId, run: &LayerFile, replaced: &[LayerFile]) -> Commit {
-    let mut ops = vec![layer_op(table, run), delete_one(state_key::NAME, table, run.name.as_bytes())];
+/// Files of keys take the place of others: a run that of layers or of other runs, few files of layers that of many.
+pub(crate) fn layers(table: TableId, new: &[LayerFile], replaced: &[LayerFile]) -> Commit {
+    let mut ops = Vec::with_capacity(2 * (new.len() + replaced.len()));
+    for file in new {
+        ops.push(layer_op(table, file));
+        ops.push(delete_one(state_key::NAME, table, file.name.as_bytes()));
+    }
     for layer in replaced {
         ops.push(delete_one(state_key::LAYER, table, layer.name.as_bytes()));
         ops.push(name_op(table, &layer.name, NameKind::Built));
@@ -241,6 +261,8 @@ pub(crate) struct PublishRecord<'a> {
     pub(crate) left: &'a [(String, NameKind)],
     /// Deleted rows of files that left.
     pub(crate) forgotten: &'a [String],
+    /// All rows that ever left the table, if they changed with this.
+    pub(crate) gone: Option<Gone>,
 }
 
 pub(crate) fn published(table: TableId, record: &PublishRecord<'_>) -> Commit {
@@ -257,7 +279,20 @@ pub(crate) fn published(table: TableId, record: &PublishRecord<'_>) -> Commit {
     }
     ops.extend(record.forgotten.iter().map(|name| delete_one(state_key::DELETED, table, name.as_bytes())));
     ops.extend(record.left.iter().map(|(name, kind)| name_op(table, name, *kind)));
+    ops.extend(record.gone.map(|gone| gone_op(table, gone)));
     Commit { kind: "published", ops, sync: true }
+}
+
+/// A file is damaged.
+pub(crate) fn damaged(table: TableId, name: &str, damage: &Damage) -> Commit {
+    let ops = vec![put(state_key::DAMAGED, table, name.as_bytes(), damage.to_disk())];
+    Commit { kind: "damaged", ops, sync: true }
+}
+
+/// Files are whole again, or not in the table any more.
+pub(crate) fn not_damaged(table: TableId, names: &[String]) -> Commit {
+    let ops = names.iter().map(|name| delete_one(state_key::DAMAGED, table, name.as_bytes())).collect();
+    Commit { kind: "not_damaged", ops, sync: true }
 }
 
 /// Files that belonged to nothing are gone.
@@ -282,6 +317,10 @@ fn delete_all(kind: u8, table: TableId) -> Op {
     let prefix = state_prefix(kind, table, SHARD_ZERO);
     let end = after_prefix(&prefix);
     Op::DeleteRange(Family::State, prefix, end)
+}
+
+fn gone_op(table: TableId, gone: Gone) -> Op {
+    put(state_key::GONE, table, &[], gone.to_disk())
 }
 
 fn name_op(table: TableId, name: &str, kind: NameKind) -> Op {
@@ -318,7 +357,10 @@ pub(crate) fn first_start(log: LogId) -> Commit {
 pub(crate) fn create_table(def: &TableDef) -> Commit {
     Commit {
         kind: "create_table",
-        ops: vec![Op::Put(Family::Meta, meta_key::of_table(meta_key::TABLE, def.id), def.to_disk())],
+        ops: vec![
+            Op::Put(Family::Meta, meta_key::of_table(meta_key::TABLE, def.id), def.to_disk()),
+            gone_op(def.id, Gone::default()),
+        ],
         sync: true,
     }
 }
@@ -345,6 +387,56 @@ pub(crate) fn undrop_table(def: &TableDef) -> Commit {
         ],
         sync: true,
     }
+}
+
+/// A Delta table that was there before as a table of this folder.
+pub(crate) struct AttachRecord<'a> {
+    pub(crate) def: &'a TableDef,
+    /// Its log id and the place of its Delta folder, as their record has them.
+    pub(crate) origin: Vec<u8>,
+    /// Where its log begins.
+    pub(crate) base: Base,
+    /// The commit that took it over.
+    pub(crate) settled: Settled,
+    pub(crate) published: &'a [PublishedFile],
+    /// Deleted rows, by file.
+    pub(crate) deleted: Vec<(&'a str, &'a roaring::RoaringBitmap)>,
+    pub(crate) layers: &'a [LayerFile],
+    /// Files that are not needed any more.
+    pub(crate) left: &'a [(String, NameKind)],
+    /// Names that belong to the table, or to nothing and are gone already.
+    pub(crate) used_names: Vec<String>,
+    /// It takes the place of a log whose entries go.
+    pub(crate) replaces: bool,
+}
+
+/// Whatever a log of the table said before goes; counters, rejected rows and idempotency keys stay, which are true all the same. Producers
+/// are not known any more: one that goes on is told so.
+pub(crate) fn attach(record: &AttachRecord<'_>) -> Commit {
+    let table = record.def.id;
+    let entries = log_prefix(table, SHARD_ZERO);
+    let end = after_prefix(&entries);
+    let mut ops = vec![Op::DeleteRange(Family::Log, entries, end)];
+    let kinds = TABLE_STATE.into_iter().filter(|kind| {
+        !matches!(*kind, state_key::LEDGER | state_key::REJECTED | state_key::IDEMPOTENCY | state_key::NAME)
+    });
+    ops.extend(kinds.map(|kind| delete_all(kind, table)));
+    ops.push(Op::Put(Family::Meta, meta_key::of_table(meta_key::TABLE, table), record.def.to_disk()));
+    ops.push(put(state_key::ORIGIN, table, &[], record.origin.clone()));
+    ops.push(put(state_key::BASE, table, &[], record.base.to_disk()));
+    ops.push(put(state_key::SETTLED, table, &[], record.settled.to_disk()));
+    ops.push(put(state_key::FORGOT, table, &[], vec![1]));
+    let files = record.published.iter();
+    ops.extend(files.map(|file| put(state_key::PUBLISHED, table, file.file.name.as_bytes(), file.to_disk())));
+    let deleted = record.deleted.iter();
+    ops.extend(deleted.map(|(name, rows)| put(state_key::DELETED, table, name.as_bytes(), deleted_to_disk(rows))));
+    ops.extend(record.layers.iter().map(|layer| layer_op(table, layer)));
+    ops.extend(record.left.iter().map(|(name, kind)| name_op(table, name, *kind)));
+    ops.extend(record.used_names.iter().map(|name| delete_one(state_key::NAME, table, name.as_bytes())));
+    if record.replaces {
+        ops.push(owed(table));
+    }
+    Commit { kind: "attach", ops, sync: true }
 }
 
 /// Nothing of a dropped table stays.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::dedup::DiskBudget;
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
 use crate::limits::{
     COPIES_MIN_FREE_BYTES, CORES_A_RUN_JOB, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, MAX_CLOCK_STEP_BACK_US,
-    SMALL_MIN_FREE_BYTES,
+    MAX_SNAPSHOT_S, SMALL_MIN_FREE_BYTES,
 };
 use crate::memory::{MemoryLedger, Share};
 use crate::table::places::{Places, sorting_bytes};
@@ -49,6 +50,11 @@ pub(crate) struct Gate {
     pub(crate) builds: Arc<Semaphore>,
     /// The memory of these jobs.
     pub(crate) sorting: Places,
+    /// What the key runs of all tables may take on disk.
+    pub(crate) key_disk: Arc<DiskBudget>,
+    /// Places of jobs that take keys to disk, of all tables, and of those that merge runs: these take longer, and nothing waits for them.
+    pub(crate) key_spills: Arc<Semaphore>,
+    pub(crate) key_merges: Arc<Semaphore>,
     /// Space was given back: who had too little to do so looks again.
     pub(crate) given_back: watch::Sender<()>,
     /// The newest stamp of the folder, microseconds: the clock of all tables is measured by it.
@@ -63,7 +69,11 @@ pub(crate) struct Gate {
 pub(crate) struct GateLimits {
     pub(crate) min_free_bytes: u64,
     pub(crate) max_unpublished_bytes: u64,
+    pub(crate) max_key_disk_bytes: u64,
 }
+
+/// Each takes some megabytes that nobody holds by name.
+const MAX_KEY_SPILLS: usize = 4;
 
 /// How long a refused producer should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -87,6 +97,9 @@ impl Gate {
             run_jobs: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
             builds: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
             sorting: Places::new(sorting_bytes(memory)),
+            key_disk: DiskBudget::new(limits.max_key_disk_bytes),
+            key_spills: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).clamp(1, MAX_KEY_SPILLS))),
+            key_merges: Arc::new(Semaphore::new(1)),
             given_back: watch::Sender::new(()),
             newest_stamp_us: AtomicI64::new(i64::MIN),
             #[cfg(test)]
@@ -213,6 +226,28 @@ impl Gate {
             .hint(hint)
             .with("free_bytes", free)
             .retry_after(RETRY_AFTER))
+    }
+
+    /// May a file that is being written grow by about so many bytes? What was free when it began may be gone. `SHUTTING_DOWN` once `stop`
+    /// is set, `DISK_FULL`.
+    pub(crate) fn may_grow(&self, stop: &AtomicBool, write: Write, coming: u64) -> Result<()> {
+        if stop.load(Ordering::Relaxed) {
+            let message = "the server is shutting down, or nobody needs the file any more";
+            return Err(Error::new(Code::ShuttingDown, message));
+        }
+        self.check_space_beside(write, coming)
+    }
+
+    /// May a version of a table still be read that somebody took at the uptime `since`? `SNAPSHOT_EXPIRED`.
+    pub(crate) fn check_age(&self, since: Duration) -> Result<()> {
+        if self.env.clock.uptime().saturating_sub(since) < Duration::from_secs(MAX_SNAPSHOT_S) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::SnapshotExpired,
+            format!("a version of the table was read for {MAX_SNAPSHOT_S} s, and none is kept for longer"),
+        )
+        .hint("find out what is slow: the disk, or the store of the tables"))
     }
 
     /// For what can be left out, or done later.

@@ -18,15 +18,15 @@ use crate::ids::{CommitSeq, CommitToken, LogId, ProducerId};
 use crate::limits::{LARGE_BATCH_BYTES, LARGE_BATCH_ROWS};
 use crate::log::{LogWriter, Op, Store};
 use crate::memory::{Charge, MemoryLedger, Share};
-use crate::sealed::{FilePlace, FileRef, FileStores, TablesStore};
+use crate::sealed::{FilePlace, FileStores, OtherStores, TablesStore};
 use crate::table::gate::Gate;
 use crate::table::places::{Held, Places};
 use crate::table::prepare::{PreparedRows, prepare};
-use crate::table::request::{IdempotencyKey, ProducerInfo, RowsOutcome, RowsRequest, TableStats};
-use crate::table::seal::{Folders, SealFigures};
-use crate::table::snapshot::{TableSnapshot, TableVersion};
+use crate::table::request::{IdempotencyKey, ProducerInfo, RowsOutcome, RowsRequest};
+use crate::table::seal::{Folders, Quarantine, SealFigures};
+use crate::table::snapshot::{OldVersions, TableSnapshot, TableVersion};
 use crate::table::system::Jobs;
-use crate::table::worker::{IdempotencyKeys, TableRequest, closed};
+use crate::table::worker::{IdempotencyKeys, KeyFigures, TableRequest, closed};
 
 /// Requests that wait, beside their bytes: a bound for tiny ones.
 pub(crate) const QUEUE_REQUESTS: usize = 1024;
@@ -57,7 +57,9 @@ pub(crate) struct Shared {
     pub(crate) first_version: Mutex<Option<u64>>,
     /// Uptime when the last publish began.
     pub(crate) last_publish: Mutex<Option<Duration>>,
-    /// Published files that compaction leaves alone until the next start: they are damaged, or too large for its memory.
+    /// Files that are damaged.
+    pub(crate) quarantine: Arc<Quarantine>,
+    /// Published files that compaction leaves alone until the next start: they are too large for its memory.
     pub(crate) not_merged: Mutex<HashSet<String>>,
     /// Uptime when a build last failed, and a publish.
     pub(crate) failed_build: Mutex<Option<Duration>>,
@@ -65,23 +67,30 @@ pub(crate) struct Shared {
     /// Built files, as versions and readers hold them.
     built_places: Mutex<HashMap<String, Weak<FilePlace>>>,
     /// Whoever builds or publishes ends soon.
-    pub(crate) stopping: AtomicBool,
+    pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) log: Arc<LogWriter>,
     pub(crate) version: ArcSwap<TableVersion>,
+    pub(crate) old_versions: OldVersions,
     pub(crate) visible: watch::Sender<CommitSeq>,
     /// A worker runs, or is being started again.
     pub(crate) running: watch::Sender<bool>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) activity: Activity,
     pub(crate) jobs: Mutex<Jobs>,
-    figures: Mutex<Figures>,
+    pub(super) figures: Mutex<Figures>,
+    /// What others know of its keys.
+    pub(crate) keys: KeyFigures,
     pub(crate) queue: ArcSwapOption<mpsc::Sender<TableRequest>>,
     /// What waits in the queue.
     places: Places,
     /// Why the queue is closed.
     pub(crate) closed_reason: Mutex<Option<String>>,
+    /// What nobody but an operator can mend closed it: the answer to whoever asks.
+    stopped: Mutex<Option<(Code, String, String)>>,
     /// It is closed for good: whoever opens the table again after a failure finds this.
     closing: AtomicBool,
+    /// Its Delta table was asked whether it has more of the log than the log has.
+    pub(crate) log_is_checked: AtomicBool,
 }
 
 /// What an engine gives to each of its tables.
@@ -96,21 +105,26 @@ pub(crate) struct SharedParts {
     /// Where Delta tables are.
     pub(crate) tables: Arc<TablesStore>,
     pub(crate) stores: FileStores,
+    /// Where tables are that are elsewhere.
+    pub(crate) other_stores: Arc<OtherStores>,
+    /// A table whose log lost entries is opened: somebody goes on with what its Delta table has.
+    pub(crate) accepts_loss: bool,
     pub(crate) log: Arc<LogWriter>,
 }
 
 #[derive(Default)]
-struct Figures {
-    last_write_us: Option<i64>,
-    dedup_class: &'static str,
-    dedup_keys: u64,
-    dedup_bytes: u64,
+pub(super) struct Figures {
+    pub(super) last_write_us: Option<i64>,
+    pub(super) dedup_class: &'static str,
+    pub(super) dedup_keys: u64,
+    pub(super) dedup_bytes: u64,
     wants_build: bool,
 }
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts, def: Arc<TableDef>) -> Arc<Self> {
-        let SharedParts { log_id, uptime_before_us, store, memory, env, gate, tables, stores, log } = parts;
+        let SharedParts { log_id, uptime_before_us, store, memory, env, gate, tables, stores, log, .. } = parts;
+        let quarantine = Arc::<Quarantine>::default();
         Arc::new(Self {
             folders: Folders::new(&gate.folder, &def, &tables, &stores),
             building: tokio::sync::Mutex::new(()),
@@ -125,9 +139,16 @@ impl Shared {
             failed_build: Mutex::new(None),
             failed_publish: Mutex::new(None),
             built_places: Mutex::new(HashMap::new()),
-            stopping: AtomicBool::new(false),
+            stopping: Arc::default(),
             log,
-            version: ArcSwap::from_pointee(TableVersion::empty(Arc::clone(&def), log_id, stores)),
+            version: ArcSwap::from_pointee(TableVersion::empty(
+                Arc::clone(&def),
+                log_id,
+                stores,
+                Arc::clone(&quarantine),
+            )),
+            quarantine,
+            old_versions: OldVersions::default(),
             visible: watch::Sender::new(CommitSeq(0)),
             running: watch::Sender::new(false),
             spec: KeySpec::new(&def),
@@ -135,10 +156,13 @@ impl Shared {
             activity: Activity::default(),
             jobs: Mutex::new(Jobs::default()),
             figures: Mutex::new(Figures { dedup_class: "none", ..Figures::default() }),
+            keys: KeyFigures::default(),
             queue: ArcSwapOption::empty(),
             places: Places::of_table(),
             closed_reason: Mutex::new(None),
+            stopped: Mutex::new(None),
             closing: AtomicBool::new(false),
+            log_is_checked: AtomicBool::new(false),
             log_id,
             uptime_before_us,
             def,
@@ -163,6 +187,7 @@ impl Shared {
             let stats = keys.stats();
             (figures.dedup_class, figures.dedup_keys, figures.dedup_bytes) = (stats.class, stats.keys, stats.bytes);
             figures.wants_build = keys.wants_build();
+            self.keys.note(keys, &stats);
         }
     }
 
@@ -172,6 +197,14 @@ impl Shared {
         self.stopping.store(true, Ordering::SeqCst);
         *self.closed_reason.lock() = Some(reason.to_owned());
         self.queue.store(None);
+    }
+
+    /// Closes the table for what an operator must mend: that is the answer to all that comes. Queries go on.
+    pub(crate) fn stop(&self, why: &Error) {
+        let hint = why.hint_text().unwrap_or_default().to_owned();
+        *self.stopped.lock() = Some((why.code(), why.message().to_owned(), hint));
+        self.close(&why.to_string());
+        tracing::error!(table_id = %self.def.id, table = %self.def.name, reason = %why, "the table takes no requests any more");
     }
 
     /// Memory for keys is nearly used up, and only a build lets some of them go to disk.
@@ -231,6 +264,9 @@ impl Shared {
     }
 
     pub(crate) fn closed(&self) -> Error {
+        if let Some((code, message, hint)) = self.stopped.lock().clone() {
+            return Error::new(code, message).hint(hint).with("table", &self.def.name);
+        }
         closed(&self.def.name, self.closed_reason.lock().clone())
     }
 }
@@ -248,7 +284,7 @@ impl Activity {
     }
 
     /// The smallest, over active producers, of the largest event time; never above `now_us`.
-    fn watermark(&self, now_us: i64) -> Option<i64> {
+    pub(super) fn watermark(&self, now_us: i64) -> Option<i64> {
         let mut active = self.0.lock();
         active.retain(|_, (stamp, _)| now_us.saturating_sub(*stamp) <= ACTIVE_US);
         active.values().filter_map(|(_, event)| *event).min().map(|event| event.min(now_us))
@@ -331,6 +367,11 @@ impl Table {
         TableSnapshot::new(self.shared.version.load_full())
     }
 
+    /// Bytes of memory and of the local disk that only readers of older versions keep.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.shared.old_versions.pinned_bytes(&self.shared.version.load())
+    }
+
     /// Stores a batch: durable, deduplicated and visible when this returns.
     pub async fn write(&self, request: RowsRequest) -> Result<RowsOutcome> {
         let prepared = self.prepare(request).await?;
@@ -347,11 +388,15 @@ impl Table {
         let def = self.def();
         let now_us = shared.env.clock.now_us().max(shared.gate.newest_stamp_us());
         let n_rows: usize = request.rows.iter().map(|r| r.batch.num_rows()).sum();
-        let (rows, mut memory) = if bytes >= LARGE_BATCH_BYTES || n_rows >= LARGE_BATCH_ROWS {
+        // Keys on disk are asked here, in parallel and before the worker's turn.
+        let runs = shared.keys.runs();
+        let (rows, mut memory) = if bytes >= LARGE_BATCH_BYTES || n_rows >= LARGE_BATCH_ROWS || !runs.is_empty() {
             let task_shared = Arc::clone(shared);
             // The memory goes with the rows: they are there until the task ends, whether or not the caller waits.
             tokio::task::spawn_blocking(move || {
-                prepare(&def, task_shared.spec.as_ref(), request, now_us).map(|rows| (rows, memory))
+                let mut rows = prepare(&def, task_shared.spec.as_ref(), request, now_us)?;
+                rows.look_up(&runs);
+                Ok::<_, Error>((rows, memory))
             })
             .await
             .map_err(|e| Error::internal(format!("a batch could not be prepared: {e}")))??
@@ -444,35 +489,5 @@ impl Table {
         let mut visible = self.shared.visible.subscribe();
         visible.wait_for(|seq| *seq >= token.seq).await.map_err(|_| self.shared.closed())?;
         Ok(())
-    }
-
-    pub fn stats(&self) -> TableStats {
-        let version = self.shared.version.load();
-        let figures = self.shared.figures.lock();
-        let health_reason = self.shared.closed_reason.lock().clone();
-        let sealing = *self.shared.sealing.lock();
-        let files = version.files.refs();
-        let published = || files.iter().filter(|file| file.place.is_published);
-        let built = files.iter().filter(|file| !file.place.is_published);
-        TableStats {
-            realtime_rows: version.realtime.n_rows(),
-            realtime_bytes: version.realtime.bytes(),
-            built_rows: built.map(FileRef::live_rows).sum(),
-            sealed_rows: published().map(FileRef::live_rows).sum(),
-            deleted_rows: files.iter().map(FileRef::n_deleted).sum(),
-            sealed_files: published().count() as u64,
-            sealed_bytes: published().map(|file| file.file.bytes).sum(),
-            sealed_through: sealing.settled.map_or(0, |settled| settled.through),
-            delta_version: sealing.settled.map(|settled| settled.version),
-            last_seal_us: sealing.settled.map(|settled| settled.timestamp_ms * 1000),
-            commit_seq: version.upper.0,
-            watermark_us: self.shared.activity.watermark(self.shared.env.clock.now_us()),
-            last_write_us: figures.last_write_us,
-            dedup_class: figures.dedup_class,
-            dedup_keys: figures.dedup_keys,
-            dedup_bytes: figures.dedup_bytes,
-            healthy: health_reason.is_none(),
-            health_reason,
-        }
     }
 }

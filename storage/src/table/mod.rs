@@ -18,8 +18,8 @@ mod system;
 pub use crate::admission::OnError;
 pub use crate::catalog::Durability;
 pub(crate) use commit::{
-    FORMAT, cleaned, create_table, create_view, drop_table, drop_view, first_start, intent, names, names_anywhere,
-    purge_table, reclaimed, sync, undrop_table, uptime,
+    AttachRecord, FORMAT, attach, cleaned, create_table, create_view, damaged, drop_table, drop_view, first_start,
+    intent, names, names_anywhere, not_damaged, purge_table, reclaimed, sync, undrop_table, uptime,
 };
 pub(crate) use gate::{Gate, GateLimits, Write};
 pub use handle::{PendingWrite, PreparedWrite, Table};
@@ -27,11 +27,12 @@ pub(crate) use handle::{Shared, SharedParts};
 pub(crate) use prepare::{PreparedRows, check_key, check_schema};
 pub(crate) use recover::{Replayed, supervise};
 pub use request::{IdempotencyKey, ProducerBatch, ProducerInfo, RowsOutcome, RowsRequest, SequenceMode, TableStats};
-pub use seal::Sealed;
 pub(crate) use seal::{
-    Built, EPOCHS_A_WINDOW, Folders, Frozen, Intent, KeysSeen, LayerFile, NameKind, PublishOutcome, PublishPlan,
-    PublishedFile, SealFigures, SegmentAnswer, Settled, Staged, StagedFile, StagedLayer, event_times, recorded_names,
+    Base, Books, Built, EPOCHS_A_WINDOW, Folders, Frozen, Intent, KeysSeen, LayerFile, NameKind, PublishOutcome,
+    PublishPlan, PublishedFile, SealFigures, SegmentAnswer, Settled, Staged, StagedFile, StagedLayer, event_times,
+    past_before, recorded_files, recorded_names,
 };
+pub use seal::{Damage, Quarantine, Sealed};
 pub use snapshot::TableSnapshot;
 pub use system::{JobRow, LedgerPages, LedgerRow, ProducerRow, RejectedPages, RejectedRecord};
-pub(crate) use worker::TableRequest;
+pub(crate) use worker::{KeysHeld, TableRequest};

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::admission::{AdmissionRules, IncomingRows, RejectedBatch, Rejections, admit};
 use crate::catalog::{Durability, TableDef};
-use crate::dedup::{KeySpec, Keys, Known};
+use crate::dedup::{FoundInRuns, KeySpec, Keys, Known, RunSet};
 use crate::error::{Code, Error, Result};
 use crate::limits::{
     LARGE_BATCH_BYTES, LARGE_BATCH_ROWS, MAX_BATCH_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_STATEMENT_ROWS_BYTES,
@@ -24,6 +24,8 @@ pub(crate) struct PreparedPart {
     pub(crate) keys: Option<Keys>,
     /// Large parts bring their block; the worker joins small ones.
     pub(crate) block: Option<Block>,
+    /// What the runs on disk knew of the keys before the worker's turn; it holds as long as the runs have the same keys.
+    pub(crate) in_runs: Option<FoundInRuns>,
     /// What closed layers and runs know of the keys; the worker looks it up before it claims any.
     pub(crate) known: Option<Known>,
     /// Of parts that stay as they are until they are sorted.
@@ -130,6 +132,14 @@ impl PreparedRows {
         self.bytes + (beside + 2 * self.rejected.bytes()) as u64
     }
 
+    /// Asks the runs on disk for the keys, so that the worker need not. Blocks. What cannot be read is asked for again, and told, in its
+    /// turn: a batch that is a repeat is answered as one.
+    pub(crate) fn look_up(&mut self, runs: &RunSet) {
+        for part in self.parts.iter_mut().filter(|_| !runs.is_empty()) {
+            part.in_runs = part.keys.as_ref().and_then(|keys| runs.look_up(keys).ok());
+        }
+    }
+
     fn admit(&mut self, def: &TableDef, spec: Option<&KeySpec>, request: RowsRequest, now_us: i64) -> Result<()> {
         check_schema(def, request.expected_schema)?;
         let limit = if request.statement { MAX_STATEMENT_ROWS_BYTES } else { MAX_BATCH_BYTES } as u64;
@@ -164,7 +174,7 @@ fn prepare_part(rows: RecordBatch, bytes: u64, spec: Option<&KeySpec>) -> Result
     let keys = spec.map(|spec| spec.keys(&rows));
     let large = rows.num_rows() >= LARGE_BATCH_ROWS || bytes >= LARGE_BATCH_BYTES as u64;
     let block = if large && rows.num_rows() > 0 { Some(Block::encode(&rows)?) } else { None };
-    Ok(PreparedPart { zones: tail_zones(&rows), rows, keys, known: None, block })
+    Ok(PreparedPart { zones: tail_zones(&rows), rows, keys, in_runs: None, known: None, block })
 }
 
 /// Whether rows of `old` are rows of `new` once the columns that were added since are NULL in them.

@@ -1,7 +1,6 @@
 //! What was the table when the process ended? Replay: it inserts keys and rows as the log has them and decides nothing.
 
 use std::collections::HashMap;
-use std::io::BufReader;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -9,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::admission::rejected;
 use crate::catalog::TableDef;
-use crate::dedup::{ClosedLayer, ColdRun, KeyIndex, KeySpec};
+use crate::dedup::KeyIndex;
 use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
@@ -27,7 +26,9 @@ use crate::table::seal::{
     Files, KeyEpoch, LayerFile, LoadedSeal, OpenSegment, SealState, built_file, load_base, load_seal,
 };
 use crate::table::snapshot::TableVersion;
-use crate::table::worker::{IdempotencyKeys, RejectedRows, TableState, Worker};
+use crate::table::worker::{
+    IdempotencyKeys, RejectedRows, TableState, Worker, load_keys, make_space_for_more, read_layer,
+};
 
 /// What a replay found, for the line that the start prints.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,21 +47,27 @@ fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
     let LoadedSeal { state: seal, mut files } =
         load_seal(shared, base).map_err(|e| name_record(e, &def, "what is built and published"))?;
     let mut state = load_state(shared, &def, seal)?;
-    load_layers(&mut state, shared).map_err(|e| name_record(e, &def, "its keys"))?;
+    load_keys(&mut state, shared).map_err(|e| name_record(e, &def, "its keys"))?;
     let base = state.seal.base.seq;
-    let mut version = TableVersion::empty(Arc::clone(&def), shared.log_id, shared.folders.stores().clone());
+    let (stores, quarantine) = (shared.folders.stores().clone(), Arc::clone(&shared.quarantine));
+    let mut version = TableVersion::empty(Arc::clone(&def), shared.log_id, stores, quarantine);
     let mut replayed = Replayed { producers: state.producers.len(), ..Replayed::default() };
     let mut realtime = Realtime::empty();
+    let mut may_make_space = true;
     for entry in entries(&shared.store, def.id, base)? {
         let (seq, entry) = entry?;
         shared.env.fail.hit("replay.entry")?;
         let applied = apply(&mut state, shared, realtime, &files, seq, &entry);
         (realtime, files) = applied.map_err(|e| name_entry(e, def.id, seq))?;
+        if may_make_space {
+            may_make_space = make_space_for_more(&mut state, shared).map_err(|e| name_record(e, &def, "its keys"))?;
+        }
         while let Some(parts) = realtime.sortable() {
             let runs = build_runs(&parts, &def.options.sort_by)?;
             realtime = realtime.with_run(&parts, runs.into_iter().map(Arc::new).collect());
         }
         (state.last_seq, state.last_stamp_us) = (seq, entry.stamp_us);
+        state.seal.arrivals.note(seq, Moment { wall_us: entry.stamp_us, uptime_us: entry.uptime_us });
         // The stamp of a table that is opened again holds this process's uptime already.
         let entry_before_us = entry.uptime_us.saturating_sub(shared.env.clock.uptime().as_micros() as u64);
         state.uptime_before_us = state.uptime_before_us.max(entry_before_us);
@@ -76,6 +83,9 @@ fn replay(shared: &Shared) -> Result<(TableState, TableVersion, Replayed)> {
             ),
         )
         .hint("acknowledged entries are missing, so the server does not start; restore the folder from a backup"));
+    }
+    if let Some(keys) = &mut state.keys {
+        keys.load_filters().map_err(|e| name_record(e, &def, "its keys"))?;
     }
     replayed.rows = realtime.n_rows();
     replayed.keys = state.keys.as_ref().map_or(0, |k| k.stats().keys);
@@ -182,32 +192,6 @@ fn apply_delete(state: &mut TableState, files: &Files, delete: &Delete) -> Resul
     Ok(files.with_deleted(&all))
 }
 
-/// Keys of entries that are built.
-fn load_layers(state: &mut TableState, shared: &Shared) -> Result<()> {
-    let (Some(keys), Some(spec)) = (&mut state.keys, &shared.spec) else { return Ok(()) };
-    let base = state.seal.base.seq;
-    // Those of streams that are not built come with their entries.
-    for layer in state.seal.layer_files.iter().filter(|layer| CommitSeq(layer.from) < base) {
-        if layer.is_run {
-            let path = shared.folders.built_path(&layer.name);
-            keys.add_run(ColdRun::open(&path, spec, &shared.memory, layer.epoch)?);
-        } else {
-            keys.add_layer(read_layer(layer, spec, shared)?, layer.from, layer.through, layer.epoch);
-        }
-    }
-    keys.opens_at(base.0);
-    state.seal.key_epoch = KeyEpoch::of(state.seal.layer_files.iter().filter(|layer| CommitSeq(layer.from) < base));
-    Ok(())
-}
-
-fn read_layer(layer: &LayerFile, spec: &KeySpec, shared: &Shared) -> Result<ClosedLayer> {
-    let path = shared.folders.built_path(&layer.name);
-    let file = std::fs::File::open(&path).map_err(|e| {
-        Error::new(Code::LogDamaged, format!("the key layer {} cannot be read: {e}", path.display())).source(e)
-    })?;
-    ClosedLayer::read_from(BufReader::new(file), spec, &path.display().to_string())
-}
-
 /// Producers, ledger and idempotency keys, as their records say.
 fn load_state(shared: &Shared, def: &Arc<TableDef>, seal: SealState) -> Result<TableState> {
     let before = seal.base.at;
@@ -217,7 +201,7 @@ fn load_state(shared: &Shared, def: &Arc<TableDef>, seal: SealState) -> Result<T
         last_seq: seal.built_through(),
         last_stamp_us: before.wall_us,
         uptime_before_us: shared.uptime_before_us.max(built_before_us),
-        keys: shared.spec.as_ref().map(|spec| KeyIndex::new(spec, &shared.memory)),
+        keys: shared.spec.as_ref().map(|spec| KeyIndex::new(spec, &shared.memory).with_disk(&shared.gate.key_disk)),
         producers: Default::default(),
         idempotency: IdempotencyKeys::default(),
         unwritten: Default::default(),
@@ -336,7 +320,10 @@ pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Re
     tokio::spawn(async move {
         let mut next = Some(worker);
         while let Some(worker) = next {
-            next = match tokio::spawn(worker.run()).await {
+            let ended = tokio::spawn(worker.run()).await;
+            // Its runs have no memory any more, whoever holds the table.
+            shared.keys.clear();
+            next = match ended {
                 Ok(Ok(())) => None,
                 Ok(Err(e)) => reopen(&shared, &log, e.to_string()).await,
                 Err(panic) => reopen(&shared, &log, format!("its worker failed: {panic}")).await,

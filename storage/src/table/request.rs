@@ -100,6 +100,10 @@ pub struct TableStats {
     pub dedup_class: &'static str,
     pub dedup_keys: u64,
     pub dedup_bytes: u64,
+    /// Takes requests.
     pub healthy: bool,
+    /// Files that only those miss who need them.
+    pub damaged_files: u64,
+    /// Why it is not healthy, or which files are damaged.
     pub health_reason: Option<String>,
 }

@@ -1,13 +1,16 @@
 //! What does a reader see? One immutable version of a table; holding it holds memory, never a lock.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use crate::catalog::TableDef;
 use crate::ids::{CommitSeq, CommitToken, LogId, SHARD_ZERO};
 use crate::memory::MemoryLedger;
 use crate::realtime::{Realtime, RealtimePart};
 use crate::sealed::{FileRef, FileStores};
-use crate::table::seal::{Files, event_times};
+use crate::table::seal::{Files, Quarantine, event_times};
 
 /// A state of a table, published whole. Transitions make a new one.
 #[derive(Clone)]
@@ -20,11 +23,12 @@ pub(crate) struct TableVersion {
     /// All entries before.
     pub(crate) files: Files,
     pub(crate) stores: FileStores,
+    pub(crate) quarantine: Arc<Quarantine>,
 }
 
 impl TableVersion {
-    pub(crate) fn empty(def: Arc<TableDef>, log: LogId, stores: FileStores) -> Self {
-        Self { def, log, upper: CommitSeq(0), realtime: Realtime::empty(), files: Files::default(), stores }
+    pub(crate) fn empty(def: Arc<TableDef>, log: LogId, stores: FileStores, quarantine: Arc<Quarantine>) -> Self {
+        Self { def, log, upper: CommitSeq(0), realtime: Realtime::empty(), files: Files::default(), stores, quarantine }
     }
 
     pub(crate) fn n_rows(&self) -> u64 {
@@ -56,6 +60,41 @@ impl TableVersion {
     }
 }
 
+/// Versions of a table that are not current any more, as far as somebody still reads them.
+#[derive(Default)]
+pub(crate) struct OldVersions(Mutex<Vec<Weak<TableVersion>>>);
+
+impl OldVersions {
+    /// Another version has taken its place.
+    pub(crate) fn note(&self, old: &Arc<TableVersion>) {
+        let mut versions = self.0.lock();
+        versions.retain(|version| version.strong_count() > 0);
+        // Mostly the caller alone has it, and it is gone in a moment.
+        if Arc::strong_count(old) > 1 {
+            versions.push(Arc::downgrade(old));
+        }
+    }
+
+    /// Bytes of memory and of the local disk that none but these keep: `current` does not need them.
+    pub(crate) fn pinned_bytes(&self, current: &TableVersion) -> u64 {
+        let old: Vec<Arc<TableVersion>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let needed: HashSet<_> = current.realtime.parts().iter().map(Arc::as_ptr).collect();
+        let mut parts = HashMap::new();
+        let mut files = HashMap::new();
+        for version in &old {
+            let own = version.realtime.parts().iter().filter(|part| !needed.contains(&Arc::as_ptr(part)));
+            parts.extend(own.map(|part| (Arc::as_ptr(part), part.bytes)));
+            files.extend(let_go(&version.files).map(|file| (file.file.name.as_str(), file.file.bytes)));
+        }
+        parts.values().sum::<u64>() + files.values().sum::<u64>()
+    }
+}
+
+/// Built files that the table does not need where they are any more: they go with the last who may read them.
+fn let_go(files: &Files) -> impl Iterator<Item = &FileRef> {
+    files.refs().iter().filter(|file| file.place.is_let_go())
+}
+
 /// One consistent state of a table: every row once.
 #[derive(Clone)]
 pub struct TableSnapshot {
@@ -74,6 +113,13 @@ impl TableSnapshot {
 
     pub fn def(&self) -> &Arc<TableDef> {
         &self.version.def
+    }
+
+    /// Bytes of memory and of the local disk that are not given back as long as somebody has the snapshot: all fresh rows of it, also those
+    /// that the table still has, and files that the table has let go.
+    pub fn pinned_bytes(&self) -> u64 {
+        let files = let_go(&self.version.files).map(|file| file.file.bytes);
+        self.version.realtime.bytes() + files.sum::<u64>()
     }
 
     /// All rows of entries up to and with this one are in the snapshot.
@@ -107,6 +153,11 @@ impl TableSnapshot {
     /// The settled rows: files that are built, then files of the Delta table. What [`Self::parts`] has is in none of them.
     pub fn files(&self) -> &[FileRef] {
         self.version.files.refs()
+    }
+
+    /// Which of the files are damaged, now: what is found later holds for this snapshot, too.
+    pub fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.version.quarantine
     }
 
     /// Where the files are.

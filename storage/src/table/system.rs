@@ -11,7 +11,10 @@ use crate::error::Result;
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix, suffix_of};
 use crate::producers::ProducerState;
+use crate::sealed::FileRef;
 use crate::table::handle::{Shared, Table};
+use crate::table::request::TableStats;
+use crate::table::seal::Damage;
 
 /// Where one producer stands: a row of `system.producers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -299,4 +302,59 @@ impl Table {
     pub fn jobs(&self) -> Vec<JobRow> {
         self.shared.jobs.lock().rows.iter().rev().cloned().collect()
     }
+
+    /// What the table has, and how it is.
+    pub fn stats(&self) -> TableStats {
+        let version = self.shared.version.load();
+        let figures = self.shared.figures.lock();
+        let health_reason = self.shared.closed_reason.lock().clone();
+        let sealing = *self.shared.sealing.lock();
+        let files = version.files.refs();
+        let published = || files.iter().filter(|file| file.place.is_published);
+        let built = files.iter().filter(|file| !file.place.is_published);
+        let damaged = self.damaged_files(files);
+        TableStats {
+            realtime_rows: version.realtime.n_rows(),
+            realtime_bytes: version.realtime.bytes(),
+            built_rows: built.map(FileRef::live_rows).sum(),
+            sealed_rows: published().map(FileRef::live_rows).sum(),
+            deleted_rows: files.iter().map(FileRef::n_deleted).sum(),
+            sealed_files: published().count() as u64,
+            sealed_bytes: published().map(|file| file.file.bytes).sum(),
+            sealed_through: sealing.settled.map_or(0, |settled| settled.through),
+            delta_version: sealing.settled.map(|settled| settled.version),
+            last_seal_us: sealing.settled.map(|settled| settled.timestamp_ms * 1000),
+            commit_seq: version.upper.0,
+            watermark_us: self.shared.activity.watermark(self.shared.env.clock.now_us()),
+            last_write_us: figures.last_write_us,
+            dedup_class: figures.dedup_class,
+            dedup_keys: figures.dedup_keys,
+            dedup_bytes: figures.dedup_bytes,
+            healthy: health_reason.is_none(),
+            damaged_files: damaged.len() as u64,
+            health_reason: health_reason.or_else(|| damage_reason(&damaged)),
+        }
+    }
+
+    /// Those of `files` that are damaged, by name.
+    fn damaged_files(&self, files: &[FileRef]) -> Vec<(String, Damage)> {
+        let mut damaged = self.shared.quarantine.all();
+        if damaged.is_empty() {
+            return Vec::new();
+        }
+        files.iter().filter_map(|file| damaged.remove_entry(file.file.name.as_str())).collect()
+    }
+}
+
+/// Of so many damaged files the reason is told; all are in `system.segments`.
+const MAX_REASONS: usize = 3;
+
+fn damage_reason(damaged: &[(String, Damage)]) -> Option<String> {
+    let named = |(file, damage): &(String, Damage)| format!("{file} ({})", damage.reason);
+    let named: Vec<String> = damaged.iter().take(MAX_REASONS).map(named).collect();
+    let more = match damaged.len().saturating_sub(MAX_REASONS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!damaged.is_empty()).then(|| format!("damaged files: {}{more}", named.join(", ")))
 }

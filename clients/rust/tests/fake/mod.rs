@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use prost::Message;
 use tidewater_proto::ingest::v1 as pb;
@@ -31,6 +32,8 @@ pub enum Then {
     LoseAcks(usize),
     /// Refuses the next batch with this, once.
     Refuse(Code, &'static str),
+    /// The same, and says that a millisecond later it would be taken.
+    RefuseForNow(Code, &'static str),
     /// Answers the next batch as if it were the one behind it.
     Confuse,
     /// Says Throttle, then goes on.
@@ -98,7 +101,16 @@ fn answer_to(batch: &pb::Batch) -> pb::BatchResult {
 }
 
 fn refusal(batch: &pb::Batch, code: Code, reason: &str) -> pb::BatchResult {
-    let status = status(code, reason);
+    refused_with(batch, &status(code, reason))
+}
+
+fn refusal_for_now(batch: &pb::Batch, code: Code, reason: &str) -> pb::BatchResult {
+    let mut details = ErrorDetails::with_error_info(reason, "tidewater", []);
+    details.set_retry_info(Some(Duration::from_millis(1)));
+    refused_with(batch, &Status::with_error_details(code, format!("refused as {reason}"), details))
+}
+
+fn refused_with(batch: &pb::Batch, status: &Status) -> pb::BatchResult {
     let status = tonic_types::Status::decode(status.details()).unwrap();
     pb::BatchResult { status: Some(status), ..answer_to(batch) }
 }
@@ -169,6 +181,12 @@ async fn stream(fake: Fake, mut requests: Streaming<pb::WriteStreamRequest>, out
             Then::Refuse(code, reason) => {
                 refused = Some(batch.sequence);
                 out.send(say(Say::Result(refusal(&batch, *code, reason)))).await.ok();
+                answered = 0;
+                then = Then::Throttle;
+            }
+            Then::RefuseForNow(code, reason) => {
+                refused = Some(batch.sequence);
+                out.send(say(Say::Result(refusal_for_now(&batch, *code, reason)))).await.ok();
                 answered = 0;
                 then = Then::Throttle;
             }

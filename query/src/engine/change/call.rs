@@ -9,9 +9,10 @@ use tidewater_storage::{Check, Result, Table};
 use tokio::time::Instant;
 
 use crate::engine::QueryEngine;
+use crate::engine::change::ddl::own_schema;
 use crate::engine::context::find_table;
 use crate::registry::Query;
-use crate::statement::{Call, Procedure};
+use crate::statement::{Attach, Call, Procedure};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
@@ -36,6 +37,11 @@ static CHECKS: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// The columns of a procedure's answer.
 pub(in crate::engine) fn call_schema(procedure: Procedure) -> SchemaRef {
     Arc::clone(if procedure == Procedure::Verify { &CHECKS } else { &SCHEMA })
+}
+
+/// The columns of the answer of attach.
+pub(in crate::engine) fn attach_schema() -> SchemaRef {
+    Arc::clone(&SCHEMA)
 }
 
 /// What a procedure came to, in the words of its answer.
@@ -70,6 +76,25 @@ impl QueryEngine {
     }
 }
 
+impl QueryEngine {
+    /// Makes a Delta table that is there a table. As [`Self::call`] when the statement is stopped.
+    pub(in crate::engine) async fn attach(
+        &self,
+        attach: Attach,
+        query: &Arc<Query>,
+        timeout: Duration,
+    ) -> Result<RecordBatch> {
+        let _deadline = self.stop_at(Instant::now() + timeout, timeout, query);
+        if let Some(table) = &attach.table {
+            own_schema(&table.schema)?;
+        }
+        let name = attach.table.map(|table| (table.schema, table.name));
+        let table = self.storage.attach_table(&attach.url, name).await?;
+        let def = table.def();
+        answer(&format!("{}.{}", def.schema_name, def.name), settled(&table))
+    }
+}
+
 async fn build(table: &Table) -> Result<Came> {
     let through = table.build().await?.0;
     let snapshot = table.snapshot();
@@ -92,14 +117,19 @@ async fn seal(table: &Table) -> Result<Came> {
 /// What is built stays where it is: files of the Delta table become fewer.
 async fn compact(table: &Table) -> Result<Came> {
     table.compact().await?;
+    Ok(settled(table))
+}
+
+/// What is in the Delta table.
+fn settled(table: &Table) -> Came {
     let stats = table.stats();
-    Ok(Came {
+    Came {
         delta_version: stats.delta_version,
         through: stats.sealed_through,
         rows: stats.sealed_rows,
         files: stats.sealed_files,
         location: table.location(),
-    })
+    }
 }
 
 fn answer(table: &str, came: Came) -> Result<RecordBatch> {

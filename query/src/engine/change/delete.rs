@@ -1,10 +1,11 @@
-//! How do rows go by DELETE? What is open is built first, the condition is evaluated over files of one snapshot, and the rows that it is
-//! true for are named in one commit.
+//! How do rows go by DELETE? What is open is built first, unless no open row can match; the condition is evaluated over files of one
+//! snapshot, and the rows that it is true for are named in one commit.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as PlannerStatement;
@@ -48,7 +49,7 @@ pub(in crate::engine) async fn check_delete(
     delete: Delete,
     rows: Option<RecordBatch>,
 ) -> Result<DeleteWork> {
-    let (table, _) = locate(context, &delete.table)?;
+    let Located { table, .. } = locate(context, &delete.table, Open::Ignored)?;
     let plan = context.logical(query_of(delete.addresses)).await?;
     if let Some(batch) = &rows {
         at_most(batch.num_rows())?;
@@ -62,7 +63,7 @@ pub(in crate::engine) async fn prepare_delete(
     context: &mut StatementContext,
     delete: Delete,
 ) -> Result<ParameterTypes> {
-    locate(context, &delete.table)?;
+    locate(context, &delete.table, Open::Ignored)?;
     parameter_types(&context.logical(query_of(delete.addresses)).await?)
 }
 
@@ -81,8 +82,24 @@ fn at_most(n_rows: usize) -> Result<()> {
     .hint("use WHERE … IN (…), or delete in parts"))
 }
 
+/// What becomes of rows that are in no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// The plan says whether one of them may match.
+    Asked,
+    /// They came after the statement, or nothing is run.
+    Ignored,
+}
+
+/// The table of a DELETE.
+struct Located {
+    table: Table,
+    snapshot: TableSnapshot,
+    rows: Arc<HybridTable>,
+}
+
 /// Lets the statement see the addresses of the rows of its table. The snapshot is that of all its tables.
-fn locate(context: &mut StatementContext, name: &TableName) -> Result<(Table, TableSnapshot)> {
+fn locate(context: &mut StatementContext, name: &TableName, open: Open) -> Result<Located> {
     let table = context.table(name)?;
     let pinned = context.catalog.snapshot(&name.schema, &name.name);
     // Another table may have got the name meanwhile.
@@ -93,10 +110,11 @@ fn locate(context: &mut StatementContext, name: &TableName) -> Result<(Table, Ta
         let message = format!("DELETE from {name}, which has a column '{}', is not supported", column.name);
         return Err(Error::new(Code::UnsupportedStatement, message).hint("filter the rows in a view"));
     }
-    let located = HybridTable::locating(snapshot.clone(), context.catalog.metrics());
-    let catalogs = WithLocator::new(Arc::clone(&context.catalog), name.clone(), Arc::new(located));
-    context.state.register_catalog_list(catalogs);
-    Ok((table, snapshot))
+    let rows = HybridTable::locating(snapshot.clone(), context.catalog.metrics(), open == Open::Asked);
+    let rows = Arc::new(rows);
+    let shown = Arc::clone(&rows) as Arc<dyn TableProvider>;
+    context.state.register_catalog_list(WithLocator::new(Arc::clone(&context.catalog), name.clone(), shown));
+    Ok(Located { table, snapshot, rows })
 }
 
 fn dropped(name: &TableName) -> Error {
@@ -111,18 +129,20 @@ struct Attempt {
     catalog: Arc<StatementCatalog>,
     /// One for each row of parameters.
     plans: DropOnQueryThread<Vec<PlannedRows>>,
+    /// Rows of the snapshot that are in no file may match.
+    may_match_open: bool,
 }
 
 /// On a planner thread: the statement once more, over what its table and those of its subqueries are now.
-fn plan(job: &Job, built: &Table, rows: Option<&RecordBatch>, waiter: &Arc<Waiter>) -> Result<Attempt> {
+fn plan(job: &Job, of: &Table, rows: Option<&RecordBatch>, open: Open, waiter: &Arc<Waiter>) -> Result<Attempt> {
     let (statement, mut context) = job.read(waiter)?;
     let Kind::Delete(delete) = statement.kind else {
         return Err(Error::internal("a DELETE became another statement"));
     };
     let handle = job.handle.clone();
     handle.block_on(async {
-        let (table, snapshot) = locate(&mut context, &delete.table)?;
-        if table.def().id != built.def().id {
+        let Located { table, snapshot, rows: located } = locate(&mut context, &delete.table, open)?;
+        if table.def().id != of.def().id {
             return Err(dropped(&delete.table));
         }
         let logical = context.logical(query_of(delete.addresses)).await?;
@@ -131,7 +151,8 @@ fn plan(job: &Job, built: &Table, rows: Option<&RecordBatch>, waiter: &Arc<Waite
             plans.push(job.physical(&context, &bound).await?);
         }
         let plans = DropOnQueryThread::new(plans, handle.clone());
-        Ok(Attempt { table, snapshot, catalog: Arc::clone(&context.catalog), plans })
+        let may_match_open = located.may_match_open();
+        Ok(Attempt { table, snapshot, catalog: Arc::clone(&context.catalog), plans, may_match_open })
     })
 }
 
@@ -186,8 +207,9 @@ fn outcome(affected: u64, token: CommitToken) -> UpdateOutcome {
 }
 
 impl QueryEngine {
-    /// Builds, waits for a slot like a query, evaluates, commits. Where a file went between the last two, TRUNCATE or compaction took it:
-    /// then the statement begins anew, as if it had come only now. Its deadline holds until a commit, which is waited for.
+    /// Builds if that may matter, waits for a slot like a query, evaluates, commits. Where a file went between the last two, TRUNCATE or
+    /// compaction took it: then the statement begins anew, as if it had come only now. Its deadline holds until a commit, which is waited
+    /// for.
     pub(in crate::engine) async fn delete(
         &self,
         work: DeleteWork,
@@ -219,9 +241,13 @@ impl QueryEngine {
     ) -> Result<UpdateOutcome> {
         let _deadline = self.stop_at(until, timeout, query);
         query.set_state(QueryState::Running);
-        work.table.build().await?;
-        let (job, table, rows) = (work.job.clone(), work.table.clone(), work.rows.clone());
-        let attempt = self.planner.run(move |waiter| plan(&job, &table, rows.as_ref(), waiter)).await?;
+        let mut attempt = self.attempt(work, Open::Asked).await?;
+        if attempt.may_match_open {
+            drop(attempt);
+            work.table.build().await?;
+            // Rows that are in no file now came after the statement.
+            attempt = self.attempt(work, Open::Ignored).await?;
+        }
         query.set_catalog(Arc::clone(&attempt.catalog));
         query.set_state(QueryState::Waiting);
         let slot = self.admission.admit(Class::Tables).await?;
@@ -230,5 +256,10 @@ impl QueryEngine {
         drop(slot);
         self.storage.env().fail.hit(EVALUATED)?;
         found.commit(query).await
+    }
+
+    async fn attempt(&self, work: &DeleteWork, open: Open) -> Result<Attempt> {
+        let (job, table, rows) = (work.job.clone(), work.table.clone(), work.rows.clone());
+        self.planner.run(move |waiter| plan(&job, &table, rows.as_ref(), open, waiter)).await
     }
 }

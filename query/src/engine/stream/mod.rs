@@ -17,6 +17,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
+use parking_lot::Mutex;
 use tidewater_storage::{Code, Error, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -28,7 +29,7 @@ use super::job::PlannedRows;
 use super::{QueryState, RunSummary};
 use crate::admission::{Admission, Slot};
 use crate::error::OrError;
-use crate::limits::{BATCH_ROWS, LET_GO_WAIT, MAX_STALL, RESULT_QUEUE_BATCHES};
+use crate::limits::{BATCH_ROWS, LET_GO_WAIT, RESULT_QUEUE_BATCHES};
 use crate::planner::panicked;
 use crate::registry::{Query, Running, StopReason};
 use crate::runtime::{DropOnQueryThread, metered};
@@ -41,32 +42,74 @@ pub(super) enum Source {
     Batch(RecordBatch),
 }
 
-/// A planned query that waits to be started. Dropping it releases its snapshots.
-pub struct PendingQuery {
-    pub(super) running: Running,
-    pub(super) source: DropOnQueryThread<Source>,
+/// How a query is to run.
+pub(super) struct Terms {
     pub(super) schema: SchemaRef,
     pub(super) admission: Arc<Admission>,
     /// Where it runs, and where its end is waited for.
     pub(super) handle: Handle,
     pub(super) upkeep: Handle,
     pub(super) timeout: Duration,
+    /// Nobody starts it, or reads on, for so long: it ends. [`crate::limits::MAX_STALL`].
+    pub(super) patience: Duration,
     pub(super) max_rows: u64,
 }
 
+/// A planned query that waits to be started. Dropping it releases its snapshots; so does a minute in which nobody starts it, wherever it is
+/// kept meanwhile.
+pub struct PendingQuery {
+    query: Arc<Query>,
+    /// Taken by its start, or by its end because nobody started it.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    terms: Terms,
+    _expiry: AbortOnDropHandle<()>,
+}
+
+struct Waiting {
+    running: Running,
+    source: DropOnQueryThread<Source>,
+}
+
 impl PendingQuery {
-    /// Admits and starts the query.
+    pub(super) fn new(running: Running, source: Source, terms: Terms) -> Self {
+        let query = Arc::clone(running.query());
+        let source = DropOnQueryThread::new(source, terms.handle.clone());
+        let waiting = Arc::new(Mutex::new(Some(Waiting { running, source })));
+        // What is dropped goes at once.
+        let (expires, watched, patience) = (Arc::downgrade(&waiting), Arc::clone(&query), terms.patience);
+        let expiry = terms.upkeep.spawn(async move {
+            tokio::time::sleep(patience).await;
+            let Some(waiting) = expires.upgrade() else { return };
+            let expired = {
+                let mut waiting = waiting.lock();
+                if waiting.is_some() {
+                    // Before it is seen to be gone: who starts it now is told why.
+                    watched.stop(StopReason::Unfetched);
+                }
+                waiting.take()
+            };
+            if let Some(Waiting { running, source }) = expired {
+                drop(source);
+                running.end(Err(&watched.stop_error()));
+            }
+        });
+        Self { query, waiting, terms, _expiry: AbortOnDropHandle::new(expiry) }
+    }
+
+    /// Admits and starts the query. `TICKET_EXPIRED`: it waited for too long.
     pub async fn start(self) -> Result<QueryStream> {
-        let query = Arc::clone(self.running.query());
-        let deadline = Instant::now() + self.timeout;
-        let Some(source) = self.source.take() else {
+        let Self { query, waiting, terms, .. } = self;
+        let taken = waiting.lock().take();
+        let Some(Waiting { running, source }) = taken else { return Err(query.stop_error()) };
+        let deadline = (Instant::now() + terms.timeout).min(query.until());
+        let Some(source) = source.take() else {
             return Err(Error::internal("a query was started twice"));
         };
-        let slot = match admit(&source, &self.admission, &query, deadline, self.timeout).await {
+        let slot = match admit(&source, &terms.admission, &query, deadline, terms.timeout).await {
             Ok(slot) => slot,
             Err(error) => {
-                drop(DropOnQueryThread::new(source, self.handle));
-                self.running.end(Err(&error));
+                drop(DropOnQueryThread::new(source, terms.handle));
+                running.end(Err(&error));
                 return Err(error.with("query_id", query.id()));
             }
         };
@@ -74,21 +117,22 @@ impl PendingQuery {
         let (sender, receiver) = mpsc::channel(RESULT_QUEUE_BATCHES);
         let pump = Arc::new(Pump {
             query: Arc::clone(&query),
-            schema: Arc::clone(&self.schema),
+            schema: Arc::clone(&terms.schema),
             sender,
-            max_rows: self.max_rows,
+            max_rows: terms.max_rows,
             deadline,
-            timeout: self.timeout,
+            timeout: terms.timeout,
+            patience: terms.patience,
         });
-        let threads = QueryThreads(self.handle.clone());
-        self.upkeep.spawn(pump.run(self.handle, source, slot, self.running));
+        let threads = QueryThreads(terms.handle.clone());
+        terms.upkeep.spawn(pump.run(terms.handle, source, slot, running));
         Ok(QueryStream {
             threads,
             stopped: Box::pin(query.cancellation().cancelled_owned()),
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            timeout: self.timeout,
+            timeout: terms.timeout,
             query,
-            schema: self.schema,
+            schema: terms.schema,
             receiver,
             ended: false,
         })
@@ -124,6 +168,7 @@ struct Pump {
     max_rows: u64,
     deadline: Instant,
     timeout: Duration,
+    patience: Duration,
 }
 
 impl Pump {
@@ -164,7 +209,7 @@ impl Pump {
                     error.with("query_id", self.query.id())
                 };
                 // A reader that has gone needs no error; one that does not read gets it from its own deadline.
-                drop(tokio::time::timeout(MAX_STALL, self.sender.send(Err(error))).await);
+                drop(tokio::time::timeout(self.patience, self.sender.send(Err(error))).await);
             }
         }
     }
@@ -206,7 +251,7 @@ impl Pump {
             let part = to_wire(part, &self.schema)?;
             self.query.rows_out.fetch_add(part.num_rows() as u64, Ordering::Relaxed);
             self.query.bytes_out.fetch_add(bytes_of(&part), Ordering::Relaxed);
-            match tokio::time::timeout(MAX_STALL, self.sender.send(Ok(part))).await {
+            match tokio::time::timeout(self.patience, self.sender.send(Ok(part))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
                     self.query.stop(StopReason::Dropped);

@@ -1,6 +1,7 @@
 //! Does a source that does not come to its end ever look as if it had?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -12,12 +13,14 @@ use futures::StreamExt;
 use tempfile::TempDir;
 use tidewater_storage::{Code, EngineOptions};
 
-use super::run_to_end;
+use super::{PendingQuery, Terms, run_to_end};
 use crate::admission::Class;
 use crate::engine::job::{Job, PlannedRows, Work};
 use crate::engine::{QueryEngine, QueryEngineOptions, SystemSources};
+use crate::limits::MAX_STATEMENT_TIMEOUT;
 use crate::registry::Running;
 use crate::session::{Interface, Principal, Role};
+use crate::wire_types::wire_schema;
 
 /// What a source does behind its second batch.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,8 @@ enum Then {
     Fail,
     Panic,
     Wait,
+    /// The same batch again and again.
+    GoOn,
 }
 
 #[derive(Debug)]
@@ -43,10 +48,14 @@ impl PartitionStream for Source {
         let (schema, then) = (Arc::clone(&self.schema), self.then);
         let batch =
             RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![1]))]).expect("a batch");
+        if let Then::GoOn = then {
+            let endless = futures::stream::repeat_with(move || Ok(batch.clone()));
+            return Box::pin(RecordBatchStreamAdapter::new(schema, endless));
+        }
         let batches = futures::stream::iter([Ok(batch.clone()), Ok(batch)]);
         let rest = futures::stream::once(async move {
             match then {
-                Then::End => None,
+                Then::End | Then::GoOn => None,
                 Then::Fail => Some(Err(DataFusionError::Execution("out of rows".into()))),
                 Then::Panic => panic!("out of luck"),
                 Then::Wait => std::future::pending().await,
@@ -105,6 +114,22 @@ impl Fixture {
         (planned, running)
     }
 
+    /// The same, ready to be started; nobody is waited for longer than `patience`.
+    async fn pending(&self, then: Then, patience: Duration) -> PendingQuery {
+        let (planned, running) = self.planned(then).await;
+        let engine = &self.engine;
+        let terms = Terms {
+            schema: wire_schema(&planned.plan.schema()),
+            admission: Arc::clone(&engine.admission),
+            handle: engine.runtime.of(Class::Tables).clone(),
+            upkeep: engine.runtime.upkeep().clone(),
+            timeout: MAX_STATEMENT_TIMEOUT,
+            patience,
+            max_rows: 0,
+        };
+        PendingQuery::new(running, super::Source::Plan(planned), terms)
+    }
+
     /// Batches that came, and the error after them.
     async fn run(&self, then: Then) -> (usize, Option<Code>) {
         let (planned, running) = self.planned(then).await;
@@ -138,4 +163,29 @@ async fn a_source_whose_task_is_gone_has_not_ended() {
     let last = batches.next().await.expect("not the end");
     assert_eq!(last.expect_err("not a batch").code(), Code::Internal);
     assert!(batches.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_query_that_nobody_starts_ends_and_says_why() {
+    let fixture = Fixture::new();
+    let pending = fixture.pending(Then::End, Duration::from_millis(1)).await;
+    // It is over, and its snapshots are gone, although somebody still has it.
+    fixture.engine.registry.idle().await;
+    let error = pending.start().await.err().expect("nobody started it in time");
+    assert_eq!(error.code(), Code::TicketExpired, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_nobody_reads_ends_and_says_why() {
+    let fixture = Fixture::new();
+    let pending = fixture.pending(Then::GoOn, Duration::from_millis(500)).await;
+    let mut batches = pending.start().await.expect("started");
+    fixture.engine.registry.idle().await;
+    let last = loop {
+        match batches.next().await.expect("not the end") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(last.code(), Code::ResultStalled, "{last}");
 }

@@ -162,3 +162,36 @@ fn months_count_from_an_origin_in_mid_month() {
     assert_eq!(buckets.floor(at(2024, 3, 15)).expect("in range"), at(2024, 3, 15));
     assert_eq!(buckets.floor(at(2023, 1, 1)).expect("in range"), at(2022, 12, 15));
 }
+
+#[test]
+fn many_times_have_the_starts_that_each_has_alone() {
+    let edges = [i64::MIN, -1, 0, 1, 946_684_800_000_000, 1_700_000_123_456_789, i64::MAX];
+    let mut random = 1_u64;
+    for width in [1, 2, 3, 7, 1_000, 59_999_999, 60_000_000, 86_400_000_000, (1 << 62) - 1, 1 << 62, i64::MAX] {
+        for origin in [Width::Time(width).default_origin(), 0, -5, i64::MIN, i64::MAX] {
+            let buckets = Buckets { width: Width::Time(width), origin };
+            for edge in edges {
+                let mut times: Vec<i64> = vec![edge];
+                for shift in 0..40 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    times.push(edge.saturating_add(((random >> 1) as i64 - (1 << 62)) >> shift));
+                    times.push(edge.saturating_add(width.saturating_mul(shift - 20)));
+                }
+                let (min, max) = (*times.iter().min().expect("some"), *times.iter().max().expect("some"));
+                let alone: Result<Vec<i64>, _> = times.iter().map(|us| buckets.floor(*us)).collect();
+                match (buckets.even(min, max), alone) {
+                    (Some(even), Ok(alone)) => {
+                        let together: Vec<i64> = times.iter().map(|us| even.floor(*us)).collect();
+                        assert_eq!(together, alone, "{width} from {origin}, about {edge}");
+                        // What stands where a value is NULL.
+                        for us in edges {
+                            let _ = even.floor(us);
+                        }
+                    }
+                    (even, alone) => assert_eq!(even.is_some(), alone.is_ok(), "{width} from {origin}, about {edge}"),
+                }
+            }
+        }
+    }
+    assert!(Buckets { width: Width::Months(1), origin: 0 }.even(0, 1).is_none());
+}

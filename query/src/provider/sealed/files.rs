@@ -92,9 +92,13 @@ impl SealedFiles {
         Some(conjunction(known))
     }
 
-    /// A TopK by time soon rules out older files. Those without bounds come first: they may hold anything.
+    /// A TopK by time soon rules out older files. Those without bounds come first: they may hold anything. Without a time column, what
+    /// came last is newest: that is what a look-up by key and a limit most often want.
     fn newest_first(&self, files: &mut [usize]) {
-        let Some(time) = self.snapshot.def().options.time_column else { return };
+        let Some(time) = self.snapshot.def().options.time_column else {
+            files.sort_by_key(|at| Reverse(self.files()[*at].file.max_seq));
+            return;
+        };
         let newest = |at: &usize| {
             let max = self.known(*at, time).and_then(|known| known.max);
             let max = max.as_ref().and_then(|max| max.as_primitive_opt::<TimestampMicrosecondType>());

@@ -3,9 +3,9 @@
 mod columns;
 mod files;
 mod filters;
+mod opening;
 mod reader;
 mod scan;
-mod selection;
 mod source;
 mod stamps;
 mod statistics;

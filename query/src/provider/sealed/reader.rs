@@ -1,5 +1,6 @@
 //! How are the bytes of a file read? From the store that holds it, its footer through a cache, within the memory of the query.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,10 +24,10 @@ use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidewater_storage::ids::CommitSeq;
+use parking_lot::Mutex;
 use tidewater_storage::sealed::stamps::{STAMPS, decode};
-use tidewater_storage::sealed::{FilePlace, FileStores};
-use tidewater_storage::{Code, Error};
+use tidewater_storage::sealed::{FileRef, FileStores};
+use tidewater_storage::{Code, Error, Quarantine, TableSnapshot};
 
 use super::stamps::Stamps;
 use crate::error::from_datafusion;
@@ -38,25 +39,26 @@ const TAIL_BYTES: usize = 64 << 10;
 /// Goes with each file of a scan.
 pub(super) struct ScannedFile {
     /// A built file is on the disk as long as somebody holds its place.
-    pub place: Arc<FilePlace>,
-    /// All its rows came with this entry, at this moment, and the file does not say so.
-    entry: Option<(CommitSeq, i64)>,
-    /// Several partitions may read parts of it.
-    opened: AtomicBool,
+    pub of: FileRef,
+    /// It was opened, or ruled out when it was to be. Several partitions may read parts of it.
+    counted: AtomicBool,
 }
 
 impl ScannedFile {
-    pub fn new(place: Arc<FilePlace>, entry: Option<(CommitSeq, i64)>) -> Self {
-        Self { place, entry, opened: AtomicBool::new(false) }
+    pub fn new(of: FileRef) -> Self {
+        Self { of, counted: AtomicBool::new(false) }
     }
 }
 
 /// Makes the readers of one scan.
 #[derive(Clone)]
 pub(super) struct SealedReaders {
-    stores: FileStores,
+    pub stores: FileStores,
+    quarantine: Arc<Quarantine>,
+    /// The file of which each partition last asked for rows: what the decoder finds wrong is wrong with it.
+    decoded: Arc<Mutex<HashMap<usize, Arc<ScannedFile>>>>,
     /// Names of files are unique for ever, and their bytes never change: what is cached under a path stays true.
-    cache: Arc<FileMetadataCache>,
+    pub cache: Arc<FileMetadataCache>,
     /// Filled as files are opened, if the scan needs them.
     pub stamps: Option<Arc<Stamps>>,
     counters: Arc<ScanCounters>,
@@ -68,18 +70,99 @@ pub(super) struct SealedReaders {
 
 impl SealedReaders {
     pub fn new(
-        stores: FileStores,
+        snapshot: &TableSnapshot,
         cache: Arc<FileMetadataCache>,
         stamps: Option<Arc<Stamps>>,
         counters: Arc<ScanCounters>,
     ) -> Self {
-        Self { stores, cache, stamps, counters, pool: None, has_filter: true }
+        Self {
+            stores: snapshot.stores().clone(),
+            quarantine: Arc::clone(snapshot.quarantine()),
+            decoded: Arc::default(),
+            cache,
+            stamps,
+            counters,
+            pool: None,
+            has_filter: true,
+        }
     }
 
     /// The same within the memory of a query that runs.
     pub fn within(&self, pool: &Arc<dyn MemoryPool>, has_filter: bool) -> Self {
         Self { pool: Some(Arc::clone(pool)), has_filter, ..self.clone() }
     }
+
+    /// A damaged file is not read: its bytes may mean anything. What was kept of it before may be wrong, too.
+    fn check(&self, file: &ScannedFile, location: &Path) -> Result<(), Error> {
+        let Some(damage) = self.quarantine.damage(&file.of.file.name) else { return Ok(()) };
+        self.cache.remove(location);
+        Err(damage.error(location.as_ref()))
+    }
+
+    /// An error of a file: unless it is that of a store elsewhere, which may be away, the file is tested soon. A disk that cannot give a
+    /// file, or not all of it, says so by an error like that of a store.
+    pub fn failed(&self, file: &ScannedFile, error: Error) -> Error {
+        let is_here = || Arc::ptr_eq(file.of.place.store(&self.stores), &self.stores.local);
+        if error.code() == Code::FileDamaged || (error.code() == Code::StoreUnavailable && is_here()) {
+            self.quarantine.suspect(&file.of.file.name);
+        }
+        error
+    }
+
+    /// The decoder failed in a partition: the file that it was at is tested soon. Returns where it is, if that is known.
+    pub fn failed_in(&self, partition: usize) -> Option<String> {
+        let file = self.decoded.lock().get(&partition).cloned()?;
+        self.quarantine.suspect(&file.of.file.name);
+        Some(file.of.place.path.to_string())
+    }
+
+    /// The footer always comes with the page index: without it each query would read that again. `FILE_DAMAGED`: the file is on record as
+    /// damaged, or is found to be.
+    pub async fn footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Arc<ParquetMetaData>, Error> {
+        self.check(file, &meta.location)?;
+        self.read_footer(file, meta).await.map_err(|error| self.failed(file, error))
+    }
+
+    async fn read_footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Arc<ParquetMetaData>, Error> {
+        let footer = DFParquetMetadata::new(file.of.place.store(&self.stores).as_ref(), meta)
+            .with_file_metadata_cache(Some(Arc::clone(&self.cache)))
+            .with_metadata_size_hint(Some(TAIL_BYTES))
+            .with_page_index_policy(Some(PageIndexPolicy::Optional))
+            .fetch_metadata()
+            .await;
+        let footer = footer.map_err(|error| match error {
+            DataFusionError::ObjectStore(error) => unreadable(&meta.location, *error),
+            other => damaged(&meta.location, &other.strip_backtrace()),
+        })?;
+        if let Some(stamps) = &self.stamps {
+            note_stamps(stamps, file, &meta.location, &footer)?;
+        }
+        if !file.counted.swap(true, Ordering::Relaxed) {
+            self.counters.add_file_read();
+        }
+        Ok(footer)
+    }
+
+    /// A file is not opened: it holds no key that is asked for.
+    pub fn note_pruned(&self, file: &ScannedFile) {
+        if !file.counted.swap(true, Ordering::Relaxed) {
+            self.counters.add_files_pruned(1);
+        }
+    }
+}
+
+fn note_stamps(stamps: &Stamps, file: &ScannedFile, location: &Path, footer: &ParquetMetaData) -> Result<(), Error> {
+    if let Some((seq, stamp_us)) = file.of.file.entry {
+        stamps.add(vec![(seq.0 as i64, stamp_us)]);
+        return Ok(());
+    }
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    let text = pairs.filter(|pair| pair.key == STAMPS).find_map(|pair| pair.value.as_deref());
+    let Some(text) = text else {
+        return Err(damaged(location, "it does not say when its rows came"));
+    };
+    stamps.add(decode(text).map_err(|error| damaged(location, error.message()))?);
+    Ok(())
 }
 
 impl fmt::Debug for SealedReaders {
@@ -100,9 +183,11 @@ impl ParquetFileReaderFactory for SealedReaders {
             return internal_err!("{} is no file of a table", partitioned_file.path());
         };
         Ok(Box::new(SealedReader {
-            store: Arc::clone(file.place.store(&self.stores)),
+            store: Arc::clone(file.of.place.store(&self.stores)),
+            footer: partitioned_file.extensions.get_arc::<ParquetMetaData>(),
             meta: partitioned_file.object_meta,
             file,
+            partition: partition_index,
             held: self.pool.as_ref().map(|pool| MemoryConsumer::new("sealed file").register(pool)),
             last_bytes: 0,
             bytes_scanned: MetricBuilder::new(metrics).counter("bytes_scanned", partition_index),
@@ -116,6 +201,9 @@ struct SealedReader {
     store: Arc<dyn ObjectStore>,
     meta: ObjectMeta,
     file: Arc<ScannedFile>,
+    partition: usize,
+    /// There if it had to be read to know which rows are wanted.
+    footer: Option<Arc<ParquetMetaData>>,
     held: Option<MemoryReservation>,
     /// What the last reading brought.
     last_bytes: usize,
@@ -135,21 +223,6 @@ impl SealedReader {
         self.bytes_scanned.add(bytes);
         Ok(())
     }
-
-    fn note_stamps(&self, stamps: &Stamps, metadata: &ParquetMetaData) -> Result<(), Error> {
-        if let Some((seq, stamp_us)) = self.file.entry {
-            stamps.add(vec![(seq.0 as i64, stamp_us)]);
-            return Ok(());
-        }
-        let location = &self.meta.location;
-        let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-        let text = pairs.filter(|pair| pair.key == STAMPS).find_map(|pair| pair.value.as_deref());
-        let Some(text) = text else {
-            return Err(damaged(location, "it does not say when its rows came"));
-        };
-        stamps.add(decode(text).map_err(|error| damaged(location, error.message()))?);
-        Ok(())
-    }
 }
 
 impl AsyncFileReader for SealedReader {
@@ -165,37 +238,22 @@ impl AsyncFileReader for SealedReader {
         async move {
             let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
             self.hold(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+            self.readers.decoded.lock().insert(self.partition, Arc::clone(&self.file));
             let read = self.store.get_ranges(&self.meta.location, &ranges).await;
-            read.map_err(|error| external(unreadable(&self.meta.location, error)))
+            read.map_err(|error| external(self.readers.failed(&self.file, unreadable(&self.meta.location, error))))
         }
         .boxed()
     }
 
-    /// The footer always comes with the page index: without it each query would read that again.
     fn get_metadata<'a>(
         &'a mut self,
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            let metadata = DFParquetMetadata::new(self.store.as_ref(), &self.meta)
-                .with_file_metadata_cache(Some(Arc::clone(&self.readers.cache)))
-                .with_metadata_size_hint(Some(TAIL_BYTES))
-                .with_page_index_policy(Some(PageIndexPolicy::Optional))
-                .fetch_metadata()
-                .await;
-            let metadata = metadata.map_err(|error| {
-                external(match error {
-                    DataFusionError::ObjectStore(error) => unreadable(&self.meta.location, *error),
-                    other => damaged(&self.meta.location, &other.strip_backtrace()),
-                })
-            })?;
-            if let Some(stamps) = &self.readers.stamps {
-                self.note_stamps(stamps, &metadata).map_err(external)?;
+            match &self.footer {
+                Some(footer) => Ok(Arc::clone(footer)),
+                None => self.readers.footer(&self.file, &self.meta).await.map_err(external),
             }
-            if !self.file.opened.swap(true, Ordering::Relaxed) {
-                self.readers.counters.add_file_read();
-            }
-            Ok::<_, ParquetError>(metadata)
         }
         .boxed()
     }
@@ -221,4 +279,5 @@ pub(super) fn damaged(file: &Path, how: &str) -> Error {
 }
 
 /// What to do about a damaged file.
-pub(super) const DAMAGE_HINT: &str = "restore it from a backup; queries that do not need it work";
+pub(super) const DAMAGE_HINT: &str =
+    "restore it from a copy and run CALL verify for its table; queries that do not need it go on";

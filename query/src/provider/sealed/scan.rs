@@ -7,7 +7,6 @@ use datafusion::catalog::Session;
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::internal_err;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
@@ -25,7 +24,7 @@ use super::files::{Chosen, SealedFiles};
 use super::reader::{ScannedFile, SealedReaders};
 use super::source::{Scan, SealedSource};
 use super::stamps::{Stamps, ingested_at};
-use super::{selection, statistics};
+use super::statistics;
 use crate::error::to_datafusion;
 use crate::provider::counters::ScanCounters;
 use crate::provider::retention::Cut;
@@ -125,13 +124,12 @@ impl SealedFiles {
         let needs_stamps = projection.iter().any(|&column| self.columns.origin(column) == Origin::IngestedAt);
         let stamps = needs_stamps.then(Arc::<Stamps>::default);
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let readers = SealedReaders::new(self.snapshot.stores().clone(), cache, stamps, Arc::clone(counters));
+        let readers = SealedReaders::new(&self.snapshot, cache, stamps, Arc::clone(counters));
         let source = self.source(state, projection, &readers, kind)?;
         counters.add_sealed_scan(source.metrics().clone());
 
         let known = statistics::columns_with_bounds(self, files.len(), projection);
-        let mut selection_bytes = 0;
-        let group = FileGroup::new(files.iter().map(|&at| self.part(at, &known, &mut selection_bytes)).collect());
+        let group = FileGroup::new(files.iter().map(|&at| self.part(at, &known)).collect());
         // All readers are made by `readers`: the store of this address is asked for, and not used.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
             .with_file_group(group)
@@ -145,7 +143,8 @@ impl SealedFiles {
             n_rows: chosen.clone().map(|file| file.live_rows()).sum(),
             n_bytes: chosen.map(|file| file.file.bytes).sum(),
             untrusted: (0..self.schema().fields().len()).map(|column| self.may_have_nan(files, column)).collect(),
-            selection_bytes,
+            def: Arc::clone(self.snapshot.def()),
+            all_have_sidecars: files.iter().all(|&at| self.files()[at].file.sidecar.is_some()),
             readers,
             counters: Arc::clone(counters),
         };
@@ -186,24 +185,22 @@ impl SealedFiles {
         }
     }
 
-    /// One file as the reader gets it. Adds the memory of its selection to `selection_bytes`.
-    fn part(&self, at: usize, known: &[usize], selection_bytes: &mut usize) -> PartitionedFile {
+    /// One file as the reader gets it.
+    fn part(&self, at: usize, known: &[usize]) -> PartitionedFile {
         let file = &self.files()[at];
+        // What is cached of a file is of no use once it was restored.
+        let restored = i64::from(self.snapshot.quarantine().n_restored(&file.file.name));
+        let cached_as = DateTime::<Utc>::from_timestamp_micros(file.file.created_at_us.saturating_add(restored));
         let mut part = PartitionedFile::new_from_meta(ObjectMeta {
             location: file.place.path.clone(),
-            last_modified: DateTime::<Utc>::from_timestamp_micros(file.file.created_at_us).unwrap_or_default(),
+            last_modified: cached_as.unwrap_or_default(),
             size: file.file.bytes,
             e_tag: None,
             version: None,
         });
         part.statistics = Some(Arc::new(statistics::of_file(self, at, known)));
-        part.extensions.insert(ScannedFile::new(Arc::clone(&file.place), file.file.entry));
-        if let Some(deleted) = file.deleted.as_ref().filter(|deleted| !deleted.is_empty()) {
-            let mut rows = deleted.iter();
-            let left = selection::all_but(std::iter::from_fn(|| rows.next_range()), file.file.rows);
-            *selection_bytes += selection::bytes_of(&left);
-            part.extensions.insert(ParquetRowSelection::new(left));
-        }
+        // Its deleted rows are left out, and its sidecar is asked, when it is opened.
+        part.extensions.insert(ScannedFile::new(file.clone()));
         part.partition_values = self.columns.constants(file.file.entry.map(|(seq, _)| seq), at);
         part
     }

@@ -26,9 +26,11 @@ use datafusion::physical_plan::projection::{all_alias_free_columns, new_projecti
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use futures::StreamExt;
+use tidewater_storage::catalog::TableDef;
 use tidewater_storage::{Code, Error};
 
 use super::filters::may_take;
+use super::opening::{Keys, Opening, OpeningSource};
 use super::reader::{DAMAGE_HINT, SealedReaders};
 use crate::error::to_datafusion;
 use crate::provider::counters::ScanCounters;
@@ -37,6 +39,10 @@ use crate::provider::statistics;
 /// Fewer rows and fewer bytes are read by one partition: a second costs more than it saves (performance notes: 35 % more CPU).
 const MIN_ROWS_A_PARTITION: u64 = if cfg!(test) { 1 << 12 } else { 1 << 19 };
 const MIN_BYTES_A_PARTITION: u64 = 16 << 20;
+
+/// A look-up by key in fewer files is made by one partition: it reads a page of few of them. In many, most of the time goes by until their
+/// sidecars are there.
+const MIN_FILES_A_LOOK_UP: usize = if cfg!(test) { 2 } else { 32 };
 
 /// What stays the same of a scan while a plan is made and optimised.
 #[derive(Debug)]
@@ -50,8 +56,9 @@ pub(super) struct Scan {
     pub n_bytes: u64,
     /// By column of the table: bounds within the files do not hold for all of its values.
     pub untrusted: Vec<bool>,
-    /// Of all files, for rows that are deleted.
-    pub selection_bytes: usize,
+    pub def: Arc<TableDef>,
+    /// Beside each of the files that are read there is one.
+    pub all_have_sidecars: bool,
     pub readers: SealedReaders,
     pub counters: Arc<ScanCounters>,
 }
@@ -63,11 +70,13 @@ pub(super) struct SealedSource {
     scan: Arc<Scan>,
     /// Columns that the table shows, in the order of the output.
     projection: Vec<usize>,
+    /// What comes last in a file is wanted first.
+    is_reversed: bool,
 }
 
 impl SealedSource {
     pub fn new(config: FileScanConfig, scan: Arc<Scan>, projection: Vec<usize>) -> Self {
-        Self { config, scan, projection }
+        Self { config, scan, projection, is_reversed: false }
     }
 
     /// The same with what DataFusion's scan became.
@@ -84,9 +93,16 @@ impl SealedSource {
         let Some(source) = config.file_source.downcast_ref::<ParquetSource>() else {
             return internal_err!("a scan of files reads something else than Parquet");
         };
-        let readers = Arc::new(self.scan.readers.within(pool, config.file_source.filter().is_some()));
-        config.file_source = Arc::new(source.clone().with_parquet_file_reader_factory(readers));
+        let readers = self.scan.readers.within(pool, config.file_source.filter().is_some());
+        let parquet = source.clone().with_parquet_file_reader_factory(Arc::new(readers.clone()));
+        let opening = Opening { readers, pool: Arc::clone(pool), keys: self.keys(), is_reversed: self.is_reversed };
+        config.file_source = Arc::new(OpeningSource::new(Arc::new(parquet), opening));
         Ok(config)
+    }
+
+    /// The only keys that rows can have which pass the filters of now.
+    fn keys(&self) -> Option<Keys> {
+        Keys::of(&self.config.file_source.filter()?, &self.scan.def)
     }
 
     /// A limit chooses before a filter above it does; a volatile filter must be asked once for every row.
@@ -107,18 +123,17 @@ impl DataSource for SealedSource {
 
     fn open_with_args(&self, args: OpenArgs) -> Result<SendableRecordBatchStream> {
         let n_partitions = self.config.file_groups.len().max(1);
+        let partition = args.partition;
         let pool = Arc::clone(args.context.memory_pool());
         let held = MemoryConsumer::new("sealed scan").register(&pool);
-        let own = self.scan.selection_bytes / n_partitions;
-        held.try_resize(own)?;
         let batches = self.within(&pool)?.open_with_args(args)?;
         let schema = batches.schema();
         let scan = Arc::clone(&self.scan);
         let counted = batches.map(move |batch: Result<RecordBatch>| -> Result<RecordBatch> {
-            let batch = batch.map_err(|error| named(error, &scan.table))?;
+            let batch = batch.map_err(|error| named(error, &scan.table, &|| scan.readers.failed_in(partition)))?;
             scan.counters.add_sealed_rows(batch.num_rows());
             if let Some(stamps) = &scan.readers.stamps {
-                held.try_resize(own + stamps.bytes() / n_partitions)?;
+                held.try_resize(stamps.bytes() / n_partitions)?;
             }
             Ok(batch)
         });
@@ -138,6 +153,9 @@ impl DataSource for SealedSource {
         let n_partitions = self.config.file_groups.len();
         let columns = columns.join(", ");
         write!(f, "sealed, partitions={n_partitions}, files={read}/{n_files}, rows={n_rows}, projection=[{columns}]")?;
+        if let Some(keys) = self.keys() {
+            write!(f, ", keys={}", keys.len())?;
+        }
         if let Some(limit) = self.config.limit {
             write!(f, ", fetch={limit}")?;
         }
@@ -151,9 +169,15 @@ impl DataSource for SealedSource {
         _output_ordering: Option<LexOrdering>,
     ) -> Result<Option<Arc<dyn DataSource>>> {
         let by_size = (self.scan.n_rows / MIN_ROWS_A_PARTITION).max(self.scan.n_bytes / MIN_BYTES_A_PARTITION);
-        let n = target_partitions.min(usize::try_from(by_size).unwrap_or(usize::MAX));
+        let mut n = target_partitions.min(usize::try_from(by_size).unwrap_or(usize::MAX));
         if n <= self.config.file_groups.len() || self.config.limit.is_some() {
             return Ok(None);
+        }
+        if self.scan.all_have_sidecars && self.keys().is_some() {
+            n = n.min(n_distinct(&self.config.file_groups) / MIN_FILES_A_LOOK_UP);
+            if n <= self.config.file_groups.len() {
+                return Ok(None);
+            }
         }
         match self.config.repartitioned(n, 0, None)? {
             Some(divided) => Ok(Some(Arc::new(self.with(&divided)?))),
@@ -243,7 +267,11 @@ impl DataSource for SealedSource {
     /// Files and row groups that may hold the first rows are read first, so that a TopK soon rules out the others. The sort stays.
     fn try_pushdown_sort(&self, order: &[PhysicalSortExpr]) -> Result<SortOrderPushdownResult<Arc<dyn DataSource>>> {
         match self.config.try_pushdown_sort(order)?.into_inner() {
-            Some(config) => Ok(SortOrderPushdownResult::Inexact { inner: Arc::new(self.with(&config)?) }),
+            Some(config) => {
+                let is_reversed = order.first().is_some_and(|first| first.options.descending);
+                let source = Self { is_reversed, ..self.with(&config)? };
+                Ok(SortOrderPushdownResult::Inexact { inner: Arc::new(source) })
+            }
             None => Ok(SortOrderPushdownResult::Unsupported),
         }
     }
@@ -269,34 +297,38 @@ fn n_distinct(groups: &[FileGroup]) -> usize {
 }
 
 /// What went wrong with a file of `table`: our own error out of the decoder, or damage. Anything else stays as it is.
-fn named(error: DataFusionError, table: &str) -> DataFusionError {
+fn named(error: DataFusionError, table: &str, file: &dyn Fn() -> Option<String>) -> DataFusionError {
     match error {
         DataFusionError::ParquetError(error) => match *error {
             ParquetError::External(source) => match source.downcast::<Error>() {
                 Ok(ours) => to_datafusion(*ours),
                 Err(source) => match source.downcast::<ArrowError>() {
-                    Ok(arrow) => named_arrow(*arrow, table),
-                    Err(other) => damaged(table, &other.to_string()),
+                    Ok(arrow) => named_arrow(*arrow, table, file),
+                    Err(other) => damaged(table, file, &other.to_string()),
                 },
             },
-            other => damaged(table, &other.to_string()),
+            other => damaged(table, file, &other.to_string()),
         },
-        DataFusionError::ArrowError(error, _) => named_arrow(*error, table),
+        DataFusionError::ArrowError(error, _) => named_arrow(*error, table, file),
         other => other,
     }
 }
 
-fn named_arrow(error: ArrowError, table: &str) -> DataFusionError {
+fn named_arrow(error: ArrowError, table: &str, file: &dyn Fn() -> Option<String>) -> DataFusionError {
     match error {
-        ArrowError::ParquetError(how) => damaged(table, &how),
+        ArrowError::ParquetError(how) => damaged(table, file, &how),
         ArrowError::ExternalError(source) => match source.downcast::<ParquetError>() {
-            Ok(parquet) => named(DataFusionError::ParquetError(parquet), table),
+            Ok(parquet) => named(DataFusionError::ParquetError(parquet), table, file),
             Err(source) => DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(source)), None),
         },
         other => DataFusionError::ArrowError(Box::new(other), None),
     }
 }
 
-fn damaged(table: &str, how: &str) -> DataFusionError {
-    to_datafusion(Error::new(Code::FileDamaged, format!("a file of table {table} is damaged: {how}")).hint(DAMAGE_HINT))
+fn damaged(table: &str, file: &dyn Fn() -> Option<String>, how: &str) -> DataFusionError {
+    let message = match file() {
+        Some(file) => format!("the file {file} of table {table} is damaged: {how}"),
+        None => format!("a file of table {table} is damaged: {how}"),
+    };
+    to_datafusion(Error::new(Code::FileDamaged, message).hint(DAMAGE_HINT))
 }

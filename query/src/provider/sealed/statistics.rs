@@ -45,6 +45,17 @@ pub(super) fn of_file(files: &SealedFiles, at: usize, columns: &[usize]) -> Stat
     statistics
 }
 
+/// Whether a column has one value in all rows that are left. The reader does not read such columns.
+pub(super) fn has_constants(of_file: &Statistics) -> bool {
+    of_file.column_statistics.iter().any(|column| match (&of_file.num_rows, &column.null_count) {
+        (Precision::Exact(rows), Precision::Exact(nulls)) if rows == nulls => true,
+        (_, Precision::Exact(0)) => {
+            matches!((&column.min_value, &column.max_value), (Precision::Exact(min), Precision::Exact(max)) if min == max)
+        }
+        _ => false,
+    })
+}
+
 /// Of all files of a scan, in the order of the reader's columns. Exact: `count`, `min` and `max` are answered from them.
 pub(super) fn of_all(files: &SealedFiles, chosen: &[usize], columns: &[usize]) -> Statistics {
     let mut statistics = unknown(files, chosen.iter());

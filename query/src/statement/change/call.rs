@@ -8,6 +8,22 @@ use tidewater_storage::{Code, Error, Result};
 
 use crate::statement::names::{TableName, parts};
 
+/// `CALL attach('url'[, 'table'])`.
+#[derive(Debug)]
+pub(crate) struct Attach {
+    /// Of the Delta table: a path on the server, `file://` or `s3://`.
+    pub(crate) url: String,
+    /// The name it is to have; `None`: the one it has.
+    pub(crate) table: Option<TableName>,
+}
+
+/// What CALL names.
+#[derive(Debug)]
+pub(in crate::statement) enum Called {
+    Procedure(Call),
+    Attach(Attach),
+}
+
 /// `CALL procedure('table')`.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -41,24 +57,43 @@ impl Procedure {
     }
 }
 
+/// The procedure that is not over a table that is there.
+const ATTACH: &str = "attach";
+
 /// Names are folded and resolved in `schema`, also the one within the text.
-pub(in crate::statement) fn call(call: &Function, schema: &str) -> Result<Call> {
+pub(in crate::statement) fn call(call: &Function, schema: &str) -> Result<Called> {
     let words = parts(&call.name)?;
+    if matches!(words.as_slice(), [word] if word == ATTACH) {
+        return attach(call, schema).map(Called::Attach);
+    }
     let named = |procedure: &Procedure| matches!(words.as_slice(), [word] if word == procedure.name());
     let Some(procedure) = Procedure::ALL.into_iter().find(named) else {
-        let known: Vec<String> = Procedure::ALL.iter().map(|known| format!("{}('table')", known.name())).collect();
+        let known = Procedure::ALL.iter().map(|known| format!("{}('table')", known.name()));
+        let known: Vec<String> = known.chain([format!("{ATTACH}('url')")]).collect();
         return Err(Error::new(Code::UnsupportedStatement, format!("there is no procedure '{}'", words.join(".")))
             .hint(format!("there are {}", known.join(", "))));
     };
-    match text(call) {
-        Some(text) => Ok(Call { procedure, table: table(text, schema)? }),
-        None => Err(Error::new(Code::InvalidStatement, format!("{} takes the name of one table", procedure.name()))
+    match texts(call).as_deref() {
+        Some([text]) => Ok(Called::Procedure(Call { procedure, table: table(text, schema)? })),
+        _ => Err(Error::new(Code::InvalidStatement, format!("{} takes the name of one table", procedure.name()))
             .hint(format!("write CALL {}('table') or CALL {}('schema.table')", procedure.name(), procedure.name()))),
     }
 }
 
-/// The only argument of a plain call.
-fn text(call: &Function) -> Option<&str> {
+fn attach(call: &Function, schema: &str) -> Result<Attach> {
+    let (url, name) = match texts(call).as_deref() {
+        Some([url]) => (*url, None),
+        Some([url, name]) => (*url, Some(*name)),
+        _ => {
+            return Err(Error::new(Code::InvalidStatement, "attach takes the URL of a Delta table, and a name for it")
+                .hint("write CALL attach('url') or CALL attach('url', 'table')"));
+        }
+    };
+    Ok(Attach { url: url.to_owned(), table: name.map(|name| table(name, schema)).transpose()? })
+}
+
+/// The arguments of a plain call, which are texts.
+fn texts(call: &Function) -> Option<Vec<&str>> {
     let is_plain = !call.uses_odbc_syntax
         && call.parameters == FunctionArguments::None
         && call.filter.is_none()
@@ -69,8 +104,12 @@ fn text(call: &Function) -> Option<&str> {
     if !is_plain || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
         return None;
     }
-    match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+    list.args.iter().map(text).collect()
+}
+
+fn text(argument: &FunctionArg) -> Option<&str> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &value.value {
             Value::SingleQuotedString(text) => Some(text.as_str()),
             _ => None,
         },

@@ -71,6 +71,11 @@ fn procedures_take_the_name_of_a_table_as_sql_writes_it() {
     for (sql, part) in [
         ("CALL seal('T')", r#"procedure: Seal, table: TableName { schema: "public", name: "t" }"#),
         ("CALL Build('sales.t');", r#"procedure: Build, table: TableName { schema: "sales", name: "t" }"#),
+        ("CALL attach('/old/t-1')", r#"Attach(Attach { url: "/old/t-1", table: None })"#),
+        (
+            "CALL Attach('s3://b/t-1', 'U')",
+            r#"url: "s3://b/t-1", table: Some(TableName { schema: "public", name: "u" })"#,
+        ),
         (r#"CALL seal('"S x"."T"')"#, r#"table: TableName { schema: "S x", name: "T" }"#),
         ("CALL seal('tidewater.s.t')", r#"table: TableName { schema: "s", name: "t" }"#),
     ] {

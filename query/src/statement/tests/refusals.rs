@@ -137,6 +137,10 @@ fn wrong_statements_have_their_codes() {
         ("CALL seal('\"a')", Code::InvalidName),
         ("CALL seal('a.b.c.d')", Code::InvalidName),
         ("CALL seal('other.public.t')", Code::SchemaNotFound),
+        ("CALL attach()", Code::InvalidStatement),
+        ("CALL attach(t)", Code::InvalidStatement),
+        ("CALL attach('/t', 'a', 'b')", Code::InvalidStatement),
+        ("CALL attach('/t', 'a b')", Code::InvalidName),
     ] {
         let (got, error) = read(sql).expect_err(sql);
         assert_eq!(got, code, "{sql}: {error}");

@@ -37,6 +37,11 @@ fn what_nobody_fetches_is_dropped() {
     clock.advance(Duration::from_millis(1));
     tickets.sweep();
     assert_eq!((tickets.n_waiting(), Arc::strong_count(&payload)), (0, 1));
+    assert_eq!(code(tickets.take("a", &user("ann"))), Code::TicketExpired);
+    assert_eq!(code(tickets.cancel("a", &user("ann"))), Code::TicketExpired);
+    assert_eq!(code(tickets.take("a", &user("bob"))), Code::PermissionDenied);
+    // After a while nobody remembers it.
+    clock.advance(TICKET_TTL);
     assert_eq!(code(tickets.take("a", &user("ann"))), Code::HandleNotFound);
 }
 
@@ -46,7 +51,7 @@ fn an_expired_ticket_is_not_taken_before_the_sweep() {
     let tickets = Tickets::new(clock.clone());
     tickets.insert("a", "ann", 1).unwrap();
     clock.advance(TICKET_TTL);
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::HandleNotFound);
+    assert_eq!(code(tickets.take("a", &user("ann"))), Code::TicketExpired);
 }
 
 #[test]

@@ -164,7 +164,12 @@ async fn answer(order: &Mutex<Order>, mut submitted: mpsc::Receiver<Submitted>, 
 fn ends_stream(error: &Error) -> bool {
     matches!(
         error.code(),
-        Code::ProducerFenced | Code::ProducerOwned | Code::TableClosed | Code::LogUnavailable | Code::ShuttingDown
+        Code::ProducerFenced
+            | Code::ProducerOwned
+            | Code::TableClosed
+            | Code::LogBehind
+            | Code::LogUnavailable
+            | Code::ShuttingDown
     )
 }
 

@@ -35,13 +35,19 @@ impl Input {
 
     /// Its bytes are those that were written: damage must not get into a new file, with a checksum that fits.
     pub(super) fn check(&self) -> Result<()> {
-        let found = checksum_of(&self.path).map_err(|e| self.named(e))?;
-        if found == (self.file.bytes, self.file.checksum) {
+        let found = match checksum_of(&self.path) {
+            Err(e) if self.path.exists() => return Err(self.named(e)),
+            found => found.ok(),
+        };
+        if found == Some((self.file.bytes, self.file.checksum)) {
             return Ok(());
         }
         let damaged = Error::new(
             Code::FileDamaged,
-            format!("{} is damaged: its bytes do not match its checksum", self.path.display()),
+            match found {
+                Some(_) => format!("{} is damaged: its bytes do not match its checksum", self.path.display()),
+                None => format!("{} is damaged: it is missing", self.path.display()),
+            },
         );
         Err(self.named(damaged.hint("restore the file from a backup; queries that do not need it go on")))
     }

@@ -6,6 +6,7 @@ mod planned;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::picker::Kind;
 use crate::catalog::TableDef;
@@ -13,7 +14,7 @@ use crate::env::make_folder;
 use crate::error::{Code, Error, Result};
 use crate::limits::ZONE_ROWS;
 use crate::sealed::{ReadingBytes, SegmentFile, order_of, reading_bytes};
-use crate::table::Shared;
+use crate::table::{Shared, Write};
 
 pub(super) use inputs::Input;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub(super) struct Merge {
     pub(super) budget: u64,
     /// Microseconds since 1970.
     pub(super) now_us: i64,
+    /// Uptime when the inputs were picked.
+    pub(super) since: Duration,
 }
 
 /// Files with the rows of the first inputs.
@@ -56,7 +59,7 @@ impl Merge {
         })?;
         let mut readings = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            self.check_stop()?;
+            self.check_stop(0)?;
             input.check()?;
             readings.push(reading_bytes(&input.path).map_err(|e| input.named(e))?);
         }
@@ -91,11 +94,10 @@ impl Merge {
         self.inputs.iter().zip(readings).take_while(fits).count()
     }
 
-    fn check_stop(&self) -> Result<()> {
-        if self.shared.stopping.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(Error::new(Code::ShuttingDown, "the server is shutting down"));
-        }
-        Ok(())
+    /// Asked again and again while it reads and writes `coming` bytes more.
+    fn check_stop(&self, coming: u64) -> Result<()> {
+        self.shared.gate.check_age(self.since)?;
+        self.shared.gate.may_grow(&self.shared.stopping, Write::Copies, coming)
     }
 
     fn name(&self, at: usize) -> Result<&String> {

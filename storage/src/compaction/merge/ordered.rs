@@ -22,7 +22,8 @@ pub(super) fn merge(merge: &Merge, hour: Option<i64>, order: &[usize], readings:
     let inputs = &merge.inputs[..n_inputs];
     let name = merge.name(0)?;
     let path = merge.shared.folders.built_path(name);
-    let target = Target { path: &path, hour, def: &merge.def, stop: &merge.shared.stopping };
+    let go_on = |coming| merge.check_stop(coming);
+    let target = Target { path: &path, hour, def: &merge.def, go_on: &go_on };
     let row_bytes = readings.iter().map(|reading| reading.row_bytes()).max().unwrap_or(0);
     let mut output = Output::new(target, inputs, row_bytes);
     let mut merger = Merger::open(inputs, &merge.def, order, batch_rows)?;

@@ -11,7 +11,7 @@ use super::{BATCH_ROWS, Input, Merge, Merged};
 use crate::compaction::picker::{Kind, late_hours};
 use crate::error::{Error, Result};
 use crate::limits::RUN_ROWS;
-use crate::sealed::{ReadingBytes, SourceRows, plan_file, rows_bytes, write_file};
+use crate::sealed::{Entries, ReadingBytes, SourceRows, Target, plan_file, rows_bytes, write_file};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -45,8 +45,9 @@ pub(super) fn merge(merge: &Merge, n_inputs: usize) -> Result<Merged> {
         let Some(planned) = plan_file(part, &merge.def)? else { continue };
         let name = merge.name(at)?;
         let path = merge.shared.folders.built_path(name);
-        let stop = &merge.shared.stopping;
-        let file = write_file(&path, name.clone(), &planned, part, &merge.def, merge.now_us, stop)?;
+        let go_on = |coming| merge.check_stop(coming);
+        let target = Target { path: &path, hour: planned.hour, def: &merge.def, go_on: &go_on };
+        let file = write_file(target, name.clone(), &planned, part, merge.now_us, Entries::Known)?;
         files.push(merge.finished(file, n_inputs));
     }
     Ok(Merged { files, n_inputs })
@@ -58,7 +59,7 @@ fn load(merge: &Merge, input: &Input, sources: &mut Vec<SourceRows>) -> Result<(
     let mut batches: Vec<SourceRows> = Vec::new();
     let (mut n_rows, mut bytes) = (0, 0);
     for batch in input.batches(&merge.def, BATCH_ROWS)? {
-        merge.check_stop()?;
+        merge.check_stop(0)?;
         let batch = batch?;
         (n_rows, bytes) = (n_rows + batch.rows.num_rows(), bytes + rows_bytes(&batch.rows));
         batches.push(batch);

@@ -8,11 +8,11 @@
 //! ```
 //! All numbers are little-endian.
 
-use super::filter::Shape;
 use super::kind::{Kind, Order};
 use crate::dedup::open::KeyRange;
 use crate::dedup::permutation::Permutation;
 use crate::dedup::word::Word;
+use crate::fuse::Shape;
 use crate::ids::array;
 
 const ORDER_PERMUTED: u8 = 1;
@@ -97,6 +97,11 @@ impl<W: Word> Part<W> {
     /// All pages with keys, in order.
     pub(super) fn pages(&self) -> impl Iterator<Item = u32> {
         self.sections.iter().flat_map(|section| section.first_page..section.first_page + section.n_pages)
+    }
+
+    /// Bytes of all filters of its sections.
+    pub(super) fn filter_bytes(&self) -> u64 {
+        self.sections.iter().filter_map(|section| section.filter).map(|filter| u64::from(filter.shape.n_bytes)).sum()
     }
 
     /// Bytes of all allocations.

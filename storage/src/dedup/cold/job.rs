@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::kind::{Kind, Order};
 use super::run::ColdRun;
 use super::stream::{Merge, Remixed, SORT_BYTES, Source, Words};
-use super::write::{RunWriter, SCRATCH_BYTES};
+use super::write::{FILTER_BYTES_PER_100_KEYS, RunWriter, scratch_bytes};
 use crate::dedup::canonical::KeySpec;
+use crate::dedup::disk::DiskCharge;
 use crate::dedup::layer::{ClosedLayer, Span};
 use crate::dedup::open::KeyRange;
 use crate::dedup::word::MixSecret;
@@ -27,9 +28,19 @@ pub struct SpillJob {
     span: Span,
     spec: KeySpec,
     ledger: Arc<MemoryLedger>,
-    /// What writing takes, from before it begins.
-    charge: Charge,
+    /// What the run's filters will take in memory, held from before it is written; `None`: they stay on disk for now.
+    filters: Option<Charge>,
+    /// What the run may take on disk.
+    disk: DiskCharge,
     alive: Arc<()>,
+}
+
+/// What a job may take.
+pub(in crate::dedup) struct Means<'m> {
+    pub(in crate::dedup) ledger: &'m Arc<MemoryLedger>,
+    /// Memory that filters may take beside everything that is there.
+    pub(in crate::dedup) filter_bytes: u64,
+    pub(in crate::dedup) disk: DiskCharge,
 }
 
 /// A run that is written, synced and opened: see [`crate::dedup::KeyIndex::apply_spill`].
@@ -39,6 +50,8 @@ pub struct Spilled {
     /// What it takes the place of.
     pub(in crate::dedup) layers: Vec<Arc<ClosedLayer>>,
     pub(in crate::dedup) runs: Vec<Arc<ColdRun>>,
+    /// Until the index counts the run.
+    _disk: DiskCharge,
     /// While it lives no other job of its kind is picked.
     _alive: Arc<()>,
 }
@@ -71,13 +84,15 @@ impl SpillJob {
         layers: Vec<Arc<ClosedLayer>>,
         runs: Vec<Arc<ColdRun>>,
         spec: &KeySpec,
-        ledger: &Arc<MemoryLedger>,
+        means: Means<'_>,
         alive: Arc<()>,
     ) -> Option<Self> {
         let spans = layers.iter().map(|layer| layer.span()).chain(runs.iter().map(|run| run.span()));
         let span = spans.reduce(Span::union)?;
-        let charge = ledger.charge(Share::Keys, SCRATCH_BYTES);
-        Some(Self { layers, runs, span, spec: spec.clone(), ledger: Arc::clone(ledger), charge, alive })
+        let Means { ledger, filter_bytes, disk } = means;
+        let of_filters = estimated_filters(&layers, &runs);
+        let filters = (1..=filter_bytes).contains(&of_filters).then(|| ledger.charge(Share::Keys, of_filters));
+        Some(Self { layers, runs, span, spec: spec.clone(), ledger: Arc::clone(ledger), filters, disk, alive })
     }
 
     /// Keys that are written: some hundred nanoseconds each at most.
@@ -91,25 +106,43 @@ impl SpillJob {
         !self.runs.is_empty()
     }
 
-    /// Writes the run to `path`, syncs the file and opens it. The caller syncs the folder and records the run. Blocks; takes a few
-    /// megabytes, whatever the size.
+    /// Writes the run to `path`, syncs the file and opens it. The caller syncs the folder and records the run. Blocks; takes two
+    /// megabytes of [`Share::Unassigned`], whatever the size, and ten when orders of keys change: callers bound how many run at once.
     ///
     /// # Errors
     /// `DISK_FULL` or `FOLDER_UNUSABLE` when it cannot be written, `LOG_DAMAGED` when a run that is merged is damaged: each names
     /// the file. What was written is deleted, and the index is as it was.
     pub fn run(self, path: &Path) -> Result<Spilled> {
-        let Self { layers, runs, span, spec, ledger, charge, alive } = self;
+        let scratch = scratch_bytes(self.n_keys());
+        let Self { layers, runs, span, spec, ledger, filters, disk, alive } = self;
+        let charge = ledger.charge(Share::Unassigned, scratch);
         let sources = sources(&layers, &runs, spec.is_integer());
         let written = match spec.is_integer() {
             true => write::<u64>(&sources, span, spec.mix_secret(), path, charge),
             false => write::<u128>(&sources, span, spec.mix_secret(), path, charge),
         };
-        let run = written.and_then(|()| ColdRun::open(path, &spec, &ledger, span.epoch)).inspect_err(|_| {
+        let opened = written.and_then(|()| {
+            let run = ColdRun::open(path, &spec, &ledger, span.epoch)?;
+            if let Some(reserved) = filters {
+                // Their own charge takes over.
+                drop(reserved);
+                run.load_filters()?;
+            }
+            Ok(run)
+        });
+        let run = opened.inspect_err(|_| {
             // Its name is on record: what stays is deleted at the next start.
             drop(std::fs::remove_file(path));
         })?;
-        Ok(Spilled { run, layers, runs, _alive: alive })
+        Ok(Spilled { run, layers, runs, _disk: disk, _alive: alive })
     }
+}
+
+/// About what the filters of one run of all these keys take. Dense keys mostly need none.
+fn estimated_filters(layers: &[Arc<ClosedLayer>], runs: &[Arc<ColdRun>]) -> u64 {
+    let sparse = layers.iter().filter(|layer| layer.permutation().is_none());
+    let of_layers = sparse.map(|layer| (layer.len() * FILTER_BYTES_PER_100_KEYS / 100) as u64).sum::<u64>();
+    of_layers + runs.iter().map(|run| run.filter_bytes_in_memory()).sum::<u64>()
 }
 
 fn sources(layers: &[Arc<ClosedLayer>], runs: &[Arc<ColdRun>], is_integer: bool) -> Vec<Source> {
@@ -134,7 +167,7 @@ fn write<W: Kind>(sources: &[Source], span: Span, secret: MixSecret, path: &Path
     }
     let mut words: Vec<Words<'_, W>> = mixed.iter().map(|source| source.words::<W>()).collect();
     if !remixed.is_empty() {
-        charge.resize(SCRATCH_BYTES + SORT_BYTES);
+        charge.resize(charge.bytes() + SORT_BYTES);
         words.push(Box::new(Remixed::new(remixed.clone(), secret)));
     }
     if !words.is_empty() {

@@ -11,14 +11,12 @@
 //! | file | question |
 //! |---|---|
 //! | `kind`, `blocks` | in which order do keys stand, and how do they lie in a page? |
-//! | `filter` | may a key be in a section? |
 //! | `pages`, `header`, `directory` | what stands in the file? Every page proves itself. |
 //! | `write`, `stream`, `job` | how is a run made of layers and runs, in bounded memory? |
 //! | `run`, `probe` | what is kept of a run in memory, and how is it asked? |
 
 mod blocks;
 mod directory;
-mod filter;
 mod header;
 mod job;
 mod kind;
@@ -30,6 +28,7 @@ mod stream;
 mod tests;
 mod write;
 
+pub(super) use job::Means;
 pub use job::{SpillJob, Spilled};
 pub(super) use kind::Kind;
 pub use run::ColdRun;

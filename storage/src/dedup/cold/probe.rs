@@ -2,12 +2,12 @@
 
 use super::blocks::contains;
 use super::directory::{FilterPlace, Part};
-use super::filter::Places;
 use super::kind::Kind;
 use super::pages::{PAGE_BYTES, PAYLOAD_BYTES, Page, damaged};
 use super::run::RunFile;
 use crate::dedup::word::{LANES, prefetch};
 use crate::error::Result;
+use crate::fuse::Places;
 
 /// A key that may be in a section.
 #[derive(Debug, Clone, Copy)]

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
 use super::directory::{FilterPlace, Part, Parts, Section, decode};
 use super::header::{Header, salt};
 use super::kind::Kind;
@@ -18,7 +21,10 @@ use crate::memory::{Charge, MemoryLedger, Share};
 pub struct ColdRun {
     pub(super) file: Arc<RunFile>,
     /// `None`: they are read from the file, three pages for a key.
-    pub(super) filters: Option<Arc<Filters>>,
+    filters: ArcSwapOption<Filters>,
+    /// For the filters, from before they are read. Given back as soon as they are let go: a look-up that is under way may hold them a
+    /// moment longer.
+    filters_charge: Mutex<Charge>,
 }
 
 /// What a run has of its file.
@@ -30,40 +36,53 @@ pub(super) struct RunFile {
     span: Span,
     n_keys: u64,
     n_bytes: u64,
+    /// What its filters take in memory; 0: no section has one.
+    filter_bytes: u64,
     /// For the directory.
     charge: Charge,
 }
 
 /// The bytes of a run's filters, by part and section. A section without a filter has none.
 #[derive(Debug)]
-pub(super) struct Filters {
-    pub(super) parts: Vec<Vec<Box<[u8]>>>,
-    charge: Charge,
+struct Filters {
+    parts: Vec<Vec<Box<[u8]>>>,
 }
 
 impl ColdRun {
-    /// Opens the run at `path` with its filters in memory, charged to [`Share::Keys`]. Its keys are of the table that `spec` is of;
-    /// `epoch` is as in [`crate::dedup::KeyIndex::close_layer`]. Pages with keys are proven when they are asked for.
+    /// Opens the run at `path`, with its directory in memory, charged to [`Share::Keys`], and its filters on disk:
+    /// [`crate::dedup::KeyIndex::load_filters`] brings them into memory, as far as there is some. Its keys are of the table that `spec` is
+    /// of; `epoch` is as in [`crate::dedup::KeyIndex::close_layer`]. Pages with keys are proven when they are asked for.
     ///
     /// # Errors
     /// `LOG_DAMAGED` and `LOG_UNKNOWN_VERSION` name the file. `FOLDER_UNUSABLE`: it cannot be read.
     pub fn open(path: &Path, spec: &KeySpec, ledger: &Arc<MemoryLedger>, epoch: u32) -> Result<Self> {
         let file = Arc::new(RunFile::open(path, spec, ledger, epoch)?);
-        let filters = match &file.parts {
-            Parts::Integers(parts) => file.read_filters(parts, ledger)?,
-            Parts::Hashes(parts) => file.read_filters(parts, ledger)?,
+        let filters_charge = Mutex::new(ledger.charge(Share::Keys, 0));
+        Ok(Self { file, filters: ArcSwapOption::empty(), filters_charge })
+    }
+
+    /// Reads the filters into memory, if they are not there. Blocks.
+    ///
+    /// # Errors
+    /// As [`ColdRun::open`]; the run asks its file for them then, as before.
+    pub(in crate::dedup) fn load_filters(&self) -> Result<()> {
+        if !self.is_mapped() {
+            return Ok(());
+        }
+        self.filters_charge.lock().resize(self.file.filter_bytes);
+        let filters = match &self.file.parts {
+            Parts::Integers(parts) => self.file.read_filters(parts),
+            Parts::Hashes(parts) => self.file.read_filters(parts),
         };
-        Ok(Self { file, filters: Some(Arc::new(filters)) })
+        let filters = filters.inspect_err(|_| self.unload_filters())?;
+        self.filters.store(Some(Arc::new(filters)));
+        Ok(())
     }
 
-    /// The same run, asking its file for the filters.
-    pub(in crate::dedup) fn without_filters(&self) -> Self {
-        Self { file: Arc::clone(&self.file), filters: None }
-    }
-
-    /// Whether both are of one file, with or without filters.
-    pub(in crate::dedup) fn is_same_file(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.file, &other.file)
+    /// From now on the file is asked for the filters, by everybody who holds this run.
+    pub(in crate::dedup) fn unload_filters(&self) {
+        self.filters.store(None);
+        self.filters_charge.lock().resize(0);
     }
 
     pub fn path(&self) -> &Path {
@@ -102,19 +121,29 @@ impl ColdRun {
         self.file.directory_bytes() + self.filter_bytes()
     }
 
-    /// Of them, what goes when the filters do.
-    pub(in crate::dedup) fn filter_bytes(&self) -> usize {
-        self.filters.as_ref().map_or(0, |filters| filters.bytes())
+    /// Of them, what stays when the filters go.
+    pub(in crate::dedup) fn directory_bytes(&self) -> usize {
+        self.file.directory_bytes()
     }
 
-    /// Whether its filters are read from the file.
+    /// Of them, what goes when the filters do.
+    pub(in crate::dedup) fn filter_bytes(&self) -> usize {
+        if self.filters.load().is_some() { self.file.filter_bytes as usize } else { 0 }
+    }
+
+    /// What its filters take when they are in memory.
+    pub(in crate::dedup) fn filter_bytes_in_memory(&self) -> u64 {
+        self.file.filter_bytes
+    }
+
+    /// Whether it has filters, and they are read from the file.
     pub fn is_mapped(&self) -> bool {
-        self.filters.is_none()
+        self.file.filter_bytes > 0 && self.filters.load().is_none()
     }
 
     /// Bytes that the ledger holds for it.
     pub(in crate::dedup) fn charged(&self) -> u64 {
-        self.file.charge.bytes() + self.filters.as_ref().map_or(0, |filters| filters.charge.bytes())
+        self.file.charge.bytes() + self.filters_charge.lock().bytes()
     }
 
     /// Calls `found` with the rows, of `rows`, whose keys are in the run, and takes those out of `rows`.
@@ -127,11 +156,13 @@ impl ColdRun {
         rows: &mut Vec<u32>,
         mut found: impl FnMut(u32),
     ) -> Result<()> {
+        // One look for all parts: they may be let go meanwhile.
+        let filters = self.filters.load_full();
         for (number, part) in K::parts_of(&self.file.parts).iter().enumerate() {
             if rows.is_empty() {
                 break;
             }
-            let filters = self.filters.as_ref().and_then(|filters| filters.parts.get(number));
+            let filters = filters.as_ref().and_then(|filters| filters.parts.get(number));
             let mut hits = self.file.probe(part, filters.map(Vec::as_slice), keys, rows)?;
             hits.sort_unstable();
             hits.iter().for_each(|row| found(*row));
@@ -166,8 +197,10 @@ impl RunFile {
             span: Span { from: header.from, through: header.through, epoch },
             n_keys: header.n_keys,
             n_bytes: u64::from(header.n_pages) * super::pages::PAGE_BYTES as u64,
+            filter_bytes: 0,
             charge: ledger.charge(Share::Keys, 0),
         };
+        file.filter_bytes = file.bytes_of_filters();
         file.charge.resize(file.directory_bytes() as u64);
         Ok(file)
     }
@@ -182,27 +215,35 @@ impl RunFile {
         }
     }
 
-    fn read_filters<W: Kind>(&self, parts: &[Part<W>], ledger: &Arc<MemoryLedger>) -> Result<Filters> {
-        let mut filters = Filters { parts: Vec::with_capacity(parts.len()), charge: ledger.charge(Share::Keys, 0) };
-        for part in parts {
-            let read = |section: &Section| -> Result<Box<[u8]>> {
-                let Some(FilterPlace { first_page, shape }) = section.filter else { return Ok(Box::default()) };
-                Ok(self.pages.read_bytes(first_page, shape.n_bytes as usize)?.into_boxed_slice())
-            };
-            filters.parts.push(part.sections().iter().map(read).collect::<Result<Vec<_>>>()?);
-            filters.charge.resize(filters.bytes() as u64);
+    fn bytes_of_filters(&self) -> u64 {
+        /// Bytes of all allocations of [`Filters`].
+        fn bytes<W: Kind>(parts: &[Part<W>]) -> u64 {
+            let filters: u64 = parts.iter().map(Part::filter_bytes).sum();
+            let n_sections: usize = parts.iter().map(|part| part.sections().len()).sum();
+            let lists = parts.len() * size_of::<Vec<Box<[u8]>>>() + n_sections * size_of::<Box<[u8]>>();
+            if filters == 0 { 0 } else { filters + lists as u64 }
         }
-        Ok(filters)
+        match &self.parts {
+            Parts::Integers(parts) => bytes(parts),
+            Parts::Hashes(parts) => bytes(parts),
+        }
     }
-}
 
-impl Filters {
-    /// Bytes of all allocations.
-    fn bytes(&self) -> usize {
-        let sections = self.parts.iter().map(|part| {
-            let filters: usize = part.iter().map(|filter| filter.len()).sum();
-            part.capacity() * size_of::<Box<[u8]>>() + filters
-        });
-        self.parts.capacity() * size_of::<Vec<Box<[u8]>>>() + sections.sum::<usize>()
+    fn read_filters<W: Kind>(&self, parts: &[Part<W>]) -> Result<Filters> {
+        let mut of_parts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let mut of_sections = Vec::with_capacity(part.sections().len());
+            for section in part.sections() {
+                of_sections.push(self.read_filter(section)?);
+            }
+            of_parts.push(of_sections);
+        }
+        Ok(Filters { parts: of_parts })
+    }
+
+    /// Empty if the section has none.
+    fn read_filter(&self, section: &Section) -> Result<Box<[u8]>> {
+        let Some(FilterPlace { first_page, shape }) = section.filter else { return Ok(Box::default()) };
+        Ok(self.pages.read_bytes(first_page, shape.n_bytes as usize)?.into_boxed_slice())
     }
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub(super) type Words<'s, W> = Box<dyn Iterator<Item = Result<W>> + 's>;
 
 /// Words that are sorted at once when an order has to change, and what they take.
-const SORT_WORDS: usize = if cfg!(test) { 1024 } else { 1 << 22 };
+const SORT_WORDS: usize = if cfg!(test) { 1024 } else { 1 << 20 };
 pub(super) const SORT_BYTES: u64 = (SORT_WORDS * size_of::<u64>()) as u64;
 
 /// A set of keys in one order: a layer in memory, or a part of a run on disk.

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::blocks::PageBuilder;
 use super::directory::{FilterPlace, Part, encode};
-use super::filter::Shape;
 use super::header::{Header, salt};
 use super::kind::{Kind, Order};
 use super::pages::{PAGE_BYTES, PageWriter};
@@ -14,17 +13,20 @@ use crate::dedup::layer::Span;
 use crate::dedup::open::KeyRange;
 use crate::dedup::word::MixSecret;
 use crate::error::Result;
+use crate::fuse::Shape;
 
-/// Keys of a section, which have one filter: it is made in a few megabytes, whatever the size of the run. Tests have many sections of
-/// few keys.
-pub(super) const SECTION_KEYS: usize = if cfg!(test) { 4096 } else { 1 << 18 };
+/// Keys of a section, which have one filter: it is made in two megabytes, whatever the size of the run. Larger filters would take three
+/// parts of a hundred less. Tests have many sections of few keys.
+pub(super) const SECTION_KEYS: usize = if cfg!(test) { 4096 } else { 1 << 16 };
 
-/// What a section's words and the making of its filter take: at most 34 bytes a key.
-pub(super) const SCRATCH_BYTES: u64 = 34 * SECTION_KEYS as u64;
+/// What a section's words and the making of its filter take, for a run of `n_keys`: at most 34 bytes a key.
+pub(super) fn scratch_bytes(n_keys: u64) -> u64 {
+    34 * n_keys.min(SECTION_KEYS as u64)
+}
 
-/// A filter has about 1.16 bytes a key. One that is larger than the pages that it guards is not made: such keys lie so close together
+/// A filter has about 1.19 bytes a key. One that is larger than the pages that it guards is not made: such keys lie so close together
 /// that the keys of a batch meet few pages.
-const FILTER_BYTES_PER_100_KEYS: usize = 116;
+pub(super) const FILTER_BYTES_PER_100_KEYS: usize = 119;
 
 /// A run that is being written.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! May more keys be taken? What memory and disk allow, and what gives way before rows are refused.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::state::KeyIndex;
@@ -15,6 +14,10 @@ const CROWDED_QUARTERS: u64 = 3;
 
 /// The open layer is worth a build of its own when it takes this part of what the index may hold.
 const LARGE_OPEN_DIVISOR: u64 = 4;
+
+/// Fewer bytes than this, or than this part of all that the index could ever hold, are not worth a run, or a build.
+const MIN_SPILL_BYTES: u64 = 1 << 20;
+const MIN_SPILL_DIVISOR: u64 = 8;
 
 /// When layers can still go to disk, a refusal is over as soon as they did.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -62,7 +65,7 @@ impl KeyIndex {
     fn refusal(&self, n: usize, growth: u64, excess: &Excess) -> Error {
         let Excess { used, budget, whose } = excess;
         let stats = self.stats();
-        let hot_keys = stats.keys - stats.cold_keys;
+        let lacks_disk = self.disk.left_in_the_end() < self.spilled_bytes() + stats.open_bytes;
         let bytes_per_key = |bytes: u64, keys: u64| bytes as f64 / keys.max(1) as f64;
         let in_memory = bytes_per_key(stats.bytes, stats.keys);
         let mut facts = format!("a key of this table takes {in_memory:.1} bytes of memory");
@@ -70,30 +73,85 @@ impl KeyIndex {
             let on_disk = bytes_per_key(stats.disk_bytes, stats.cold_keys);
             facts += &format!(", one on disk {on_disk:.1} bytes there, {} bytes in all", stats.disk_bytes);
         }
-        if let Some(max) = self.max_disk_bytes {
-            facts += &format!(" of the {max} that they may take on disk");
+        if lacks_disk {
+            let (used, most) = (self.disk.used(), self.disk.max_bytes());
+            facts += &format!("; on disk keys of all tables take {used} of {most} bytes, so that no more go there");
         }
+        let settings = if lacks_disk { "dedup.disk or dedup.memory" } else { "dedup.memory or memory.limit" };
         let refusal = Error::new(
             Code::DedupBudget,
             format!("{whose} hold {used} of {budget} bytes, and {n} more keys may need {growth} bytes; {facts}"),
         )
-        .hint(
-            "raise dedup.memory or memory.limit, give the table a finite dedup_window, or drop tables \
-             that are no longer needed",
-        )
+        .hint(format!(
+            "raise {settings}, give the table a finite dedup_window, or drop tables that are no longer needed"
+        ))
         .with("used_bytes", used)
         .with("budget_bytes", budget)
         .with("bytes_per_key", format!("{in_memory:.2}"))
         .with("disk_bytes", stats.disk_bytes);
-        // What is closed moves to disk in the background, unless there is no space for it.
-        let is_passing = hot_keys > self.open.len() as u64 && self.disk_left() > self.spilled_bytes();
-        if is_passing { refusal.retry_after(RETRY_AFTER) } else { refusal }
+        if !self.can_ever_take(n) {
+            return refusal.hint("send smaller batches, or raise dedup.memory or memory.limit");
+        }
+        if self.is_giving() || self.can_others_give() { refusal.retry_after(RETRY_AFTER) } else { refusal }
     }
 
-    /// Most of what the index may hold is in the open layer: to make space, it has to be closed and built, however few its rows are.
-    /// Layers that are closed can go to disk as they are.
+    /// Whether `n` keys would have space if all others were on disk.
+    pub fn can_ever_take(&self, n: usize) -> bool {
+        let share = self.ledger.share(Share::Keys);
+        let most = self.max_bytes.map_or(share, |max| max.min(share));
+        let directories: u64 = self.runs.iter().map(|run| run.directory_bytes() as u64).sum();
+        let fresh = self.open.fresh(self.spec.mix_secret(), None);
+        directories + (fresh.bytes() + fresh.growth_bound(n)) as u64 <= most
+    }
+
+    /// Closed layers move to disk in the background: some do so now, or as soon as they are asked to.
+    fn is_giving(&self) -> bool {
+        let (least, disk_left) = (self.least_spill_bytes(), self.disk.left_in_the_end());
+        self.is_spilling() || self.spillable(self.built_through, least, disk_left).is_some()
+    }
+
+    /// Other tables hold most of the memory, and the disk has space for it: the largest holder is asked to give it back.
+    fn can_others_give(&self) -> bool {
+        let others = self.ledger.used(Share::Keys).saturating_sub(self.charged());
+        others >= self.ledger.share(Share::Keys) / 2 && self.disk.left_in_the_end() >= others
+    }
+
+    /// Much of what the index may hold is in layers whose rows are not in files, mostly the open one: to make space, they have to be built,
+    /// however few the rows are. Other layers can go to disk as they are.
     pub fn wants_build(&self) -> bool {
-        self.is_crowded() && self.open.bytes() as u64 >= self.budget() / LARGE_OPEN_DIVISOR
+        let least = self.least_spill_bytes().max(self.budget() / LARGE_OPEN_DIVISOR);
+        let not_built = self.closed.iter().filter(|layer| layer.through() > self.built_through);
+        let bytes = not_built.map(|layer| layer.bytes()).sum::<usize>() + self.open.bytes();
+        self.is_crowded() && bytes as u64 >= least
+    }
+
+    /// Whether a build, which closes the open layer, would bring memory back: the disk takes what is in memory then.
+    pub fn is_helped_by_build(&self) -> bool {
+        self.wants_build() && self.disk.left_in_the_end() > self.spilled_bytes() + self.open.bytes() as u64
+    }
+
+    /// The last batch was refused.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// When all tables together hold much, the filters of one run more are read from disk from now on, the oldest run's first. For when
+    /// others are refused rows: layers do more with the memory than filters do. `false`: there are none, or memory is not short.
+    pub fn give_filters(&self) -> bool {
+        let share = self.ledger.share(Share::Keys);
+        self.ledger.used(Share::Keys) > share / 4 * CROWDED_QUARTERS && self.unload_oldest_filters()
+    }
+
+    /// Whether a layer of `bytes` has no space beside all others. If so, layers are to go to disk: see [`KeyIndex::pick_spill`].
+    pub fn is_short_of(&mut self, bytes: u64) -> bool {
+        self.is_short = self.headroom() < bytes;
+        self.is_short
+    }
+
+    /// Fewer bytes are not worth a run. Whatever others hold: runs must not become tiny because there is little left.
+    pub(super) fn least_spill_bytes(&self) -> u64 {
+        let share = self.ledger.share(Share::Keys);
+        MIN_SPILL_BYTES.min(self.max_bytes.map_or(share, |max| max.min(share)) / MIN_SPILL_DIVISOR)
     }
 
     /// What the index may hold: its own limit, or what other tables leave of the share.
@@ -118,28 +176,39 @@ impl KeyIndex {
 
     /// What runs may still take on disk.
     pub(super) fn disk_left(&self) -> u64 {
-        self.max_disk_bytes.map_or(u64::MAX, |max| max.saturating_sub(self.disk_bytes()))
+        self.disk.left()
     }
 
-    /// About what the closed layers would take on disk.
+    /// Whether so many bytes of filters may come into memory: all filters keep to their part, and nothing is crowded afterwards, so that
+    /// they stay.
+    pub(super) fn may_load(&self, filter_bytes: u64) -> bool {
+        let (budget, share) = (self.budget(), self.ledger.share(Share::Keys));
+        !self.is_short
+            && self.filter_bytes() + filter_bytes <= budget / FILTERS_DIVISOR
+            && self.bytes() + filter_bytes <= budget / 4 * CROWDED_QUARTERS
+            && self.ledger.used(Share::Keys) + filter_bytes <= share / 4 * CROWDED_QUARTERS
+    }
+
+    /// Of all runs whose filters are in memory.
+    pub fn filter_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.filter_bytes() as u64).sum()
+    }
+
+    /// About what the closed layers would take on disk, beside those that are on their way.
     fn spilled_bytes(&self) -> u64 {
-        self.closed.iter().map(|layer| layer.spilled_bytes()).sum()
+        self.staying().map(|layer| layer.spilled_bytes()).sum()
     }
 
     /// Filters beyond their part are read from disk from now on.
-    pub(super) fn trim_filters(&mut self) {
+    pub(super) fn trim_filters(&self) {
         let most = self.budget() / FILTERS_DIVISOR;
-        while self.runs.iter().map(|run| run.filter_bytes() as u64).sum::<u64>() > most {
-            if !self.unload_oldest_filters() {
-                break;
-            }
-        }
+        while self.filter_bytes() > most && self.unload_oldest_filters() {}
     }
 
     /// Whether there were any.
-    fn unload_oldest_filters(&mut self) -> bool {
-        let Some(run) = self.runs.iter_mut().find(|run| run.filter_bytes() > 0) else { return false };
-        *run = Arc::new(run.without_filters());
+    fn unload_oldest_filters(&self) -> bool {
+        let Some(run) = self.runs.iter().find(|run| run.filter_bytes() > 0) else { return false };
+        run.unload_filters();
         true
     }
 }

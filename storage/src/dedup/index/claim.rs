@@ -21,14 +21,16 @@ pub struct Claimed {
 /// What was found of a batch's keys before they are claimed: see [`KeyIndex::look_up`].
 #[derive(Debug)]
 pub struct Known {
-    generation: u64,
-    settled: Settled,
+    pub(super) generation: u64,
+    pub(super) settled: Settled,
 }
 
 #[derive(Debug)]
-enum Settled {
+pub(super) enum Settled {
     /// Nothing is on disk: the claim looks at the layers in memory by itself, in one walk over the keys.
     InMemory,
+    /// The rows whose keys are in a run. The claim looks at the layers in memory by itself.
+    InRuns(Option<BooleanBuffer>),
     /// The rows whose keys are in a closed layer or a run.
     Found(Option<BooleanBuffer>),
 }
@@ -69,24 +71,22 @@ impl KeyIndex {
 
     fn decide(&mut self, keys: &Keys, skip: Option<&BooleanBuffer>, settled: &Settled) -> Claimed {
         let mut lost = Rows::new(keys.len());
-        let closed = &self.closed;
+        let all = self.closed.as_slice();
+        // What is found already, and the layers that are still to be asked.
+        let (found, closed) = match settled {
+            Settled::InMemory => (None, all),
+            Settled::InRuns(found) => (found.as_ref(), all),
+            Settled::Found(found) => (found.as_ref(), &all[..0]),
+        };
         match (&mut self.open, keys) {
             (Open::Integers(open), Keys::Integers(keys)) => for_each_batch(keys, skip, |start, batch, asked| {
-                let unknown = match settled {
-                    Settled::InMemory => {
-                        closed.iter().fold(asked, |left, layer| left & !layer.probe_integers(batch, left))
-                    }
-                    Settled::Found(found) => asked & !lanes_of(found.as_ref(), start, batch.len()),
-                };
+                let left = asked & !lanes_of(found, start, batch.len());
+                let unknown = closed.iter().fold(left, |left, layer| left & !layer.probe_integers(batch, left));
                 lost.add(start, asked & !open.insert(batch, unknown));
             }),
             (Open::Hashes(open), Keys::Hashes(keys)) => for_each_batch(keys, skip, |start, batch, asked| {
-                let unknown = match settled {
-                    Settled::InMemory => {
-                        closed.iter().fold(asked, |left, layer| left & !layer.probe_hashes(batch, left))
-                    }
-                    Settled::Found(found) => asked & !lanes_of(found.as_ref(), start, batch.len()),
-                };
+                let left = asked & !lanes_of(found, start, batch.len());
+                let unknown = closed.iter().fold(left, |left, layer| left & !layer.probe_hashes(batch, left));
                 lost.add(start, asked & !open.insert(batch, unknown));
             }),
             _ => unreachable!("a table's keys are all of one kind"),

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Weak};
 
+use super::runs::next_id;
 use crate::dedup::canonical::KeySpec;
 use crate::dedup::cold::ColdRun;
+use crate::dedup::disk::{DiskBudget, DiskCharge};
 use crate::dedup::hot::HotSet;
 use crate::dedup::layer::{ClosedLayer, Span};
 use crate::dedup::open::OpenIntegers;
@@ -19,6 +21,9 @@ pub struct DedupStats {
     pub keys: u64,
     /// Bytes of all allocations: layers, and the filters and page indexes of runs.
     pub bytes: u64,
+    /// Of them, those of closed layers, which can go to disk once their rows are in files, and those of the open one.
+    pub closed_bytes: u64,
+    pub open_bytes: u64,
     /// Layers in memory that a probe may look at, the open one among them.
     pub layers: usize,
     /// The bits that each distinct permutation of a layer in memory treats as holes; 0 is the identity.
@@ -48,15 +53,22 @@ pub struct KeyIndex {
     pub(super) through: u64,
     /// The first entry whose keys the open layer may hold. Layers of single entries behind it have come beside the open one.
     pub(super) open_from: u64,
+    /// The last entry whose rows are in files, as far as somebody said so.
+    pub(super) built_through: u64,
     /// Changes when a layer or a run comes or goes: what was looked up before is not whole any more.
     pub(super) generation: u64,
+    /// Changes when a run comes or goes, and when the keys of all runs change: see [`super::RunSet`].
+    pub(super) runs_version: u64,
+    pub(super) run_keys_id: u64,
     pub(super) spec: KeySpec,
     pub(super) ledger: Arc<MemoryLedger>,
     /// Of the open layer. Layers and runs have their own.
     pub(super) charge: Charge,
     pub(super) max_bytes: Option<u64>,
-    pub(super) max_disk_bytes: Option<u64>,
-    /// The last batch was refused.
+    pub(super) disk: Arc<DiskBudget>,
+    /// Of the runs.
+    pub(super) disk_charge: DiskCharge,
+    /// The last batch was refused, or a layer that is read at a start has no space.
     pub(super) is_short: bool,
     pub(super) jobs: Jobs,
 }
@@ -69,6 +81,7 @@ pub(super) struct Jobs {
     /// Layers up to here are being written to disk.
     pub(super) spilling_through: u64,
     pub(super) merging_runs: Weak<()>,
+    pub(super) loading: Weak<()>,
 }
 
 #[derive(Debug)]
@@ -87,7 +100,7 @@ impl Open {
     }
 
     /// An empty layer for keys of the same kind.
-    fn fresh(&self, secret: MixSecret, hint: Option<Permutation>) -> Self {
+    pub(super) fn fresh(&self, secret: MixSecret, hint: Option<Permutation>) -> Self {
         Self::new(matches!(self, Open::Integers(_)), secret, hint)
     }
 
@@ -130,18 +143,23 @@ impl Open {
 impl KeyIndex {
     /// An empty index for keys that `spec` makes, charged to [`Share::Keys`].
     pub fn new(spec: &KeySpec, ledger: &Arc<MemoryLedger>) -> Self {
+        let (disk, id) = (DiskBudget::unlimited(), next_id());
         Self {
             runs: Vec::new(),
             closed: Vec::new(),
             open: Open::new(spec.is_integer(), spec.mix_secret(), None),
             through: 0,
             open_from: 1,
+            built_through: u64::MAX,
             generation: 0,
+            runs_version: id,
+            run_keys_id: id,
             spec: spec.clone(),
             ledger: Arc::clone(ledger),
             charge: ledger.charge(Share::Keys, 0),
             max_bytes: None,
-            max_disk_bytes: None,
+            disk_charge: disk.charge(0),
+            disk,
             is_short: false,
             jobs: Jobs::default(),
         }
@@ -154,11 +172,11 @@ impl KeyIndex {
         self
     }
 
-    /// Holds the files of this table's runs under `max_bytes`, those that are being written among them. The files of layers, which
-    /// memory bounds, are not counted.
+    /// Holds the files of runs, those that are being written among them, within `disk`, which other indexes share.
     #[must_use]
-    pub fn with_max_disk_bytes(mut self, max_bytes: u64) -> Self {
-        self.max_disk_bytes = Some(max_bytes);
+    pub fn with_disk(mut self, disk: &Arc<DiskBudget>) -> Self {
+        self.disk_charge = disk.charge(self.disk_bytes());
+        self.disk = Arc::clone(disk);
         self
     }
 
@@ -176,7 +194,10 @@ impl KeyIndex {
 
     /// Forgets all keys: TRUNCATE. Jobs that are under way come back to nothing.
     pub fn clear(&mut self) {
-        self.runs.clear();
+        if !self.runs.is_empty() {
+            self.runs.clear();
+            self.note_runs(false);
+        }
         self.closed.clear();
         self.open = self.open.fresh(self.spec.mix_secret(), None);
         self.note_change();
@@ -229,11 +250,19 @@ impl KeyIndex {
     /// the layers and runs that are on record and the entries that the log still has.
     pub fn opens_at(&mut self, from: u64) {
         self.open_from = from;
+        self.built_through = from.saturating_sub(1);
+    }
+
+    /// The rows of all entries through this one are in files, so that their keys may go to disk. Nothing waits for a build of an index that
+    /// is never told.
+    pub fn note_built(&mut self, through: u64) {
+        self.built_through = through;
     }
 
     /// Puts a run that was opened in its place. The layers whose keys it has must not be added.
     pub fn add_run(&mut self, run: ColdRun) {
         self.put_run(Arc::new(run));
+        self.note_runs(false);
         self.note_change();
     }
 
@@ -246,7 +275,11 @@ impl KeyIndex {
 
     /// Forgets the layers and runs whose last entry is `through` or an earlier one. What reaches further stays whole.
     pub fn forget_through(&mut self, through: u64) {
+        let n_runs = self.runs.len();
         self.runs.retain(|run| run.through() > through);
+        if self.runs.len() < n_runs {
+            self.note_runs(false);
+        }
         self.closed.retain(|layer| layer.through() > through);
         self.note_change();
     }
@@ -262,6 +295,8 @@ impl KeyIndex {
             class: if open.0 { "dense" } else { "sparse" },
             keys: cold_keys + hot_keys as u64,
             bytes: self.bytes(),
+            closed_bytes: self.closed.iter().map(|layer| layer.bytes() as u64).sum(),
+            open_bytes: self.open.bytes() as u64,
             layers: self.closed.len() + 1,
             permutations: distinct_holes(self.closed.iter().filter_map(|layer| layer.permutation()).chain(open.1)),
             runs: self.runs.len(),
@@ -282,11 +317,18 @@ impl KeyIndex {
     pub(super) fn note_change(&mut self) {
         self.generation += 1;
         self.settle();
+        self.settle_disk();
     }
 
     /// Charges what is held now.
     pub(super) fn settle(&mut self) {
         self.charge.resize(self.open.bytes() as u64);
+    }
+
+    /// Charges the files of the runs that are there now.
+    fn settle_disk(&mut self) {
+        let bytes = self.disk_bytes();
+        self.disk_charge.resize(bytes);
     }
 }
 

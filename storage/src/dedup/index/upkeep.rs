@@ -1,4 +1,4 @@
-//! Which job is due, and what becomes of its result? Merges in memory, layers to disk, merges on disk.
+//! Which job is due, and what becomes of its result? Merges in memory, layers to disk, filters into memory, merges on disk.
 //!
 //! A job holds what it reads, and names what its result takes the place of. Whatever the index forgot meanwhile, the result is then of
 //! no use: it is let go as a whole.
@@ -8,8 +8,10 @@ use std::sync::{Arc, Weak};
 use super::choose::{Item, choose};
 use super::merge::{MergeJob, Merged};
 use super::state::{KeyIndex, distinct_holes};
-use crate::dedup::cold::{SpillJob, Spilled};
+use crate::dedup::cold::{ColdRun, Means, SpillJob, Spilled};
+use crate::dedup::disk::DiskCharge;
 use crate::dedup::layer::ClosedLayer;
+use crate::error::Result;
 
 /// Closed layers in memory, and runs on disk, that a probe looks at. Only more epochs than this make them more.
 pub(in crate::dedup) const MAX_LAYERS: usize = 8;
@@ -18,9 +20,27 @@ pub(in crate::dedup) const MAX_RUNS: usize = 8;
 /// Permutations of layers in memory: layers of different ones are never merged, but they do go to disk together.
 const MAX_PERMUTATIONS: usize = 4;
 
-/// Fewer bytes than this, or than this part of what the index may hold, are not worth a run.
-const MIN_SPILL_BYTES: u64 = 1 << 20;
-const MIN_SPILL_DIVISOR: u64 = 8;
+/// A run whose filters come into memory. Made by [`KeyIndex::pick_filters`], run on any thread that may block.
+#[derive(Debug)]
+pub struct FilterJob {
+    run: Arc<ColdRun>,
+    _alive: Arc<()>,
+}
+
+impl FilterJob {
+    /// Keys that the filters are of.
+    pub fn n_keys(&self) -> u64 {
+        self.run.n_keys()
+    }
+
+    /// Reads them. From then on everybody who holds the run has them; memory that turns out to be short takes them away again.
+    ///
+    /// # Errors
+    /// As [`ColdRun::open`]: the run's file is asked for them, as before.
+    pub fn run(self) -> Result<()> {
+        self.run.load_filters()
+    }
+}
 
 fn is_alive(job: &Weak<()>) -> bool {
     job.strong_count() > 0
@@ -33,12 +53,8 @@ impl KeyIndex {
         if is_alive(&self.jobs.merging) {
             return None;
         }
-        // Those are about to go to disk, or wait for the layer that is open.
-        let spilling = is_alive(&self.jobs.spilling).then_some(self.jobs.spilling_through);
-        let is_settled = |layer: &&Arc<ClosedLayer>| {
-            spilling.is_none_or(|through| layer.through() > through) && layer.from() < self.open_from
-        };
-        let layers: Vec<&Arc<ClosedLayer>> = self.closed.iter().filter(is_settled).collect();
+        // Others wait for the layer that is open.
+        let layers: Vec<&Arc<ClosedLayer>> = self.staying().filter(|layer| layer.from() < self.open_from).collect();
         let item = |layer: &&Arc<ClosedLayer>| Item {
             epoch: self.epoch_of(layer),
             class: layer.permutation().map(|permutation| permutation.holes()),
@@ -52,6 +68,17 @@ impl KeyIndex {
         let alive = Arc::new(());
         self.jobs.merging = Arc::downgrade(&alive);
         Some(MergeJob::new(inputs, &self.ledger, alive))
+    }
+
+    /// The closed layers that are not being written to disk.
+    pub(super) fn staying(&self) -> impl Iterator<Item = &Arc<ClosedLayer>> {
+        let spilling = self.is_spilling().then_some(self.jobs.spilling_through);
+        self.closed.iter().filter(move |layer| spilling.is_none_or(|through| layer.through() > through))
+    }
+
+    /// Layers are being written to disk.
+    pub(super) fn is_spilling(&self) -> bool {
+        is_alive(&self.jobs.spilling)
     }
 
     /// The epoch with which a layer goes. One that lies within another's range goes with that: ranges of epochs do not overlap then.
@@ -85,31 +112,59 @@ impl KeyIndex {
         if !is_varied && !self.is_crowded() {
             return None;
         }
-        let least = if is_varied { 0 } else { MIN_SPILL_BYTES.min(self.budget() / MIN_SPILL_DIVISOR) };
-        let mut epochs: Vec<u32> = self.closed.iter().map(|layer| self.epoch_of(layer)).collect();
-        epochs.sort_unstable();
-        epochs.dedup();
-        let (through, layers) = epochs.into_iter().find_map(|epoch| self.spillable(epoch, built_through, least))?;
+        let least = if is_varied { 0 } else { self.least_spill_bytes() };
+        let (through, layers) = self.spillable(built_through, least, self.disk_left())?;
         let alive = Arc::new(());
         self.jobs.spilling = Arc::downgrade(&alive);
         self.jobs.spilling_through = through;
-        SpillJob::new(layers, Vec::new(), &self.spec, &self.ledger, alive)
+        let disk_bytes = layers.iter().map(|layer| layer.spilled_bytes()).sum();
+        SpillJob::new(layers, Vec::new(), &self.spec, self.means(self.disk.charge(disk_bytes)), alive)
     }
 
-    /// The layers of an epoch that can become one run, and where they end: none reaches past `built_through` or is left behind before
-    /// that end. `None`: they have less than `least` bytes, or the disk has no space for them.
-    fn spillable(&self, epoch: u32, built_through: u64, least: u64) -> Option<(u64, Vec<Arc<ClosedLayer>>)> {
+    /// What a job may take that writes a run.
+    fn means(&self, disk: DiskCharge) -> Means<'_> {
+        Means { ledger: &self.ledger, filter_bytes: self.headroom(), disk }
+    }
+
+    /// The layers of the oldest epoch that can become one run, and where they end: none reaches past `built_through` or is left behind
+    /// before that end. The newest are left out if `disk_left` has no space for all. `None`: there are none, or they have less than
+    /// `least` bytes.
+    pub(super) fn spillable(
+        &self,
+        built_through: u64,
+        least: u64,
+        disk_left: u64,
+    ) -> Option<(u64, Vec<Arc<ClosedLayer>>)> {
+        let mut epochs: Vec<u32> = self.closed.iter().map(|layer| self.epoch_of(layer)).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        epochs.into_iter().find_map(|epoch| self.spillable_of(epoch, built_through, least, disk_left))
+    }
+
+    fn spillable_of(
+        &self,
+        epoch: u32,
+        built_through: u64,
+        least: u64,
+        disk_left: u64,
+    ) -> Option<(u64, Vec<Arc<ClosedLayer>>)> {
         let mine = || self.closed.iter().filter(move |layer| self.epoch_of(layer) == epoch);
         let mut cut = built_through.min(self.open_from.saturating_sub(1));
-        // A merged layer may begin before the cut and end behind it: the cut moves before that layer.
-        while let Some(torn) = mine().find(|layer| layer.from() <= cut && layer.through() > cut) {
-            cut = torn.from().checked_sub(1)?;
+        loop {
+            // A merged layer may begin before the cut and end behind it: the cut moves before that layer.
+            while let Some(torn) = mine().find(|layer| layer.from() <= cut && layer.through() > cut) {
+                cut = torn.from().checked_sub(1)?;
+            }
+            let layers: Vec<Arc<ClosedLayer>> = mine().filter(|layer| layer.through() <= cut).cloned().collect();
+            let through = layers.iter().map(|layer| layer.through()).max()?;
+            if layers.iter().map(|layer| layer.bytes() as u64).sum::<u64>() < least {
+                return None;
+            }
+            if layers.iter().map(|layer| layer.spilled_bytes()).sum::<u64>() <= disk_left {
+                return Some((through, layers));
+            }
+            cut = through.checked_sub(1)?;
         }
-        let layers: Vec<Arc<ClosedLayer>> = mine().filter(|layer| layer.through() <= cut).cloned().collect();
-        let through = layers.iter().map(|layer| layer.through()).max()?;
-        let bytes: u64 = layers.iter().map(|layer| layer.bytes() as u64).sum();
-        let disk_bytes: u64 = layers.iter().map(|layer| layer.spilled_bytes()).sum();
-        (bytes >= least && disk_bytes <= self.disk_left()).then_some((through, layers))
     }
 
     /// Runs that should become one, if there are any and the disk allows it: their files stay until the result takes their place. One
@@ -124,29 +179,56 @@ impl KeyIndex {
             .map(|run| Item { epoch: run.epoch(), class: None, n_keys: run.n_keys(), bytes: run.disk_bytes() })
             .collect();
         let places = choose(&items, self.disk_left(), MAX_RUNS)?;
+        let disk_bytes = places.iter().map(|i| items[*i].bytes).sum();
         let runs = places.into_iter().map(|i| Arc::clone(&self.runs[i])).collect();
         let alive = Arc::new(());
         self.jobs.merging_runs = Arc::downgrade(&alive);
-        SpillJob::new(Vec::new(), runs, &self.spec, &self.ledger, alive)
+        SpillJob::new(Vec::new(), runs, &self.spec, self.means(self.disk.charge_copy(disk_bytes)), alive)
+    }
+
+    /// The newest run whose filters are on disk and have space in memory, if there is one. One such job at a time.
+    pub fn pick_filters(&mut self) -> Option<FilterJob> {
+        if is_alive(&self.jobs.loading) {
+            return None;
+        }
+        let fits = |run: &&Arc<ColdRun>| run.is_mapped() && self.may_load(run.filter_bytes_in_memory());
+        let run = Arc::clone(self.runs.iter().rev().find(fits)?);
+        let alive = Arc::new(());
+        self.jobs.loading = Arc::downgrade(&alive);
+        Some(FilterJob { run, _alive: alive })
+    }
+
+    /// Brings filters into memory, those of the newest runs first, as far as there is some. Blocks: for a start, before anybody asks.
+    ///
+    /// # Errors
+    /// As [`ColdRun::open`].
+    pub fn load_filters(&mut self) -> Result<()> {
+        while let Some(job) = self.pick_filters() {
+            job.run()?;
+        }
+        Ok(())
     }
 
     /// Puts a run in the place of the layers, or runs, that it was made of. `false`: they are not all here any more, and nothing
     /// changed; its file is of no use then. Otherwise the batch that records it deletes the records of what it replaces, for which
     /// [`Spilled::replaces`] is asked before.
     pub fn apply_spill(&mut self, spilled: Spilled) -> bool {
+        // The job's own estimate of the disk goes with the rest of it.
         let Spilled { run, layers, runs, .. } = spilled;
         let is_layer = |layer: &Arc<ClosedLayer>| layers.iter().any(|input| Arc::ptr_eq(input, layer));
+        let is_run = |run: &Arc<ColdRun>| runs.iter().any(|input| Arc::ptr_eq(input, run));
         let n_layers = self.closed.iter().filter(|layer| is_layer(layer)).count();
-        // Its filters may have gone since, which makes another object of the same file.
-        let n_runs = self.runs.iter().filter(|run| runs.iter().any(|input| input.is_same_file(run))).count();
+        let n_runs = self.runs.iter().filter(|run| is_run(run)).count();
         if n_layers != layers.len() || n_runs != runs.len() {
             return false;
         }
         self.closed.retain(|layer| !is_layer(layer));
-        self.runs.retain(|run| !runs.iter().any(|input| input.is_same_file(run)));
+        self.runs.retain(|run| !is_run(run));
+        let same_keys = layers.is_empty();
         // What they hold is given back before the run is asked what it may hold.
         drop((layers, runs));
         self.put_run(Arc::new(run));
+        self.note_runs(same_keys);
         self.note_change();
         true
     }

@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 use tempfile::TempDir;
 
 use super::super::index::MAX_RUNS;
-use super::super::{ColdRun, KeyIndex, KeySpec, Keys, SpillJob};
-use super::{kind_type, numbered, random, spec};
+use super::super::{ColdRun, DiskBudget, KeyIndex, KeySpec, Keys, SpillJob};
+use super::{kind_type, numbered, random, snowflake, spec};
 use crate::error::{Code, Error};
 use crate::memory::{MemoryLedger, Share};
 
@@ -67,7 +67,9 @@ impl Setup {
         let path = self.path();
         let spilled = job.run(&path).expect("a run");
         assert!(self.index.apply_spill(spilled));
+        self.index.load_filters().expect("filters");
         assert_eq!(self.ledger.used(Share::Keys), self.index.bytes(), "after a job nothing is held but what it made");
+        assert_eq!(self.ledger.used(Share::Unassigned), 0);
         assert_eq!(self.index.charged(), self.index.bytes());
         path
     }
@@ -117,6 +119,7 @@ fn a_filter_that_is_on_disk_answers_as_one_in_memory() {
         // Half of what the index may hold is for filters; now they would be more.
         let mut small = KeyIndex::new(&setup.spec, &setup.ledger).with_max_bytes(10 << 10);
         small.add_run(ColdRun::open(&path, &setup.spec, &setup.ledger, 0).expect("a run"));
+        small.load_filters().expect("there is no memory for them");
         let stats = small.stats();
         assert_eq!((stats.runs, stats.mapped_runs, stats.cold_keys), (1, 1, 20_000));
         assert!(stats.bytes < 4_000 && small.charged() == stats.bytes, "{stats:?}");
@@ -148,7 +151,7 @@ fn filters_give_way_before_rows_are_refused_and_layers_do_when_they_are_closed()
     assert!(error.message().contains("on disk"), "{error}");
     assert!(error.retry_delay().is_none(), "nothing is closed that could go to disk");
     setup.close(0);
-    assert!(setup.index.has_capacity(20_000).expect_err("still full").retry_delay().is_some());
+    assert!(setup.index.has_capacity(500).expect_err("still full").retry_delay().is_some());
     let job = setup.index.pick_spill(setup.seq).expect("memory is short");
     setup.run(job);
     setup.index.has_capacity(500).expect("memory");
@@ -159,17 +162,21 @@ fn filters_give_way_before_rows_are_refused_and_layers_do_when_they_are_closed()
 #[test]
 fn a_disk_that_is_used_up_refuses_and_forgets_nothing() {
     let mut setup = Setup::new(true);
-    setup.index = KeyIndex::new(&setup.spec, &setup.ledger).with_max_bytes(400 << 10).with_max_disk_bytes(1 << 20);
-    let mut next = 0;
+    let disk = DiskBudget::new(1 << 20);
+    setup.index = KeyIndex::new(&setup.spec, &setup.ledger).with_max_bytes(400 << 10).with_disk(&disk);
+    let (mut next, mut n_left) = (0, 10);
     let error = loop {
         if let Err(error) = setup.index.has_capacity(200) {
+            let had_closed = setup.index.stats().closed_bytes > 0;
             if setup.index.wants_build() {
                 setup.close(0);
             }
             match setup.index.pick_spill(setup.seq) {
                 Some(job) => drop(setup.run(job)),
-                None => break error,
+                None if had_closed || n_left == 0 => break error,
+                None => n_left -= 1,
             }
+            assert_eq!(disk.used(), setup.index.disk_bytes());
             while let Some(job) = setup.index.pick_run_merge() {
                 setup.run(job);
             }
@@ -181,7 +188,8 @@ fn a_disk_that_is_used_up_refuses_and_forgets_nothing() {
     };
     assert_eq!(error.code(), Code::DedupBudget);
     assert!(setup.index.disk_bytes() <= 1 << 20 && setup.index.stats().runs >= 1, "{:?}", setup.index.stats());
-    assert!(error.hint_text().is_some_and(|hint| hint.contains("dedup.memory") && hint.contains("dedup_window")));
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("dedup.disk") && hint.contains("dedup_window")));
+    assert!(error.message().contains("of 1048576 bytes") && error.retry_delay().is_none(), "{error}");
     let facts = error.metadata().iter().map(|(name, _)| *name).collect::<Vec<_>>();
     assert!(facts.contains(&"bytes_per_key") && facts.contains(&"disk_bytes"), "{facts:?}");
     let all = setup.keys(0..next);
@@ -417,30 +425,42 @@ fn what_was_looked_up_before_a_layer_came_is_not_believed() {
     setup.index.claim_known(&keys, None, &known);
 }
 
-/// Runs written by version 1: every fourth number of 6,000. They are never written again: a new version gets new files beside these.
+/// Runs written by version 1: every fourth number of 24,000. They are never written again: a new version gets new files beside these.
 /// Where one is missing it is written when `UPDATE_FIXTURES` is set.
 #[test]
 fn runs_of_version_1_are_read() {
-    for (is_integer, name) in [(true, "run-v1-integers.bin"), (false, "run-v1-hashes.bin")] {
+    type Case = (&'static str, bool, u64, fn(u64) -> Keys);
+    let cases: [Case; 3] = [
+        ("run-v1-integers.bin", true, 50 << 10, |offset| {
+            Keys::Integers((0..6_000).map(|i| random(4 * i + offset)).collect())
+        }),
+        ("run-v1-hashes.bin", false, 50 << 10, |offset| {
+            Keys::Hashes((0..6_000).map(|i| u128::from(random(4 * i + offset)) << 32 | 7).collect())
+        }),
+        ("run-v1-permuted.bin", true, 4 << 10, |offset| {
+            Keys::Integers((0..6_000).map(|i| snowflake(4 * i + offset)).collect())
+        }),
+    ];
+    for (name, is_integer, max_bytes, keys) in cases {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dedup/tests").join(name);
-        let spec = spec(&[kind_type(is_integer)]);
-        let keys = |offset: u64| match is_integer {
-            true => Keys::Integers((0..6_000).map(|i| random(4 * i + offset)).collect()),
-            false => Keys::Hashes((0..6_000).map(|i| u128::from(random(4 * i + offset)) << 32 | 7).collect()),
-        };
-        let ledger = MemoryLedger::new(0);
+        let (spec, ledger) = (spec(&[kind_type(is_integer)]), MemoryLedger::new(0));
         if !path.exists() && std::env::var_os("UPDATE_FIXTURES").is_some() {
-            let mut index = KeyIndex::new(&spec, &ledger).with_max_bytes(50 << 10);
+            let mut index = KeyIndex::new(&spec, &ledger).with_max_bytes(max_bytes);
             index.claim(&keys(0), None);
             index.close_layer(3, 0);
             index.pick_spill(3).expect("memory is short").run(&path).expect("a fixture");
         }
         let run = ColdRun::open(&path, &spec, &ledger, 0).expect("the fixture; UPDATE_FIXTURES=1 writes a missing one");
-        assert_eq!((run.from(), run.through(), run.n_keys()), (1, 3, 6_000));
+        assert_eq!((run.from(), run.through(), run.n_keys()), (1, 3, 6_000), "{name}");
         let mut index = KeyIndex::new(&spec, &ledger);
         index.add_run(run);
-        assert_eq!(index.probe(&keys(0)).expect("an answer").map(|found| found.count_set_bits()), Some(6_000));
-        assert_eq!(index.probe(&keys(1)).expect("an answer"), None);
+        // With filters on disk, if it has some, and in memory.
+        for _ in 0..2 {
+            assert_eq!(index.probe(&keys(0)).expect("an answer").map(|found| found.count_set_bits()), Some(6_000));
+            assert_eq!(index.probe(&keys(1)).expect("an answer"), None);
+            index.load_filters().expect("filters");
+        }
+        assert_eq!(index.stats().mapped_runs, 0);
     }
 }
 
@@ -450,4 +470,94 @@ fn what_a_filter_wrongly_admits_a_page_denies() {
     setup.spill(0..9_000, 0);
     let others = Keys::Integers((0..50_000).map(|i| random(i + (1 << 40))).collect());
     assert_eq!(setup.index.probe(&others).expect("an answer"), None);
+}
+
+#[test]
+fn indexes_share_the_disk_and_give_it_back() {
+    let disk = DiskBudget::new(400 << 10);
+    let mut setups = [Setup::new(true), Setup::new(false)];
+    for setup in &mut setups {
+        setup.limit(100 << 10);
+        let index = std::mem::replace(&mut setup.index, KeyIndex::new(&setup.spec, &setup.ledger));
+        setup.index = index.with_disk(&disk);
+    }
+    setups[0].spill(0..9_000, 0);
+    let first = disk.used();
+    assert_eq!(first, setups[0].index.disk_bytes());
+    // What is being written counts as well.
+    let other = &mut setups[1];
+    let keys = other.keys(0..6_000);
+    other.claim(&keys);
+    other.close(0);
+    let job = other.index.pick_spill(other.seq).expect("memory is short");
+    assert!(disk.used() > first + 6_000 * 16, "{} after {first}", disk.used());
+    other.run(job);
+    assert_eq!(disk.used(), first + other.index.disk_bytes());
+    let keys = other.keys(6_000..17_000);
+    other.claim(&keys);
+    other.close(0);
+    assert!(other.index.pick_spill(other.seq).is_none(), "{} of {}", disk.used(), disk.max_bytes());
+    setups[0].index.clear();
+    assert_eq!(disk.used(), setups[1].index.disk_bytes());
+    let seq = setups[1].seq;
+    assert!(setups[1].index.pick_spill(seq).is_some());
+    drop(setups);
+    assert_eq!(disk.used(), 0);
+}
+
+#[test]
+fn filters_come_into_memory_as_far_as_there_is_some_the_newest_first() {
+    let mut setup = Setup::with_max_bytes(true, 400 << 10);
+    // One of each epoch.
+    let paths = [setup.spill(0..40_000, 0), setup.spill(40_000..80_000, 1), setup.spill(80_000..120_000, 2)];
+    let opened = |max_bytes: u64| {
+        let mut index = KeyIndex::new(&setup.spec, &setup.ledger).with_max_bytes(max_bytes);
+        for (epoch, path) in paths.iter().enumerate() {
+            index.add_run(ColdRun::open(path, &setup.spec, &setup.ledger, epoch as u32).expect("a run"));
+        }
+        assert_eq!((index.stats().mapped_runs, index.stats().runs), (3, 3), "nothing is read at once");
+        index.load_filters().expect("filters");
+        assert!(index.bytes() <= max_bytes && index.charged() == index.bytes());
+        index
+    };
+    let answers = |index: &KeyIndex| index.probe(&setup.keys(0..200_000)).expect("an answer");
+    // A run's filters take about 55,000 bytes; all of them have half of the memory.
+    let n_mapped = [1 << 20, 260 << 10, 150 << 10, 20 << 10].map(|max_bytes| {
+        let index = opened(max_bytes);
+        assert_eq!(answers(&index).map(|found| found.count_set_bits()), Some(120_000));
+        index.stats().mapped_runs
+    });
+    assert_eq!(n_mapped, [0, 1, 2, 3]);
+    // A job that reads them gives way to nothing, and there is one at a time.
+    let mut index = opened(20 << 10);
+    assert!(index.pick_filters().is_none());
+    index = index.with_max_bytes(1 << 20);
+    let job = index.pick_filters().expect("there is memory now");
+    assert!(index.pick_filters().is_none() && job.n_keys() == 40_000);
+    job.run().expect("filters");
+    assert_eq!(index.stats().mapped_runs, 2);
+}
+
+#[test]
+fn a_filter_that_is_damaged_stays_on_disk_and_holds_nothing() {
+    let mut setup = Setup::new(true);
+    let path = setup.spill(0..9_000, 0);
+    let bytes = std::fs::read(&path).expect("the file");
+    let mut n_damaged = 0;
+    for page in 1..bytes.len() / 4096 {
+        let mut copy = bytes.clone();
+        copy[page * 4096 + 9] ^= 1;
+        let damaged = path.with_extension("damaged");
+        std::fs::write(&damaged, &copy).expect("a copy");
+        let Ok(run) = ColdRun::open(&damaged, &setup.spec, &setup.ledger, 0) else { continue };
+        let mut index = KeyIndex::new(&setup.spec, &setup.ledger);
+        index.add_run(run);
+        let before = index.bytes();
+        if let Err(error) = index.load_filters() {
+            assert_eq!(error.code(), Code::LogDamaged);
+            assert_eq!((index.bytes(), index.charged(), index.stats().mapped_runs), (before, before, 1));
+            n_damaged += 1;
+        }
+    }
+    assert!(n_damaged >= 2, "{n_damaged} pages of filters");
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::{ClosedLayer, ColdRun, KeyIndex, KeySpec, Keys, Merged, Spilled};
+use super::super::{ClosedLayer, ColdRun, FileSpan, KeyIndex, KeySpec, Keys, Merged, RunSet, Spilled};
 use super::model::{SHAPES, Shape, hashed};
 use super::{random, spec};
 use crate::memory::{MemoryLedger, Share};
@@ -32,6 +32,12 @@ enum Step {
     Merge,
     Spill,
     MergeRuns,
+    /// Filters come into memory as far as there is some.
+    LoadFilters,
+    /// Files of layers become fewer.
+    Rewrite,
+    /// Others see the runs that are there now, until they look again.
+    See,
     /// Forgets the oldest epoch that is over.
     Forget,
     Clear,
@@ -51,6 +57,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Merge),
         8 => Just(Step::Spill),
         6 => Just(Step::MergeRuns),
+        2 => Just(Step::LoadFilters),
+        4 => Just(Step::Rewrite),
+        4 => Just(Step::See),
         2 => Just(Step::Forget),
         1 => Just(Step::Clear),
         3 => Just(Step::Reopen),
@@ -95,6 +104,8 @@ struct Life {
     merged: Option<Merged>,
     spilled: Option<Spilled>,
     merged_runs: Option<Spilled>,
+    /// Runs as callers see them, who ask them before the worker's turn.
+    seen: RunSet,
 }
 
 impl Life {
@@ -121,6 +132,7 @@ impl Life {
             merged: None,
             spilled: None,
             merged_runs: None,
+            seen: RunSet::default(),
         }
     }
 
@@ -136,7 +148,9 @@ impl Life {
         self.next = end;
         self.seq += 1;
         let keys = self.keys(&raw);
-        let known = self.index.look_up(&keys).expect("an answer");
+        // Every other batch was looked up by its caller, perhaps in runs of before.
+        let found = self.seq.is_multiple_of(2).then(|| self.seen.look_up(&keys).expect("an answer"));
+        let known = self.index.look_up_with(&keys, found).expect("an answer");
         let claimed = self.index.claim_known(&keys, None, &known);
         for (row, key) in raw.iter().enumerate() {
             let lost = claimed.losers.as_ref().is_some_and(|losers| losers.value(row));
@@ -229,6 +243,33 @@ impl Life {
         }
     }
 
+    /// As the table does it: the recorded files that are replaced hold the keys of the new ones.
+    fn rewrite(&mut self) {
+        let span = |layer: &LayerFile| FileSpan {
+            from: layer.from,
+            through: layer.through,
+            epoch: layer.epoch,
+            bytes: layer.bytes.len() as u64,
+        };
+        let spans: Vec<FileSpan> = self.layers.iter().map(span).collect();
+        let Some(job) = self.index.pick_rewrite_past(2, &spans, self.closed_through) else { return };
+        let replaced = job.replaces().to_vec();
+        let epoch = self.layers[replaced[0]].epoch;
+        assert!(replaced.iter().all(|at| self.layers[*at].epoch == epoch) && job.n_files() < replaced.len());
+        let paths: Vec<PathBuf> = (0..job.n_files()).map(|_| self.path()).collect();
+        let written = job.run(&paths).expect("files");
+        let mut at = 0;
+        self.layers.retain(|_| {
+            at += 1;
+            !replaced.contains(&(at - 1))
+        });
+        for (file, path) in written.iter().zip(&paths) {
+            let bytes = std::fs::read(path).expect("a file");
+            assert_eq!(file.bytes, bytes.len() as u64);
+            self.layers.push(LayerFile { bytes, from: file.from, through: file.through, epoch });
+        }
+    }
+
     /// Records a run as the table does: what it replaces is on record no more.
     fn apply(&mut self, spilled: Spilled) {
         let (path, from, through) = (spilled.run().path().to_owned(), spilled.run().from(), spilled.run().through());
@@ -290,6 +331,7 @@ impl Life {
         index.opens_at(self.closed_through + 1);
         let open: Vec<u64> = self.model.iter().filter(|(_, closed)| closed.is_none()).map(|(key, _)| *key).collect();
         index.insert(&self.keys(&open), None);
+        index.load_filters().expect("filters");
         self.index = index;
     }
 
@@ -301,6 +343,9 @@ impl Life {
             Step::Merge => self.merge(),
             Step::Spill => self.spill(),
             Step::MergeRuns => self.merge_runs(),
+            Step::LoadFilters => self.index.load_filters().expect("filters"),
+            Step::Rewrite => self.rewrite(),
+            Step::See => self.seen = self.index.run_set(),
             Step::Forget => self.forget(),
             Step::Clear => self.clear(),
             Step::Reopen => self.reopen(),
@@ -308,7 +353,9 @@ impl Life {
         let stats = self.index.stats();
         assert_eq!(stats.keys as usize, self.model.len(), "after {step:?}");
         assert_eq!((stats.bytes, self.index.charged()), (self.index.bytes(), self.index.bytes()), "after {step:?}");
-        if self.merged.is_none() && self.spilled.is_none() && self.merged_runs.is_none() {
+        // Runs that others still see are held by them.
+        let is_seen = self.seen.is_empty() || self.seen.version() == self.index.runs_version();
+        if is_seen && self.merged.is_none() && self.spilled.is_none() && self.merged_runs.is_none() {
             assert_eq!(self.ledger.used(Share::Keys), stats.bytes, "after {step:?}");
         }
     }
@@ -360,7 +407,10 @@ fn every_shape_of_keys_survives_every_step() {
     let mut steps = Vec::new();
     for round in 0..4 {
         steps.extend([claim(5_000), close(), claim(5_000), close(), Step::Merge, claim(500), Step::Merge]);
-        steps.extend([Step::Spill, claim(100), Step::Spill, Step::MergeRuns, close(), Step::MergeRuns]);
+        steps.extend([Step::Rewrite, claim(200), close(), claim(200), close(), Step::Merge, Step::Merge]);
+        steps.extend([Step::Rewrite, claim(50)]);
+        steps.extend([Step::Spill, claim(100), Step::Spill, Step::LoadFilters, Step::See, claim(100), claim(100)]);
+        steps.extend([Step::MergeRuns, close(), Step::MergeRuns, claim(100), claim(100)]);
         if round % 2 == 1 {
             steps.extend([Step::Reopen, claim(200), Step::Stream { n_new: 400 }, Step::Merge, claim(50)]);
             steps.extend([Step::Spill, Step::Close { begins_epoch: true }, Step::Merge, Step::Spill, Step::Spill]);

@@ -2,10 +2,13 @@
 
 mod cold;
 mod disk;
+mod files;
 mod keys;
 mod life;
 mod memory;
 mod model;
+mod refusals;
+mod runs;
 mod streams;
 mod tiers;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use proptest::prelude::*;
 
-use super::super::index::{Item, MAX_LAYERS, choose};
-use super::super::{KeyIndex, Keys};
+use super::super::index::{Item, MAX_LAYER_FILES, MAX_LAYERS, choose, choose_rewrite};
+use super::super::{FileSpan, KeyIndex, Keys};
 use super::{kind_type, numbered, spec};
 use crate::memory::{MemoryLedger, Share};
 
@@ -81,6 +81,106 @@ fn an_epoch_that_is_over_comes_to_one_and_too_many_are_merged_without_a_tier() {
     settle(&mut items, NO_LIMIT, MAX_LAYERS);
     assert_eq!(items.len(), MAX_LAYERS);
     assert_eq!(items[0], item(3_u64.pow(11)));
+}
+
+/// Layers in memory and their files, as builds leave them; bytes stand for keys.
+#[derive(Default)]
+struct Files {
+    layers: Vec<FileSpan>,
+    files: Vec<FileSpan>,
+    rewritten: u64,
+}
+
+impl Files {
+    fn build(&mut self, seq: u64, epoch: u32, bytes: u64) {
+        let made = FileSpan { from: seq, through: seq, epoch, bytes };
+        self.layers.push(made);
+        self.files.push(made);
+        loop {
+            let as_item = |layer: &FileSpan| Item { epoch: layer.epoch, ..item(layer.bytes) };
+            let items: Vec<Item> = self.layers.iter().map(as_item).collect();
+            let Some(places) = choose(&items, NO_LIMIT, MAX_LAYERS) else { break };
+            let merged = joined(places.iter().map(|i| self.layers[*i]));
+            for place in places.iter().rev() {
+                self.layers.remove(*place);
+            }
+            self.layers.insert(places[0], merged);
+        }
+    }
+
+    fn rewrite(&mut self, built_through: u64, most_files: usize) -> bool {
+        let Some((files, layers)) = choose_rewrite(&self.files, &self.layers, built_through, most_files) else {
+            return false;
+        };
+        assert!(layers.len() < files.len());
+        let replaced: Vec<FileSpan> = files.iter().map(|i| self.files[*i]).collect();
+        let new: Vec<FileSpan> = layers.iter().map(|i| self.layers[*i]).collect();
+        let keys = |spans: &[FileSpan]| spans.iter().map(|span| span.bytes).sum::<u64>();
+        assert_eq!(keys(&replaced), keys(&new), "the same keys");
+        assert!(replaced.iter().chain(&new).all(|span| span.epoch == new[0].epoch && span.through <= built_through));
+        self.rewritten += keys(&new);
+        self.files.retain(|file| !replaced.contains(file));
+        self.files.extend(new);
+        true
+    }
+
+    fn most_of_an_epoch(&self) -> usize {
+        let n_files = |epoch| self.files.iter().filter(|file| file.epoch == epoch).count();
+        self.files.iter().map(|file| n_files(file.epoch)).max().unwrap_or(0)
+    }
+}
+
+fn joined(spans: impl Iterator<Item = FileSpan>) -> FileSpan {
+    spans
+        .reduce(|a, b| FileSpan {
+            from: a.from.min(b.from),
+            through: a.through.max(b.through),
+            epoch: a.epoch.max(b.epoch),
+            bytes: a.bytes + b.bytes,
+        })
+        .expect("some")
+}
+
+proptest! {
+    #[test]
+    fn files_are_few_and_every_key_is_written_again_once_for_each_doubling(
+        sizes in prop::collection::vec(1..1000_u64, 1..300),
+        builds_an_epoch in 1..200_usize,
+    ) {
+        let mut all = Files::default();
+        for (i, size) in sizes.iter().enumerate() {
+            let seq = i as u64 + 1;
+            all.build(seq, (i / builds_an_epoch) as u32, *size);
+            while all.rewrite(seq, MAX_LAYER_FILES) {}
+            prop_assert!(all.most_of_an_epoch() <= MAX_LAYER_FILES, "{:?}", all.files);
+        }
+        let total: u64 = sizes.iter().sum();
+        prop_assert_eq!(all.files.iter().map(|file| file.bytes).sum::<u64>(), total);
+        let doublings = 2.0 + (total as f64).log2() / 1.5_f64.log2();
+        prop_assert!(all.rewritten as f64 <= total as f64 * doublings, "{} of {} keys", all.rewritten, total);
+    }
+}
+
+#[test]
+fn only_files_of_one_epoch_that_are_built_and_whole_become_fewer() {
+    let span = |from, through, epoch| FileSpan { from, through, epoch, bytes: through - from + 1 };
+    let large = FileSpan { bytes: 99, ..span(21, 30, 0) };
+    let files = [span(1, 10, 0), span(1, 10, 0), span(11, 20, 0), large, span(31, 40, 1)];
+    let choose = |layers: &[FileSpan], built| choose_rewrite(&files, layers, built, 2);
+    // Two layers of one range, as two classes of keys leave them: three files become two.
+    let layers = [span(1, 20, 0), span(1, 10, 0), span(21, 30, 0), span(31, 40, 1)];
+    assert_eq!(choose(&layers, 40), Some((vec![0, 1, 2], vec![0, 1])));
+    assert_eq!(choose(&layers, 20), Some((vec![0, 1, 2], vec![0, 1])));
+    assert_eq!(choose(&layers, 19), None, "they are not built");
+    assert_eq!(choose_rewrite(&files, &layers, 40, 4), None, "there are few");
+    // As many as before.
+    assert_eq!(choose(&[span(1, 20, 0), span(1, 20, 0), span(1, 10, 0), span(21, 30, 0)], 40), None);
+    // The cheapest for each file less.
+    let layers = [span(1, 10, 0), span(11, 30, 0)];
+    assert_eq!(choose(&layers, 40), Some((vec![0, 1], vec![0])));
+    // A file of another epoch, or one that reaches beyond, holds the others back.
+    assert_eq!(choose(&[span(1, 40, 1)], 40), None);
+    assert_eq!(choose(&[span(1, 15, 0)], 40), None);
 }
 
 /// Merges all that is due.

@@ -61,3 +61,24 @@ async fn names_of_nothing_have_no_snapshot() {
     assert_eq!(rows, [None, Some(2)]);
     assert!(fixture.engine().snapshots(&[]).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_old_snapshots_keep_is_told() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    table.write(request(batch(&[1, 2]))).await.expect("stored");
+    let fresh = table.snapshot();
+    assert_eq!(table.pinned_bytes(), 0, "the table needs the same rows");
+    table.build().await.expect("built");
+    let of_rows: u64 = fresh.parts().iter().map(|part| part.bytes).sum();
+    assert_eq!((table.pinned_bytes(), fresh.pinned_bytes()), (of_rows, of_rows));
+    let built = table.snapshot();
+    assert_eq!(built.pinned_bytes(), 0);
+    table.seal().await.expect("sealed");
+    let of_file = built.files()[0].file.bytes;
+    assert_eq!((table.pinned_bytes(), built.pinned_bytes()), (of_rows + of_file, of_file));
+    drop(fresh);
+    assert_eq!(table.pinned_bytes(), of_file);
+    drop(built);
+    assert_eq!(table.pinned_bytes(), 0);
+}

@@ -179,3 +179,27 @@ async fn what_had_too_little_space_to_begin_goes_on_when_others_gave_some_back()
     let both = until(|| is_reclaimed() && owed(&fixture) == 0);
     tokio::time::timeout(Duration::from_secs(60), both).await.expect("it is tried again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_looks_for_space_again_while_it_writes() {
+    let mut fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let keys: Vec<i64> = (0..20_000).collect();
+    table.write(request(batch(&keys))).await.expect("stored");
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    fail.arm("build.names_recorded", FailAction::Hold(1));
+    let handle = table.clone();
+    let building = tokio::spawn(async move { handle.build().await });
+    until(|| fail.visits("build.names_recorded") == 1).await;
+    // It had space when it began.
+    pretend(&fixture, FREEING_MIN_FREE_BYTES);
+    fail.release("build.names_recorded");
+    assert_full(building.await.expect("no panic"));
+    assert_eq!((table.stats().realtime_rows, table.stats().built_rows), (20_000, 0));
+    pretend(&fixture, u64::MAX);
+    table.build().await.expect("built");
+    assert_eq!((table.stats().realtime_rows, table.stats().built_rows), (0, 20_000));
+    drop(table);
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), keys);
+}

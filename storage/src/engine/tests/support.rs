@@ -12,6 +12,7 @@ use crate::catalog::{ColumnDef, NewTable};
 use crate::engine::{Engine, EngineOptions};
 use crate::env::ManualClock;
 use crate::ids::ProducerId;
+use crate::sealed::FileRef;
 use crate::table::{ProducerBatch, RowsRequest, SequenceMode, Table, TableSnapshot};
 
 pub(super) struct Fixture {
@@ -60,6 +61,8 @@ impl Fixture {
         if let Some(engine) = self.engine.take() {
             engine.shutdown().await.expect("a clean end");
             wait_for_last(engine).await;
+            // Files that were let go, as after a while.
+            crate::env::wait_for_soon();
         }
     }
 
@@ -191,12 +194,19 @@ pub(super) fn keys_of(table: &Table) -> Vec<i64> {
     keys
 }
 
+/// Where a file is on the local disk: a published one where the table's Delta folder is.
+pub(super) fn path_of(table: &Table, file: &FileRef) -> std::path::PathBuf {
+    let published = table.shared.folders.tables().local.as_ref().filter(|_| file.place.is_published);
+    let root = published.map_or(table.shared.gate.folder.as_path(), |local| local.root());
+    root.join(file.place.path.to_string())
+}
+
 /// The live rows of a file of the table's present snapshot, with the number of the first row of each batch among all rows of the file;
 /// deleted rows are left out.
 fn rows_of_file(table: &Table, at: usize) -> Vec<(u32, RecordBatch)> {
     let snapshot = table.snapshot();
     let file = &snapshot.files()[at];
-    let path = table.shared.gate.folder.join(file.place.path.to_string());
+    let path = path_of(table, file);
     let mut start = 0;
     let mut out = Vec::new();
     for read in crate::sealed::read_file(&path, &snapshot.def().arrow_schema).expect("the file opens") {
@@ -225,7 +235,7 @@ pub(super) fn places_of(table: &Table, snapshot: &TableSnapshot, keys: &[i64]) -
     let wanted: std::collections::HashSet<i64> = keys.iter().copied().collect();
     let mut places = Vec::new();
     for (at, file) in snapshot.files().iter().enumerate() {
-        let path = table.shared.gate.folder.join(file.place.path.to_string());
+        let path = path_of(table, file);
         let mut rows = RoaringBitmap::new();
         let mut start = 0;
         for read in crate::sealed::read_file(&path, &snapshot.def().arrow_schema).expect("the file opens") {

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -14,6 +14,9 @@ use crate::env::Env;
 /// other readers of Delta folders pass over names that begin with a dot. The target's name is no part of it, so that neither a `#` in that
 /// name nor its length matters.
 pub(super) const TEMPORARY: &str = ".staged#";
+
+/// A copy looks whether it is still wanted after so many bytes.
+const COPY_BYTES: u64 = 8 << 20;
 
 /// Folders that are known to be synced: two for each table. Past it all are forgotten and synced again when they are used.
 const MAX_KNOWN_FOLDERS: usize = 65_536;
@@ -92,25 +95,36 @@ impl Disk {
         }
     }
 
-    /// Another name of the file `from`, whose bytes are synced; a synced copy where the file systems differ.
-    pub(super) fn stage_link(&self, from: &Path, folder: &Path) -> io::Result<Staged> {
+    /// Another name of the file `from`, whose bytes are synced; a synced copy where the file systems differ. A copy fails soon after `stop`
+    /// is set.
+    pub(super) fn stage_link(&self, from: &Path, folder: &Path, stop: &AtomicBool) -> io::Result<Staged> {
         self.make_folder(folder)?;
         loop {
             let path = self.temporary(folder);
             match fs::hard_link(from, &path) {
                 Ok(()) => return Ok(Staged { path }),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) if e.kind() == io::ErrorKind::CrossesDevices => return self.stage_copy(from, folder),
+                Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+                    return self.stage_copy(from, folder, stop);
+                }
                 Err(e) => return Err(context("link", from, &e)),
             }
         }
     }
 
-    /// A synced copy of the file `from`.
-    pub(super) fn stage_copy(&self, from: &Path, folder: &Path) -> io::Result<Staged> {
+    /// A synced copy of the file `from`. Fails soon after `stop` is set.
+    pub(super) fn stage_copy(&self, from: &Path, folder: &Path, stop: &AtomicBool) -> io::Result<Staged> {
         let mut source = File::open(from).map_err(|e| context("open", from, &e))?;
         let (staged, mut file) = self.stage_new(folder)?;
-        io::copy(&mut source, &mut file).map_err(|e| context("copy", from, &e))?;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other(format!("the copy of {} was stopped", from.display())));
+            }
+            let mut part = source.by_ref().take(COPY_BYTES);
+            if io::copy(&mut part, &mut file).map_err(|e| context("copy", from, &e))? == 0 {
+                break;
+            }
+        }
         self.sync(&file)?;
         Ok(staged)
     }

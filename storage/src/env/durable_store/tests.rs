@@ -13,6 +13,9 @@ use super::disk::TEMPORARY;
 use super::*;
 use crate::env::FailAction;
 
+/// Nobody stops it.
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
 struct Opened {
     folder: TempDir,
     env: Env,
@@ -190,7 +193,7 @@ const WRITES: [(&str, Attempt); 6] = [
     }),
     ("copy", |o| now(o.store.copy_if_not_exists(&at("source"), &at("t/new"))).is_ok()),
     ("rename", |o| now(o.store.rename(&at("source"), &at("t/new"))).is_ok()),
-    ("link", |o| o.store.link_in(&o.folder.path().join("source"), &at("t/new")).is_ok()),
+    ("link", |o| o.store.link_in(&o.folder.path().join("source"), &at("t/new"), &GO_ON).is_ok()),
 ];
 
 #[test]
@@ -328,20 +331,33 @@ fn a_local_file_is_linked_in_once() {
     fs::write(&built, "rows").expect("written");
     let inode = |path: &Path| fs::metadata(path).expect("there").ino();
     for _ in 0..2 {
-        store.link_in(&built, &at("tables/t/a.parquet")).expect("linked, or linked before");
+        store.link_in(&built, &at("tables/t/a.parquet"), &GO_ON).expect("linked, or linked before");
         assert_eq!(inode(&built), inode(&folder.path().join("tables/t/a.parquet")));
     }
     fs::remove_file(&built).expect("removed");
     assert_eq!(get(&store, "tables/t/a.parquet").as_deref(), Some(&b"rows"[..]));
 
-    let error = store.link_in(&built, &at("tables/t/b.parquet")).expect_err("no such file");
+    let error = store.link_in(&built, &at("tables/t/b.parquet"), &GO_ON).expect_err("no such file");
     assert_eq!(error.code(), Code::FolderUnusable, "{error}");
     fs::write(&built, "other rows").expect("written");
-    let error = store.link_in(&built, &at("tables/t/a.parquet")).expect_err("another length");
+    let error = store.link_in(&built, &at("tables/t/a.parquet"), &GO_ON).expect_err("another length");
     assert_eq!(error.code(), Code::FolderUnusable, "{error}");
     assert!(error.message().contains("4 bytes"), "{error}");
     assert_eq!(get(&store, "tables/t/a.parquet").as_deref(), Some(&b"rows"[..]));
     assert_eq!(n_temporary(folder.path()), 0);
+}
+
+#[test]
+fn a_copy_that_is_stopped_leaves_nothing() {
+    let Opened { store, folder, .. } = opened();
+    let built = folder.path().join("built");
+    fs::write(&built, "rows").expect("written");
+    let stop = AtomicBool::new(true);
+    store.disk.stage_copy(&built, &folder.path().join("t"), &stop).expect_err("stopped");
+    assert_eq!(n_temporary(folder.path()), 0);
+    // A link takes no time, so it is made all the same.
+    store.link_in(&built, &at("t/a"), &stop).expect("linked");
+    store.disk.stage_copy(&built, &folder.path().join("t"), &GO_ON).expect("copied");
 }
 
 #[test]
@@ -351,8 +367,8 @@ fn a_file_of_another_file_system_is_copied_in() {
     let elsewhere = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
     let built = elsewhere.path().join("built");
     fs::write(&built, "rows").expect("written");
-    store.link_in(&built, &at("t/a")).expect("linked or copied");
-    let staged = store.disk.stage_copy(&built, &folder.path().join("t")).expect("copied");
+    store.link_in(&built, &at("t/a"), &GO_ON).expect("linked or copied");
+    let staged = store.disk.stage_copy(&built, &folder.path().join("t"), &GO_ON).expect("copied");
     assert!(store.disk.publish(staged, &folder.path().join("t/b"), false).expect("named"));
     fs::remove_file(&built).expect("removed");
     for name in ["t/a", "t/b"] {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use delta_kernel::checkpoint::LastCheckpointHintStats;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::reader::ChunkReader;
 use url::Url;
 
 use super::kernel::{Kernel, is_not_found, lines_of};
 use super::log::DeltaTable;
+use crate::env::FailPoints;
 use crate::error::{Error, Result};
 
 /// What a checkpoint must have.
@@ -25,12 +27,12 @@ impl DeltaTable {
     /// Makes a checkpoint of `version`, unless it has one, and reads it back. `DELTA_DAMAGED`: it has not what is `expected`; then one that
     /// was just made is removed again, and nothing older may go.
     pub async fn checkpoint(&self, version: u64, expected: &Expected) -> Result<()> {
-        let expected = expected.clone();
-        self.kernel().run(move |kernel| write(kernel, version, &expected)).await
+        let (expected, fail) = (expected.clone(), Arc::clone(self.fail()));
+        self.kernel().run(move |kernel| write(kernel, version, &expected, &fail)).await
     }
 }
 
-fn write(kernel: &Kernel, version: u64, expected: &Expected) -> Result<()> {
+fn write(kernel: &Kernel, version: u64, expected: &Expected, fail: &FailPoints) -> Result<()> {
     let what = format!("the checkpoint of version {version} cannot be made");
     let failed = |e| kernel.error(&what, e);
     let engine = kernel.engine();
@@ -42,10 +44,12 @@ fn write(kernel: &Kernel, version: u64, expected: &Expected) -> Result<()> {
         Err(e) if is_not_found(&e) => {}
         Err(e) => return Err(failed(e)),
     }
+    fail.hit("checkpoint.before_write")?;
     let data = writer.checkpoint_data(engine).map_err(failed)?;
     let state = data.state();
     let rows = data.map(|batch| batch.and_then(|batch| batch.apply_selection_vector()));
     engine.parquet_handler().write_parquet_file(path.clone(), Box::new(rows)).map_err(failed)?;
+    fail.hit("checkpoint.written")?;
     if let Err(e) = verify(kernel, &path, version, expected) {
         // The commits before it are all there: without it nobody misses anything.
         if let Err(kept) = storage.delete(&path) {
@@ -53,6 +57,7 @@ fn write(kernel: &Kernel, version: u64, expected: &Expected) -> Result<()> {
         }
         return Err(e);
     }
+    fail.hit("checkpoint.read_back")?;
     let bytes = storage.head(&path).map_err(failed)?.size;
     let state = Arc::into_inner(state).ok_or_else(|| Error::internal(format!("{what}: its writer goes on")))?;
     let stats = LastCheckpointHintStats::from_reconciliation_state(state, bytes, 0).map_err(failed)?;
@@ -85,4 +90,17 @@ fn verify(kernel: &Kernel, path: &Url, version: u64, expected: &Expected) -> Res
         "the checkpoint of version {version} has {n_files} files and our txn {found}, not {} and {expected_txn}",
         expected.n_files
     )))
+}
+
+/// The `txn`s that a checkpoint has, appId and version. An error says why it cannot be read.
+pub(super) fn txns_of(file: impl ChunkReader + 'static) -> Result<Vec<(String, i64)>, String> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
+    let columns = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
+    let batches = builder.with_projection(columns).build().map_err(|e| e.to_string())?;
+    let mut txns = Vec::new();
+    for batch in batches {
+        let lines = lines_of(&batch.map_err(|e| e.to_string())?)?;
+        txns.extend(lines.into_iter().filter_map(|line| line.txn.map(|txn| (txn.app_id, txn.version))));
+    }
+    Ok(txns)
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use deltalake::kernel::DeletionVectorDescriptor;
 use serde::Deserialize;
 
-#[cfg(test)]
 use super::schema::Features;
 
 /// One line of a commit. What it does not name is of no interest here: readers ignore actions that they do not know.
@@ -43,7 +42,6 @@ pub struct Protocol {
     pub writer_features: Option<Vec<String>>,
 }
 
-#[cfg(test)]
 impl Protocol {
     /// Of the features that we use, those that readers of this table must have.
     pub fn features(&self) -> Features {
@@ -82,8 +80,11 @@ pub(super) struct AddLine {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct RemoveLine {
-    path: String,
+    /// As in a URL.
+    pub(super) path: String,
+    pub(super) deletion_vector: Option<DeletionVectorDescriptor>,
 }
 
 /// A commit that stands at a version, whoever made it.

@@ -1,7 +1,7 @@
 //! What is the table as its log has it? Files, deleted rows, who committed what, definition: for attach, verify, and a start without our
 //! own index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -13,7 +13,7 @@ use super::deletes::DeletionVector;
 use super::kernel::{Kernel, lines_of_data};
 use super::lines::{AddLine, Line, MetadataLine, Protocol, decoded};
 use super::log::DeltaTable;
-use super::schema::{DEFINITION, EXCLUSIVE_WRITER};
+use super::schema::{DEFINITION, EXCLUSIVE_WRITER, Features, unknown_features};
 use super::stats::StatsReader;
 use super::tags::Tags;
 use crate::catalog::TableDef;
@@ -38,6 +38,9 @@ pub struct Loaded {
     pub txns: Vec<(String, i64)>,
     /// In no order.
     pub files: Vec<LoadedFile>,
+    /// Names of files and deletion vectors that left the table, as far back as the log tells (seven days): readers of older versions may
+    /// still need them. Sorted.
+    pub removed: Vec<String>,
 }
 
 /// A file of a version.
@@ -78,13 +81,28 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// A table that no other engine writes.
+    pub fn is_exclusive(&self) -> bool {
+        self.protocol.writer_features.iter().flatten().any(|feature| feature == EXCLUSIVE_WRITER)
+    }
+
+    /// Of the features that we use, those that its readers must have.
+    pub fn features(&self) -> Features {
+        self.protocol.features()
+    }
+
+    /// Features that a writer must have and this program has not.
+    pub fn unknown_features(&self) -> Vec<&str> {
+        unknown_features(&self.protocol)
+    }
+
     /// What it says of the table itself that is not so. `def` is the table now; `schema` is the schema that was committed last.
     pub fn problems(&self, def: &TableDef, schema: SchemaId) -> Vec<String> {
         let mut problems = Vec::new();
         if self.id != def.id.to_string() || self.configuration.get("tidewater.table") != Some(&self.id) {
             problems.push(format!("it is of the table {}", self.id));
         }
-        if !self.protocol.writer_features.iter().flatten().any(|feature| feature == EXCLUSIVE_WRITER) {
+        if !self.is_exclusive() {
             problems.push("other writers are not kept out by its protocol".to_owned());
         }
         let committed = self.definition.as_ref().map(|text| TableDef::from_disk(text.as_bytes()));
@@ -142,7 +160,6 @@ impl LoadedFile {
 }
 
 impl DeltaTable {
-    #[cfg(test)]
     /// The newest version. `TABLE_NOT_FOUND`: there is no log; `DELTA_DAMAGED`: it cannot be read.
     pub async fn load(&self) -> Result<Loaded> {
         self.load_version(None).await
@@ -174,21 +191,32 @@ fn load(kernel: &Kernel, version: Option<u64>) -> Result<Loaded> {
     let version = snapshot.version();
     let writer = snapshot.create_checkpoint_writer(kernel.engine()).map_err(failed)?;
     let (mut protocol, mut metadata): (Option<Protocol>, Option<MetadataLine>) = (None, None);
-    let (mut txns, mut files) = (Vec::new(), Vec::new());
+    let (mut txns, mut files, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for batch in writer.checkpoint_data(kernel.engine()).map_err(failed)? {
         for line in batch.and_then(lines_of_data).map_err(failed)? {
-            let Line { protocol: said, meta_data, txn, add, .. } = line;
+            let Line { protocol: said, meta_data, txn, add, remove, .. } = line;
             protocol = protocol.or(said);
             metadata = metadata.or(meta_data);
             txns.extend(txn.map(|txn| (txn.app_id, txn.version)));
             if let Some(add) = add {
                 files.push(loaded_file(kernel, add)?);
             }
+            if let Some(remove) = remove {
+                removed.push(decoded(&remove.path));
+                let vector = remove.deletion_vector.and_then(DeletionVector::of);
+                removed.extend(vector.as_ref().and_then(DeletionVector::file_name));
+            }
         }
     }
     let (Some(protocol), Some(metadata)) = (protocol, metadata) else {
         return Err(kernel.damaged(&format!("version {version} has no protocol or no metadata")));
     };
+    // A file that got another deletion vector was removed, and is there.
+    let vectors = files.iter().filter_map(|file| file.vector.as_ref().and_then(DeletionVector::file_name));
+    let live: HashSet<String> = files.iter().map(|file| file.name.clone()).chain(vectors).collect();
+    removed.retain(|name| !live.contains(name));
+    removed.sort_unstable();
+    removed.dedup();
     let configuration = metadata.configuration.unwrap_or_default();
     Ok(Loaded {
         version,
@@ -200,6 +228,7 @@ fn load(kernel: &Kernel, version: Option<u64>) -> Result<Loaded> {
         protocol,
         txns,
         files,
+        removed,
     })
 }
 

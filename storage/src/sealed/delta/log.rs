@@ -4,19 +4,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use serde::Deserialize;
 use url::Url;
 
+use super::checkpoint::txns_of;
 use super::kernel::Kernel;
 use super::lines::{Winner, parse_lines};
+use crate::env::FailPoints;
 use crate::error::{Code, Error, Result};
 use crate::sealed::store_error;
 
 /// The table's folder as the kernel names it: a folder of its own, whatever the store, so that no name in it needs an escape. From a host
 /// of this form (that of S3 directory buckets) the kernel takes listings in any order, and a local folder has none.
 const KERNEL_ROOT: &str = "tidewater://table--x-s3/";
+
+/// Where the log is within a table's folder, and what says which checkpoint is the newest.
+const LOG: &str = "_delta_log";
+const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
 /// One Delta table: its folder, and the log in it.
 #[derive(Debug, Clone)]
@@ -26,6 +34,7 @@ pub struct DeltaTable {
     log: LogStoreRef,
     root: Url,
     location: Url,
+    fail: Arc<FailPoints>,
 }
 
 /// What became of a commit that was sent.
@@ -44,7 +53,16 @@ impl DeltaTable {
         let root = Url::parse(KERNEL_ROOT).map_err(|e| Error::internal(format!("{KERNEL_ROOT}: {e}")))?;
         let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, folder));
         let log = default_logstore(Arc::clone(&store), Arc::clone(&store), &root, &StorageConfig::default());
-        Ok(Self { store, log, root, location: url.clone() })
+        Ok(Self { store, log, root, location: url.clone(), fail: Arc::default() })
+    }
+
+    /// The same, which stops at `checkpoint.before_write`, `checkpoint.written` and `checkpoint.read_back` if they are armed there.
+    pub fn with_fail_points(self, fail: &Arc<FailPoints>) -> Self {
+        Self { fail: Arc::clone(fail), ..self }
+    }
+
+    pub(super) fn fail(&self) -> &Arc<FailPoints> {
+        &self.fail
     }
 
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -79,11 +97,48 @@ impl DeltaTable {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(unread(e)),
         };
-        let lines = parse_lines(&bytes).map_err(|why| {
-            Error::new(Code::DeltaDamaged, format!("{} is not a commit: {why}", self.named(&path)))
-                .hint("nobody can read the table from this version on; if it is the last one, the file was never whole")
-        })?;
-        Ok(Some(Winner::of(lines)))
+        winner(&bytes, &self.named(&path)).map(Some)
+    }
+
+    /// The version of the checkpoint that readers begin with; `None`: there is none.
+    pub async fn last_checkpoint(&self) -> Result<Option<u64>> {
+        let path = Path::from(LAST_CHECKPOINT);
+        let unread = |e| store_error(&format!("{} cannot be read", self.named(&path)), e);
+        match self.store.get(&path).await {
+            Ok(found) => Ok(checkpoint_version(&found.bytes().await.map_err(unread)?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(unread(e)),
+        }
+    }
+
+    /// The `txn`s that the checkpoint of `version` has: appId and version. Empty: it is not there as one file. `DELTA_DAMAGED`: it is no
+    /// checkpoint.
+    pub async fn checkpoint_txns(&self, version: u64) -> Result<Vec<(String, i64)>> {
+        let path = checkpoint_path(version);
+        let unread = |e| store_error(&format!("{} cannot be read", self.named(&path)), e);
+        match self.store.get(&path).await {
+            Ok(found) => named_txns(found.bytes().await.map_err(unread)?, &self.named(&path)),
+            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(e) => Err(unread(e)),
+        }
+    }
+
+    /// Whether the commit of `version` is there. It is not read.
+    pub async fn has_commit(&self, version: u64) -> Result<bool> {
+        self.exists(&commit_path(version)).await
+    }
+
+    /// The oldest version whose commit is still there: the log is listed. `None`: there is none.
+    pub async fn oldest_commit(&self) -> Result<Option<u64>> {
+        let unread = |e| store_error(&format!("the Delta log at {} cannot be listed", self.location), e);
+        let log = Path::from(LOG);
+        let mut names = self.store.list(Some(&log));
+        let mut oldest: Option<u64> = None;
+        while let Some(found) = names.try_next().await.map_err(unread)? {
+            let version = found.location.filename().and_then(|name| name.strip_suffix(".json")?.parse::<u64>().ok());
+            oldest = oldest.into_iter().chain(version).min();
+        }
+        Ok(oldest)
     }
 
     /// Removes commits and checkpoints of the versions from `first` on that are older than `older_than_us` (when the commit was written by
@@ -138,10 +193,69 @@ impl DeltaTable {
     }
 }
 
+/// [`DeltaTable::read`] for a table whose folder is on the local disk. Blocks.
+pub fn read_local(folder: &std::path::Path, version: u64) -> Result<Option<Winner>> {
+    let path = folder.join(commit_path(version).to_string());
+    local_bytes(&path)?.map(|bytes| winner(&bytes, &path.display().to_string())).transpose()
+}
+
+/// [`DeltaTable::last_checkpoint`] for such a table. Blocks.
+pub fn last_local_checkpoint(folder: &std::path::Path) -> Result<Option<u64>> {
+    Ok(local_bytes(&folder.join(LAST_CHECKPOINT))?.and_then(|bytes| checkpoint_version(&bytes)))
+}
+
+/// [`DeltaTable::checkpoint_txns`] for such a table. Blocks.
+pub fn local_checkpoint_txns(folder: &std::path::Path, version: u64) -> Result<Vec<(String, i64)>> {
+    let path = folder.join(checkpoint_path(version).to_string());
+    match local_bytes(&path)? {
+        Some(bytes) => named_txns(bytes.into(), &path.display().to_string()),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// [`DeltaTable::has_commit`] for such a table. Blocks.
+pub fn has_local_commit(folder: &std::path::Path, version: u64) -> Result<bool> {
+    let path = folder.join(commit_path(version).to_string());
+    path.try_exists()
+        .map_err(|e| Error::new(Code::FolderUnusable, format!("{} cannot be looked at: {e}", path.display())).source(e))
+}
+
+/// `None`: there is no such file.
+fn local_bytes(path: &std::path::Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::new(Code::FolderUnusable, format!("{} cannot be read: {e}", path.display())).source(e)),
+    }
+}
+
+/// What the bytes of a commit say; `named` is their file.
+fn winner(bytes: &[u8], named: &str) -> Result<Winner> {
+    let lines = parse_lines(bytes).map_err(|why| {
+        Error::new(Code::DeltaDamaged, format!("{named} is not a commit: {why}"))
+            .hint("nobody can read the table from this version on; if it is the last one, the file was never whole")
+    })?;
+    Ok(Winner::of(lines))
+}
+
+/// What the bytes of a checkpoint say; `named` is their file.
+fn named_txns(bytes: Bytes, named: &str) -> Result<Vec<(String, i64)>> {
+    txns_of(bytes).map_err(|why| Error::new(Code::DeltaDamaged, format!("{named} is not a checkpoint: {why}")))
+}
+
+/// What announces a checkpoint. It is a hint: one that cannot be read is none.
+fn checkpoint_version(bytes: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Announced {
+        version: u64,
+    }
+    serde_json::from_slice::<Announced>(bytes).ok().map(|announced| announced.version)
+}
+
 fn commit_path(version: u64) -> Path {
-    Path::from(format!("_delta_log/{version:020}.json"))
+    Path::from(format!("{LOG}/{version:020}.json"))
 }
 
 fn checkpoint_path(version: u64) -> Path {
-    Path::from(format!("_delta_log/{version:020}.checkpoint.parquet"))
+    Path::from(format!("{LOG}/{version:020}.checkpoint.parquet"))
 }

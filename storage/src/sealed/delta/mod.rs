@@ -24,5 +24,6 @@ pub use actions::{Add, Change, Remove};
 pub use checkpoint::Expected;
 pub use deletes::DeletionVector;
 pub use lines::Winner;
-pub use log::{DeltaTable, Put};
+pub use load::Loaded;
+pub use log::{DeltaTable, Put, has_local_commit, last_local_checkpoint, local_checkpoint_txns, read_local};
 pub use schema::Features;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 use serde_json::{Value, json};
 
+use super::lines::Protocol;
 use crate::catalog::{TableDef, delta_type};
 use crate::error::{Error, Result};
 use crate::limits::REMOVED_FILE_TTL_S;
@@ -50,11 +51,17 @@ impl Features {
     }
 
     /// The features that a protocol names.
-    #[cfg(test)]
     pub(super) fn named(reader_features: &[String]) -> Self {
         let has = |name: &str| reader_features.iter().any(|feature| feature == name);
         Self { timestamp_ntz: has(TIMESTAMP_NTZ), deletion_vectors: has(DELETION_VECTORS) }
     }
+}
+
+/// What writers of a table must have and we have not: somebody else changed it.
+pub(super) fn unknown_features(protocol: &Protocol) -> Vec<&str> {
+    let known = [EXCLUSIVE_WRITER, APPEND_ONLY, INVARIANTS, TIMESTAMP_NTZ, DELETION_VECTORS];
+    let named = protocol.writer_features.iter().flatten().map(String::as_str);
+    named.filter(|feature| !known.contains(feature)).collect()
 }
 
 fn has_timestamp_ntz(data_type: &DataType) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int16Array, Int64Array, RecordBatch, StringArray, UInt32Array,
@@ -16,15 +16,14 @@ use tempfile::TempDir;
 use super::{all_types, check_bounds, random_rows, source};
 use crate::catalog::TableDef;
 use crate::catalog::tests::{defined, plain};
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::sealed::bounds::{BoundsBuilder, ColumnBounds};
 use crate::sealed::file::SegmentFile;
 use crate::sealed::reader::{checksum_of, read_file, read_stamps};
 use crate::sealed::stamps;
 use crate::sealed::types::{COMMIT_SEQ, from_stored, stored_schema, stored_type, to_stored};
-use crate::sealed::writer::{PlannedFile, SourceRows, plan_by};
-use crate::sealed::writer::{write_file, write_staged_file};
+use crate::sealed::writer::{Entries, PlannedFile, SourceRows, Target, plan_by, write_file};
 
 const CREATED_US: i64 = 1_700_000_000_000_000;
 
@@ -43,8 +42,19 @@ impl Files {
     }
 
     fn write(&self, name: &str, planned: &PlannedFile, sources: &[SourceRows], def: &TableDef) -> Result<SegmentFile> {
-        let stop = AtomicBool::new(false);
-        write_file(&self.path(name), name.to_owned(), planned, sources, def, CREATED_US, &stop)
+        self.write_as(name, planned, sources, def, Entries::Known)
+    }
+
+    fn write_as(
+        &self,
+        name: &str,
+        planned: &PlannedFile,
+        sources: &[SourceRows],
+        def: &TableDef,
+        entries: Entries,
+    ) -> Result<SegmentFile> {
+        let target = Target { path: &self.path(name), hour: planned.hour, def, go_on: &|_| Ok(()) };
+        write_file(target, name.to_owned(), planned, sources, CREATED_US, entries)
     }
 
     /// All rows of a file and their entries.
@@ -193,11 +203,9 @@ fn rows_of_an_entry_that_is_not_known_yet_do_not_say_it() {
     let (def, piece) = small(50);
     let files = Files::new();
     let planned = whole(&piece);
-    let stop = AtomicBool::new(false);
     let piece = SourceRows { stamps: Arc::new([]), ..piece };
     let path = files.path("staged");
-    let file =
-        write_staged_file(&path, "staged".into(), &planned, std::slice::from_ref(&piece), &def, CREATED_US, &stop);
+    let file = files.write_as("staged", &planned, std::slice::from_ref(&piece), &def, Entries::Unknown);
     let file = file.expect("written");
     assert_eq!((file.min_seq, file.max_seq, file.entry, file.rows), (CommitSeq(0), CommitSeq(0), None, 50));
     let (rows, seqs) = files.read("staged", &def.arrow_schema);
@@ -220,10 +228,26 @@ fn what_cannot_be_written_is_an_error() {
     assert_eq!(checksum_of(&files.path("twice")).expect("readable"), before);
     let without = SourceRows { stamps: Arc::new([]), ..piece.clone() };
     assert_eq!(code(files.write("unstamped", &planned, &[without], &def)), Code::Internal);
+}
 
-    let stop = AtomicBool::new(true);
-    let stopped = write_file(&files.path("stopped"), "s".into(), &planned, &[piece], &def, CREATED_US, &stop);
-    assert_eq!(code(stopped), Code::ShuttingDown);
+#[test]
+fn a_file_may_be_stopped_before_each_chunk_of_its_rows() {
+    let (def, piece) = small(50_000);
+    let files = Files::new();
+    let planned = whole(&piece);
+    let asked = AtomicU64::new(0);
+    let path = files.path("stopped");
+    let go_on = |coming: u64| {
+        assert!(coming > 0);
+        match asked.fetch_add(1, Ordering::Relaxed) {
+            0..3 => Ok(()),
+            _ => Err(Error::new(Code::DiskFull, "others were faster")),
+        }
+    };
+    let target = Target { path: &path, hour: planned.hour, def: &def, go_on: &go_on };
+    let stopped = write_file(target, "s".into(), &planned, std::slice::from_ref(&piece), CREATED_US, Entries::Known);
+    assert_eq!(stopped.expect_err("stopped").code(), Code::DiskFull);
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arrow::array::{
     ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, StructArray,
@@ -18,8 +17,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use super::{random, source};
 use crate::catalog::TableDef;
 use crate::catalog::tests::{defined, plain};
-use crate::sealed::writer::write_file;
-use crate::sealed::writer::{PlannedFile, SourceRows, plan_files};
+use crate::sealed::writer::{Entries, PlannedFile, SourceRows, Target, plan_files, write_file};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -27,8 +25,8 @@ const HOUR_US: i64 = 3_600_000_000;
 fn footer(planned: &PlannedFile, sources: &[SourceRows], def: &TableDef) -> ParquetMetaData {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("f.parquet");
-    let stop = AtomicBool::new(false);
-    write_file(&path, "f.parquet".into(), planned, sources, def, 0, &stop).expect("written");
+    let target = Target { path: &path, hour: planned.hour, def, go_on: &|_| Ok(()) };
+    write_file(target, "f.parquet".into(), planned, sources, 0, Entries::Known).expect("written");
     let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
     reader.parse_and_finish(&File::open(&path).expect("readable")).expect("a footer")
 }

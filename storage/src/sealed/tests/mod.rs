@@ -5,6 +5,7 @@ mod faulty;
 mod files;
 mod layout;
 mod plan;
+mod sidecars;
 mod stores;
 
 use std::cmp::Ordering;

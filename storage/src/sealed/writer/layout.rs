@@ -23,7 +23,7 @@ use crate::limits::{RUN_ROWS, ZONE_ROWS};
 pub(super) const PAGE_ROWS: usize = ZONE_ROWS;
 
 /// Rows of one row group of a file with long texts that repeat: each group has a dictionary of its own.
-const LONG_TEXT_ROWS: usize = 1 << 20;
+pub(super) const LONG_TEXT_ROWS: usize = 1 << 20;
 
 /// A dictionary of long texts may take so much; of other values it is given up at the library's default of 1 MiB.
 const LONG_TEXT_DICTIONARY_BYTES: usize = 128 << 20;

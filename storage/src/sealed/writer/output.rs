@@ -30,6 +30,11 @@ impl Output {
         self.file.sync_all().map_err(|e| file_error(path, e))
     }
 
+    /// Appends bytes that no library hands over.
+    pub(super) fn put(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|e| file_error(path, e))
+    }
+
     /// Of everything that was written.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

@@ -8,6 +8,7 @@ use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::filters::filtering_bytes;
 use super::write::writing_bytes;
 use crate::catalog::TableDef;
 use crate::error::{Error, Result};
@@ -87,7 +88,7 @@ pub(crate) fn working_bytes(sources: &[SourceRows], def: &TableDef) -> u64 {
     let keys: u64 = order_of(None, def).iter().map(|&column| key_column_bytes(sources, def, column)).sum();
     let planning = n_rows * ROW_BYTES + keys;
     let places = n_rows * size_of::<(u32, u32)>() as u64;
-    planning.max(places + writing_bytes(n_rows, bytes))
+    planning.max(places + writing_bytes(n_rows, bytes) + filtering_bytes(n_rows, def))
 }
 
 /// What rows are sorted by: for each a key whose bytes have the order of the columns `order`. At least one column must be named.

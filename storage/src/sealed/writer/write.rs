@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -10,12 +9,13 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use roaring::RoaringTreemap;
 
+use super::filters::FilterWriter;
 use super::layout::{PAGE_ROWS, ROW_GROUP_BYTES, has_nan, properties};
 use super::output::{Output, parquet_error};
 use super::plan::{PlannedFile, SourceRows, batch_bytes, order_of};
 use super::rows::{joined_rows, joined_seqs, places};
 use crate::catalog::TableDef;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::ids::CommitSeq;
 use crate::sealed::bounds::BoundsBuilder;
 use crate::sealed::file::SegmentFile;
@@ -33,37 +33,10 @@ pub(in crate::sealed) fn writing_bytes(n_rows: u64, bytes: u64) -> u64 {
     3 * chunk + bytes.min(ROW_GROUP_BYTES as u64)
 }
 
-/// Writes a new file at `path` and syncs it; blocks. The caller syncs the folder, and deletes what an error leaves behind (`DISK_FULL` and
-/// `FOLDER_UNUSABLE` for the disk, `SHUTTING_DOWN` soon after `stop` is set). `name` is the file's own in every folder.
+/// Writes a new file of planned rows, and its sidecar beside it, and syncs them; blocks. The caller syncs the folder, and deletes what an
+/// error leaves behind (`DISK_FULL` and `FOLDER_UNUSABLE` for the disk, and what `target.go_on` says). `name` is the file's own in every
+/// folder.
 pub(crate) fn write_file(
-    path: &Path,
-    name: String,
-    planned: &PlannedFile,
-    sources: &[SourceRows],
-    def: &TableDef,
-    created_at_us: i64,
-    stop: &AtomicBool,
-) -> Result<SegmentFile> {
-    let target = Target { path, hour: planned.hour, def, stop };
-    write_all(target, name, planned, sources, created_at_us, Entries::Known)
-}
-
-/// The same for rows of an entry that is not known yet: the file has neither `_commit_seq` nor stamps, and what is returned has 0 in the
-/// place of sequences and no `entry`, for the caller to fill in. Sequences and stamps of `sources` are not read, but to order equal rows.
-pub(crate) fn write_staged_file(
-    path: &Path,
-    name: String,
-    planned: &PlannedFile,
-    sources: &[SourceRows],
-    def: &TableDef,
-    created_at_us: i64,
-    stop: &AtomicBool,
-) -> Result<SegmentFile> {
-    let target = Target { path, hour: planned.hour, def, stop };
-    write_all(target, name, planned, sources, created_at_us, Entries::Unknown)
-}
-
-fn write_all(
     target: Target<'_>,
     name: String,
     planned: &PlannedFile,
@@ -95,11 +68,17 @@ fn chunk_rows(sources: &[SourceRows]) -> usize {
 }
 
 /// Whether it is known with which entries the rows came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Entries {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entries {
     Known,
+    /// All are of one entry that is not known yet: the file has neither `_commit_seq` nor stamps, and what is returned has 0 in the place
+    /// of sequences and no `entry`, for the caller to fill in. Sequences and stamps of the sources are not read, but to order equal rows.
     Unknown,
 }
+
+/// Whether a file may grow by about so many bytes. Asked before every chunk of rows, for it and for what waits to be written; an error ends
+/// the file (`SHUTTING_DOWN` when nobody needs it any more, `DISK_FULL`).
+pub(crate) type GoOn<'a> = dyn Fn(u64) -> Result<()> + 'a;
 
 /// Where a file is written, and what of.
 #[derive(Clone, Copy)]
@@ -108,8 +87,7 @@ pub(crate) struct Target<'a> {
     /// Of all its rows; see [`PlannedFile`].
     pub(crate) hour: Option<i64>,
     pub(crate) def: &'a TableDef,
-    /// Set when nobody needs the file any more.
-    pub(crate) stop: &'a AtomicBool,
+    pub(crate) go_on: &'a GoOn<'a>,
 }
 
 /// A file that is being written; its rows come in their order, from pieces that need not be there all at once.
@@ -119,6 +97,8 @@ pub(crate) struct FileWriter<'a> {
     stored: SchemaRef,
     parquet: ArrowWriter<Output>,
     bounds: Vec<BoundsBuilder>,
+    /// `None`: the file has no sidecar.
+    filters: Option<FilterWriter>,
     /// Entries that have a row in the file, if they are known.
     seqs: RoaringTreemap,
     n_rows: u64,
@@ -153,15 +133,13 @@ impl<'a> FileWriter<'a> {
         let parquet = ArrowWriter::try_new(output, Arc::clone(&stored), Some(properties));
         let parquet = parquet.map_err(|e| parquet_error(path, e))?;
         let bounds = def.columns.iter().map(|_| BoundsBuilder::new()).collect();
-        Ok(Self { target, entries, stored, parquet, bounds, seqs: RoaringTreemap::new(), n_rows: 0 })
+        let filters = FilterWriter::create(path, def)?;
+        Ok(Self { target, entries, stored, parquet, bounds, filters, seqs: RoaringTreemap::new(), n_rows: 0 })
     }
 
     /// The next rows: places (source, row).
     pub(crate) fn write(&mut self, sources: &[SourceRows], rows: &[(u32, u32)]) -> Result<()> {
-        let Target { path, def, stop, .. } = self.target;
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Code::ShuttingDown, "the server is shutting down"));
-        }
+        let Target { path, def, go_on, .. } = self.target;
         let places = places(rows);
         let batch = match joined_rows(sources, def, &places) {
             Err(ArrowError::OffsetOverflowError(_)) if rows.len() > 1 => {
@@ -171,8 +149,13 @@ impl<'a> FileWriter<'a> {
             }
             joined => joined?,
         };
+        // A row group is written at once, when it ends.
+        go_on(self.parquet.in_progress_size() as u64 + batch_bytes(&batch))?;
         for (bounds, column) in self.bounds.iter_mut().zip(batch.columns()) {
             bounds.add(column)?;
+        }
+        if let Some(filters) = &mut self.filters {
+            filters.add(&batch)?;
         }
         let seqs = joined_seqs(sources, &places);
         if self.entries == Entries::Known {
@@ -183,7 +166,11 @@ impl<'a> FileWriter<'a> {
         }
         self.n_rows += rows.len() as u64;
         let batch = to_stored_rows(&batch, seqs, &self.stored)?;
-        self.parquet.write(&batch).map_err(|e| self.parquet.inner().error(path, e))
+        self.parquet.write(&batch).map_err(|e| self.parquet.inner().error(path, e))?;
+        if let Some(filters) = self.filters.take() {
+            self.filters = filters.with(self.parquet.flushed_row_groups())?;
+        }
+        Ok(())
     }
 
     /// `stamps` are (seq, stamp µs) of all entries that have a row in the file, at least; in any order, some perhaps twice.
@@ -201,9 +188,11 @@ impl<'a> FileWriter<'a> {
             let stamps = stamps::encode(&self.own_stamps(stamps)?)?;
             self.parquet.append_key_value_metadata(KeyValue::new(stamps::STAMPS.to_owned(), stamps));
         }
-        self.parquet.finish().map_err(|e| self.parquet.inner().error(path, e))?;
+        let footer = self.parquet.finish().map_err(|e| self.parquet.inner().error(path, e))?;
         let output = self.parquet.inner();
         output.sync(path)?;
+        let filters = self.filters.take().map(|filters| filters.with(footer.row_groups())).transpose()?.flatten();
+        let sidecar = filters.map(|filters| filters.finish(&name)).transpose()?;
         Ok(SegmentFile {
             name,
             bytes: output.bytes(),
@@ -216,7 +205,7 @@ impl<'a> FileWriter<'a> {
             hour,
             columns: self.bounds.into_iter().map(BoundsBuilder::finish).collect(),
             created_at_us,
-            sidecar: None,
+            sidecar,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::{Int64Array, RecordBatch};
 use roaring::RoaringBitmap;
@@ -14,9 +14,11 @@ use crate::dedup::ClosedLayer;
 use crate::env::{FailPoints, in_background, make_folder};
 use crate::error::{Code, Error, Result};
 use crate::memory::{Charge, Share};
-use crate::sealed::{FilePlace, PlannedFile, SegmentFile, SourceRows, plan_files, working_bytes, write_staged_file};
+use crate::sealed::{
+    Entries, FilePlace, PlannedFile, SegmentFile, SourceRows, Target, plan_files, working_bytes, write_file,
+};
 use crate::sealing::build::write_layer;
-use crate::table::{Folders, LayerFile, Shared, StagedFile, StagedLayer, Write, names as record_names};
+use crate::table::{Folders, Gate, LayerFile, Shared, StagedFile, StagedLayer, Write, names as record_names};
 
 /// Files that belong to nothing: they are deleted with this, unless somebody takes them.
 #[derive(Default)]
@@ -108,6 +110,7 @@ pub(super) async fn write_rows(
     let places = written.record(shared, planned.len(), "parquet").await?;
     let job = RowsJob {
         folders: shared.folders.clone(),
+        gate: Arc::clone(&shared.gate),
         fail: Arc::clone(&shared.env.fail),
         def: Arc::clone(def),
         sources,
@@ -137,6 +140,7 @@ fn sources(batches: Vec<RecordBatch>) -> Vec<SourceRows> {
 /// Writes planned files.
 struct RowsJob {
     folders: Folders,
+    gate: Arc<Gate>,
     fail: Arc<FailPoints>,
     def: Arc<TableDef>,
     sources: Arc<[SourceRows]>,
@@ -153,11 +157,12 @@ impl RowsJob {
     fn run(self) -> Result<Vec<SegmentFile>> {
         let folder = self.folders.built();
         make_folder(&folder).map_err(|e| disk_error(&folder, e))?;
+        let go_on = |coming| self.gate.may_grow(&self.stop, Write::Rows, coming);
         let mut files = Vec::with_capacity(self.planned.len());
         for (planned, name) in self.planned.iter().zip(&self.names) {
             let path = self.folders.built_path(name);
-            let (sources, def) = (&self.sources, &self.def);
-            files.push(write_staged_file(&path, name.clone(), planned, sources, def, self.now_us, &self.stop)?);
+            let target = Target { path: &path, hour: planned.hour, def: &self.def, go_on: &go_on };
+            files.push(write_file(target, name.clone(), planned, &self.sources, self.now_us, Entries::Unknown)?);
             self.fail.hit("stage.file_written")?;
         }
         sync_folder(&folder)?;
@@ -177,16 +182,15 @@ pub(super) async fn write_layers(
         return Ok(written);
     }
     let places = written.record(shared, layers.len(), "keys").await?;
-    let (folders, fail, stop) = (shared.folders.clone(), Arc::clone(&shared.env.fail), Arc::clone(stop));
+    let (folders, gate) = (shared.folders.clone(), Arc::clone(&shared.gate));
+    let (fail, stop) = (Arc::clone(&shared.env.fail), Arc::clone(stop));
     let names = written.names.clone();
     let work = move || -> Result<Vec<StagedLayer>> {
         let folder = folders.built();
         make_folder(&folder).map_err(|e| disk_error(&folder, e))?;
         let mut staged = Vec::with_capacity(layers.len());
         for (layer, name) in layers.into_iter().zip(names) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::new(Code::ShuttingDown, "the rows of a statement were given up"));
-            }
+            gate.may_grow(&stop, Write::Rows, layer.bytes() as u64)?;
             let path = folders.built_path(&name);
             let bytes = write_layer(&layer, &path).map_err(|e| disk_error(&path, e))?;
             let keys = layer.len() as u64;

@@ -12,6 +12,7 @@ use super::files::{Written, write_layers, write_rows};
 use super::intake::Intake;
 use crate::admission::{AdmissionRules, IncomingRows};
 use crate::catalog::TableDef;
+use crate::env::in_background;
 use crate::error::{Code, Error, Result};
 use crate::limits::STAGED_FILE_ROWS;
 use crate::memory::{Collecting, Share};
@@ -22,6 +23,9 @@ use crate::table::{
 /// How long rows wait for memory that others hold, with memory of their own and without.
 const BRIEF_MEMORY_WAIT: Duration = Duration::from_secs(1);
 const MAX_MEMORY_WAIT: Duration = Duration::from_secs(30);
+
+/// So many rows of a piece are prepared below what acknowledges the rows of others: a bulk stream takes all that a machine has left.
+const YIELDING_ROWS: usize = 4_096;
 
 /// Who brings the rows of a stream, and how they are read.
 #[derive(Debug, Clone, Default)]
@@ -219,6 +223,7 @@ impl StagedWrite {
     /// The new rows of a piece, cast, and their bytes. `first_row` is its place in the stream.
     async fn admit(&mut self, rows: IncomingRows, first_row: u64, bytes: u64) -> Result<(RecordBatch, u64)> {
         let lost = || Error::internal("the rows of a statement go on after an error");
+        let n_rows = rows.batch.num_rows();
         let mut intake = self.intake.take().ok_or_else(lost)?;
         let shared = Arc::clone(&self.table.shared);
         let rules = AdmissionRules {
@@ -236,9 +241,13 @@ impl StagedWrite {
             drop(memory);
             (intake, taken)
         };
-        let (intake, taken) = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| Error::internal(format!("rows could not be prepared: {e}")))?;
+        // A thread of its own costs more than few rows do.
+        let (intake, taken) = if n_rows < YIELDING_ROWS {
+            let prepared = tokio::task::spawn_blocking(work).await;
+            prepared.map_err(|e| Error::internal(format!("rows could not be prepared: {e}")))?
+        } else {
+            in_background("stage", work).await?
+        };
         self.intake = Some(intake);
         taken
     }

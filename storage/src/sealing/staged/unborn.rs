@@ -8,6 +8,7 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::ids::TableId;
 use crate::log::{Family, Store, meta_key, state_key, suffix_of, table_of, write};
+use crate::sealed::remove_local;
 use crate::table::{Folders, cleaned};
 
 /// Deletes such files, and their names. To be called at the start, before a table can be made. What cannot be deleted is tried again at the
@@ -38,13 +39,13 @@ pub(crate) fn clean_unborn(store: &Store, env: &Env, data_dir: &Path) -> Result<
     Ok(())
 }
 
-/// Whether the file is not there any more.
+/// Whether the file is not there any more, nor its sidecar.
 fn is_removed(path: &Path) -> bool {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+    match remove_local(path) {
+        Err(e) => {
             tracing::warn!(path = %path.display(), reason = %e, "a file of a table that was never made stays on disk");
             false
         }
-        _ => true,
+        Ok(()) => true,
     }
 }

@@ -47,13 +47,13 @@ impl Files {
         Self::new(changed.collect())
     }
 
-    /// With the named files elsewhere. Returns where they were.
-    pub(crate) fn with_places(&self, places: &HashMap<String, Arc<FilePlace>>) -> (Self, Vec<Arc<FilePlace>>) {
+    /// With the named files as they are elsewhere, and the deleted rows that they have here. Returns where they were.
+    pub(crate) fn with_places(&self, places: &HashMap<String, FileRef>) -> (Self, Vec<Arc<FilePlace>>) {
         let mut left = Vec::new();
         let moved = self.refs.iter().map(|file| match places.get(file.file.name.as_str()) {
-            Some(place) => {
+            Some(there) => {
                 left.push(Arc::clone(&file.place));
-                FileRef { place: Arc::clone(place), ..file.clone() }
+                FileRef { deleted: file.deleted.clone(), ..there.clone() }
             }
             None => file.clone(),
         });

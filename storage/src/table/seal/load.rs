@@ -1,15 +1,17 @@
 //! What was built and published when the process ended? Read from records alone: no folder is listed, no Parquet is opened.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::files::Files;
-use super::records::{Base, BuiltRange, Intent, LayerFile, NameKind, PublishedFile, Settled, deleted_from_disk};
+use super::quarantine::Damage;
+use super::records::{Base, BuiltRange, Gone, Intent, LayerFile, NameKind, PublishedFile, Settled, deleted_from_disk};
 use super::state::SealState;
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{SHARD_ZERO, TableId};
-use crate::log::{Family, Record, Store, state_key, state_prefix, suffix_of};
-use crate::sealed::{FilePlace, FileRef, SegmentFile};
+use crate::log::{Family, Record, Store, meta_key, state_key, state_prefix, suffix_of};
+use crate::sealed::{DeletionVector, FilePlace, FileRef, SegmentFile};
 use crate::table::handle::Shared;
 
 /// What the records say.
@@ -24,7 +26,8 @@ pub(crate) fn load_base(shared: &Shared) -> Result<Base> {
     records.get(state_key::BASE)?.map_or(Ok(Base::FIRST), |base| Base::from_disk(&base))
 }
 
-/// Reads the records of one table. A built file that is missing or has another length is an error: its rows are nowhere else.
+/// Reads the records of one table. A built file that is missing or has another length is an error, unless that is on record: its rows are
+/// nowhere else.
 pub(crate) fn load_seal(shared: &Shared, base: Base) -> Result<LoadedSeal> {
     let records = Records { store: &shared.store, table: shared.def.id };
     let mut state = SealState::empty();
@@ -52,9 +55,27 @@ pub(crate) fn load_seal(shared: &Shared, base: Base) -> Result<LoadedSeal> {
     if let Some(record) = records.get(state_key::INTENT)? {
         state.leaving = Intent::from_disk(&record)?.removed.into_iter().collect();
     }
+    state.gone = match records.get(state_key::GONE)? {
+        Some(record) => Some(Gone::from_disk(&record)?),
+        None => is_being_made(shared)?.then(Gone::default),
+    };
+    let mut damaged = BTreeMap::new();
+    for record in records.all(state_key::DAMAGED)? {
+        let (key, value) = record?;
+        damaged.insert(String::from_utf8_lossy(suffix_of(&key)).into_owned(), Damage::from_disk(&value)?);
+    }
+    shared.quarantine.load(damaged);
     check_ranges(&state)?;
     let files = files_of(&state, shared)?;
     Ok(LoadedSeal { state, files })
+}
+
+/// The folder does not know the table yet.
+fn is_being_made(shared: &Shared) -> Result<bool> {
+    let is_unknown = |kind| -> Result<bool> {
+        Ok(shared.store.get(Family::Meta, &meta_key::of_table(kind, shared.def.id))?.is_none())
+    };
+    Ok(is_unknown(meta_key::TABLE)? && is_unknown(meta_key::DROPPED)?)
 }
 
 /// Names on record, with what they are of.
@@ -65,6 +86,29 @@ pub(crate) fn recorded_names(store: &Store, table: TableId) -> Result<HashMap<St
         Ok((String::from_utf8_lossy(suffix_of(&key)).into_owned(), NameKind::from_disk(&value)?))
     });
     named.collect()
+}
+
+/// Files that are on record as the table's, and what they are of once nothing on record counts any more; files of streams whose entries
+/// are not built are not among them.
+pub(crate) fn recorded_files(store: &Store, table: TableId, now: Moment) -> Result<Vec<(String, NameKind)>> {
+    let records = Records { store, table };
+    let mut files = Vec::new();
+    for record in records.all(state_key::PUBLISHED)? {
+        let file = PublishedFile::from_disk(&record?.1)?;
+        let beside = file.file.sidecar.map(|sidecar| sidecar.name);
+        let vector = file.vector.as_ref().and_then(DeletionVector::file_name);
+        let names = [Some(file.file.name), beside, vector].into_iter().flatten();
+        files.extend(names.map(|name| (name, NameKind::Removed(now))));
+    }
+    for record in records.all(state_key::RANGE)? {
+        // A publish may have brought them to the Delta folder.
+        let range = BuiltRange::from_disk(&record?.1)?;
+        files.extend(range.files.into_iter().map(|file| (file.name, NameKind::Anywhere)));
+    }
+    for record in records.all(state_key::LAYER)? {
+        files.push((LayerFile::from_disk(&record?.1)?.name, NameKind::Built));
+    }
+    Ok(files)
 }
 
 struct Records<'s> {
@@ -119,10 +163,12 @@ fn files_of(state: &SealState, shared: &Shared) -> Result<Files> {
     Ok(Files::new(refs))
 }
 
-/// A file on the local disk, which must be as it is recorded.
+/// A file on the local disk, which must be as it is recorded, or be on record as damaged.
 pub(crate) fn built_file(file: &SegmentFile, state: &SealState, shared: &Shared) -> Result<FileRef> {
     let place = shared.built_place(&file.name);
-    check_file(file, &place)?;
+    if !shared.quarantine.has(&file.name) {
+        check_file(file, &place)?;
+    }
     Ok(FileRef { file: Arc::new(file.clone()), place, deleted: state.deleted.get(&file.name).map(Arc::clone) })
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::files::Files;
+use super::quarantine::{Damage, Quarantine};
 use super::records::{PublishedFile, Settled};
 use super::state::SealState;
 use crate::catalog::TableDef;
+use crate::error::Result;
 use crate::ids::CommitSeq;
 use crate::limits::MAX_PUBLISHED_FILES;
 use crate::sealed::FileRef;
@@ -36,10 +38,18 @@ pub(crate) struct Replaced {
 }
 
 /// `None`: Delta's log says everything already that is built. `files` are those of the visible version: what is deleted there is durable.
-pub(crate) fn plan_publish(state: &SealState, files: &Files, def: &Arc<TableDef>) -> Option<PublishPlan> {
+/// A damaged file is never published, nor is anything that came after it: `FILE_DAMAGED` names it if there is nothing else to say.
+pub(crate) fn plan_publish(
+    state: &SealState,
+    files: &Files,
+    def: &Arc<TableDef>,
+    quarantine: &Quarantine,
+) -> Result<Option<PublishPlan>> {
     let visible: HashMap<&str, &FileRef> = files.refs().iter().map(|file| (file.file.name.as_str(), file)).collect();
-    let mut through = state.settled.map_or(CommitSeq(0), |settled| settled.through());
+    let before = state.settled.map_or(CommitSeq(0), |settled| settled.through());
+    let mut through = before;
     let mut adds: Vec<FileRef> = Vec::new();
+    let mut blocked: Option<(FileRef, Damage)> = None;
     for (at, range) in state.ranges.iter().enumerate() {
         // A prefix, and never nothing.
         if at > 0 && adds.len() + range.files.len() > MAX_PUBLISHED_FILES {
@@ -49,12 +59,21 @@ pub(crate) fn plan_publish(state: &SealState, files: &Files, def: &Arc<TableDef>
         let found: Option<Vec<FileRef>> =
             range.files.iter().map(|file| visible.get(file.name.as_str()).map(|file| FileRef::clone(file))).collect();
         let Some(found) = found else { break };
-        adds.extend(found.into_iter().filter(|file| file.live_rows() > 0));
+        let live: Vec<FileRef> = found.into_iter().filter(|file| file.live_rows() > 0).collect();
+        blocked = live.iter().find_map(|file| Some((file.clone(), quarantine.damage(&file.file.name)?)));
+        if blocked.is_some() {
+            break;
+        }
+        adds.extend(live);
         through = range.through;
     }
     // All ranges are behind a TRUNCATE: it is published with the first of them, or by itself.
     if state.ranges.is_empty() && state.truncated.is_some_and(|truncated| truncated <= state.built_through()) {
         through = through.max(state.built_through());
+    }
+    // It need not wait for what came later.
+    if blocked.is_some() && through == before {
+        through = through.max(state.truncated.unwrap_or_default());
     }
     let is_due = state.truncated.is_some_and(|truncated| truncated <= through);
     let mut removes = Vec::new();
@@ -78,11 +97,14 @@ pub(crate) fn plan_publish(state: &SealState, files: &Files, def: &Arc<TableDef>
     let has_schema = state.settled.is_none_or(|settled| settled.schema() == def.schema_id);
     let is_new = state.settled.is_none_or(|settled| settled.through() < through);
     let says_nothing = adds.is_empty() && revised.is_empty() && removes.is_empty() && has_schema;
+    if let Some((file, damage)) = blocked.filter(|_| says_nothing && through == before) {
+        return Err(damage.error(file.place.path.as_ref()).with("file", &file.file.name));
+    }
     // A TRUNCATE that hides nothing is settled by a commit all the same.
     if says_nothing && !(is_new && (is_due || !state.ranges.is_empty())) {
-        return None;
+        return Ok(None);
     }
     removes.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     revised.sort_by(|a, b| a.file.file.name.cmp(&b.file.file.name));
-    Some(PublishPlan { from: state.settled, through, adds, revised, removes, def: Arc::clone(def) })
+    Ok(Some(PublishPlan { from: state.settled, through, adds, revised, removes, def: Arc::clone(def) }))
 }

@@ -11,13 +11,13 @@ use crate::sealed::{DeletionVector, SegmentFile};
 /// Stands first in every record.
 const VERSION: u8 = 1;
 
-fn with_version(message: &impl Message) -> Vec<u8> {
+pub(super) fn with_version(message: &impl Message) -> Vec<u8> {
     let mut out = vec![VERSION];
     out.extend(message.encode_to_vec());
     out
 }
 
-fn read<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M> {
+pub(super) fn read<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M> {
     match bytes.split_first() {
         Some((&VERSION, body)) => M::decode(body).map_err(|e| damaged(what, &e.to_string())),
         Some((version, _)) => Err(Error::new(
@@ -233,6 +233,30 @@ impl Settled {
 
     pub(crate) fn from_disk(bytes: &[u8]) -> Result<Self> {
         read(bytes, "the last settled version")
+    }
+}
+
+/// Accepted rows that left the table since it was made, by why. With those that are there they are all that were ever accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Gone {
+    /// By DELETE.
+    #[prost(uint64, tag = "1")]
+    pub(crate) deleted: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) truncated: u64,
+    /// Past the retention: left out by a build, or gone with a file. This is the durable count of rows that expired (`state_key::GONE`): it
+    /// grows in the very commit that takes them away. The ledger has no column for it: its rows are of the minute in which a batch came.
+    #[prost(uint64, tag = "3")]
+    pub(crate) expired: u64,
+}
+
+impl Gone {
+    pub(crate) fn to_disk(self) -> Vec<u8> {
+        with_version(&self)
+    }
+
+    pub(crate) fn from_disk(bytes: &[u8]) -> Result<Self> {
+        read(bytes, "the rows that left the table")
     }
 }
 

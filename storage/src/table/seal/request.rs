@@ -10,7 +10,10 @@ use crate::realtime::RealtimePart;
 use crate::sealed::{FilePlace, SegmentFile};
 
 use super::epoch::KeyEpoch;
-use super::records::{LayerFile, PublishedFile, Settled};
+use super::records::{Gone, LayerFile, PublishedFile, Settled};
+use super::times::Arrivals;
+use crate::table::handle::Shared;
+use crate::table::snapshot::TableSnapshot;
 
 /// What a table's Delta table holds after a seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(crate) struct Frozen {
     pub(crate) parts: Vec<Arc<RealtimePart>>,
     pub(crate) layers: Vec<OpenLayer>,
     pub(crate) def: Arc<TableDef>,
+    /// When its entries came.
+    pub(crate) arrivals: Arrivals,
 }
 
 /// A prefix that is in files, all of them synced under names that are on record.
@@ -61,6 +66,9 @@ pub(crate) struct Built {
     pub(crate) at: Moment,
     pub(crate) files: Vec<(SegmentFile, Arc<FilePlace>)>,
     pub(crate) layers: Vec<LayerFile>,
+    /// Rows that are in none of the files: they were past this retention (microseconds).
+    pub(crate) expired: u64,
+    pub(crate) retention_us: Option<i64>,
     /// Names that were recorded for the files and layers, those that were not used among them.
     pub(crate) used_names: Vec<String>,
 }
@@ -71,4 +79,26 @@ pub(crate) struct PublishOutcome {
     pub(crate) after: Settled,
     pub(crate) published: Vec<PublishedFile>,
     pub(crate) removed: Vec<String>,
+}
+
+/// What was ever decided about rows of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowCounts {
+    /// As the ledger says.
+    pub(crate) accepted: u64,
+    /// `None`: they were not counted from the beginning.
+    pub(crate) gone: Option<Gone>,
+}
+
+/// Both sides of a table's accounts, of one moment.
+pub(crate) struct Books {
+    pub(crate) counts: RowCounts,
+    pub(crate) snapshot: TableSnapshot,
+}
+
+impl Books {
+    /// What is visible now beside what was counted.
+    pub(crate) fn new(counts: RowCounts, shared: &Shared) -> Self {
+        Self { counts, snapshot: TableSnapshot::new(shared.version.load_full()) }
+    }
 }

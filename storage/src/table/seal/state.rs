@@ -6,9 +6,10 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::epoch::{KeyEpoch, oldest_keys};
-use super::records::{Base, BuiltRange, LayerFile, PublishedFile, Settled};
+use super::records::{Base, BuiltRange, Gone, LayerFile, PublishedFile, Settled};
 use super::request::OpenLayer;
 use super::staged::OpenSegment;
+use super::times::Arrivals;
 use crate::env::Moment;
 use crate::ids::CommitSeq;
 use crate::sealed::SegmentFile;
@@ -52,8 +53,13 @@ pub(crate) struct SealState {
     pub(crate) key_epoch: KeyEpoch,
     /// Published files that a commit on its way removes: nothing is deleted from them until it is settled.
     pub(crate) leaving: HashSet<String>,
+    /// Rows that left the table. `None`: they were not counted from the beginning, because the table was attached, or an older version of this
+    /// program made it.
+    pub(crate) gone: Option<Gone>,
     /// The closing that is being built.
     pub(crate) frozen: Option<FrozenMark>,
+    /// Of entries that are not built.
+    pub(crate) arrivals: Arrivals,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +82,9 @@ impl SealState {
             layer_files: Vec::new(),
             key_epoch: KeyEpoch::default(),
             leaving: HashSet::new(),
+            gone: None,
             frozen: None,
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -138,7 +146,7 @@ impl SealState {
             is_unpublished: !self.ranges.is_empty() || is_truncate_due || has_deleted() || !self.leaving.is_empty(),
             has_changes: self.truncated.is_some_and(|truncated| truncated > built) || !self.segments.is_empty(),
             n_published: self.published.len() as u64,
-            unpublished_bytes: self.unpublished().map(|file| file.bytes).sum(),
+            unpublished_bytes: self.unpublished().map(SegmentFile::all_bytes).sum(),
             // Kept for ever, layers are many.
             oldest_keys: forgets.then(|| oldest_keys(&self.layer_files)).flatten(),
         }

@@ -16,11 +16,12 @@ use crate::ids::CommitSeq;
 use crate::ids::CommitToken;
 use crate::log::{BatchMeta, Block, Family, Op};
 use crate::realtime::{ZoneMap, tail_zones};
-use crate::sealed::{FilePlace, FileRef};
+use crate::sealed::FileRef;
+use crate::table::handle::Shared;
 use crate::table::places::Held;
 use crate::table::prepare::PreparedPart;
 use crate::table::request::{ProducerInfo, RowsOutcome};
-use crate::table::seal::{PublishPlan, PublishedFile, SegmentAnswer};
+use crate::table::seal::{Books, PublishPlan, PublishedFile, RowCounts, SegmentAnswer};
 
 /// An answer that waits for its sequence to be durable and visible.
 pub(crate) enum Answer {
@@ -32,7 +33,9 @@ pub(crate) enum Answer {
     Counted(oneshot::Sender<Result<(u64, CommitToken)>>, Result<(u64, CommitToken)>),
     Altered(oneshot::Sender<Result<Arc<TableDef>>>, Result<Arc<TableDef>>),
     Done(oneshot::Sender<Result<()>>, Result<()>),
-    Plan(oneshot::Sender<Result<Option<PublishPlan>>>, Option<Box<PublishPlan>>),
+    Plan(oneshot::Sender<Result<Option<PublishPlan>>>, Result<Option<Box<PublishPlan>>>),
+    /// What is there is looked up when it is sent: it is then what was decided when the rows were counted.
+    Books(oneshot::Sender<Result<Books>>, RowCounts, Arc<Shared>),
     Published(oneshot::Sender<Result<Vec<PublishedFile>>>, Result<Vec<PublishedFile>>),
 }
 
@@ -51,7 +54,8 @@ impl Answer {
             Answer::Counted(to, answer) => drop(to.send(answer)),
             Answer::Altered(to, answer) => drop(to.send(answer)),
             Answer::Done(to, answer) => drop(to.send(answer)),
-            Answer::Plan(to, plan) => drop(to.send(Ok(plan.map(|plan| *plan)))),
+            Answer::Plan(to, plan) => drop(to.send(plan.map(|plan| plan.map(|plan| *plan)))),
+            Answer::Books(to, counts, shared) => drop(to.send(Ok(Books::new(counts, &shared)))),
             Answer::Published(to, answer) => drop(to.send(answer)),
         }
     }
@@ -67,8 +71,9 @@ pub(crate) enum Publish {
     Truncate,
     /// These files take the place of the frozen rows, which end with the entry `through`.
     Built { files: Vec<FileRef>, through: CommitSeq },
-    /// Files are in the Delta table now, at these places; those in `gone` have no rows any more, or theirs are in `added`.
-    Published { places: HashMap<String, Arc<FilePlace>>, gone: Vec<String>, added: Vec<FileRef> },
+    /// Files are in the Delta table now, as they are here but for their deleted rows; those in `gone` have no rows any more, or theirs are
+    /// in `added`.
+    Published { places: HashMap<String, FileRef>, gone: Vec<String>, added: Vec<FileRef> },
     /// All deleted rows of these files.
     Deleted(HashMap<String, Arc<RoaringBitmap>>),
     /// The table has another definition.

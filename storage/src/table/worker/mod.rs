@@ -18,3 +18,4 @@ mod tests;
 pub(crate) use request::TableRequest;
 pub(crate) use state::{IdempotencyKeys, RejectedRows, TableState};
 pub(crate) use task::{Worker, closed};
+pub(crate) use upkeep::{KeyFigures, KeysHeld, load_keys, make_space_for_more, read_layer};

@@ -12,7 +12,7 @@ use crate::table::places::Held;
 use crate::table::prepare::PreparedRows;
 use crate::table::request::{ProducerInfo, RowsOutcome};
 use crate::table::seal::{
-    Built, Frozen, Intent, KeysSeen, PublishOutcome, PublishPlan, PublishedFile, SegmentAnswer, Staged,
+    Books, Built, Frozen, Intent, KeysSeen, PublishOutcome, PublishPlan, PublishedFile, SegmentAnswer, Staged,
 };
 
 /// Everything that changes a table.
@@ -40,6 +40,11 @@ pub(crate) enum TableRequest {
     },
     /// Rolls the ledger up; forgets producers and rejected rows that are past their limits.
     Housekeep,
+    /// Memory for keys is short somewhere, or a job over keys that failed may be tried again. `gives_filters`: rows of another table are
+    /// refused for it.
+    TendKeys {
+        gives_filters: bool,
+    },
     Truncate {
         answer: oneshot::Sender<Result<(u64, CommitToken)>>,
     },
@@ -81,11 +86,17 @@ pub(crate) enum TableRequest {
         answer: oneshot::Sender<Result<Vec<PublishedFile>>>,
     },
     /// May these published files leave with this commit? With how many deleted rows each was read. If so, the commit is on record when this
-    /// is answered, and nothing is deleted from them until it is settled. Else `BUILD_OVERTAKEN`.
+    /// is answered, and nothing is deleted from them until it is settled. Else `BUILD_OVERTAKEN`. `retention_us`: they are past this
+    /// retention, and nothing takes their place; they stay if the table keeps rows for longer by now.
     Leave {
         files: Vec<(String, u64)>,
+        retention_us: Option<i64>,
         intent: Box<Intent>,
         answer: oneshot::Sender<Result<()>>,
+    },
+    /// How many rows were ever accepted and how many left, beside those that are there then; changes nothing.
+    Count {
+        answer: oneshot::Sender<Result<Books>>,
     },
     /// That commit was found at its version.
     Published {

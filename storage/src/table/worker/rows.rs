@@ -1,5 +1,7 @@
 //! Rows: producer check, deduplication, into the group. All that can refuse stands before the claim.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use crate::admission::ledger::{Counts, minute_of};
@@ -17,6 +19,22 @@ use crate::table::request::{ProducerBatch, RowsOutcome};
 use crate::table::worker::group::{Answer, RowsGroup};
 use crate::table::worker::state::IdempotencyKeys;
 use crate::table::worker::task::Worker;
+
+/// When memory for keys comes back by itself.
+const KEYS_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A window as an option of a table is written, rounded down. `None`: it is shorter than any that a table can have.
+fn window_text(us: u64) -> Option<String> {
+    const MINUTE_US: u64 = 60_000_000;
+    let minutes = us / MINUTE_US;
+    match minutes {
+        0 => None,
+        1 => Some("1 minute".to_owned()),
+        2..120 => Some(format!("{minutes} minutes")),
+        120..2880 => Some(format!("{} hours", minutes / 60)),
+        _ => Some(format!("{} days", minutes / 1440)),
+    }
+}
 
 /// What the checks found.
 pub(crate) enum Verdict {
@@ -85,9 +103,11 @@ impl Worker {
         self.widen(rows)?;
         self.check_keys(rows.n_rows())?;
         if let Some(keys) = &mut self.state.keys {
-            // Runs on disk are asked here, where a damaged one still refuses the batch whole. From here to the claim no layer comes or goes.
+            // A run that is damaged still refuses the batch whole. From here to the claim no layer comes or goes. Runs were asked before,
+            // beside the worker: it does so itself only if others took their place since, with other keys.
             for part in &mut rows.parts {
-                part.known = part.keys.as_ref().map(|own| keys.look_up(own)).transpose()?;
+                let found = part.in_runs.take();
+                part.known = part.keys.as_ref().map(|own| keys.look_up_with(own, found)).transpose()?;
             }
         }
         Ok(Verdict::Store)
@@ -95,12 +115,33 @@ impl Worker {
 
     /// Whether so many keys fit. When they do not, what makes space is begun: nothing else may happen to this table.
     fn check_keys(&mut self, n_rows: usize) -> Result<()> {
-        let Some(refused) = self.state.keys.as_mut().and_then(|keys| keys.has_capacity(n_rows).err()) else {
-            return Ok(());
-        };
+        let Some(keys) = &mut self.state.keys else { return Ok(()) };
+        let Err(refused) = keys.has_capacity(n_rows) else { return Ok(()) };
+        let is_too_large = !keys.can_ever_take(n_rows);
+        let is_passing = !is_too_large && (refused.retry_delay().is_some() || keys.is_helped_by_build());
         self.shared.note_keys(self.state.keys.as_ref());
         self.start_keys_job();
-        Err(refused)
+        Err(match is_passing {
+            true => refused.retry_after(KEYS_RETRY_AFTER),
+            false if is_too_large => refused,
+            false => self.with_fitting_window(refused),
+        })
+    }
+
+    /// Says which `dedup_window` would fit: all keys that are remembered do, so one as long as they took to come, less what the next epoch
+    /// needs.
+    fn with_fitting_window(&self, refused: Error) -> Error {
+        let (now, def, seal) = (self.now(), &self.state.def, &self.state.seal);
+        let began_us = seal.layer_files.iter().map(|file| file.epoch_began_us).chain([seal.key_epoch.began_us]).min();
+        let by_uptime_us = now.uptime_us.saturating_sub(began_us.unwrap_or(0));
+        let by_wall_us = now.wall_us.saturating_sub(def.created_at_us).max(0) as u64;
+        let window_us = by_uptime_us.min(by_wall_us) / 4 * 3;
+        let hint = refused.hint_text().unwrap_or_default();
+        let (hint, window) = match window_text(window_us) {
+            Some(text) => (format!("{hint}; at the rate so far a dedup_window of '{text}' would fit"), text),
+            None => (format!("{hint}; at the rate so far no dedup_window would fit"), "none".to_owned()),
+        };
+        refused.hint(hint).with("fitting_dedup_window", window)
     }
 
     /// An ALTER TABLE may have come between the batch's preparation and its turn.

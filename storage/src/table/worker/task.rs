@@ -20,7 +20,7 @@ use crate::table::worker::TableRequest;
 use crate::table::worker::group::{AcceptedRows, Answer, Publish, RowsGroup};
 use crate::table::worker::seal::Freezing;
 use crate::table::worker::state::TableState;
-use crate::table::worker::upkeep::{KeysJob, NewKeys, Reclaim, Reclaimed, RunJob, Sorted};
+use crate::table::worker::upkeep::{KeyJobs, KeySlot, NewKeys, Reclaim, Reclaimed, RunJob, Sorted};
 
 /// What a handler prepared: perhaps a commit, then a change of the version, then answers.
 pub(crate) struct Prepared {
@@ -53,7 +53,7 @@ pub(crate) struct Worker {
     requests: mpsc::Receiver<TableRequest>,
     in_flight: VecDeque<InFlight>,
     pub(crate) run_job: Option<RunJob>,
-    pub(crate) keys_job: Option<KeysJob>,
+    pub(crate) key_jobs: KeyJobs,
     /// Rows that the log will hold once everything in flight is written.
     pub(crate) decided_rows: u64,
     /// Rejected rows in the group that is being formed: their records are numbered.
@@ -69,7 +69,7 @@ pub(crate) struct Worker {
 enum Event {
     Written(Result<()>),
     Run(Result<Sorted>),
-    Keys(Result<NewKeys>),
+    Keys(KeySlot, Result<NewKeys>),
     Reclaimed(Reclaimed),
     Request(TableRequest),
     Closing,
@@ -92,7 +92,7 @@ impl Worker {
             requests,
             in_flight: VecDeque::new(),
             run_job: None,
-            keys_job: None,
+            key_jobs: KeyJobs::default(),
             decided_rows,
             rejected_in_group: 0,
             reclaim,
@@ -118,7 +118,7 @@ impl Worker {
             match self.next_event(closing).await {
                 Event::Written(outcome) => self.publish(outcome)?,
                 Event::Run(outcome) => self.apply_run(outcome)?,
-                Event::Keys(outcome) => self.on_keys(outcome).await?,
+                Event::Keys(slot, outcome) => self.on_keys(slot, outcome).await?,
                 Event::Reclaimed(what) => self.on_reclaimed(what).await?,
                 Event::Request(request) => self.take(request).await?,
                 Event::Closing => closing = true,
@@ -130,12 +130,11 @@ impl Worker {
         let takes = self.in_flight.len() < GROUPS_IN_FLIGHT && !closing;
         let oldest = self.in_flight.front_mut();
         let run = self.run_job.as_mut();
-        let keys = self.keys_job.as_mut();
         tokio::select! {
             biased;
             outcome = async { written((&mut oldest_or_never(oldest).await.done).await) } => Event::Written(outcome),
             outcome = async { run_or_never(run).await.outcome().await } => Event::Run(outcome),
-            outcome = async { keys_or_never(keys).await.outcome().await } => Event::Keys(outcome),
+            (slot, outcome) = self.key_jobs.ended() => Event::Keys(slot, outcome),
             what = self.reclaim.outcome() => Event::Reclaimed(what),
             request = self.requests.recv(), if takes => request.map_or(Event::Closing, Event::Request),
         }
@@ -174,6 +173,10 @@ impl Worker {
             }
             TableRequest::LookUpProducer { id, answer } => self.on_look_up_producer(&id, answer),
             TableRequest::Housekeep => self.on_housekeep()?,
+            TableRequest::TendKeys { gives_filters } => {
+                self.on_tend_keys(gives_filters);
+                return Ok(None);
+            }
             TableRequest::LookUpKey { suffix, answer } => self.on_look_up_key(&suffix, answer),
             TableRequest::Truncate { answer } => self.on_truncate(answer),
             TableRequest::Delete { rows, answer } => self.on_delete(rows, answer),
@@ -185,8 +188,11 @@ impl Worker {
                 return Ok(None);
             }
             TableRequest::LookUpPublished { names, answer } => self.on_look_up_published(&names, answer),
-            TableRequest::Leave { files, intent, answer } => self.on_leave(files, &intent, answer),
+            TableRequest::Leave { files, retention_us, intent, answer } => {
+                self.on_leave(files, retention_us, &intent, answer)
+            }
             TableRequest::PlanPublish { answer } => self.on_plan_publish(answer),
+            TableRequest::Count { answer } => self.on_count(answer),
             TableRequest::SeeKeys { answer } => {
                 self.on_see_keys(answer);
                 return Ok(None);
@@ -222,6 +228,7 @@ impl Worker {
     fn use_place(&mut self, seq: CommitSeq, at: Moment) -> Place {
         self.state.last_seq = seq;
         self.state.last_stamp_us = at.wall_us;
+        self.state.seal.arrivals.note(seq, at);
         Place { table: self.state.def.id, schema: self.state.def.schema_id, seq, at }
     }
 
@@ -347,7 +354,9 @@ impl Worker {
 
     pub(crate) fn show(&self, version: TableVersion) {
         let version = Arc::new(version);
-        self.shared.version.store(Arc::clone(&version));
+        let old = self.shared.version.swap(Arc::clone(&version));
+        self.shared.old_versions.note(&old);
+        drop(old);
         // When what it replaces is let go: whoever brings rows counts them until here.
         version.charge_to(&self.shared.memory);
         self.shared.visible.send_replace(version.upper);
@@ -363,13 +372,6 @@ async fn oldest_or_never(oldest: Option<&mut InFlight>) -> &mut InFlight {
 
 async fn run_or_never(run: Option<&mut RunJob>) -> &mut RunJob {
     match run {
-        Some(job) => job,
-        None => std::future::pending().await,
-    }
-}
-
-async fn keys_or_never(keys: Option<&mut KeysJob>) -> &mut KeysJob {
-    match keys {
         Some(job) => job,
         None => std::future::pending().await,
     }

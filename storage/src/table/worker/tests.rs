@@ -28,7 +28,7 @@ fn part(ids: Range<i64>) -> PreparedPart {
     let rows = rows(ids);
     let is_large = rows.num_rows() >= LARGE_BATCH_ROWS;
     let block = is_large.then(|| Block::encode(&rows).expect("encoded"));
-    PreparedPart { zones: tail_zones(&rows), rows, keys: None, known: None, block }
+    PreparedPart { zones: tail_zones(&rows), rows, keys: None, in_runs: None, known: None, block }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::table::gate::Write;
 use crate::table::seal::{Base, NameKind};
 use crate::table::worker::group::{Answer, Publish};
 use crate::table::worker::task::{Prepared, Worker};
+use crate::table::worker::upkeep::let_go_when_written;
 
 impl Worker {
     pub(crate) fn on_truncate(&mut self, answer: oneshot::Sender<Result<(u64, CommitToken)>>) -> Prepared {
@@ -23,14 +24,21 @@ impl Worker {
         }
         self.keys_id = self.shared.next_frozen_id();
         let (left, has_published) = self.truncate_files(place);
+        // Of the others a reader may hold some: they go with the version.
+        let keys = left.iter().filter(|(_, kind)| *kind == NameKind::Built);
+        let keys = keys.map(|(name, _)| self.shared.built_place(name)).collect();
         self.state.unsynced = false;
         let rows = std::mem::take(&mut self.decided_rows);
+        if let Some(gone) = &mut self.state.seal.gone {
+            gone.truncated = gone.truncated.saturating_add(rows);
+        }
+        let gone = self.state.seal.gone;
         Prepared {
             seq: place.seq,
-            commit: Some(commit::truncate(place, &left, has_published)),
+            commit: Some(commit::truncate(place, &left, has_published, gone)),
             publish: Publish::Truncate,
             stamp_us: place.at.wall_us,
-            answers: vec![Answer::Counted(answer, Ok((rows, self.token(place.seq))))],
+            answers: vec![Answer::Counted(answer, Ok((rows, self.token(place.seq)))), let_go_when_written(keys)],
         }
     }
 
@@ -46,6 +54,7 @@ impl Worker {
         let layers = seal.layer_files.drain(..).map(|layer| (layer.name, NameKind::Built));
         let left = built.chain(layers).collect();
         seal.deleted.clear();
+        seal.arrivals.forget(place.seq);
         seal.unrecorded.clear();
         seal.base = Base { seq: place.seq, at: place.at };
         // Also when nothing is published yet: a commit that is on its way may publish what goes.

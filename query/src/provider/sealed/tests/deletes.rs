@@ -7,7 +7,7 @@ use super::support::{Fixture, Session, every_type, narrow, narrow_rows, rows};
 use crate::provider::tests::support::Random;
 
 /// Deletes the rows for which `condition` is true, by their addresses. Returns how many.
-async fn delete(fixture: &Fixture, condition: &str) -> u64 {
+pub(super) async fn delete(fixture: &Fixture, condition: &str) -> u64 {
     let snapshot = fixture.build().await;
     let session = Session::new(2);
     session.show_addresses("t", &snapshot);
@@ -133,4 +133,37 @@ async fn parts_of_a_file_leave_out_their_own_rows() {
     let m = delete(&fixture, second).await;
     check(&after, &fixture.table.snapshot(), second, &statements).await;
     assert_eq!(fixture.table.snapshot().n_rows() as i64, ROWS - n as i64 - m as i64);
+}
+
+/// Their selections, of all files at once, would not fit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_million_scattered_deletes_are_read_in_little_memory() {
+    const ROWS: i64 = 500_000;
+    const MEMORY_BYTES: usize = 24 << 20;
+    let fixture = Fixture::new(narrow()).await;
+    for hour in 0..4 {
+        for first in (0..ROWS).step_by(50_000) {
+            fixture.write(narrow_rows(hour * ROWS + first, 50_000, hour, |id| Some((id % 7) as f64))).await;
+        }
+        fixture.build().await;
+    }
+    let before = fixture.table.snapshot();
+    assert!(before.files().iter().all(|file| file.file.rows == ROWS as u64));
+    let odd: RoaringBitmap = (0..ROWS as u32).filter(|row| !row.is_multiple_of(2)).collect();
+    let found = (0..before.files().len()).map(|file| (file, odd.clone())).collect();
+    assert_eq!(fixture.table.delete(&before, found).await.expect("deleted").0, 1_000_000);
+    for target_partitions in [1, 3] {
+        let session = Session::within(target_partitions, MEMORY_BYTES);
+        session.show("after", &fixture.table.snapshot(), false);
+        session.show_addresses("before", &before);
+        session.run("CREATE VIEW left_over AS SELECT id, ts, v FROM before WHERE \"(row)\" % 2 = 0").await;
+        for sql in [
+            "SELECT count(*), sum(id), sum(v), min(ts), max(ts) FROM {t} WHERE v >= 0",
+            "SELECT v, count(*), sum(id) FROM {t} WHERE id % 3 = 1 GROUP BY v",
+            "SELECT id FROM {t} ORDER BY ts DESC, id LIMIT 7",
+            "SELECT id FROM {t} WHERE id BETWEEN 999990 AND 1000010",
+        ] {
+            session.same(sql, "after", "left_over").await;
+        }
+    }
 }

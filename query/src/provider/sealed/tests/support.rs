@@ -11,6 +11,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 use tidewater_storage::catalog::{ColumnDef, NewTable};
@@ -133,21 +135,41 @@ pub fn narrow() -> NewTable {
     }
 }
 
+/// [`narrow`] with the PRIMARY KEY `id`.
+pub fn keyed() -> NewTable {
+    NewTable { key: vec!["id".to_owned()], ..narrow() }
+}
+
+/// Rows of [`narrow`], a millisecond apart, in hour `hour`: one for each of `ids`, with the id's half as `v`.
+pub fn narrow_rows_of(ids: impl Iterator<Item = i64>, hour: i64) -> RecordBatch {
+    let ids: Vec<i64> = ids.collect();
+    let times = (0..).take(ids.len()).map(|at: i64| hour * HOUR_US + at * 1_000);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(ids.clone())),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(times)),
+        Arc::new(ids.iter().map(|id| Some(*id as f64 / 2.0)).collect::<Float64Array>()),
+    ];
+    RecordBatch::try_new(Arc::new(narrow_schema()), columns).expect("columns of one length")
+}
+
+fn narrow_schema() -> Schema {
+    Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), false),
+        Field::new("v", DataType::Float64, true),
+    ])
+}
+
 /// Rows `first..first + n` of [`narrow`], a millisecond apart, in hour `hour`.
 pub fn narrow_rows(first: i64, n: i64, hour: i64, value: impl Fn(i64) -> Option<f64>) -> RecordBatch {
     let ids = first..first + n;
     let times = ids.clone().map(|id| hour * HOUR_US + (id - first) * 1_000);
-    let fields = vec![
-        Field::new("id", DataType::Int64, false),
-        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), false),
-        Field::new("v", DataType::Float64, true),
-    ];
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(ids.clone())),
         Arc::new(TimestampMicrosecondArray::from_iter_values(times)),
         Arc::new(ids.map(value).collect::<Float64Array>()),
     ];
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length")
+    RecordBatch::try_new(Arc::new(narrow_schema()), columns).expect("columns of one length")
 }
 
 /// A value or, one time in ten, NULL.
@@ -272,9 +294,20 @@ pub struct Session(pub SessionContext);
 
 impl Session {
     pub fn new(target_partitions: usize) -> Self {
+        Self(SessionContext::new_with_config(Self::config(target_partitions)))
+    }
+
+    /// With so much memory for all that runs in it.
+    pub fn within(target_partitions: usize, bytes: usize) -> Self {
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+        let runtime = runtime.build_arc().expect("a runtime");
+        Self(SessionContext::new_with_config_rt(Self::config(target_partitions), runtime))
+    }
+
+    fn config(target_partitions: usize) -> SessionConfig {
         let mut config = SessionConfig::new().with_target_partitions(target_partitions).with_batch_size(1024);
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-        Self(SessionContext::new_with_config(config))
+        config
     }
 
     pub fn show(&self, name: &str, snapshot: &TableSnapshot, with_system_columns: bool) -> Arc<ScanCounters> {
@@ -285,7 +318,7 @@ impl Session {
     }
 
     pub fn show_addresses(&self, name: &str, snapshot: &TableSnapshot) {
-        let table = HybridTable::locating(snapshot.clone(), Arc::default());
+        let table = HybridTable::locating(snapshot.clone(), Arc::default(), false);
         self.0.register_table(name, Arc::new(table)).expect("a new name");
     }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::parquet::arrow::arrow_reader::RowSelector;
 use roaring::RoaringBitmap;
 
-use crate::provider::sealed::selection::all_but;
+use crate::provider::sealed::opening::selection::all_but;
+use crate::provider::sealed::statistics::has_constants;
 use crate::provider::tests::support::Random;
 
 fn selected(deleted: &RoaringBitmap, n_rows: u64) -> Vec<u32> {
@@ -48,4 +51,26 @@ fn the_latest_stamps_of_all_files_are_known() {
     stamps.add(vec![(1, 10), (2, 20)]);
     stamps.add(vec![(2, 20), (7, 70)]);
     assert!(stamps.bytes() >= 3 * 16);
+}
+
+#[test]
+fn a_column_of_one_value_is_known_by_its_bounds() {
+    let exact = |value: i64| Precision::Exact(ScalarValue::from(value));
+    let of = |min, max, nulls| {
+        let known =
+            ColumnStatistics { min_value: min, max_value: max, null_count: nulls, ..ColumnStatistics::new_unknown() };
+        let column_statistics = vec![ColumnStatistics::new_unknown(), known];
+        has_constants(&Statistics {
+            num_rows: Precision::Exact(10),
+            total_byte_size: Precision::Absent,
+            column_statistics,
+        })
+    };
+    assert!(of(exact(7), exact(7), Precision::Exact(0)));
+    assert!(of(Precision::Absent, Precision::Absent, Precision::Exact(10)));
+    assert!(!of(exact(7), exact(8), Precision::Exact(0)));
+    assert!(!of(exact(7), exact(7), Precision::Exact(1)));
+    assert!(!of(exact(7), exact(7), Precision::Absent));
+    assert!(!of(Precision::Inexact(ScalarValue::from(7_i64)), exact(7), Precision::Exact(0)));
+    assert!(!of(Precision::Absent, Precision::Absent, Precision::Exact(0)));
 }

@@ -1,5 +1,4 @@
 //! Do the parts of a run keep what they are given?
 
 mod blocks;
-mod filter;
 mod pages;

@@ -1,12 +1,12 @@
 //! Is a page believed only where it belongs, and a directory only when it is whole?
 
 use super::super::directory::{FilterPlace, Part, decode, encode};
-use super::super::filter::Shape;
 use super::super::kind::Order;
 use super::super::pages::{PAGE_BYTES, PAYLOAD_BYTES, PageFile, PageWriter};
 use crate::dedup::open::KeyRange;
 use crate::dedup::permutation::Permutation;
 use crate::error::Code;
+use crate::fuse::Shape;
 
 #[test]
 fn a_page_of_another_place_or_another_file_is_not_believed() {

@@ -6,7 +6,9 @@
 //! | item | what must not happen | shown by |
 //! |---|---|---|
 //! | 1a a new data folder over an old table's store | rows are born behind the table's `txn` | here: `a_new_data_folder_…` |
-//! | 1b an older log beside a newer table | it commits over what it forgot | here: `a_folder_that_was_put_back_…`; `publishes` |
+//! | 1b an older log beside a newer table | it commits over what it forgot | here: `a_folder_that_was_put_back_…`, `a_table_whose_store_tells_later_…`; `publishes` |
+//! | 1b the same | it deletes what it takes for nothing's | here: `a_folder_that_was_put_back_deletes_nothing_…` |
+//! | 1a, 1b a table that goes on elsewhere, or without what is lost | keys are forgotten, two logs commit | here: `whoever_accepts_the_loss_…`; `engine/tests/attach` |
 //! | 1c rows that were never synced are sealed | their numbers are given again | here: `a_log_is_synced_before_…` |
 //! | 1d, 7e DROP and CREATE of one name, a commit on its way | the two meet | here: `a_commit_of_a_dropped_table_is_its_own`; `alters` |
 //! | 2a an attempt arrives after a restart | its rows are there twice | here: `a_commit_that_comes_late_…`; `publishes` |
@@ -36,10 +38,11 @@
 //! | 15c ALTER while rows are built | files with columns that they do not have | here: `rows_that_are_being_built_…` |
 //!
 //! Not possible yet: 14, because there is no backup; 16, because a table has one shard, which one process has; 2 and 3 between two
-//! committers, for the same reason; 1 at the start, where a log behind its own `txn` should be refused: it is refused by the first commit.
+//! committers, for the same reason.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::DataType;
 use serde_json::Value;
@@ -173,6 +176,7 @@ async fn a_new_data_folder_over_the_same_store_meets_no_table_of_another() {
 
 /// All of a folder but the Delta tables, which are elsewhere in earnest.
 fn copy(from: &Path, to: &Path) {
+    crate::env::wait_for_soon();
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
@@ -196,9 +200,11 @@ fn remove(folder: &Path) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_was_put_back_commits_nothing_over_what_it_does_not_know() {
-    let mut fixture = Fixture::open();
+/// A folder whose table `t` has ten sealed rows, put back from a copy that was made before ten more were sealed; not open. It opens in spite
+/// of that while `accepts` is set. And the commits of the Delta table.
+async fn put_back(accepts: &Arc<AtomicBool>) -> (Fixture, Vec<Vec<Value>>) {
+    let handle = Arc::clone(accepts);
+    let mut fixture = Fixture::open_with(move |options| options.accept_data_loss = handle.load(Ordering::Relaxed));
     fixture.create("t").await;
     write(&fixture.table("t"), &range(0, 10)).await;
     fixture.table("t").seal().await.expect("sealed");
@@ -210,19 +216,161 @@ async fn a_folder_that_was_put_back_commits_nothing_over_what_it_does_not_know()
     fixture.table("t").seal().await.expect("sealed");
     let before = commits(&fixture.table("t"));
     fixture.close().await;
-
     remove(fixture.path());
     copy(older.path(), fixture.path());
+    (fixture, before)
+}
+
+async fn assert_sound(table: &Table) {
+    let checks = table.verify().await.expect("verified");
+    let wrong: Vec<_> = checks.into_iter().filter(|check| check.is_ok == Some(false)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_put_back_is_refused_at_the_start() {
+    let accepts = Arc::new(AtomicBool::new(false));
+    let (mut fixture, before) = put_back(&accepts).await;
+    for _ in 0..2 {
+        let error = fixture.reopen().expect_err("refused");
+        assert_eq!(error.code(), Code::LogBehind, "{error}");
+        assert!(error.to_string().contains("--accept-data-loss"), "{error}");
+    }
+    // Nothing was changed by that.
+    accepts.store(true, Ordering::Relaxed);
+    fixture.reopen().expect("opens");
+    assert_eq!(keys_of(&fixture.table("t")), range(0, 10));
+    assert_eq!(commits(&fixture.table("t")), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_put_back_is_told_by_a_checkpoint_when_the_commit_is_gone() {
+    let accepts = Arc::new(AtomicBool::new(true));
+    let (mut fixture, _) = put_back(&accepts).await;
+    fixture.reopen().expect("opens");
+    let log = delta_folder(&fixture.table("t")).join("_delta_log");
+    fixture.close().await;
+    std::fs::remove_file(log.join(format!("{:020}.json", 1))).expect("removed");
+    accepts.store(false, Ordering::Relaxed);
+    // Of a version that the log knows.
+    std::fs::write(log.join("_last_checkpoint"), br#"{"version":0,"size":3}"#).expect("written");
+    fixture.restart().await;
+    fixture.close().await;
+    std::fs::write(log.join("_last_checkpoint"), br#"{"version":1,"size":3}"#).expect("written");
+    assert_eq!(fixture.reopen().expect_err("refused").code(), Code::LogBehind);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_store_tells_later_that_the_folder_was_put_back_is_closed() {
+    // As if the store were elsewhere: it is not asked before the table is open.
+    let accepts = Arc::new(AtomicBool::new(true));
+    for asks in [true, false] {
+        let (mut fixture, before) = put_back(&accepts).await;
+        fixture.reopen().expect("opens");
+        let table = fixture.table("t");
+        // The number of this entry is that of one which is sealed already.
+        assert_eq!(write(&table, &[50]).await, 1);
+        if asks {
+            assert!(fixture.engine().check_logs_now().await);
+        } else {
+            // Whoever commits asks first.
+            assert_eq!(table.seal().await.expect_err("refused").code(), Code::LogBehind);
+        }
+        let error = table.write(request(batch(&[51]))).await.expect_err("refused");
+        assert_eq!(error.code(), Code::LogBehind, "{error}");
+        assert_eq!(table.seal().await.expect_err("refused").code(), Code::LogBehind);
+        assert!(table.stats().health_reason.is_some_and(|reason| reason.contains("older copy")));
+        assert_eq!(commits(&table), before);
+        let mut expected = range(0, 10);
+        expected.push(50);
+        assert_eq!(keys_of(&table), expected, "queries go on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_accepts_the_loss_goes_on_with_what_the_delta_table_has() {
+    let accepts = Arc::new(AtomicBool::new(true));
+    let (mut fixture, before) = put_back(&accepts).await;
+    fixture.reopen().expect("opens");
+    write(&fixture.table("t"), &[50]).await;
+    fixture.table("t").build().await.expect("built");
+    write(&fixture.table("t"), &[51]).await;
+    let (log_id, whole) = (fixture.table("t").shared.log_id, fixture.create("whole").await);
+    write(&whole, &[1]).await;
+    whole.seal().await.expect("sealed");
+    let lines = fixture.engine().accept_losses().await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("public.t") && lines[0].contains("20 rows"), "{lines:?}");
+    assert_eq!(fixture.engine().accept_losses().await, Vec::<String>::new(), "nothing to do");
+    assert_eq!(whole.shared.log_id, log_id);
+    drop(whole);
+    let table = fixture.table("t");
+    assert_ne!(table.shared.log_id, log_id);
+    assert_eq!(keys_of(&table), range(0, 20));
+    assert_eq!(commits(&table).len(), before.len() + 1);
+    assert_eq!(write(&table, &range(0, 21)).await, 1);
+    assert_eq!(table.seal().await.expect("sealed").rows, 21);
+    assert_sound(&table).await;
+    fixture.engine().clean_files().await;
+    let built = std::fs::read_dir(table.shared.folders.built()).expect("a folder");
+    let built: Vec<String> =
+        built.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned()).collect();
+    assert!(built.iter().all(|name| !name.ends_with(".parquet")), "files of the old log are gone: {built:?}");
+    drop(table);
+    accepts.store(false, Ordering::Relaxed);
+    for _ in 0..2 {
+        fixture.restart().await;
+        assert_eq!(keys_of(&fixture.table("t")), range(0, 21));
+        assert_eq!(write(&fixture.table("t"), &range(0, 21)).await, 0);
+        assert_eq!(keys_of(&fixture.table("whole")), [1]);
+    }
+    assert_sound(&fixture.table("t")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_put_back_deletes_nothing_that_was_committed_since() {
+    let accepts = Arc::new(AtomicBool::new(true));
+    let (mut fixture, before) = put_back(&accepts).await;
     fixture.reopen().expect("opens");
     let table = fixture.table("t");
-    assert_eq!(keys_of(&table), range(0, 10));
-    // The number of this entry is that of one which is sealed already.
-    assert_eq!(write(&table, &[50]).await, 1);
-    assert_eq!(table.seal().await.expect_err("refused").code(), Code::DeltaConflict);
-    assert_eq!(commits(&table), before);
-    let mut expected = range(0, 10);
-    expected.push(50);
-    assert_eq!(keys_of(&table), expected);
+    let since = before[1].iter().find_map(|action| action["add"]["path"].as_str()).expect("a file").to_owned();
+    let path = delta_folder(&table).join(&since);
+    // As if the copy were of the moment before the commit of this file: a disk was copied while the server ran.
+    let names = crate::table::names_anywhere(table.def().id, std::slice::from_ref(&since));
+    fixture.engine().log.commit(names).await.expect("recorded");
+    fixture.engine().clean_files().await;
+    assert!(path.exists(), "nobody knows yet whose it is");
+    drop(table);
+    assert_eq!(fixture.engine().accept_losses().await.len(), 1);
+    // Its log is asked by that.
+    fixture.table("t").seal().await.expect("nothing to do");
+    fixture.engine().clean_files().await;
+    assert!(path.exists(), "it is the table's");
+    assert_eq!(keys_of(&fixture.table("t")), range(0, 20));
+    assert_sound(&fixture.table("t")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_is_accepted_half_way_is_accepted_again() {
+    for point in ["attach.file", "attach.keys_written", "attach.before_take_over", "attach.taken_over"] {
+        let accepts = Arc::new(AtomicBool::new(true));
+        let (mut fixture, _) = put_back(&accepts).await;
+        fixture.reopen().expect("opens");
+        fail_points(&fixture).arm(point, FailAction::Error(1));
+        let lines = fixture.engine().accept_losses().await;
+        assert!(lines.len() == 1 && lines[0].contains("could not be begun anew"), "{point}: {lines:?}");
+        let error = fixture.table("t").write(request(batch(&[50]))).await.expect_err("refused");
+        assert_eq!(error.code(), Code::LogBehind, "{point}: the others are open, this one is not");
+        fixture.close().await;
+        accepts.store(false, Ordering::Relaxed);
+        assert_eq!(fixture.reopen().expect_err("refused").code(), Code::LogBehind, "{point}");
+        accepts.store(true, Ordering::Relaxed);
+        fixture.reopen().expect("opens");
+        assert_eq!(fixture.engine().accept_losses().await.len(), 1, "{point}");
+        assert_eq!(write(&fixture.table("t"), &range(0, 21)).await, 1, "{point}");
+        assert_eq!(fixture.table("t").seal().await.expect("sealed").rows, 21, "{point}");
+        assert_sound(&fixture.table("t")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod alters;
 mod builds;
 mod deletes;
+mod drops;
 mod interleavings;
 mod model;
 mod publishes;

@@ -99,6 +99,30 @@ async fn another_commit_that_touches_nothing_of_ours_is_passed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_where_the_last_commit_is_not() {
+    let mut fixture = Fixture::open();
+    write(&fixture.create("t").await, &all(10)).await;
+    fixture.table("t").seal().await.expect("sealed");
+    write(&fixture.table("t"), &[10]).await;
+    // As when its file system is not mounted.
+    let folder = fixture.path().join(fixture.table("t").shared.folders.published().to_string());
+    let aside = fixture.path().join("aside");
+    std::fs::rename(&folder, &aside).expect("moved");
+    for _ in 0..2 {
+        let error = fixture.table("t").seal().await.expect_err("refused");
+        assert_eq!(error.code(), crate::error::Code::StoreUnavailable, "{error}");
+        assert!(!folder.exists(), "nothing is brought there");
+        assert_eq!(spread(&fixture.table("t")), (0, 1, 10));
+        fixture.restart().await;
+    }
+    std::fs::rename(&aside, &folder).expect("moved");
+    let sealed = fixture.table("t").seal().await.expect("sealed");
+    assert_eq!((sealed.delta_version, sealed.rows), (Some(1), 11));
+    assert_eq!(n_versions(&fixture.table("t")), 2);
+    assert_eq!(keys_of(&fixture.table("t")), all(11));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_server_that_commits_as_this_one_stops_the_table_and_not_its_rows() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;

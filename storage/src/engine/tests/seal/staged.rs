@@ -49,6 +49,7 @@ async fn write_again(table: &Table, keys: &[i64]) -> RowsOutcome {
 
 /// Files under the table's `built/`.
 pub(super) fn n_files(table: &Table) -> usize {
+    crate::env::wait_for_soon();
     std::fs::read_dir(table.shared.folders.built()).map_or(0, Iterator::count)
 }
 
@@ -73,7 +74,7 @@ async fn rows_of_a_stream_are_there_all_at_once() {
     let file = &snapshot.files()[0].file;
     assert_eq!((file.min_seq, file.max_seq), (CommitSeq(2), CommitSeq(2)));
     assert_eq!(file.entry.map(|(seq, _)| seq), Some(CommitSeq(2)));
-    assert_eq!((n_files(&table), n_names(&table)), (2, 0), "rows and keys, and they are the table's");
+    assert_eq!((n_files(&table), n_names(&table)), (3, 0), "rows, their sidecar and keys, and they are the table's");
     let (received, accepted) =
         table.ledger().expect("readable").iter().fold((0, 0), |sum, row| (sum.0 + row.received, sum.1 + row.accepted));
     assert_eq!((received, accepted), (101, 101));

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::catalog::{ColumnDef, TableChange};
-use crate::engine::tests::support::{Fixture, delete_keys, keys_of};
+use crate::engine::tests::support::{Fixture, delete_keys, keys_of, until};
+use crate::env::FailAction;
 use crate::error::Code;
+use crate::limits::MAX_SNAPSHOT_S;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -206,4 +208,25 @@ async fn compaction_stops_before_ingest_does() {
     write(&table, &[100]).await;
     *gate.pretended_free_bytes.lock() = None;
     assert_eq!(table.compact().await.expect("compacted").merged_files, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_takes_longer_than_any_version_is_kept_gives_up() {
+    let (fixture, clock) = Fixture::open_at(1_800_000_000_000_000);
+    let table = fixture.create("t").await;
+    seal_pieces(&table, 5, 10).await;
+    let fail = std::sync::Arc::clone(&fixture.engine().env().fail);
+    fail.arm("compact.names_recorded", FailAction::Hold(1));
+    let merging = tokio::spawn({
+        let table = table.clone();
+        async move { table.compact().await }
+    });
+    until(|| fail.visits("compact.names_recorded") == 1).await;
+    clock.advance(std::time::Duration::from_secs(MAX_SNAPSHOT_S));
+    fail.release("compact.names_recorded");
+    let slow = merging.await.expect("no panic").expect_err("it took too long");
+    assert_eq!(slow.code(), Code::SnapshotExpired, "{slow}");
+    assert_eq!(names(&table).len(), 5);
+    assert_eq!(table.compact().await.expect("compacted").merged_files, 5);
+    assert_eq!(keys_of(&table), all(50));
 }

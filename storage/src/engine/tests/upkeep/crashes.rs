@@ -49,6 +49,9 @@ async fn every_row_is_there_once_whatever_a_compaction_came_to() {
         expected_files.sort_unstable();
         assert_eq!(files_in(&delta_folder(&table), ".parquet"), expected_files, "{point}");
         assert_eq!(files_in(&table.shared.folders.built(), ".parquet"), Vec::<String>::new(), "{point}");
+        let sidecars: Vec<String> = expected_files.iter().map(|name| name.replace(".parquet", ".filters")).collect();
+        assert_eq!(files_in(&path_of(&table, "_filters"), ".filters"), sidecars, "{point}");
+        assert_eq!(files_in(&table.shared.folders.built(), ".filters"), Vec::<String>::new(), "{point}");
         drop(table);
         fixture.restart().await;
         assert_eq!(keys_of(&fixture.table("t")).len(), 48, "{point}");

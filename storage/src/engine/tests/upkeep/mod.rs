@@ -5,6 +5,7 @@ mod crashes;
 mod meanwhile;
 mod model;
 mod retention;
+mod sidecars;
 mod window;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -54,6 +55,7 @@ async fn delta_names(table: &Table) -> Vec<String> {
 
 /// Names in a folder that end so, sorted.
 fn files_in(folder: &std::path::Path, end: &str) -> Vec<String> {
+    crate::env::wait_for_soon();
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     let mut names: Vec<String> = names.filter(|name| name.ends_with(end)).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::engine::tests::support::{Fixture, keys_of};
+use crate::engine::tests::support::{Fixture, keys_of, until};
 use crate::env::ManualClock;
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix};
@@ -41,6 +41,8 @@ async fn keys_are_remembered_for_the_window() {
     clock.advance(SECOND);
     assert_eq!(accepted(&table, &[1]).await, 1);
     assert_eq!(n_layer_records(&table), 0);
+    // Their file goes at once, not with the next start.
+    until(|| files_in(&table.shared.folders.built(), ".keys").is_empty()).await;
     drop(table);
     fixture.restart().await;
     let table = fixture.table("t");

@@ -59,9 +59,12 @@ async fn a_table_is_loaded_from_its_checkpoint() {
     // A second time it is only read back.
     delta.checkpoint(4, &expected(4, 40)).await.expect("the same");
     assert!(is_there(&store, "_last_checkpoint").await);
+    assert_eq!(delta.checkpoint_txns(4).await.expect("read"), [("app".to_owned(), 40)]);
+    assert!(delta.checkpoint_txns(3).await.expect("asked").is_empty(), "there is none");
     for version in 0..4 {
         store.delete(&log_path(&commit_name(version))).await.expect("delete");
     }
+    assert!(!delta.has_commit(3).await.expect("asked") && delta.has_commit(4).await.expect("asked"));
     let loaded = delta.load().await.expect("from the checkpoint");
     assert_eq!((loaded.version, loaded.files.len()), (6, 6));
     assert_eq!(loaded.txns, [("app".to_owned(), 60)]);

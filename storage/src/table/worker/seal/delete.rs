@@ -44,11 +44,15 @@ impl Worker {
             all.insert(name.clone(), Arc::clone(deleted));
             seal.unrecorded.insert(name);
         }
+        if let Some(gone) = &mut seal.gone {
+            gone.deleted = gone.deleted.saturating_add(n_rows);
+        }
+        let gone = seal.gone;
         self.decided_rows = self.decided_rows.saturating_sub(n_rows);
         self.state.unsynced = false;
         Prepared {
             seq: place.seq,
-            commit: Some(commit::delete(place, Delete { files })),
+            commit: Some(commit::delete(place, Delete { files }, gone)),
             publish: Publish::Deleted(all),
             stamp_us: place.at.wall_us,
             answers: vec![Answer::Counted(answer, Ok((n_rows, self.token(place.seq))))],

@@ -73,6 +73,7 @@ impl Worker {
             // A stream, or another epoch of keys, may have closed another one since.
             layers: self.state.seal.layers.iter().filter(|layer| layer.through <= through).cloned().collect(),
             def: self.state.def.clone(),
+            arrivals: self.state.seal.arrivals.clone(),
         };
         // Who asked may have gone: the next one takes these parts, and what came since, together.
         drop(answer.send(Ok(Some(frozen))));

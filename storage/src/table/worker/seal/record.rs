@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::catalog::TableDef;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::sealed::{DeletionVector, FilePlace, FileRef};
 use crate::table::commit::{self, BuildRecord, PublishRecord};
 use crate::table::seal::{
-    Base, Built, BuiltRange, Intent, NameKind, PublishOutcome, PublishPlan, PublishedFile, plan_publish,
+    Base, Books, Built, BuiltRange, Intent, NameKind, PublishOutcome, PublishPlan, PublishedFile, RowCounts, SealState,
+    plan_publish,
 };
 use crate::table::worker::group::{Answer, Publish};
 use crate::table::worker::task::{Prepared, Worker};
@@ -28,9 +30,18 @@ impl Worker {
             };
             return Prepared::answer(Answer::Done(answer, Err(refused)));
         }
+        if built.expired > 0 && is_kept_longer(self.state.def.options.retention_us, built.retention_us) {
+            return Prepared::answer(Answer::Done(
+                answer,
+                Err(Error::new(Code::BuildLost, "the table keeps rows for longer than it did when they were built")),
+            ));
+        }
         let table = self.state.def.id;
         let seal = &mut self.state.seal;
+        note_expired(seal, &self.state.def, built.expired);
+        self.decided_rows = self.decided_rows.saturating_sub(built.expired);
         seal.frozen = None;
+        seal.arrivals.forget(built.through);
         seal.layers.retain(|layer| layer.through > built.through);
         seal.layer_files.extend(built.layers.iter().cloned());
         let mut files: Vec<_> = built.files.iter().map(|(file, _)| file.clone()).collect();
@@ -46,9 +57,13 @@ impl Worker {
             at: built.at,
             deleted: deleted.collect(),
             used_names: built.used_names.iter().map(String::as_str).collect(),
+            gone: seal.gone.filter(|_| built.expired > 0),
         };
         let commit = commit::build(table, &record);
         seal.base = Base { seq: built.through.next(), at: built.at };
+        if let Some(keys) = &mut self.state.keys {
+            keys.note_built(built.through.0);
+        }
         seal.ranges.extend(range);
         self.reclaim.decide(built.through.next());
         self.state.unsynced = false;
@@ -63,9 +78,16 @@ impl Worker {
     /// What the next commit of the Delta table is to say.
     pub(crate) fn on_plan_publish(&self, answer: oneshot::Sender<Result<Option<PublishPlan>>>) -> Prepared {
         let version = self.shared.version.load();
-        let plan = plan_publish(&self.state.seal, &version.files, &version.def).map(Box::new);
+        let plan = plan_publish(&self.state.seal, &version.files, &version.def, &self.shared.quarantine);
+        let plan = plan.map(|plan| plan.map(Box::new));
         // Answered when everything that it rests on is on disk.
         Prepared::answer(Answer::Plan(answer, plan))
+    }
+
+    /// Both sides of the table's accounts: what was decided, and, when all of that is visible, what is there.
+    pub(crate) fn on_count(&self, answer: oneshot::Sender<Result<Books>>) -> Prepared {
+        let counts = RowCounts { accepted: self.shared.ledger.lock().totals().accepted, gone: self.state.seal.gone };
+        Prepared::answer(Answer::Books(answer, counts, Arc::clone(&self.shared)))
     }
 
     /// A commit of the Delta table was found at its version.
@@ -96,9 +118,9 @@ impl Worker {
             })
             .collect();
         left.extend(removed.iter().filter_map(|name| seal.published.get(name)).flat_map(|file| {
-            let beside = file.file.sidecar.as_ref().map(|sidecar| sidecar.name.clone());
             let vector = file.vector.as_ref().and_then(DeletionVector::file_name);
-            [Some(file.file.name.clone()), beside, vector].into_iter().flatten().map(|name| (name, removed_at))
+            // Its sidecar goes with it.
+            [Some(file.file.name.clone()), vector].into_iter().flatten().map(|name| (name, removed_at))
         }));
         // A deletion vector that was replaced.
         left.extend(published.iter().filter_map(|file| {
@@ -108,18 +130,6 @@ impl Worker {
             is_replaced.then_some((old, removed_at))
         }));
         let forgotten: Vec<String> = removed.iter().chain(&gone).cloned().collect();
-        let commit = commit::published(
-            self.state.def.id,
-            &PublishRecord {
-                after,
-                published: &published,
-                removed: &removed,
-                ranges: &throughs,
-                settles_truncate,
-                left: &left,
-                forgotten: &forgotten,
-            },
-        );
         // Files that a compaction made; those of a range that was truncated meanwhile are hidden.
         let is_known = |name: &str| seal.published.contains_key(name) || was_built.iter().any(|built| built == name);
         let new = published.iter().filter(|file| !is_known(&file.file.name) && !seal.is_hidden(file));
@@ -132,7 +142,22 @@ impl Worker {
             .collect();
         let came: u64 = added.iter().map(FileRef::live_rows).sum();
         let went: u64 = removed.iter().map(|name| seal.live_rows(name)).sum();
-        // The same unless rows are past their retention.
+        // None, unless rows are past their retention.
+        let expired = went.saturating_sub(came);
+        note_expired(seal, &self.state.def, expired);
+        let commit = commit::published(
+            self.state.def.id,
+            &PublishRecord {
+                after,
+                published: &published,
+                removed: &removed,
+                ranges: &throughs,
+                settles_truncate,
+                left: &left,
+                forgotten: &forgotten,
+                gone: seal.gone.filter(|_| expired > 0),
+            },
+        );
         self.decided_rows = (self.decided_rows + came).saturating_sub(went);
         seal.leaving.clear();
         seal.settled = Some(after);
@@ -146,11 +171,13 @@ impl Worker {
         for name in &removed {
             seal.published.remove(name);
         }
-        let places: HashMap<String, Arc<FilePlace>> = published
+        let places: HashMap<String, FileRef> = published
             .iter()
             .map(|file| {
                 let path = self.shared.folders.published_path(&file.file.name);
-                (file.file.name.clone(), Arc::new(FilePlace::published(path)))
+                // A sidecar that was damaged is not there.
+                let (place, known) = (Arc::new(FilePlace::published(path)), Arc::new(file.file.clone()));
+                (file.file.name.clone(), FileRef { file: known, place, deleted: None })
             })
             .collect();
         let published = published.into_iter().map(|file: PublishedFile| (file.file.name.clone(), file));
@@ -170,13 +197,19 @@ impl Worker {
 
     /// The files leave with a commit that is on record from here on, if they are as they were read: they are there, no entry names rows of
     /// them that Delta's log does not know, and no more is deleted of any than its reader saw. In one step with everything that was
-    /// decided before, so that nothing can be deleted from them that the commit does not know.
+    /// decided before, so that nothing can be deleted from them that the commit does not know, and no retention be made longer that still
+    /// counted when they were picked: the store may have been away since.
     pub(crate) fn on_leave(
         &mut self,
         files: Vec<(String, u64)>,
+        retention_us: Option<i64>,
         intent: &Intent,
         answer: oneshot::Sender<Result<()>>,
     ) -> Prepared {
+        if is_kept_longer(self.state.def.options.retention_us, retention_us) {
+            let kept = Error::new(Code::BuildOvertaken, "the table keeps rows for longer than when its files expired");
+            return Prepared::answer(Answer::Done(answer, Err(kept)));
+        }
         let seal = &mut self.state.seal;
         let is_as_read =
             |(name, n_deleted): &(String, u64)| seal.quiet(name).is_some_and(|file| file.n_deleted() == *n_deleted);
@@ -202,6 +235,26 @@ impl Worker {
             stamp_us: self.state.last_stamp_us,
             answers: vec![answer],
         }
+    }
+}
+
+/// So many rows leave the table because they are past its retention: they are not built, or go with their file.
+fn note_expired(seal: &mut SealState, def: &TableDef, n_rows: u64) {
+    if n_rows == 0 {
+        return;
+    }
+    if let Some(gone) = &mut seal.gone {
+        gone.expired = gone.expired.saturating_add(n_rows);
+    }
+    metrics::counter!("tidewater_expired_rows_total", "table" => def.name.clone()).increment(n_rows);
+}
+
+/// A longer retention than `before`, or none. Without one `before` nothing is.
+fn is_kept_longer(now: Option<i64>, before: Option<i64>) -> bool {
+    match (now, before) {
+        (Some(now), Some(before)) => now > before,
+        (None, Some(_)) => true,
+        (_, None) => false,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::table::gate::Write;
 use crate::table::seal::forgettable;
 use crate::table::worker::group::Publish;
 use crate::table::worker::task::{Prepared, Worker};
+use crate::table::worker::upkeep::let_go_when_written;
 
 /// Producers that one entry forgets; the rest waits for the next time.
 const MAX_FORGOTTEN: usize = 10_000;
@@ -61,6 +62,7 @@ impl Worker {
             self.state.has_forgotten = true;
         }
         let layers = keys_through.map(|through| self.forget_keys(through)).unwrap_or_default();
+        let files = layers.iter().map(|name| self.shared.built_place(name)).collect();
         let place = self.next_place();
         self.state.unsynced = false;
         let forgotten = Forget {
@@ -72,7 +74,7 @@ impl Worker {
             commit: Some(commit::forget(place, forgotten, &layers, ops)),
             publish: Publish::Nothing,
             stamp_us: place.at.wall_us,
-            answers: Vec::new(),
+            answers: vec![let_go_when_written(files)],
         })
     }
 

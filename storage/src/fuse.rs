@@ -1,31 +1,36 @@
-//! May a key be in a section? Binary fuse filters (Graf and Lemire, 2022) with one byte for each of about 0.87 keys.
+//! May a key be in a set? Binary fuse filters (Graf and Lemire, 2022) with one byte for each of about 0.87 keys.
 //!
 //! They never deny a key that is there, and admit one in 256 that is not. They are made by the crate `xorf`; they are asked here, because
-//! their bytes are as often in a file as in memory. How a key's three places follow from the shape is part of the file's form.
+//! their bytes are as often in a file as in memory. How a key's three places follow from the shape is part of the form of key runs and of
+//! sidecars.
 
 use xorf::BinaryFuse8;
 
+#[cfg(test)]
+mod tests;
+
 /// What is to be known of a filter besides its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) seed: u64,
+pub(crate) struct Shape {
+    pub(crate) seed: u64,
     /// A power of two.
-    pub(super) segment_length: u32,
+    pub(crate) segment_length: u32,
     /// The segments in which a key's first place can be; two more follow.
-    pub(super) segment_count_length: u32,
-    pub(super) n_bytes: u32,
+    pub(crate) segment_count_length: u32,
+    pub(crate) n_bytes: u32,
 }
 
 /// Where a filter says whether it has a key, and what the bytes there must combine to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Places {
-    pub(super) fingerprint: u8,
-    pub(super) at: [u32; 3],
+pub(crate) struct Places {
+    pub(crate) fingerprint: u8,
+    pub(crate) at: [u32; 3],
 }
 
 impl Shape {
-    /// The filter of `words`, which are distinct. `None`: none was found, which has never been seen; pages are read without one.
-    pub(super) fn build(words: &[u64]) -> Option<(Self, Box<[u8]>)> {
+    /// The filter of `words`, which are distinct; made in about 26 bytes a word. `None`: none was found, which has never been seen; what
+    /// it would guard is read without one.
+    pub(crate) fn build(words: &[u64]) -> Option<(Self, Box<[u8]>)> {
         let BinaryFuse8 { descriptor, fingerprints } = BinaryFuse8::try_from(words).ok()?;
         let shape = Self {
             seed: descriptor.seed,
@@ -37,7 +42,7 @@ impl Shape {
     }
 
     /// All places of all keys are within its bytes.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let length = self.segment_length;
         length.is_power_of_two()
             && self.segment_count_length > 0
@@ -46,7 +51,7 @@ impl Shape {
     }
 
     #[inline]
-    pub(super) fn places(&self, word: u64) -> Places {
+    pub(crate) fn places(&self, word: u64) -> Places {
         let hash = finalised(word.wrapping_add(self.seed));
         let mask = self.segment_length - 1;
         let first = ((u128::from(hash) * u128::from(self.segment_count_length)) >> 64) as u32;
@@ -59,7 +64,7 @@ impl Shape {
 impl Places {
     /// Whether the filter with these bytes may have the key.
     #[inline]
-    pub(super) fn admits(&self, filter: &[u8]) -> bool {
+    pub(crate) fn admits(&self, filter: &[u8]) -> bool {
         self.at.iter().fold(self.fingerprint, |left, at| left ^ filter[*at as usize]) == 0
     }
 }

@@ -138,7 +138,7 @@ fn open_s3(text: &str, url: &Url, options: &[(String, String)]) -> Result<Tables
 }
 
 /// Our time-outs, over them the environment's `AWS_` variables, over them the options.
-pub(super) fn s3_settings(
+pub(in crate::sealed) fn s3_settings(
     options: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<HashMap<Key, String>> {

@@ -2,8 +2,7 @@
 
 use xorf::{BinaryFuse8, Filter};
 
-use super::super::filter::Shape;
-use crate::dedup::tests::random;
+use super::Shape;
 
 #[test]
 fn every_answer_is_the_makers_own() {
@@ -41,4 +40,12 @@ fn a_shape_whose_places_lie_outside_is_not_sound() {
         Shape { n_bytes: shape.n_bytes / 2, ..shape },
     ];
     assert!(unsound.iter().all(|shape| !shape.is_sound()), "{shape:?}");
+}
+
+/// Numbers without order, the same in every run (SplitMix64, Steele and others, 2014).
+fn random(i: u64) -> u64 {
+    let mut z = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }

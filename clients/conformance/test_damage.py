@@ -1,0 +1,137 @@
+"""What happens when the disk changes a file? The server finds it after a start, only queries that need the file fail and name it, and a
+copy in its place gives everything back."""
+
+import os
+import time
+
+import grpc
+import pyarrow as pa
+import pytest
+
+from harness import http
+from harness.client import Client, Refused, arrow_payload
+from harness.sealing import seal
+from harness.server import Server
+
+CREATE = """CREATE TABLE seen (location BIGINT NOT NULL, id BIGINT NOT NULL, at TIMESTAMP NOT NULL, PRIMARY KEY (id))
+  WITH (sort_by = 'location, at')"""
+N_ROWS = 10_000
+FOUND_WITHIN_S = 60
+POLL_S = 0.1
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path / "server").start()
+    yield server
+    server.kill()
+
+
+def rows(location: int) -> pa.Table:
+    ids = pa.array(range(location * N_ROWS, (location + 1) * N_ROWS), pa.int64())
+    at = pa.array([1_700_000_000_000_000 + n for n in range(N_ROWS)], pa.timestamp("us"))
+    return pa.table({"location": pa.array([location] * N_ROWS, pa.int64()), "id": ids, "at": at})
+
+
+def load(client):
+    """A file for each location."""
+    client.execute(CREATE)
+    for location in (1, 2):
+        assert client.write("seen", arrow_payload(rows(location))).accepted == N_ROWS
+        seal(client, "seen")
+
+
+def path_of(server, client, entry: int):
+    """The file of the rows that came with this entry."""
+    (path,) = (path for (path,) in client.rows(f"SELECT path FROM system.segments WHERE kind = 'sealed' AND min_seq = {entry}"))
+    return server.data / path
+
+
+def replace(path, content: bytes):
+    beside = path.with_suffix(".new")
+    beside.write_bytes(content)
+    os.replace(beside, path)
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+
+
+def health(client) -> tuple:
+    (row,) = client.rows("SELECT health, health_reason FROM system.tables WHERE name = 'seen'")
+    return row
+
+
+def wait_for(client, expected: str):
+    deadline = time.monotonic() + FOUND_WITHIN_S
+    while health(client)[0] != expected:
+        assert time.monotonic() < deadline, health(client)
+        time.sleep(POLL_S)
+
+
+def sum_of(client, location: int) -> int:
+    return client.value(f"SELECT sum(id) FROM seen WHERE location = {location}")
+
+
+def assert_only_location_1_is_refused(server, client, path):
+    with pytest.raises(Refused) as refused:
+        sum_of(client, 1)
+    error = refused.value
+    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "FILE_DAMAGED")
+    assert path.name in error.message and "TW-1503" in error.message and "CALL verify" in error.message
+    assert sum_of(client, 2) == sum(range(2 * N_ROWS, 3 * N_ROWS))
+    assert client.value("SELECT count(*) FROM seen") == 2 * N_ROWS
+    status, reason = health(client)
+    assert status == "damaged" and path.name in reason
+    # Rows still come in.
+    assert http.get(server.http, "/readyz") == (200, "ok\n")
+
+
+def test_a_flipped_byte(server):
+    with Client(server.grpc) as client:
+        load(client)
+        path = path_of(server, client, 1)
+        whole = path.read_bytes()
+        sums = [sum_of(client, location) for location in (1, 2)]
+        assert health(client) == ("ok", None)
+
+    server.stop()
+    replace(path, flipped(whole))
+    server.start()
+    with Client(server.grpc) as client:
+        wait_for(client, "damaged")
+        assert_only_location_1_is_refused(server, client, path)
+        damaged = client.rows("SELECT path, damage, rows FROM system.segments WHERE damage IS NOT NULL AND damaged_at IS NOT NULL")
+        ((where, why, n_rows),) = damaged
+        assert (where.split("/")[-1], n_rows) == (path.name, N_ROWS) and "checksum" in why
+        assert client.value(f"SELECT count(*) FROM system.events WHERE level = 'error' AND details LIKE '%{path.name}%'") >= 1
+
+    # It is on record: nobody reads it after the next start either.
+    server.restart(kill=True)
+    with Client(server.grpc) as client:
+        assert_only_location_1_is_refused(server, client, path)
+        replace(path, whole)
+        checks, _ = client.execute("CALL verify('seen')")
+        assert all(check["ok"] is not False for check in checks.to_pylist()), checks.to_pylist()
+        assert health(client) == ("ok", None)
+        assert [sum_of(client, location) for location in (1, 2)] == sums
+
+
+def test_a_file_that_is_missing_is_found_by_who_needs_it(server):
+    with Client(server.grpc) as client:
+        load(client)
+        path = path_of(server, client, 1)
+        whole = path.read_bytes()
+        server.stop()
+        path.unlink()
+        server.start()
+    with Client(server.grpc) as client:
+        with pytest.raises(Refused) as refused:
+            sum_of(client, 1)
+        assert refused.value.reason == "FILE_DAMAGED" and path.name in refused.value.message
+        wait_for(client, "damaged")
+        assert_only_location_1_is_refused(server, client, path)
+        replace(path, whole)
+        client.execute("CALL verify('seen')")
+        assert sum_of(client, 1) == sum(range(N_ROWS, 2 * N_ROWS))

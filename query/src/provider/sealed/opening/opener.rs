@@ -1,0 +1,232 @@
+//! How does DataFusion open a file for us? With a plan of its rows that is made as its turn comes, and is gone when it was read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, internal_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::object_store::ObjectStore;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::{DynamicFilterTracking, PhysicalExpr};
+use datafusion::physical_optimizer::pruning::FilePruner;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, PruningMetrics};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+
+use super::lookup::Keys;
+use super::selection::Rows;
+use super::sidecars;
+use crate::error::to_datafusion;
+use crate::provider::sealed::reader::{ScannedFile, SealedReaders, damaged};
+use crate::provider::sealed::statistics;
+
+/// Under this name a scan counts the row groups that sidecars were asked about: those that hold none of the keys, and the others.
+const PRUNED_BY_KEY: &str = "row_groups_pruned_key_filter";
+
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// DataFusion's way from a file to its batches.
+type Read = Arc<dyn Fn(PartitionedFile) -> FileOpenFuture + Send + Sync>;
+
+/// What holds for all files of a scan that runs.
+pub(in crate::provider::sealed) struct Opening {
+    pub readers: SealedReaders,
+    pub pool: Arc<dyn MemoryPool>,
+    /// The only keys that are asked for; `None`: any.
+    pub keys: Option<Keys>,
+    /// Row groups are read from the last to the first.
+    pub is_reversed: bool,
+}
+
+/// DataFusion's source of Parquet, which opens files as [`Opening`] says.
+#[derive(Clone)]
+pub(in crate::provider::sealed) struct OpeningSource {
+    parquet: Arc<dyn FileSource>,
+    opening: Arc<Opening>,
+}
+
+impl OpeningSource {
+    /// Around `parquet`, whose readers are those of `opening`.
+    pub fn new(parquet: Arc<dyn FileSource>, opening: Opening) -> Self {
+        Self { parquet, opening: Arc::new(opening) }
+    }
+}
+
+impl FileSource for OpeningSource {
+    fn create_file_opener(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        base_config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        let morselizer = Arc::new(self.parquet.create_morselizer(object_store, base_config, partition)?);
+        let read: Read = Arc::new(move |file: PartitionedFile| -> FileOpenFuture {
+            let morselizer = Arc::clone(&morselizer);
+            async move {
+                let mut planners = VecDeque::from([morselizer.plan_file(file)?]);
+                let mut parts: Vec<Batches> = Vec::new();
+                while let Some(planner) = planners.pop_front() {
+                    let Some(mut plan) = planner.plan()? else { continue };
+                    parts.extend(plan.take_morsels().into_iter().map(|morsel| morsel.into_stream()));
+                    planners.extend(plan.take_ready_planners());
+                    if let Some(pending) = plan.take_pending_planner() {
+                        planners.push_back(pending.await?);
+                    }
+                }
+                Ok::<Batches, DataFusionError>(stream::iter(parts).flatten().boxed())
+            }
+            .boxed()
+        });
+        let metrics = || MetricBuilder::new(self.metrics()).pruning_metrics(PRUNED_BY_KEY, partition);
+        let moves = |filter: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(filter).contains_dynamic_filter();
+        Ok(Arc::new(Opener {
+            opening: Arc::clone(&self.opening),
+            read,
+            source: Arc::clone(&self.parquet),
+            moving: self.parquet.filter().filter(moves),
+            pruned: self.opening.keys.is_some().then(metrics),
+        }))
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.parquet.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        Arc::new(Self { parquet: self.parquet.with_batch_size(batch_size), opening: Arc::clone(&self.opening) })
+    }
+
+    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        self.parquet.filter()
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.parquet.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.parquet.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        self.parquet.file_type()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.parquet.apply_expressions(f)
+    }
+}
+
+/// Opens the files of one partition.
+#[derive(Clone)]
+struct Opener {
+    opening: Arc<Opening>,
+    read: Read,
+    /// For its columns.
+    source: Arc<dyn FileSource>,
+    /// The filter, if what runs beside the scan may still change it.
+    moving: Option<Arc<dyn PhysicalExpr>>,
+    /// There if keys are asked for.
+    pruned: Option<PruningMetrics>,
+}
+
+impl FileOpener for Opener {
+    fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
+        Ok(self.clone().batches(file).boxed())
+    }
+}
+
+impl Opener {
+    async fn batches(self, mut file: PartitionedFile) -> Result<Batches> {
+        let Some(scanned) = file.extensions.get_arc::<ScannedFile>() else {
+            return internal_err!("{} is no file of a table", file.path());
+        };
+        // Planning has asked a filter that stays as it is about the bounds of the whole file.
+        if self.moving.is_none() && !file.statistics.as_deref().is_some_and(statistics::has_constants) {
+            file.statistics = None;
+        }
+        let deleted = scanned.of.deleted.as_ref().filter(|deleted| !deleted.is_empty());
+        if self.opening.keys.is_none() && deleted.is_none() {
+            return (self.read)(file).await;
+        }
+        if self.is_ruled_out(&file)? {
+            return Ok(stream::empty().boxed());
+        }
+        let admitted = self.admitted(&scanned).await;
+        if admitted.as_ref().is_some_and(|admitted| !admitted.contains(&true)) {
+            self.opening.readers.note_pruned(&scanned);
+            return Ok(stream::empty().boxed());
+        }
+        if admitted.is_none() && deleted.is_none() {
+            return (self.read)(file).await;
+        }
+        let footer = self.opening.readers.footer(&scanned, &file.object_meta).await.map_err(to_datafusion)?;
+        let n_rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
+        let n_rows = n_rows.fold(0_u64, u64::saturating_add);
+        if n_rows != scanned.of.file.rows {
+            let how = format!("it has {n_rows} rows, and {} were written", scanned.of.file.rows);
+            let error = damaged(file.path(), &how);
+            return Err(to_datafusion(self.opening.readers.failed(&scanned, error)));
+        }
+        let admitted = admitted.filter(|admitted| admitted.len() == footer.num_row_groups());
+        let rows = Rows::new(&footer, file.range.as_ref(), admitted.as_deref(), deleted.cloned());
+        // DataFusion asks for it again, and the cache may be too small.
+        file.extensions.insert_arc(footer);
+        Ok(self.portions(file, rows))
+    }
+
+    /// What runs beside the scan may have ruled a file out since the query was planned: then not even its footer is read.
+    fn is_ruled_out(&self, file: &PartitionedFile) -> Result<bool> {
+        let Some(filter) = &self.moving else { return Ok(false) };
+        let schema = self.source.table_schema().file_schema();
+        match FilePruner::try_new(Arc::clone(filter), schema, file, Count::new()) {
+            Some(mut pruner) => pruner.should_prune(),
+            None => Ok(false),
+        }
+    }
+
+    /// By row group, whether it may hold a key that is asked for. `None`: nothing is known, or any is asked for.
+    async fn admitted(&self, file: &ScannedFile) -> Option<Vec<bool>> {
+        let Opening { readers, pool, keys, .. } = &*self.opening;
+        let admitted =
+            sidecars::admitted(&file.of, keys.as_ref()?, &readers.stores, readers.cache.as_ref(), pool).await?;
+        if let Some(pruned) = &self.pruned {
+            let n_admitted = admitted.iter().filter(|admitted| **admitted).count();
+            pruned.add_matched(n_admitted);
+            pruned.add_pruned(admitted.len() - n_admitted);
+        }
+        Some(admitted)
+    }
+
+    /// Reads portion after portion. The memory of each one's plan is held until the portion was read.
+    fn portions(self, file: PartitionedFile, rows: Rows) -> Batches {
+        let mut portions = rows.portions();
+        if self.opening.is_reversed {
+            portions.reverse();
+        }
+        let rows = Arc::new(rows);
+        let portions = stream::iter(portions).then(move |portion| {
+            let (opener, rows, mut file) = (self.clone(), Arc::clone(&rows), file.clone());
+            async move {
+                let held = MemoryConsumer::new("rows of a sealed file").register(&opener.opening.pool);
+                file.extensions.insert(rows.plan(portion, &held)?);
+                let batches = (opener.read)(file).await?;
+                let batches = batches.map(move |batch| {
+                    let _held = &held;
+                    batch
+                });
+                Ok::<Batches, DataFusionError>(batches.boxed())
+            }
+        });
+        portions.try_flatten().boxed()
+    }
+}

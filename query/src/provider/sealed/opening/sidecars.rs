@@ -1,0 +1,110 @@
+//! Which row groups of a file may hold a key? Its sidecar says: read whole, kept where footers are. Without it, any of them may.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use datafusion::common::HashMap;
+use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadata, FileMetadataCache};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::object_store::path::Path;
+use datafusion::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt};
+use tidewater_storage::sealed::sidecar::{Directory, Filter};
+use tidewater_storage::sealed::{FileRef, FileStores};
+use tidewater_storage::{Code, Error};
+
+use super::lookup::Keys;
+
+/// A sidecar as it was found: the filters of the file's row groups, in their order. `None`: it is of no use, which was logged.
+struct Found(Option<Vec<Filter>>);
+
+impl Found {
+    fn admitted(&self, keys: &Keys) -> Option<Vec<bool>> {
+        Some(self.0.as_ref()?.iter().map(|filter| keys.are_admitted_by(filter)).collect())
+    }
+}
+
+impl FileMetadata for Found {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn memory_size(&self) -> usize {
+        let filters = self.0.iter().flatten().map(|filter| size_of::<Filter>() + filter.bytes());
+        size_of::<Self>() + filters.sum::<usize>()
+    }
+
+    fn extra_info(&self) -> HashMap<String, String> {
+        HashMap::default()
+    }
+}
+
+/// By row group, whether it may hold one of the keys. `None`: nothing is known, because the file has no sidecar, or because its sidecar is
+/// missing, is damaged, cannot be read now, or needs more memory than the query may have. No answer depends on it.
+pub(super) async fn admitted(
+    file: &FileRef,
+    keys: &Keys,
+    stores: &FileStores,
+    cache: &FileMetadataCache,
+    pool: &Arc<dyn MemoryPool>,
+) -> Option<Vec<bool>> {
+    let (sidecar, path) = file.sidecar()?;
+    // Its name is unique for ever, and its bytes never change: when it was written does not matter.
+    let last_modified = DateTime::<Utc>::UNIX_EPOCH;
+    let meta = ObjectMeta { location: path.clone(), last_modified, size: sidecar.bytes, e_tag: None, version: None };
+    if let Some(cached) = cache.get(&path)
+        && cached.is_valid_for(&meta)
+        && let Some(found) = cached.file_metadata.as_any().downcast_ref::<Found>()
+    {
+        return found.admitted(keys);
+    }
+    let held = MemoryConsumer::new("key filters").register(pool);
+    held.try_grow(usize::try_from(sidecar.bytes).ok()?).ok()?;
+    let read = match read(file.place.store(stores).as_ref(), &path, sidecar.bytes).await {
+        Ok(Some(bytes)) if sidecar.is(&bytes) => filters(&bytes, file.file.rows),
+        Ok(_) => Err(damaged("its length or its checksum is not the one that was recorded")),
+        Err(object_store::Error::NotFound { .. }) => Err(damaged("it is missing")),
+        Err(error) => {
+            // Where the store is away, reading the file says so.
+            tracing::warn!(sidecar = %path, reason = %error, "a sidecar cannot be read now: its file is read whole");
+            return None;
+        }
+    };
+    let found = Found(match read {
+        Ok(filters) => Some(filters),
+        Err(error) => {
+            tracing::warn!(sidecar = %path, reason = %error, "a sidecar is of no use: its file is read whole");
+            None
+        }
+    });
+    let admitted = found.admitted(keys);
+    cache.put(&path, CachedFileMetadataEntry::new(meta, Arc::new(found)));
+    admitted
+}
+
+/// `None`: it has another length. A range would not tell that from a store that is away.
+async fn read(store: &dyn ObjectStore, path: &Path, n_bytes: u64) -> object_store::Result<Option<Bytes>> {
+    let object = store.get(path).await?;
+    if object.meta.size != n_bytes {
+        return Ok(None);
+    }
+    object.bytes().await.map(Some)
+}
+
+/// The filters in the bytes of a whole sidecar, whose file has so many rows.
+fn filters(bytes: &Bytes, n_rows: u64) -> Result<Vec<Filter>, Error> {
+    let directory = Directory::parse(bytes, bytes.len() as u64)?;
+    let known = directory.row_groups.iter().map(|group| group.rows).sum::<u64>();
+    if known != n_rows {
+        return Err(damaged(&format!("it is of {known} rows, and its file has {n_rows}")));
+    }
+    let filter = |group: &tidewater_storage::sealed::sidecar::RowGroup| {
+        Filter::parse(group, bytes.slice(group.range.start as usize..group.range.end as usize))
+    };
+    directory.row_groups.iter().map(filter).collect()
+}
+
+fn damaged(how: &str) -> Error {
+    Error::new(Code::FileDamaged, format!("a sidecar is damaged: {how}"))
+}

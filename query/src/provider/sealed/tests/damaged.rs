@@ -1,0 +1,106 @@
+//! Who is refused when a file is damaged, and what is said? Those that need it; what is known without it is still answered.
+
+use std::time::Duration;
+
+use tidewater_storage::{Code, Engine, EngineOptions, Error};
+
+use super::support::{Fixture, Session, narrow, narrow_rows};
+
+/// Two files: rows 0 to 99 in hour 0, rows 100 to 199 in hour 1.
+async fn two_files() -> Fixture {
+    let fixture = Fixture::new(narrow()).await;
+    for hour in 0..2 {
+        fixture.write(narrow_rows(hour * 100, 100, hour, |id| Some(id as f64))).await;
+        fixture.table.seal().await.expect("sealed");
+    }
+    fixture
+}
+
+async fn refused(session: &Session, sql: &str) -> Error {
+    let frame = session.0.sql(sql).await.expect("planned");
+    crate::error::from_datafusion(frame.collect().await.expect_err("refused"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_on_record_fails_only_those_that_need_it_until_it_is_restored() {
+    let fixture = two_files().await;
+    let snapshot = fixture.table.snapshot();
+    let broken = snapshot.files()[0].clone();
+    let path = fixture.folder.path().join("data").join(broken.place.path.to_string());
+    let whole = std::fs::read(&path).expect("readable");
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    // A snapshot from before knows it as well.
+    let session = Session::new(1);
+    session.show("t", &snapshot, false);
+    assert_eq!(session.number("SELECT count(v) FROM t WHERE id >= 0").await, 200);
+    std::fs::write(&path, &bytes).expect("written");
+    let checks = fixture.table.verify().await.expect("asked");
+    assert_eq!(checks.iter().find(|check| check.name == "files").expect("there").is_ok, Some(false));
+
+    let error = refused(&session, "SELECT sum(v) FROM t").await;
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&broken.file.name) && text.contains("checksum") && text.contains("CALL verify"), "{text}");
+    let (first, last) = if broken.file.min_seq.0 == 1 { (100, 200) } else { (0, 100) };
+    let pruned = format!("SELECT count(v) FROM t WHERE id >= {first} AND id < {last}");
+    assert_eq!(session.number(&pruned).await, 100);
+    assert_eq!(session.number("SELECT count(*) FROM t").await, 200, "what is known of files is right");
+    assert_eq!(session.number("SELECT max(id) FROM t").await, 199);
+
+    std::fs::write(&path, &whole).expect("restored");
+    fixture.table.verify().await.expect("asked");
+    assert_eq!(session.number("SELECT count(v) FROM t WHERE id >= 0").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stumbles_over_a_file_names_it() {
+    let fixture = two_files().await;
+    let snapshot = fixture.table.snapshot();
+    let broken = &snapshot.files()[0];
+    let path = fixture.folder.path().join("data").join(broken.place.path.to_string());
+    let mut bytes = std::fs::read(&path).expect("readable");
+    // The header of the first page; the footer and its index stay as they are.
+    bytes[4..20].fill(0xff);
+    std::fs::write(&path, &bytes).expect("written");
+    let session = Session::new(1);
+    session.show("t", &snapshot, false);
+    let error = refused(&session, "SELECT id, ts, v FROM t WHERE id >= 0 ORDER BY v").await;
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    assert!(error.to_string().contains(&broken.file.name), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_the_disk_gives_in_part_is_tested_soon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut options = EngineOptions::new(folder.path().join("data"), 2 << 30);
+    options.min_free_bytes = 0;
+    // Only what a query stumbles over.
+    options.scrub.rate = None;
+    let engine = Engine::open(options).expect("the folder opens").0;
+    let (table, _) = engine.create_table(narrow()).await.expect("created");
+    let fixture = Fixture { engine, table, folder };
+    fixture.write(narrow_rows(0, 100, 0, |id| Some(id as f64))).await;
+    fixture.table.seal().await.expect("sealed");
+    let snapshot = fixture.table.snapshot();
+    let broken = &snapshot.files()[0];
+    let session = Session::new(1);
+    session.show("t", &snapshot, false);
+    // Its footer is known from here on.
+    assert_eq!(session.number("SELECT count(v) FROM t WHERE id >= 0").await, 100);
+    let path = fixture.folder.path().join("data").join(broken.place.path.to_string());
+    let file = std::fs::File::options().write(true).open(&path).expect("there");
+    file.set_len(4).expect("cut");
+    let error = refused(&session, "SELECT sum(v) FROM t").await;
+    assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
+    let found = async {
+        while snapshot.quarantine().damage(&broken.file.name).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found).await.expect("it is found");
+    let error = refused(&session, "SELECT sum(v) FROM t").await;
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    fixture.engine.shutdown().await.expect("a clean end");
+}

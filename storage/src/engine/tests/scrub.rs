@@ -1,0 +1,370 @@
+//! Is a file that the disk changed found by every way, told, kept from readers, and given back when it is restored?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::support::{Fixture, batch, delete_keys, keys_of, request, until};
+use crate::catalog::TableChange;
+use crate::error::Code;
+use crate::publishing::Check;
+use crate::scrub::{ScrubOptions, Scrubber, test_suspects};
+use crate::sealed::FileRef;
+use crate::table::Table;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn write(table: &Table, keys: std::ops::Range<i64>) {
+    table.write(request(batch(&keys.collect::<Vec<_>>()))).await.expect("stored");
+}
+
+fn file(table: &Table, at: usize) -> FileRef {
+    table.snapshot().files()[at].clone()
+}
+
+fn path_of(table: &Table, file: &FileRef) -> PathBuf {
+    table.shared.gate.folder.join(file.place.path.to_string())
+}
+
+/// Changes one bit; the file keeps its length. Returns what was there.
+fn flip(path: &std::path::Path) -> Vec<u8> {
+    let whole = std::fs::read(path).expect("readable");
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    replace(path, &bytes);
+    whole
+}
+
+/// Under another inode: the published file may be a link to the built one.
+fn replace(path: &std::path::Path, bytes: &[u8]) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes).expect("written");
+    std::fs::rename(beside, path).expect("renamed");
+}
+
+fn scrubber(fixture: &Fixture, options: ScrubOptions) -> Scrubber {
+    Scrubber::new(options, fixture.engine().env())
+}
+
+/// Tests all that is due. Returns the names.
+async fn pass(fixture: &Fixture, scrubber: &mut Scrubber) -> Vec<String> {
+    let mut tested = Vec::new();
+    while let Some((table, file)) = scrubber.next(&fixture.engine().tables()) {
+        assert!(scrubber.test(&table, &file).await, "it could be tested");
+        tested.push(file.file.name.clone());
+    }
+    tested
+}
+
+fn health(table: &Table) -> (bool, u64, Option<String>) {
+    let stats = table.stats();
+    (stats.healthy, stats.damaged_files, stats.health_reason)
+}
+
+fn damage(table: &Table, file: &FileRef) -> Option<String> {
+    table.snapshot().quarantine().damage(&file.file.name).map(|damage| damage.reason)
+}
+
+async fn check(table: &Table, name: &str) -> Check {
+    let checks = table.verify().await.expect("asked");
+    checks.into_iter().find(|check| check.name == name).expect("such a check")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_pass_after_a_start_finds_damage_in_built_and_published_files() {
+    for is_published in [false, true] {
+        let mut fixture = Fixture::open();
+        fixture.create("t").await;
+        write(&fixture.table("t"), 0..100).await;
+        fixture.table("t").build().await.expect("built");
+        write(&fixture.table("t"), 100..200).await;
+        fixture.table("t").build().await.expect("built");
+        if is_published {
+            fixture.table("t").seal().await.expect("sealed");
+        }
+        fixture.restart().await;
+        let table = fixture.table("t");
+        let broken = file(&table, 0);
+        assert_eq!(broken.place.is_published, is_published);
+        let path = path_of(&table, &broken);
+        let whole = flip(&path);
+        let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+        assert_eq!(pass(&fixture, &mut scrubber).await.len(), 2, "both are tested once");
+        assert_eq!(damage(&table, &broken).as_deref(), Some("its bytes do not match its checksum"));
+        assert_eq!(damage(&table, &file(&table, 1)), None);
+        let (is_healthy, n_damaged, reason) = health(&table);
+        assert_eq!((is_healthy, n_damaged), (true, 1));
+        assert!(reason.expect("a reason").contains(&broken.file.name));
+        assert_eq!(table.snapshot().n_rows(), 200, "its rows count");
+        write(&table, 200..210).await;
+
+        drop((table, broken));
+        fixture.restart().await;
+        let table = fixture.table("t");
+        let broken = file(&table, 0);
+        assert!(damage(&table, &broken).is_some(), "it is on record");
+        assert_eq!(check(&table, "files").await.is_ok, Some(false));
+        replace(&path, &whole);
+        let files = check(&table, "files").await;
+        assert_eq!(files.is_ok, Some(true), "{}", files.detail);
+        assert!(files.detail.contains("1 of them were damaged before"), "{}", files.detail);
+        assert_eq!(health(&table), (true, 0, None));
+        drop((table, broken));
+        fixture.restart().await;
+        let table = fixture.table("t");
+        assert_eq!(health(&table), (true, 0, None), "it is off the record");
+        assert_eq!(keys_of(&table), (0..210).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scrubber_comes_back_after_its_interval() {
+    let (fixture, clock) = Fixture::open_at(1_000_000_000);
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
+    let mut scrubber = scrubber(&fixture, ScrubOptions { interval: Some(HOUR), ..ScrubOptions::default() });
+    assert_eq!(pass(&fixture, &mut scrubber).await.len(), 1);
+    clock.advance(HOUR / 2);
+    assert_eq!(pass(&fixture, &mut scrubber).await.len(), 0);
+    let published = file(&table, 0);
+    let whole = flip(&path_of(&table, &published));
+    clock.advance(HOUR / 2);
+    assert_eq!(pass(&fixture, &mut scrubber).await.len(), 1);
+    assert!(damage(&table, &published).is_some());
+    let mut off = Scrubber::new(ScrubOptions { rate: None, ..ScrubOptions::default() }, fixture.engine().env());
+    assert_eq!(pass(&fixture, &mut off).await.len(), 0);
+    // The scrubber lifts it as well.
+    replace(&path_of(&table, &published), &whole);
+    clock.advance(2 * HOUR);
+    assert_eq!(pass(&fixture, &mut scrubber).await.len(), 1);
+    assert_eq!(damage(&table, &published), None);
+    assert_eq!(table.snapshot().quarantine().n_restored(&published.file.name), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_missing_or_cut_is_damaged_and_a_server_starts_with_it() {
+    for is_cut in [false, true] {
+        let mut fixture = Fixture::open();
+        fixture.create("t").await;
+        write(&fixture.table("t"), 0..100).await;
+        fixture.table("t").build().await.expect("built");
+        let table = fixture.table("t");
+        let built = file(&table, 0);
+        let path = path_of(&table, &built);
+        let whole = std::fs::read(&path).expect("readable");
+        match is_cut {
+            true => replace(&path, &whole[..whole.len() - 1]),
+            false => std::fs::remove_file(&path).expect("removed"),
+        }
+        table.snapshot().quarantine().suspect(&built.file.name);
+        test_suspects(&table).await.expect("tested");
+        let expected = if is_cut { "bytes instead of" } else { "it is missing" };
+        assert!(damage(&table, &built).is_some_and(|reason| reason.contains(expected)));
+        drop((table, built));
+        fixture.restart().await;
+        let table = fixture.table("t");
+        assert_eq!(health(&table).1, 1);
+        write(&table, 100..110).await;
+        replace(&path, &whole);
+        assert_eq!(check(&table, "files").await.is_ok, Some(true));
+        assert_eq!(keys_of(&table), (0..110).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_cannot_be_tested_keeps_no_other_from_it() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.build().await.expect("built");
+    }
+    let (unreadable, broken) = (file(&table, 0), file(&table, 1));
+    let path = path_of(&table, &unreadable);
+    let whole = std::fs::read(&path).expect("readable");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("a folder in its place");
+    flip(&path_of(&table, &broken));
+    for suspect in [&unreadable, &broken] {
+        table.snapshot().quarantine().suspect(&suspect.file.name);
+    }
+    let error = test_suspects(&table).await.expect_err("a folder is no file");
+    assert_eq!(error.code(), Code::FolderUnusable, "{error}");
+    assert_eq!((damage(&table, &unreadable), damage(&table, &broken).is_some()), (None, true));
+    test_suspects(&table).await.expect("it is not tested again before somebody stumbles over it");
+    std::fs::remove_dir(&path).expect("removed");
+    replace(&path, &whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_that_nobody_waits_for_holds_no_table() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.build().await.expect("built");
+    let built = file(&table, 0);
+    // A byte at a time: it would take minutes.
+    let mut scrubber = scrubber(&fixture, ScrubOptions { rate: Some(1), ..ScrubOptions::default() });
+    let (n_tables, n_places) = (Arc::strong_count(&table.shared), Arc::strong_count(&built.place));
+    let testing = tokio::spawn({
+        let (table, built) = (table.clone(), built.clone());
+        async move { scrubber.test(&table, &built).await }
+    });
+    // The task has one, its thread another.
+    until(|| Arc::strong_count(&built.place) >= n_places + 2).await;
+    testing.abort();
+    assert!(testing.await.expect_err("aborted").is_cancelled());
+    let let_go = until(|| Arc::strong_count(&table.shared) <= n_tables);
+    tokio::time::timeout(Duration::from_secs(60), let_go).await.expect("the thread does not hold it");
+    assert!(Arc::strong_count(&built.place) > n_places, "the file is still read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_built_file_is_never_published_and_what_came_before_it_is() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200, 200..300] {
+        write(&table, range).await;
+        table.build().await.expect("built");
+    }
+    // Nobody has found it yet: the publish does.
+    let second = table.snapshot().files().iter().find(|file| file.file.min_seq.0 == 2).expect("a file").clone();
+    let whole = flip(&path_of(&table, &second));
+    let refused = table.seal().await.expect_err("it cannot be published");
+    assert_eq!(refused.code(), Code::FileDamaged, "{refused}");
+    assert!(refused.to_string().contains(&second.file.name), "{refused}");
+    let stats = table.stats();
+    assert_eq!((stats.built_rows, stats.sealed_rows, stats.damaged_files), (200, 100, 1));
+    let again = table.seal().await.expect_err("still");
+    assert!(again.to_string().contains(&second.file.name), "{again}");
+    // Others are published, and deletes of what is published already.
+    let other = fixture.create("u").await;
+    write(&other, 0..10).await;
+    assert_eq!(other.seal().await.expect("sealed").rows, 10);
+    replace(&path_of(&table, &second), &whole);
+    assert_eq!(check(&table, "files").await.is_ok, Some(true));
+    assert_eq!(table.seal().await.expect("sealed").rows, 300);
+    assert_eq!(keys_of(&table), (0..300).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truncate_gets_rid_of_a_damaged_file_and_of_its_record() {
+    let mut fixture = Fixture::open();
+    fixture.create("t").await;
+    let table = fixture.table("t");
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
+    write(&table, 100..200).await;
+    table.build().await.expect("built");
+    let built = table.snapshot().files().iter().find(|file| !file.place.is_published).expect("a file").clone();
+    flip(&path_of(&table, &built));
+    assert_eq!(table.seal().await.expect_err("damaged").code(), Code::FileDamaged);
+    table.truncate().await.expect("truncated");
+    write(&table, 200..210).await;
+    assert_eq!(table.seal().await.expect("sealed").rows, 10);
+    test_suspects(&table).await.expect("nothing is left to test");
+    assert_eq!(health(&table), (true, 0, None));
+    drop((table, built));
+    fixture.restart().await;
+    assert!(fixture.table("t").shared.quarantine.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compaction_leaves_a_damaged_file_alone_and_merges_the_others() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for n in 0..8 {
+        write(&table, n * 10..(n + 1) * 10).await;
+        table.seal().await.expect("sealed");
+    }
+    let broken = file(&table, 3);
+    let whole = flip(&path_of(&table, &broken));
+    table.compact().await.expect("the others are merged");
+    assert!(damage(&table, &broken).is_some());
+    let files = table.snapshot().files().len();
+    assert!(files < 8, "{files} files");
+    assert!(table.snapshot().files().iter().any(|file| file.file.name == broken.file.name), "it stays");
+    replace(&path_of(&table, &broken), &whole);
+    assert_eq!(check(&table, "files").await.is_ok, Some(true));
+    assert_eq!(keys_of(&table), (0..80).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_engine_finds_damage_by_itself() {
+    let mut fixture = Fixture::open_with(|options| options.seals_by_itself = true);
+    fixture.create("t").await;
+    write(&fixture.table("t"), 0..100).await;
+    fixture.table("t").seal().await.expect("sealed");
+    let table = fixture.table("t");
+    flip(&path_of(&table, &file(&table, 0)));
+    drop(table);
+    fixture.restart().await;
+    let table = fixture.table("t");
+    let found = until(|| table.stats().damaged_files == 1);
+    tokio::time::timeout(Duration::from_secs(60), found).await.expect("it is found");
+}
+
+/// The accounts are even, and say this.
+async fn equation(fixture: &Fixture, expected: &str) {
+    let found = check(&fixture.table("t"), "rows").await;
+    assert_eq!((found.is_ok, found.detail.as_str()), (Some(true), expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_that_was_ever_accepted_is_accounted_for() {
+    let (mut fixture, clock) = Fixture::open_at(1_000_000_000);
+    fixture.create("t").await;
+    write(&fixture.table("t"), 0..100).await;
+    // Repeated keys are accepted nowhere.
+    write(&fixture.table("t"), 50..100).await;
+    equation(&fixture, "100 accepted = 100 realtime + 0 built + 0 sealed + 0 deleted + 0 truncated + 0 expired").await;
+    fixture.table("t").seal().await.expect("sealed");
+    write(&fixture.table("t"), 100..150).await;
+    assert_eq!(delete_keys(&fixture.table("t"), &[1, 2, 120]).await.expect("deleted"), 3);
+    write(&fixture.table("t"), 150..160).await;
+    equation(&fixture, "160 accepted = 10 realtime + 49 built + 98 sealed + 3 deleted + 0 truncated + 0 expired").await;
+    fixture.table("t").seal().await.expect("sealed");
+    fixture.table("t").compact().await.expect("merged");
+    fixture.restart().await;
+    equation(&fixture, "160 accepted = 0 realtime + 0 built + 157 sealed + 3 deleted + 0 truncated + 0 expired").await;
+    assert_eq!(fixture.table("t").truncate().await.expect("truncated").0, 157);
+    write(&fixture.table("t"), 200..300).await;
+    fixture.table("t").seal().await.expect("sealed");
+    equation(&fixture, "260 accepted = 0 realtime + 0 built + 100 sealed + 3 deleted + 157 truncated + 0 expired")
+        .await;
+    fixture.restart().await;
+    equation(&fixture, "260 accepted = 0 realtime + 0 built + 100 sealed + 3 deleted + 157 truncated + 0 expired")
+        .await;
+
+    // All of these rows are of the first minute of 1970.
+    let change = TableChange::SetOptions(vec![("retention".to_owned(), "1 hour".to_owned())]);
+    fixture.engine().alter_table("public", "t", change).await.expect("altered");
+    clock.advance(30 * HOUR);
+    assert_eq!(crate::retention::expire(&fixture.table("t")).await.expect("expired"), 1);
+    equation(&fixture, "260 accepted = 0 realtime + 0 built + 0 sealed + 3 deleted + 157 truncated + 100 expired")
+        .await;
+    fixture.restart().await;
+    equation(&fixture, "260 accepted = 0 realtime + 0 built + 0 sealed + 3 deleted + 157 truncated + 100 expired")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accounts_are_of_one_moment_while_rows_come() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let writer = tokio::spawn({
+        let table = table.clone();
+        async move {
+            for n in 0..200 {
+                write(&table, n * 50..(n + 1) * 50).await;
+            }
+        }
+    });
+    while !writer.is_finished() {
+        let found = check(&table, "rows").await;
+        assert_eq!(found.is_ok, Some(true), "{}", found.detail);
+    }
+    writer.await.expect("no panic");
+}

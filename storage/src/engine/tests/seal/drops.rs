@@ -1,0 +1,108 @@
+//! What becomes of the files of a dropped table, and of a table that is brought back while it is being cleared away?
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::tests::support::{Fixture, batch, keys_of, request, until};
+use crate::env::{FailAction, ManualClock};
+use crate::error::Code;
+use crate::limits::DROPPED_TABLE_TTL_S;
+use crate::table::Table;
+
+const NOW_US: i64 = 1_800_000_000_000_000;
+
+/// A table with a published, a built and a fresh row.
+async fn mixed(fixture: &Fixture, name: &str) -> Table {
+    let table = fixture.create(name).await;
+    table.write(request(batch(&[1]))).await.expect("stored");
+    table.seal().await.expect("sealed");
+    table.write(request(batch(&[2]))).await.expect("stored");
+    table.build().await.expect("built");
+    table.write(request(batch(&[3]))).await.expect("stored");
+    table
+}
+
+/// How many files are under this folder whose path names the table.
+fn n_files_of(folder: &Path, id: &str) -> usize {
+    let mut n = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            n += n_files_of(&path, id);
+        } else if path.to_string_lossy().contains(id) {
+            n += 1;
+        }
+    }
+    n
+}
+
+fn pass(clock: &ManualClock) {
+    clock.advance(Duration::from_secs(DROPPED_TABLE_TTL_S));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_dropped_table_go_when_it_cannot_come_back_and_those_of_others_stay() {
+    let (mut fixture, clock) = Fixture::open_at(NOW_US);
+    let gone = mixed(&fixture, "t").await.def().id.to_string();
+    fixture.engine().drop_table("public", "t").await.expect("dropped");
+    // Another of the same name, and one of another.
+    let same = mixed(&fixture, "t").await.def().id.to_string();
+    let other = mixed(&fixture, "u").await.def().id.to_string();
+    let n_files = |id: &str| n_files_of(fixture.path(), id);
+    let (n_same, n_other) = (n_files(&same), n_files(&other));
+    fixture.engine().purge_dropped().await.expect("done");
+    assert!(n_files(&gone) > 0, "it may still come back");
+    pass(&clock);
+    fixture.engine().purge_dropped().await.expect("done");
+    assert_eq!((n_files(&gone), n_files(&same), n_files(&other)), (0, n_same, n_other));
+    fixture.restart().await;
+    for name in ["t", "u"] {
+        assert_eq!(keys_of(&fixture.table(name)), [1, 2, 3], "{name}");
+    }
+    fixture.engine().drop_table("public", "t").await.expect("dropped");
+    fixture.engine().undrop_table("public", "t").await.expect("the younger one comes back");
+    assert_eq!(keys_of(&fixture.table("t")), [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_brought_back_while_it_is_cleared_away_is_whole_or_gone() {
+    for undrop_is_first in [true, false] {
+        let (mut fixture, clock) = Fixture::open_at(NOW_US);
+        let fail = Arc::clone(&fixture.engine().env().fail);
+        drop(mixed(&fixture, "t").await);
+        fixture.engine().drop_table("public", "t").await.expect("dropped");
+        pass(&clock);
+        // Whichever is first is held while it writes, so that the other comes in between.
+        let point = if undrop_is_first { "log.before_write/undrop_table" } else { "log.before_write/purge_table" };
+        fail.arm(point, FailAction::Hold(1));
+        let spawn = |undrops: bool| {
+            let engine = Arc::clone(fixture.engine());
+            tokio::spawn(async move {
+                if undrops {
+                    engine.undrop_table("public", "t").await.map(|_| ())
+                } else {
+                    engine.purge_dropped().await
+                }
+            })
+        };
+        let first = spawn(undrop_is_first);
+        until(|| fail.visits(point) > 0 || first.is_finished()).await;
+        let second = spawn(!undrop_is_first);
+        fail.release(point);
+        let first = first.await.expect("no panic");
+        let second = second.await.expect("no panic");
+        first.expect("nothing was in its way");
+        if undrop_is_first {
+            second.expect("there is nothing to clear away");
+            assert_eq!(keys_of(&fixture.table("t")), [1, 2, 3]);
+            fixture.restart().await;
+            assert_eq!(keys_of(&fixture.table("t")), [1, 2, 3]);
+            fixture.table("t").seal().await.expect("sealed");
+        } else {
+            assert_eq!(second.expect_err("it is gone").code(), Code::TableNotFound);
+            fixture.restart().await;
+            assert!(fixture.engine().table("public", "t").is_none());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Is a file what was written? All of its bytes are read and hashed, at most so many a second, below everything else.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use object_store::ObjectStoreExt;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::env::in_background;
+use crate::error::{Code, Error, Result};
+use crate::sealed::{FileRef, store_error};
+use crate::table::Shared;
+
+/// Read at once, at most, of a file on the local disk, and of one elsewhere.
+const PIECE_BYTES: u64 = 1 << 20;
+const REMOTE_PIECE_BYTES: u64 = 8 << 20;
+
+/// A pause between two pieces is at most so long: an end of the server is not waited for.
+const PIECES_A_SECOND: u64 = 8;
+
+/// What came of a test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tested {
+    Whole,
+    /// And how.
+    Damaged(String),
+}
+
+impl Tested {
+    /// `found` are bytes and checksum.
+    fn of(file: &FileRef, found: (u64, u64)) -> Self {
+        let (bytes, checksum) = (file.file.bytes, file.file.checksum);
+        match found {
+            whole if whole == (bytes, checksum) => Self::Whole,
+            (found, _) if found != bytes => Self::Damaged(format!("it has {found} bytes instead of {bytes}")),
+            _ => Self::Damaged("its bytes do not match its checksum".to_owned()),
+        }
+    }
+}
+
+/// Reads the whole file, wherever it is, at most `rate` bytes a second. An error: nobody can say now.
+pub(crate) async fn test_file(shared: &Arc<Shared>, file: &FileRef, rate: Option<u64>) -> Result<Tested> {
+    let rate = rate.map(|rate| rate.max(PIECES_A_SECOND));
+    let piece = rate.map_or(PIECE_BYTES, |rate| (rate / PIECES_A_SECOND).min(PIECE_BYTES));
+    let pause = move |bytes: u64| rate.map(|rate| Duration::from_secs_f64(bytes as f64 / rate as f64));
+    let Some(path) = local_path(shared, file) else {
+        return test_remote(shared, file, &pause).await;
+    };
+    let (stop, place) = (Arc::clone(&shared.stopping), Arc::clone(&file.place));
+    // Nothing else of the table: who asked may have gone, and the folder is closed while the last piece is read.
+    let read = move || {
+        // Its name does not go meanwhile.
+        let _held = place;
+        let measured = measure(&path, piece, |bytes| {
+            if let Some(pause) = pause(bytes) {
+                std::thread::sleep(pause);
+            }
+            !stop.load(Ordering::Relaxed)
+        });
+        measured.map_err(|e| (path, e))
+    };
+    match in_background("checksum", read).await? {
+        Ok(Some(found)) => Ok(Tested::of(file, found)),
+        Ok(None) => Err(stopping()),
+        Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Tested::Damaged("it is missing".to_owned())),
+        // The disk has the file and cannot give it.
+        Err((_, e)) if rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::IO) => {
+            Ok(Tested::Damaged(format!("it cannot be read: {e}")))
+        }
+        Err((path, e)) => {
+            Err(Error::new(Code::FolderUnusable, format!("{} cannot be read: {e}", path.display())).source(e))
+        }
+    }
+}
+
+/// Bytes and XXH3-64. `goes_on` is asked after each piece, with its bytes; `None`: it did not want to.
+fn measure(path: &Path, piece: u64, goes_on: impl Fn(u64) -> bool) -> io::Result<Option<(u64, u64)>> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut bytes) = (Xxh3::new(), 0);
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let n = file.by_ref().take(piece).read_to_end(&mut buffer)?;
+        if n == 0 {
+            return Ok(Some((bytes, hash.digest())));
+        }
+        hash.update(&buffer);
+        bytes += n as u64;
+        if !goes_on(n as u64) {
+            return Ok(None);
+        }
+    }
+}
+
+async fn test_remote(
+    shared: &Arc<Shared>,
+    file: &FileRef,
+    pause: &(dyn Fn(u64) -> Option<Duration> + Send + Sync),
+) -> Result<Tested> {
+    let path = &file.place.path;
+    let unread = |e| store_error(&format!("the file {path} cannot be read"), e);
+    let store = file.place.store(shared.folders.stores());
+    match store.head(path).await {
+        Ok(found) if found.size != file.file.bytes => return Ok(Tested::of(file, (found.size, 0))),
+        Ok(_) => {}
+        Err(object_store::Error::NotFound { .. }) => return Ok(Tested::Damaged("it is missing".to_owned())),
+        Err(e) => return Err(unread(e)),
+    }
+    let (mut hash, mut bytes) = (Xxh3::new(), 0);
+    // Range by range: a request may not last as long as a slow pace would have it.
+    while bytes < file.file.bytes {
+        if shared.stopping.load(Ordering::Relaxed) {
+            return Err(stopping());
+        }
+        let part = store.get_range(path, bytes..file.file.bytes.min(bytes + REMOTE_PIECE_BYTES)).await;
+        let part = part.map_err(unread)?;
+        hash.update(&part);
+        bytes += part.len() as u64;
+        if part.is_empty() {
+            break;
+        }
+        if let Some(pause) = pause(part.len() as u64) {
+            tokio::time::sleep(pause).await;
+        }
+    }
+    Ok(Tested::of(file, (bytes, hash.digest())))
+}
+
+/// `None`: it is in a store elsewhere.
+pub(crate) fn local_path(shared: &Shared, file: &FileRef) -> Option<PathBuf> {
+    match (&shared.folders.tables().local, file.place.is_published) {
+        (Some(local), true) => Some(local.root().join(file.place.path.to_string())),
+        (None, true) => None,
+        (_, false) => file.place.local().map(Path::to_owned),
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(Code::ShuttingDown, "files are tested again after the next start")
+}

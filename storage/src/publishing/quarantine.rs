@@ -1,0 +1,75 @@
+//! What becomes of a file that is found damaged, or whole again? Readers are told at once, the folder right after, and people as well.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::checksum::{Tested, test_file};
+use crate::error::{Error, Result};
+use crate::sealed::FileRef;
+use crate::table::{Damage, Shared, Write, damaged, not_damaged};
+
+/// Puts a file of the table on record as damaged. One that is not in the table any more needs none. `reason` is for people.
+async fn quarantine(shared: &Shared, name: &str, reason: &str) -> Result<()> {
+    let _recording = shared.quarantine.recording.lock().await;
+    let version = shared.version.load_full();
+    let Some(file) = version.files.refs().iter().find(|file| file.file.name == name) else { return Ok(()) };
+    let damage = Damage { reason: reason.to_owned(), found_at_us: shared.env.clock.now_us() };
+    if !shared.quarantine.add(name, damage.clone()) {
+        return Ok(());
+    }
+    metrics::counter!("tidewater_damaged_files_total").increment(1);
+    let (table, rows) = (version.def.name.as_str(), file.live_rows());
+    let path: &str = file.place.path.as_ref();
+    tracing::error!(table_id = %shared.def.id, table, path, rows, reason, "a file is damaged: queries that need it fail until it is restored");
+    if !shared.gate.has_space(Write::Freeing) {
+        // It is found again after the next start.
+        tracing::warn!(table_id = %shared.def.id, table, path, "there is no space to put a damaged file on record");
+        return Ok(());
+    }
+    shared.log.commit(damaged(shared.def.id, name, &damage)).await
+}
+
+/// Tests that of `files` which an error names with the key `file`: what was read may have been a copy of it, or more may be wrong than its
+/// bytes. `None`: the error is about none of them.
+pub(crate) async fn look_closer(shared: &Arc<Shared>, files: &[FileRef], error: &Error) -> Result<Option<Tested>> {
+    let Some((_, name)) = error.metadata().iter().find(|(key, _)| *key == "file") else { return Ok(None) };
+    let Some(file) = files.iter().find(|file| file.file.name == *name) else { return Ok(None) };
+    let tested = test_file(shared, file, None).await?;
+    note_tested(shared, file, &tested).await?;
+    Ok(Some(tested))
+}
+
+/// Notes what came of a test: the file is damaged, or it is not, whatever was on record.
+pub(crate) async fn note_tested(shared: &Shared, file: &FileRef, tested: &Tested) -> Result<()> {
+    let name = &file.file.name;
+    match tested {
+        Tested::Damaged(reason) => quarantine(shared, name, reason).await,
+        Tested::Whole => {
+            let _recording = shared.quarantine.recording.lock().await;
+            if !shared.quarantine.lift(name) {
+                return Ok(());
+            }
+            // What waited for it goes on.
+            *shared.failed_publish.lock() = None;
+            let version = shared.version.load_full();
+            let path: &str = file.place.path.as_ref();
+            tracing::info!(table_id = %shared.def.id, table = version.def.name, path, "a damaged file is whole again");
+            shared.log.commit(not_damaged(shared.def.id, std::slice::from_ref(name))).await
+        }
+    }
+}
+
+/// Forgets damaged files that are not in the table any more.
+pub(crate) async fn forget_gone(shared: &Shared) -> Result<()> {
+    if shared.quarantine.is_empty() {
+        return Ok(());
+    }
+    let _recording = shared.quarantine.recording.lock().await;
+    let version = shared.version.load_full();
+    let there: HashSet<&str> = version.files.refs().iter().map(|file| file.file.name.as_str()).collect();
+    let gone = shared.quarantine.retain(|name| there.contains(name));
+    if gone.is_empty() {
+        return Ok(());
+    }
+    shared.log.commit(not_damaged(shared.def.id, &gone)).await
+}

@@ -1,0 +1,17 @@
+//! Are files still what was written? A disk changes bytes without a word, so all of them are read again and again, a little at a time.
+//!
+//! ```text
+//! picker (pure): which are due ──► one after another, at a bounded rate ──► on record if damaged, off it if whole again
+//! ```
+//! After a start every file on the local disk is due, the newest first: nobody knows what happened to it while the server did not run. What a
+//! reader stumbles over is tested at once. Files in a store elsewhere, which tests its own bytes, are read only if that is asked for, each at
+//! a moment of its own within the interval.
+
+mod picker;
+mod round;
+
+pub use picker::ScrubOptions;
+pub(crate) use round::{Scrubber, test_suspects};
+
+#[cfg(test)]
+mod tests;
