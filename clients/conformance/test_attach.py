@@ -8,6 +8,7 @@ import subprocess
 import pyarrow as pa
 import pytest
 
+from harness import http
 from harness.client import Client, Refused, arrow_payload
 from harness.delta import Log
 from harness.engines import query
@@ -102,12 +103,23 @@ def test_a_table_goes_on_in_another_data_folder(servers, key):
         verify(client, "t")
     assert len({txn["appId"] for txn in Log.of_folder(folder).actions("txn")}) == 2
 
-    # Who had it keeps its rows and seals nothing.
+    # Who had it keeps its rows, takes no more, and seals nothing. Its other tables go on.
     old.start()
     with Client(old.grpc) as client:
         assert len(ids_of(client, "t")) == sealed.rows + 10
         with pytest.raises(Refused, match="DELTA_CONFLICT.*another data folder"):
+            write(client, "t", [7_000])
+        with pytest.raises(Refused, match="DELTA_CONFLICT.*another data folder"):
             seal(client, "t")
+        ((health, reason),) = client.rows("SELECT health, health_reason FROM system.tables WHERE name = 't'")
+        assert health == "failed" and "another data folder" in reason
+        status, said = http.get(old.http, "/readyz")
+        assert status == 503 and "table public.t: another data folder" in said
+        client.execute("CREATE TABLE other (id BIGINT NOT NULL, name VARCHAR NOT NULL, PRIMARY KEY (id))")
+        assert write(client, "other", range(10)) == 10
+        assert seal(client, "other").rows == 10
+        client.execute("DROP TABLE t")
+        assert http.get(old.http, "/readyz") == (200, "ok\n")
     with Client(new.grpc) as client:
         assert ids_of(client, "t") == ids_for_others(sealed.location) == expected
 

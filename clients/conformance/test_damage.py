@@ -1,7 +1,9 @@
 """What happens when the disk changes a file? The server finds it after a start, only queries that need the file fail and name it, and a
-copy in its place gives everything back."""
+copy in its place gives everything back. Without a copy the file is given up, and the table goes on without its rows."""
 
+import json
 import os
+import subprocess
 import time
 
 import grpc
@@ -10,8 +12,9 @@ import pytest
 
 from harness import http
 from harness.client import Client, Refused, arrow_payload
-from harness.sealing import seal
-from harness.server import Server
+from harness.engines import query
+from harness.sealing import build, seal
+from harness.server import Server, binary
 
 CREATE = """CREATE TABLE seen (location BIGINT NOT NULL, id BIGINT NOT NULL, at TIMESTAMP NOT NULL, PRIMARY KEY (id))
   WITH (sort_by = 'location, at')"""
@@ -135,3 +138,41 @@ def test_a_file_that_is_missing_is_found_by_who_needs_it(server):
         replace(path, whole)
         client.execute("CALL verify('seen')")
         assert sum_of(client, 1) == sum(range(N_ROWS, 2 * N_ROWS))
+
+
+def test_a_file_without_a_copy_is_given_up(server):
+    with Client(server.grpc) as client:
+        client.execute(CREATE)
+        assert client.write("seen", arrow_payload(rows(1))).accepted == N_ROWS
+        seal(client, "seen")
+        # It is published some time later.
+        assert client.write("seen", arrow_payload(rows(2))).accepted == N_ROWS
+        build(client, "seen")
+        ((where,),) = client.rows("SELECT path FROM system.segments WHERE kind = 'built'")
+        path = server.data / where
+        path.unlink()
+        with pytest.raises(Refused) as refused:
+            seal(client, "seen")
+        assert refused.value.reason == "FILE_DAMAGED" and "CALL give_up" in refused.value.message
+
+        command = [binary(), "table", "give-up", "seen", "--format", "json"]
+        done = subprocess.run(command, env={**os.environ, "TIDEWATER_SERVER": server.grpc}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"file": where, "rows": N_ROWS, "reason": "it is missing"}
+        events = "SELECT count(*) FROM system.events WHERE message LIKE '%given up%' AND details LIKE"
+        assert client.value(f"{events} '%{path.name}%'") == 1
+        assert health(client) == ("ok", None)
+        assert (sum_of(client, 1), sum_of(client, 2)) == (sum(range(N_ROWS, 2 * N_ROWS)), None)
+        assert client.write("seen", arrow_payload(rows(2))).accepted == 0, "keys are remembered"
+        sealed = seal(client, "seen")
+        assert sealed.rows == N_ROWS
+        assert query(sealed.location, "SELECT count(*) FROM t").column(0).to_pylist() == [N_ROWS]
+        checks, _ = client.execute("CALL verify('seen')")
+        assert all(check["ok"] is not False for check in checks.to_pylist()), checks.to_pylist()
+
+    server.restart(kill=True)
+    with Client(server.grpc) as client:
+        assert health(client) == ("ok", None)
+        assert client.value("SELECT count(*) FROM seen") == N_ROWS
+        empty, _ = client.execute("CALL give_up('seen')")
+        assert empty.num_rows == 0

@@ -325,6 +325,50 @@ def test_what_does_not_fit_is_refused(state, sql):
     assert "DECIMAL" in refused.value.message
 
 
+# The steps of a seal, as table/commit.rs has them: rows that are being built are in memory, and then they are built until the commit is on
+# record, whatever the Delta table says already.
+BUILDING = ("build.names_recorded", "build.file_written", "build.layer_written", "build.files_synced")
+PUBLISHING = (
+    "publish.file_brought",
+    "publish.files_brought",
+    "publish.before_send",
+    "publish.after_send",
+    "publish.settled",
+)
+
+
+@pytest.fixture(scope="module", params=[*BUILDING, *PUBLISHING])
+def held_seal(request, tmp_path_factory, all_rows):
+    """A server of which a part is sealed, and a seal of the rest held at one of its steps."""
+    point = request.param
+    with Own(tmp_path_factory.mktemp(point), hold=False) as own:
+        own.load(0, N_SEALED)
+        own.each(seal)
+        own.server.environment["TIDEWATER_FAIL_POINTS"] = f"{point}=hold:1"
+        own.server.restart()
+        own.load(N_SEALED, PARTS)
+
+        def ask():
+            with Client(own.server.grpc) as client, pytest.raises(Exception):  # noqa: B017: it ends with the server
+                seal(client, "git_events")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        own.server.wait_for_log("held at a fail point", point)
+        expected = all_rows.places(PARTS if point in PUBLISHING else N_SEALED, N_SEALED)["git_events"]
+        assert own.places()["git_events"] == expected
+        yield own.server
+        assert own.places()["git_events"] == expected
+        own.server.kill()
+        asking.join()
+
+
+@pytest.mark.slow
+@by_name
+def test_as_duckdb_while_a_seal_is_held(held_seal, all_rows, query):
+    assert difference(over_flight_sql(held_seal, ours(query)), all_rows.answer(query)) is None
+
+
 @pytest.fixture(scope="module", params=["in_memory", "sealed_meanwhile"])
 def held(request, tmp_path_factory):
     """A prefix was loaded; the rest streams in while the queries run, and moves to files if it is sealed meanwhile. The queries are held at

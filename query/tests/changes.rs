@@ -256,6 +256,46 @@ fn procedures_run_once_and_answer_with_one_row() {
     });
 }
 
+#[test]
+fn a_damaged_file_is_given_up_when_an_admin_says_so() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        table(&fixture, &session).await;
+        fixture.run(&session, "CALL seal('t')").await.expect("sealed");
+        let none = fixture.run(&session, "CALL give_up('t')").await.expect("nothing to do");
+        assert_eq!(none, Vec::<String>::new());
+        let (location, name) = {
+            let table = fixture.engine.storage().table("public", "t").expect("the table");
+            (table.location(), table.snapshot().files()[0].place.path.to_string())
+        };
+        let local = location.strip_prefix("file://").expect("on the local disk");
+        let data = local.split("/tables/").next().expect("in the data folder");
+        let path = std::path::Path::new(data).join(&name);
+        let mut bytes = std::fs::read(&path).expect("readable");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        std::fs::write(&path, bytes).expect("written");
+        let checks = fixture.run(&session, "CALL verify('t')").await.expect("checked");
+        assert!(checks.iter().any(|check| check.starts_with("files|false|")), "{checks:?}");
+        let sum = "SELECT count(*), sum(n) FROM t";
+        assert_eq!(code(fixture.run(&session, sum).await), Some(Code::FileDamaged));
+
+        let prepared = fixture.engine.prepare(&session, "CALL give_up('t')").await.expect("prepared");
+        let names: Vec<&str> = prepared.dataset_schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["file", "rows", "reason"]);
+        let given_up = fixture.run(&session, "CALL give_up('t')").await.expect("given up");
+        assert_eq!(given_up, [format!("{name}|100|its bytes do not match its checksum")]);
+        assert_eq!(fixture.run(&session, sum).await.expect("summed"), ["0|NULL"]);
+        let insert = "INSERT INTO t VALUES (1, 0), (200, 7)";
+        let inserted = change(&fixture, &session, insert, None, RunOptions::default()).await.expect("inserted");
+        assert_eq!(inserted.affected, 1, "keys of lost rows are remembered");
+        assert_eq!(fixture.run(&session, sum).await.expect("summed"), ["1|7"]);
+        let checks = fixture.run(&session, "CALL verify('t')").await.expect("checked");
+        assert!(checks.iter().all(|check| !check.contains("|false|")), "{checks:?}");
+    });
+}
+
 /// A DELETE waits for a slot like a query, and for no longer than its deadline.
 #[test]
 fn a_delete_waits_like_a_query() {

@@ -28,7 +28,7 @@ pub use error::{Code, Error, ErrorKind, Result, RowFault};
 pub use publishing::Check;
 pub use scrub::ScrubOptions;
 pub use sealed::StoreOptions;
-pub use sealing::{StageOptions, StagedWrite};
+pub use sealing::{GivenUp, StageOptions, StagedWrite};
 pub use table::{
     Damage, Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite, PreparedWrite,
     ProducerBatch, ProducerInfo, ProducerRow, Quarantine, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest,

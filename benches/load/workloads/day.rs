@@ -1,7 +1,7 @@
 //! What is left of a day? Files, bytes a row, commits, and how much was written for what is kept.
 //!
-//! The rows of a day, late ones among them, come as fast as they are taken, so the day takes minutes; what is built, published and merged
-//! meanwhile is the server's own choice. The keys are a sequence's, as the platform's are. Two smaller tables follow: one without the hidden
+//! The rows of a day, late ones among them, come some hundred times faster than a day does, and a build is asked for as many times as fewer
+//! rows: files have the shape that they have in life. What is published and merged meanwhile is the server's own choice. The keys are a sequence's, as the platform's are. Two smaller tables follow: one without the hidden
 //! column, because that is the mark of peers, and one with random keys, which no encoding makes smaller than 8 bytes.
 
 use anyhow::{Result, ensure};
@@ -14,6 +14,10 @@ use crate::rows::{CREATE, Detections, Shape, Times};
 const DEFAULT_ROWS: usize = 50_000_000;
 /// The smaller tables have so much fewer rows.
 const SMALLER_DIVISOR: usize = 5;
+/// Of 10,000 rows each.
+const BATCHES_PER_S: u32 = 50;
+/// A build has about a quarter of an hour of the day.
+const BUILDS: &str = " WITH (seal_after_rows = '500000', ";
 /// Bytes a row in sealed files, with the hidden column and without.
 const MARK_BYTES: f64 = 9.0;
 const MARK_PLAIN_BYTES: f64 = 7.0;
@@ -42,11 +46,11 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let rows = bench.rows.unwrap_or(DEFAULT_ROWS);
     let server = bench.server(&[])?;
     let client = Client::connect(&server.grpc).await?;
-    client.execute_update(CREATE).await?;
+    client.execute_update(&CREATE.replace(" WITH (", BUILDS)).await?;
     let mut report = Report::default();
     let start = Start::now(&server)?;
     let mut detections = day(rows).ordered();
-    send_all(&client, "day", &mut detections, rows).await?;
+    send_all(&client, "day", &mut detections, rows, Some(BATCHES_PER_S)).await?;
     let cpu_s = start.report(&server, &client, rows as u64, &mut report).await?;
     report.figure("rows_per_server_cpu_s", rows as f64 / cpu_s);
 
@@ -55,16 +59,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     ensure!(before.rows == rows as f64, "{} of {rows} rows are sealed", before.rows);
     report.figure("files_before_merges", before.files);
     report.figure("bytes_per_row_before_merges", before.bytes / before.rows);
-    // By hand as often as there is something to merge: what the server would do by itself in the next minutes.
-    let mut files = before.files;
-    loop {
-        call(&client, "CALL compact('detections')").await?;
-        let now = sealed(&client).await?.files;
-        if now >= files {
-            break;
-        }
-        files = now;
-    }
+    merge_all(&client).await?;
     let after = sealed(&client).await?;
     ensure!(after.rows == rows as f64, "{} of {rows} rows are left by merges", after.rows);
     report.figure("files", after.files);
@@ -87,6 +82,19 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     Ok(report)
 }
 
+/// By hand as often as there is something to merge: what the server would do by itself in the next minutes.
+async fn merge_all(client: &Client) -> Result<()> {
+    let mut files = sealed(client).await?.files;
+    loop {
+        call(client, "CALL compact('detections')").await?;
+        let now = sealed(client).await?.files;
+        if now >= files {
+            return Ok(());
+        }
+        files = now;
+    }
+}
+
 fn day(rows: usize) -> Detections {
     Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true })
 }
@@ -100,9 +108,11 @@ async fn smaller(
     rows: usize,
 ) -> Result<f64> {
     client.execute_update("DROP TABLE detections").await?;
-    client.execute_update(&format!("{}{option})", CREATE.trim_end_matches(')'))).await?;
-    send_all(client, producer, &mut detections, rows).await?;
+    let create = CREATE.replace(" WITH (", BUILDS);
+    client.execute_update(&format!("{}{option})", create.trim_end_matches(')'))).await?;
+    send_all(client, producer, &mut detections, rows, Some(BATCHES_PER_S)).await?;
     call(client, "CALL seal('detections')").await?;
+    merge_all(client).await?;
     let sealed = sealed(client).await?;
     ensure!(sealed.rows == rows as f64, "{} of {rows} rows are sealed", sealed.rows);
     Ok(sealed.bytes / sealed.rows)

@@ -9,6 +9,7 @@ mod restart;
 mod staged;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{AsArray, RecordBatch};
@@ -18,7 +19,7 @@ use clap::ValueEnum;
 use futures::TryStreamExt;
 use tidewater_client::Client;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 use crate::report::{Bound, Report};
 use crate::rows::{Detections, Shape};
@@ -136,12 +137,22 @@ pub async fn metric(client: &Client, name: &str) -> Result<f64> {
     number(client, &format!("SELECT coalesce(sum(value), 0) FROM system.metrics WHERE name = '{name}'")).await
 }
 
-/// Sends rows in batches of 10,000 as fast as they are taken; all must be accepted.
-pub async fn send_all(client: &Client, producer: &str, detections: &mut Detections, rows: usize) -> Result<()> {
+/// Sends rows in batches of 10,000, at most so many batches a second, or as fast as they are taken; all must be accepted.
+pub async fn send_all(
+    client: &Client,
+    producer: &str,
+    detections: &mut Detections,
+    rows: usize,
+    batches_per_s: Option<u32>,
+) -> Result<()> {
     let mut producer = client.producer("detections", producer).await?;
     let mut acks = JoinSet::new();
     let (mut accepted, mut left) = (0, rows);
+    let mut ticks = batches_per_s.map(|n| interval(Duration::from_secs(1) / n));
     while left > 0 {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         let n = left.min(BATCH_ROWS);
         left -= n;
         acks.spawn(producer.send(detections.batch(n)?).await?);

@@ -19,7 +19,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let client = Client::connect(&server.grpc).await?;
     client.execute_update(&CREATE.replace(" WITH (", &format!(" WITH ({UNBUILT}"))).await?;
     let mut detections = Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true });
-    send_all(&client, "load", &mut detections, rows).await?;
+    send_all(&client, "load", &mut detections, rows, None).await?;
     let unbuilt = number(&client, "SELECT realtime_rows FROM system.tables WHERE name = 'detections'").await?;
     ensure!(unbuilt == rows as f64, "{unbuilt} of {rows} rows are in the log only");
     server.kill()?;

@@ -99,6 +99,14 @@ class Server:
             self.kill()
             raise
 
+    def wait_for_log(self, *words: str):
+        """Until one line of its log has all of these words."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not any(all(word in line for word in words) for line in self.log.read_text(errors="replace").splitlines()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no line of the log has {words}:\n{self.log.read_text(errors='replace')[-4000:]}")
+            time.sleep(POLL_S)
+
     def peak_memory_bytes(self) -> int:
         """The most memory that the process has held since it began."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()

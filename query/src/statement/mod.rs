@@ -132,6 +132,7 @@ impl Kind {
             Kind::Query(_) | Kind::Show(_) | Kind::Set { .. } => (Role::Reader, "read"),
             Kind::Insert(_) => (Role::Writer, "INSERT"),
             Kind::Delete(_) => (Role::Writer, "DELETE"),
+            Kind::Call(call) if call.procedure == Procedure::GiveUp => (Role::Admin, "CALL give_up"),
             Kind::Call(_) => (Role::Writer, "CALL"),
             Kind::Attach(_) => (Role::Admin, "CALL attach"),
             Kind::CreateTable { .. } | Kind::CreateTableAs { .. } => (Role::Admin, "CREATE TABLE"),

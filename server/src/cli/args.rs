@@ -180,6 +180,13 @@ pub enum TableCommand {
         #[arg(long, value_enum)]
         format: Option<OutputFormat>,
     },
+    /// Delete the rows of damaged files of which there is no copy, so that the table goes on without them
+    GiveUp {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+        #[arg(long, value_enum)]
+        format: Option<OutputFormat>,
+    },
     /// Check files, file index, keys and counters against each other; fails if something is not as it should be
     Verify {
         /// TABLE or SCHEMA.TABLE

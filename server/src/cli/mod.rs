@@ -12,8 +12,6 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-use std::process::ExitCode;
-
 use anyhow::Context;
 use tidewater_client::Client;
 use tidewater_storage::{Code, Error};
@@ -24,6 +22,7 @@ use terminal::say;
 
 /// The exit status of each kind of failure; the numbers are those of sysexits.h where it has one.
 pub mod exit {
+    pub const SUCCESS: u8 = 0;
     pub const FAILED: u8 = 1;
     pub const BAD_CONFIG: u8 = 64;
     /// A port or the folder's lock is taken.
@@ -34,8 +33,8 @@ pub mod exit {
     pub const DATA_REFUSED: u8 = 75;
 }
 
-/// Runs a parsed command line. Errors are one line on standard error.
-pub async fn run(cli: Cli) -> ExitCode {
+/// Runs a parsed command line and returns the exit status. Errors are one line on standard error.
+pub async fn run(cli: Cli) -> u8 {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Sql(args) => sql::run(&cli.server, args).await,
@@ -45,19 +44,19 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Config(args) => config::run(args),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if terminal::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Ok(()) => exit::SUCCESS,
+        Err(error) if terminal::is_broken_pipe(&error) => exit::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
-            ExitCode::from(exit_code(&error))
+            exit_code(&error)
         }
     }
 }
 
 /// Says why nothing could even begin.
-pub fn fail(message: &str) -> ExitCode {
+pub fn fail(message: &str) -> u8 {
     say(&format!("error: {message}"));
-    ExitCode::from(exit::FAILED)
+    exit::FAILED
 }
 
 /// The exit status of an error.

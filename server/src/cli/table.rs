@@ -42,6 +42,9 @@ pub(super) async fn run(server: &str, args: TableArgs) -> anyhow::Result<()> {
         TableCommand::Attach { url, name, format } => {
             sql::run_one(&client, &attach(&url, name.as_deref())?, &mut printer(format)).await?;
         }
+        TableCommand::GiveUp { name, format } => {
+            sql::run_one(&client, &call("give_up", &name)?, &mut printer(format)).await?;
+        }
         TableCommand::Verify { name, format } => verify(&client, &name, &mut printer(format)).await?,
     }
     Ok(())

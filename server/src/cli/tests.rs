@@ -80,6 +80,8 @@ fn other_verbs_are_there() {
     assert!(matches!(args.command, TableCommand::Build { name, format: None } if name == "t"));
     let Command::Table(args) = parse(&["table", "compact", "t"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, TableCommand::Compact { name, format: None } if name == "t"));
+    let Command::Table(args) = parse(&["table", "give-up", "t"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, TableCommand::GiveUp { name, format: None } if name == "t"));
     let Command::Table(args) = parse(&["table", "verify", "t"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, TableCommand::Verify { name, format: None } if name == "t"));
     let Command::Table(args) = parse(&["table", "attach", "/old/t", "--name", "s.t"]).unwrap().command else {

@@ -61,12 +61,13 @@ async fn die_attaching(folder: &Path, place: &str, point: &str) {
     assert!(server.was_killed(), "{point}");
 }
 
-/// Who had the table keeps its rows, and seals nothing any more.
+/// Who had the table keeps its rows, takes no more, and seals nothing.
 async fn check_fenced(folder: &Path, n_rows: i64) {
     let server = Server::start_as(folder, &How { is_told_errors: true, ..How::default() });
     let caller = connect(&server).await;
     assert_eq!(numbers(&caller.client, "SELECT count(*) FROM moved").await, [[n_rows]]);
-    caller.client.execute_update("INSERT INTO moved VALUES (0)").await.expect("stored");
+    let inserted = caller.client.execute_update("INSERT INTO moved VALUES (0)").await;
+    assert_eq!(inserted.expect_err("refused").reason(), "DELTA_CONFLICT");
     assert_eq!(refused(&caller.client, SEAL).await, "DELTA_CONFLICT");
     server.stop();
 }

@@ -44,8 +44,8 @@ struct Ready {
 impl Engine {
     /// Makes the Delta table at `url` (a local path, `file:///folder/table` or `s3://bucket/prefix/table`), which another data folder made, a
     /// table of this one: with its rows and the keys of all rows that it ever had and that are still in its files, also deleted ones.
-    /// `name`: schema and name, if it is to have others. From then on only this folder commits to it: the other one stops at its next
-    /// commit. What that one had acknowledged and not sealed is not in the table. Producers are not known.
+    /// `name`: schema and name, if it is to have others. From then on only this folder commits to it: the other one takes no changes of it
+    /// from its next commit, or start, on. What that one had acknowledged and not sealed is not in the table. Producers are not known.
     ///
     /// `TABLE_NOT_FOUND`: there is none; `TABLE_EXISTS`: the name, or the table itself, is here already; `UNSUPPORTED_REQUEST`: it is not one
     /// that Tidewater made; `DELTA_CONFLICT`: somebody commits to it all the time; `DEDUP_BUDGET`: its keys do not fit. After an error nothing

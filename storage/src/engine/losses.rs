@@ -1,5 +1,5 @@
 //! What becomes of a table whose Delta table has more of its log than the log has? The folder is an older copy: the table takes no more
-//! rows, until somebody goes on with what the Delta table has.
+//! rows, until somebody goes on with what the Delta table has. One that another folder has taken over takes no more rows either.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -39,6 +39,7 @@ async fn check_all(tables: &[Table]) -> bool {
             // It is closed now, and said why.
             Err(e) if e.code() == Code::LogBehind => true,
             Err(e) if e.code() == Code::DeltaConflict => {
+                // It is closed if it is another folder's; what others wrote there is named by whoever commits next.
                 tracing::warn!(table_id = %table.shared.def.id, reason = %e, "nothing is sealed here any more");
                 true
             }
@@ -63,8 +64,9 @@ impl Engine {
     }
 
     /// Opens each table whose log is behind its Delta table anew, with what that has: under a log id of its own, with keys read from its
-    /// files. What the log has beside it is gone. Returns a line for each. A table whose store does not answer stays as it is; one that
-    /// cannot be begun anew takes no requests, and the others are not kept from it.
+    /// files. What the log has beside it is gone, idempotency keys as well. Returns a line for each, and for each that another data folder has
+    /// taken over, which is left as it is. A table whose store does not answer stays as it is; one that cannot be begun anew takes no
+    /// requests, and the others are not kept from it.
     pub async fn accept_losses(self: &Arc<Self>) -> Vec<String> {
         let mut lines = Vec::new();
         for table in self.tables() {
@@ -78,6 +80,11 @@ impl Engine {
                         format!("table {}.{}: {why}: {e}", def.schema_name, def.name)
                     });
                     lines.push(line);
+                }
+                // Its log has lost nothing: it is another folder's table now, and stays that.
+                Err(e) if e.code() == Code::DeltaConflict => {
+                    let def = table.def();
+                    lines.push(format!("table {}.{} is not begun anew: {e}", def.schema_name, def.name));
                 }
                 Err(e) => {
                     tracing::warn!(table_id = %table.shared.def.id, reason = %e, "nobody knows yet whether the data folder is the newest copy");

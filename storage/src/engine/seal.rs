@@ -43,8 +43,9 @@ impl Engine {
     }
 
     /// Begins what is due; does not wait for it.
-    fn seal_due(&self) {
-        let tables = self.tables();
+    pub(super) fn seal_due(&self) {
+        // One that is closed is not built and published any more: its files wait for nothing, and it keeps no other from its turn.
+        let tables: Vec<Table> = self.tables().into_iter().filter(|table| !table.shared.is_closing()).collect();
         let uptime = self.parts.env.clock.uptime();
         let open: Vec<OpenTable> = tables.iter().map(|table| open_table(table, uptime)).collect();
         let waits = tables.iter().map(|table| table.shared.sealing.lock().unpublished_bytes).sum();

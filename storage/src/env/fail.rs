@@ -49,13 +49,14 @@ impl FailPoints {
                 let action = match verb {
                     "kill" => FailAction::Kill(visit),
                     "error" => FailAction::Error(visit),
+                    "hold" => FailAction::Hold(visit),
                     _ => return None,
                 };
                 Some((point, action))
             });
             let Some((point, action)) = parsed else {
                 return Err(Error::new(Code::InvalidConfig, format!("'{part}' is not a fail point"))
-                    .hint("write POINT=kill:N or POINT=error:N"));
+                    .hint("write POINT=kill:N, POINT=error:N or POINT=hold:N"));
             };
             self.arm(point, action);
         }
@@ -92,6 +93,8 @@ impl FailPoints {
                 Err(Error::new(Code::Internal, format!("fail point {point}")))
             }
             FailAction::Hold(visit) if visit == *visits => {
+                // Tests from outside wait for this line.
+                tracing::warn!(point, "held at a fail point");
                 self.released.wait_while(&mut armed, |armed| armed.contains_key(point));
                 Ok(())
             }

@@ -84,7 +84,8 @@ async fn check(path: PathBuf, file: &SegmentFile) -> Result<()> {
 
 fn damaged(path: &Path, how: &str) -> Error {
     Error::new(Code::FileDamaged, format!("the built file {} cannot be published: {how}", path.display())).hint(
-        "restore it from a copy and run CALL verify for its table; queries that do not need it go on, but nothing that came later is published",
+        "restore it from a copy and run CALL verify for its table; if there is none, CALL give_up deletes its rows; until then nothing \
+         that came later is published, and queries that do not need it go on",
     )
 }
 

@@ -1,5 +1,6 @@
 //! Does the log know of all that it committed to its Delta table? A data folder that was put back from an older copy does not: what it
-//! acknowledged since is missing, and its next entries would get numbers that are in the table already.
+//! acknowledged since is missing, and its next entries would get numbers that are in the table already. And is the table still this folder's?
+//! One that another has taken over takes no changes here: no row that is acknowledged here would ever be in it.
 //!
 //! Asked once a start, before anything is committed: for a table on the local disk before it is opened, else as soon as its store answers.
 //! Before each publish: is the last commit still where it was?
@@ -27,12 +28,8 @@ struct Known<'s> {
     ours: String,
 }
 
-/// Where the question ends.
-enum Next {
-    GoOn,
-    /// Another log commits from here on.
-    TakenOver,
-}
+/// An error names by this the log that goes on with a table of ours: nothing that comes here gets into it any more.
+pub(super) const TAKEN_OVER_BY: &str = "taken_over_by";
 
 impl<'s> Known<'s> {
     fn of(shared: &'s Shared) -> Result<Self> {
@@ -48,22 +45,25 @@ impl<'s> Known<'s> {
         })
     }
 
-    /// What a commit says that stands behind the settled ones. `LOG_BEHIND`: it is ours, and not the one that is on its way.
-    fn judge(&self, version: u64, found: &Winner) -> Result<Next> {
+    /// What a commit says that stands behind the settled ones. `LOG_BEHIND`: it is ours, and not the one that is on its way;
+    /// `DELTA_CONFLICT`: another log commits from there on.
+    fn judge(&self, version: u64, found: &Winner) -> Result<()> {
         if found.commit_id.is_some() && found.commit_id == self.sent {
-            return Ok(Next::GoOn);
+            return Ok(());
         }
         if found.txns.iter().any(|(id, _)| *id == self.own) {
             return Err(self.behind(&format!("its version {version}")));
         }
-        match found.txns.iter().find(|(id, _)| id.starts_with(&self.ours)) {
-            Some((id, _)) => {
-                let (table_id, by) = (self.shared.def.id, id.trim_start_matches(self.ours.as_str()));
-                tracing::warn!(%table_id, version, log = by, "another data folder has taken the Delta table over: nothing is sealed here any more");
-                Ok(Next::TakenOver)
-            }
-            None => Ok(Next::GoOn),
+        match found.txns.iter().find_map(|(id, _)| id.strip_prefix(self.ours.as_str())) {
+            Some(by) => Err(taken_over(self.shared, by)),
+            None => Ok(()),
         }
+    }
+
+    /// The log that has taken the table over, as the `txn`s of a checkpoint tell: it has all that was in it. Those before us have not.
+    fn successor<'t>(&self, txns: &'t [(String, i64)]) -> Option<&'t str> {
+        let mut later = txns.iter().filter(|(id, version)| *id != self.own && entries(*version) >= self.through);
+        later.find_map(|(id, _)| id.strip_prefix(self.ours.as_str()))
     }
 
     /// Whether a commit behind the settled ones is of a log of this table, and not the one that is on its way.
@@ -80,16 +80,11 @@ impl<'s> Known<'s> {
             Err(e) if e.code() != Code::DeltaDamaged => return Err(e),
             txns => txns.unwrap_or_default(),
         };
-        let holds = |version: i64| u64::try_from(version).unwrap_or(0);
-        let is_own = txns.iter().any(|(id, version)| *id == self.own && holds(*version) > self.through);
-        // Whoever took the table over has all that was in it. Those before us have not.
-        let is_others = txns
-            .iter()
-            .any(|(id, version)| id.starts_with(&self.ours) && *id != self.own && holds(*version) >= self.through);
-        if is_others && !is_own {
-            return Err(taken_over(self.shared));
+        let is_own = txns.iter().any(|(id, version)| *id == self.own && entries(*version) > self.through);
+        match self.successor(&txns).filter(|_| !is_own) {
+            Some(by) => Err(taken_over(self.shared, by)),
+            None => Err(self.behind(&format!("its checkpoint {checkpoint}"))),
         }
-        Err(self.behind(&format!("its checkpoint {checkpoint}")))
     }
 
     fn behind(&self, what: &str) -> Error {
@@ -113,11 +108,45 @@ impl<'s> Known<'s> {
     }
 }
 
-/// As whoever committed before finds it.
-fn taken_over(shared: &Shared) -> Error {
+/// The last entry that a `txn` says is in the table.
+fn entries(version: i64) -> u64 {
+    u64::try_from(version).unwrap_or(0)
+}
+
+/// As whoever committed before finds it. `by` is the log that commits now.
+pub(super) fn taken_over(shared: &Shared, by: &str) -> Error {
     let location = shared.folders.location();
-    Error::new(Code::DeltaConflict, format!("another data folder has taken {location} over"))
-        .hint("the rows are safe and queries go on, but nothing is sealed here any more: DROP the table where it is not needed")
+    Error::new(
+        Code::DeltaConflict,
+        format!("another data folder has taken {location} over: the table takes no changes here any more"),
+    )
+    .hint(
+        "write to the server that has the table now; rows that were acknowledged here and not sealed are in this folder alone, where \
+         queries see them: store them there as well, then DROP the table here, which leaves the other's files alone",
+    )
+    .with(TAKEN_OVER_BY, by)
+}
+
+/// Others went on from the commit that is asked for, and removed what was old. Who they are stands in their checkpoint.
+async fn passed(shared: &Shared, delta: &DeltaTable, checkpoint: u64) -> Result<Error> {
+    let txns = match delta.checkpoint_txns(checkpoint).await {
+        Err(e) if e.code() != Code::DeltaDamaged => return Err(e),
+        txns => txns.unwrap_or_default(),
+    };
+    if let Some(by) = Known::of(shared)?.successor(&txns) {
+        return Ok(taken_over(shared, by));
+    }
+    let location = shared.folders.location();
+    let went_on = format!("somebody else commits to {location}, and the last commit of this server is gone");
+    Ok(Error::new(Code::DeltaConflict, went_on)
+        .hint("the rows are safe and queries go on; find out who writes to the folder before anything else is sealed"))
+}
+
+/// A table that another log goes on with takes no more changes: an acknowledged row must be in the one table that people read.
+pub(super) fn stop_if_taken_over(shared: &Shared, error: &Error) {
+    if error.metadata().iter().any(|(key, _)| *key == TAKEN_OVER_BY) {
+        shared.stop(error);
+    }
 }
 
 /// A version that was there has neither a commit nor a checkpoint any more.
@@ -127,8 +156,8 @@ fn lost(shared: &Shared, version: u64) -> Error {
         .hint("check that its file system is mounted, and that nobody moved the table or emptied its log")
 }
 
-/// Asks the Delta table. `LOG_BEHIND` closes the table; after any other error the question is open, but for `DELTA_CONFLICT`: another
-/// folder's table it is.
+/// Asks the Delta table. `LOG_BEHIND` closes the table, and so does `DELTA_CONFLICT` if it is another folder's now; after any other error
+/// the question is open.
 pub(crate) async fn check_log_end(shared: &Shared, delta: &DeltaTable) -> Result<()> {
     if shared.log_is_checked.load(Ordering::Acquire) {
         return Ok(());
@@ -137,7 +166,7 @@ pub(crate) async fn check_log_end(shared: &Shared, delta: &DeltaTable) -> Result
     match &outcome {
         Ok(()) => shared.log_is_checked.store(true, Ordering::Release),
         Err(e) if e.code() == Code::LogBehind => shared.stop(e),
-        Err(_) => {}
+        Err(e) => stop_if_taken_over(shared, e),
     }
     outcome
 }
@@ -145,9 +174,7 @@ pub(crate) async fn check_log_end(shared: &Shared, delta: &DeltaTable) -> Result
 async fn ask(known: &Known<'_>, delta: &DeltaTable) -> Result<()> {
     let mut version = known.next;
     while let Some(found) = delta.read(version).await? {
-        if let Next::TakenOver = known.judge(version, &found)? {
-            return Ok(());
-        }
+        known.judge(version, &found)?;
         version += 1;
     }
     judge_end(known, delta, version).await
@@ -170,14 +197,14 @@ pub(super) async fn check_before(shared: &Shared, delta: &DeltaTable, version: u
         return Ok(());
     }
     match delta.last_checkpoint().await? {
-        Some(checkpoint) if checkpoint >= version => Err(taken_over(shared)),
+        Some(checkpoint) if checkpoint >= version => Err(passed(shared, delta, checkpoint).await?),
         Some(checkpoint) if checkpoint == before => Ok(()),
         _ => Err(lost(shared, before)),
     }
 }
 
-/// The same as [`check_log_end`] for a table that is not open yet: an error only if it is `LOG_BEHIND`. Asks nothing of a store that is not on
-/// the local disk. Blocks.
+/// The same as [`check_log_end`] for a table that is not open yet: an error only if it is `LOG_BEHIND`. One that another folder has taken over
+/// opens, and takes no changes: its rows are read, and it can be dropped. Asks nothing of a store that is not on the local disk. Blocks.
 pub(crate) fn check_local_log_end(shared: &Shared) -> Result<()> {
     let folders = &shared.folders;
     let Some(local) = &folders.tables().local else { return Ok(()) };
@@ -189,6 +216,10 @@ pub(crate) fn check_local_log_end(shared: &Shared) -> Result<()> {
             Ok(())
         }
         Err(e) if e.code() == Code::LogBehind => Err(e),
+        Err(e) if e.code() == Code::DeltaConflict => {
+            stop_if_taken_over(shared, &e);
+            Ok(())
+        }
         Err(e) => {
             // The next commit asks again, and names it.
             tracing::warn!(table_id = %shared.def.id, reason = %e, "nothing is sealed as long as the Delta log is like this");
@@ -200,9 +231,7 @@ pub(crate) fn check_local_log_end(shared: &Shared) -> Result<()> {
 fn ask_local(known: &Known<'_>, folder: &std::path::Path) -> Result<()> {
     let mut version = known.next;
     while let Some(found) = read_local(folder, version)? {
-        if let Next::TakenOver = known.judge(version, &found)? {
-            return Ok(());
-        }
+        known.judge(version, &found)?;
         version += 1;
     }
     let checkpoint = last_local_checkpoint(folder)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bring::unless_stopped;
 use super::commit::{app_id, app_ids_of_table};
-use super::log_end::{check_before, check_log_end};
+use super::log_end::{TAKEN_OVER_BY, check_before, check_log_end, stop_if_taken_over, taken_over};
 use crate::error::{Code, Error, Result};
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix};
@@ -31,19 +31,34 @@ pub(crate) fn recorded_intent(shared: &Shared) -> Result<Option<Intent>> {
 }
 
 /// What an earlier process, or attempt, left open comes before anything new; first of all, whether the log knows of all that it committed,
-/// and whether that is still there. The caller holds `publishing`.
+/// and whether that is still there. `DELTA_CONFLICT` closes the table if it is another folder's now. The caller holds `publishing`.
 pub(crate) async fn settle_recorded(table: &Table, delta: &DeltaTable) -> Result<()> {
+    // What closed it is said again, and not what became of that.
+    if let Some(stopped) = table.shared.stopped() {
+        return Err(stopped);
+    }
+    let outcome = settle_open(table, delta).await;
+    outcome.inspect_err(|e| stop_if_taken_over(&table.shared, e))
+}
+
+async fn settle_open(table: &Table, delta: &DeltaTable) -> Result<()> {
     check_log_end(&table.shared, delta).await?;
     let next = table.shared.sealing.lock().settled.map_or(0, |settled| settled.version + 1);
     check_before(&table.shared, delta, next).await?;
     match recorded_intent(&table.shared)? {
-        Some(intent) => settle(table, delta, intent).await,
+        Some(intent) => settle_intent(table, delta, intent).await,
         None => Ok(()),
     }
 }
 
-/// Sends a recorded commit until something stands at its version, then makes it part of the table. The caller holds `publishing`.
-pub(crate) async fn settle(table: &Table, delta: &DeltaTable, mut intent: Intent) -> Result<()> {
+/// Sends a recorded commit until something stands at its version, then makes it part of the table. `DELTA_CONFLICT` closes the table if it is
+/// another folder's now. The caller holds `publishing`.
+pub(crate) async fn settle(table: &Table, delta: &DeltaTable, intent: Intent) -> Result<()> {
+    let outcome = settle_intent(table, delta, intent).await;
+    outcome.inspect_err(|e| stop_if_taken_over(&table.shared, e))
+}
+
+async fn settle_intent(table: &Table, delta: &DeltaTable, mut intent: Intent) -> Result<()> {
     let shared = &table.shared;
     let mut wait = FIRST_WAIT;
     loop {
@@ -97,14 +112,30 @@ pub(crate) async fn attempt(shared: &Shared, delta: &DeltaTable, intent: &Intent
     }
 }
 
-/// Another's commit stands where ours should be. One that touches what is ours stops the table: nothing that follows would be true.
+/// Another's commit stands where ours should be. After one that touches what is ours nothing is sealed: nothing that follows would be true.
+/// One of a log of ours says that the table goes on there.
 fn check_other(shared: &Shared, intent: &Intent, other: &Winner) -> Result<()> {
-    let (own, ours) = (app_id(shared), app_ids_of_table(shared));
-    let conflict = if other.txns.iter().any(|(id, _)| *id == own) {
-        Some("another server commits as this one")
-    } else if other.txns.iter().any(|(id, _)| id.starts_with(&ours)) {
-        Some("another data folder has taken the table over")
-    } else if other.changes_metadata || other.changes_protocol {
+    let ours = app_ids_of_table(shared);
+    let own = app_id(shared);
+    if other.txns.iter().any(|(id, _)| *id == own) {
+        return Err(Error::new(
+            Code::DeltaConflict,
+            format!(
+                "version {} of {}: another server commits as this one",
+                intent.after.version,
+                shared.folders.location()
+            ),
+        )
+        .hint(
+            "two servers run over copies of one data folder: stop the one that is not wanted; rows that were acknowledged here and not \
+             sealed are in this folder alone",
+        )
+        .with(TAKEN_OVER_BY, shared.log_id.0));
+    }
+    if let Some(by) = other.txns.iter().find_map(|(id, _)| id.strip_prefix(ours.as_str())) {
+        return Err(taken_over(shared, by));
+    }
+    let conflict = if other.changes_metadata || other.changes_protocol {
         Some("somebody else changed the table's schema or protocol")
     } else if !other.removed.is_empty() {
         Some("somebody else removed files of the table")

@@ -85,11 +85,12 @@ pub(super) fn outcome(name: &'static str, problems: &[String], detail: String) -
 }
 
 /// Each file is there, with the length and the checksum that it was built with. One that is not is damaged from here on; one that was, and is
-/// whole again, is not.
+/// whole again, is not. Files whose rows are all deleted leave with the next publish, and nobody needs them.
 async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Result<Check> {
     let mut problems = Vec::new();
     let (mut bytes, mut n_restored) = (0, 0);
-    for file in snapshot.files() {
+    let files: Vec<&FileRef> = with_rows(snapshot).collect();
+    for &file in &files {
         bytes += file.file.bytes;
         let was_damaged = shared.quarantine.has(&file.file.name);
         match test_file(shared, file, None).await {
@@ -103,11 +104,16 @@ async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Result<C
             Err(e) => problems.push(e.to_string()),
         }
     }
-    let mut detail = format!("{} files of {bytes} bytes match their checksums", snapshot.files().len());
+    let mut detail = format!("{} files of {bytes} bytes match their checksums", files.len());
     if n_restored > 0 {
         detail += &format!("; {n_restored} of them were damaged before");
     }
     Ok(outcome("files", &problems, detail))
+}
+
+/// Files that somebody may have to read.
+pub(super) fn with_rows(snapshot: &TableSnapshot) -> impl Iterator<Item = &FileRef> {
+    snapshot.files().iter().filter(|file| file.live_rows() > 0)
 }
 
 /// No row is in two places: each file is named once, and fresh rows came after all that are in files.
@@ -189,12 +195,12 @@ async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Che
         let detail = "keys are remembered for a window only, and may come again".to_owned();
         return Ok(Check { name: NAME, is_ok: None, detail });
     }
-    if snapshot.files().iter().any(|file| shared.quarantine.has(&file.file.name)) {
+    if with_rows(&snapshot).any(|file| shared.quarantine.has(&file.file.name)) {
         // Its bytes may mean anything.
         let detail = "a file is damaged, and the keys of its rows are not known".to_owned();
         return Ok(Check { name: NAME, is_ok: None, detail });
     }
-    let paths: Option<Vec<_>> = snapshot.files().iter().map(|file| local_path(shared, file)).collect();
+    let paths: Option<Vec<_>> = with_rows(&snapshot).map(|file| local_path(shared, file)).collect();
     let Some(paths) = paths else {
         let detail = "files are in a store elsewhere, and are not fetched for this".to_owned();
         return Ok(Check { name: NAME, is_ok: None, detail });
@@ -216,7 +222,7 @@ async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Che
             for part in snapshot.parts() {
                 add(&part.rows, &spec, None)?;
             }
-            for (path, file) in paths.iter().zip(snapshot.files()) {
+            for (path, file) in paths.iter().zip(with_rows(&snapshot)) {
                 let mut first = 0_u32;
                 for rows in read_columns(path, &snapshot.def().arrow_schema, &snapshot.def().key)? {
                     if is_asked.strong_count() == 0 {

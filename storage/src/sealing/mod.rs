@@ -9,12 +9,14 @@ mod build;
 mod clean;
 mod delete;
 mod expired;
+mod give_up;
 mod picker;
 mod publish;
 mod staged;
 
 pub(crate) use build::build;
 pub(crate) use clean::clean;
+pub use give_up::GivenUp;
 pub(crate) use picker::{Cause, OpenTable, pick_builds, pick_publishes};
 pub(crate) use publish::publish;
 pub(crate) use staged::clean_unborn;

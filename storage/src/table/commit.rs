@@ -410,16 +410,16 @@ pub(crate) struct AttachRecord<'a> {
     pub(crate) replaces: bool,
 }
 
-/// Whatever a log of the table said before goes; counters, rejected rows and idempotency keys stay, which are true all the same. Producers
-/// are not known any more: one that goes on is told so.
+/// Whatever a log of the table said before goes; counters and rejected rows stay, which are true all the same. Producers are not known any
+/// more: one that goes on is told so. Nor are idempotency keys: rows that are gone with the log must not be answered as accepted.
 pub(crate) fn attach(record: &AttachRecord<'_>) -> Commit {
     let table = record.def.id;
     let entries = log_prefix(table, SHARD_ZERO);
     let end = after_prefix(&entries);
     let mut ops = vec![Op::DeleteRange(Family::Log, entries, end)];
-    let kinds = TABLE_STATE.into_iter().filter(|kind| {
-        !matches!(*kind, state_key::LEDGER | state_key::REJECTED | state_key::IDEMPOTENCY | state_key::NAME)
-    });
+    let kinds = TABLE_STATE
+        .into_iter()
+        .filter(|kind| !matches!(*kind, state_key::LEDGER | state_key::REJECTED | state_key::NAME));
     ops.extend(kinds.map(|kind| delete_all(kind, table)));
     ops.push(Op::Put(Family::Meta, meta_key::of_table(meta_key::TABLE, table), record.def.to_disk()));
     ops.push(put(state_key::ORIGIN, table, &[], record.origin.clone()));

@@ -199,8 +199,11 @@ impl Shared {
         self.queue.store(None);
     }
 
-    /// Closes the table for what an operator must mend: that is the answer to all that comes. Queries go on.
+    /// Closes the table for what an operator must mend: that is the answer to all that comes. Queries go on. One that is closed stays so.
     pub(crate) fn stop(&self, why: &Error) {
+        if self.is_closing() {
+            return;
+        }
         let hint = why.hint_text().unwrap_or_default().to_owned();
         *self.stopped.lock() = Some((why.code(), why.message().to_owned(), hint));
         self.close(&why.to_string());
@@ -264,10 +267,13 @@ impl Shared {
     }
 
     pub(crate) fn closed(&self) -> Error {
-        if let Some((code, message, hint)) = self.stopped.lock().clone() {
-            return Error::new(code, message).hint(hint).with("table", &self.def.name);
-        }
-        closed(&self.def.name, self.closed_reason.lock().clone())
+        self.stopped().unwrap_or_else(|| closed(&self.def.name, self.closed_reason.lock().clone()))
+    }
+
+    /// What an operator must mend before the table takes requests again.
+    pub(crate) fn stopped(&self) -> Option<Error> {
+        let (code, message, hint) = self.stopped.lock().clone()?;
+        Some(Error::new(code, message).hint(hint).with("table", &self.def.name))
     }
 }
 

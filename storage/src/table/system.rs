@@ -336,13 +336,14 @@ impl Table {
         }
     }
 
-    /// Those of `files` that are damaged, by name.
+    /// Those of `files` that are damaged, by name. One whose rows are all deleted is needed by nobody, and leaves with the next publish.
     fn damaged_files(&self, files: &[FileRef]) -> Vec<(String, Damage)> {
         let mut damaged = self.shared.quarantine.all();
         if damaged.is_empty() {
             return Vec::new();
         }
-        files.iter().filter_map(|file| damaged.remove_entry(file.file.name.as_str())).collect()
+        let needed = files.iter().filter(|file| file.live_rows() > 0);
+        needed.filter_map(|file| damaged.remove_entry(file.file.name.as_str())).collect()
     }
 }
 

@@ -67,7 +67,7 @@ async fn load(client: &Client, rows: usize) -> Result<Day> {
     let n_rows = rows as u64;
     let mut detections = Detections::over(Shape::Thin, Times::Day { n_rows, late: true });
     let last_us = detections.begun_us();
-    send_all(client, "dashboards", &mut detections, rows).await?;
+    send_all(client, "dashboards", &mut detections, rows, None).await?;
     let stored = number(client, "SELECT count(*) FROM detections").await?;
     ensure!(stored == n_rows as f64, "{stored} rows are there, {n_rows} were acknowledged");
     Ok(Day { n_rows, last_us })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tidewater_storage::{Check, Result, Table};
+use tidewater_storage::{Check, GivenUp, Result, Table};
 use tokio::time::Instant;
 
 use crate::engine::QueryEngine;
@@ -34,9 +34,21 @@ static CHECKS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+static GIVEN_UP: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("file", DataType::Utf8, true),
+        Field::new("rows", DataType::Int64, true),
+        Field::new("reason", DataType::Utf8, true),
+    ]))
+});
+
 /// The columns of a procedure's answer.
 pub(in crate::engine) fn call_schema(procedure: Procedure) -> SchemaRef {
-    Arc::clone(if procedure == Procedure::Verify { &CHECKS } else { &SCHEMA })
+    Arc::clone(match procedure {
+        Procedure::Verify => &CHECKS,
+        Procedure::GiveUp => &GIVEN_UP,
+        Procedure::Build | Procedure::Seal | Procedure::Compact => &SCHEMA,
+    })
 }
 
 /// The columns of the answer of attach.
@@ -71,6 +83,7 @@ impl QueryEngine {
             Procedure::Seal => seal(&table).await?,
             Procedure::Compact => compact(&table).await?,
             Procedure::Verify => return checks(&table.verify().await?),
+            Procedure::GiveUp => return given_up(&table.give_up().await?),
         };
         answer(&call.table.to_string(), came)
     }
@@ -157,4 +170,15 @@ fn checks(checks: &[Check]) -> Result<RecordBatch> {
         Arc::new(StringArray::from_iter_values(checks.iter().map(|check| check.detail.as_str()))),
     ];
     Ok(RecordBatch::try_new(Arc::clone(&CHECKS), columns)?)
+}
+
+/// A row a damaged file; none where nothing is damaged.
+fn given_up(files: &[GivenUp]) -> Result<RecordBatch> {
+    let rows = files.iter().map(|file| i64::try_from(file.rows).unwrap_or(i64::MAX));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(files.iter().map(|file| file.file.as_str()))),
+        Arc::new(Int64Array::from_iter_values(rows)),
+        Arc::new(StringArray::from_iter_values(files.iter().map(|file| file.reason.as_str()))),
+    ];
+    Ok(RecordBatch::try_new(Arc::clone(&GIVEN_UP), columns)?)
 }

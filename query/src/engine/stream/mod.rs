@@ -124,8 +124,12 @@ impl PendingQuery {
             timeout: terms.timeout,
             patience: terms.patience,
         });
-        let threads = QueryThreads(terms.handle.clone());
-        terms.upkeep.spawn(pump.run(terms.handle, source, slot, running));
+        // It begins at once, and not when its keeper has: a thread that must wake up first takes longer than many a query.
+        let pumping = Arc::clone(&pump);
+        let work = metered(Arc::clone(&query.meter), async move { pumping.pump(source).await });
+        let work = AbortOnDropHandle::new(terms.handle.spawn(work));
+        terms.upkeep.spawn(pump.run(work, slot, running));
+        let threads = QueryThreads(terms.handle);
         Ok(QueryStream {
             threads,
             stopped: Box::pin(query.cancellation().cancelled_owned()),
@@ -172,12 +176,9 @@ struct Pump {
 }
 
 impl Pump {
-    /// Waits for the end of the query or for its stop, then lets everything go, and only then tells the reader. Runs where no query does:
-    /// a computation may hold all threads of `threads` and see neither.
-    async fn run(self: Arc<Self>, threads: Handle, source: Source, slot: Option<Slot>, running: Running) {
-        let pump = Arc::clone(&self);
-        let work = metered(Arc::clone(&self.query.meter), async move { pump.pump(source).await });
-        let mut work = AbortOnDropHandle::new(threads.spawn(work));
+    /// Waits for the end of `work`, which is the query's, or for its stop, then lets everything go, and only then tells the reader. Runs
+    /// where no query does: a computation may hold all threads there and see neither.
+    async fn run(self: Arc<Self>, mut work: AbortOnDropHandle<Result<()>>, slot: Option<Slot>, running: Running) {
         let outcome = tokio::select! {
             biased;
             error = self.query.stopped() => Err(error),

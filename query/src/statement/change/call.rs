@@ -42,10 +42,13 @@ pub(crate) enum Procedure {
     Compact,
     /// Looks whether the table is what its records say.
     Verify,
+    /// Deletes the rows of damaged files, without reading them.
+    GiveUp,
 }
 
 impl Procedure {
-    const ALL: [Procedure; 4] = [Procedure::Build, Procedure::Seal, Procedure::Compact, Procedure::Verify];
+    const ALL: [Procedure; 5] =
+        [Procedure::Build, Procedure::Seal, Procedure::Compact, Procedure::Verify, Procedure::GiveUp];
 
     fn name(self) -> &'static str {
         match self {
@@ -53,6 +56,7 @@ impl Procedure {
             Procedure::Seal => "seal",
             Procedure::Compact => "compact",
             Procedure::Verify => "verify",
+            Procedure::GiveUp => "give_up",
         }
     }
 }

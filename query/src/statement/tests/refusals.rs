@@ -76,7 +76,10 @@ fn statements_that_are_not_ours_say_what_to_do_instead() {
         ("REPLACE INTO t VALUES (1)", "first row of a key wins"),
         ("INSERT INTO t DEFAULT VALUES", "VALUES"),
         ("USE s", "SET schema"),
-        ("CALL nix('t')", "there are build('table'), seal('table'), compact('table'), verify('table')"),
+        (
+            "CALL nix('t')",
+            "there are build('table'), seal('table'), compact('table'), verify('table'), give_up('table')",
+        ),
         ("CALL public.seal('t')", "there is no procedure 'public.seal'"),
         ("GRANT SELECT ON t TO u", "tidewater user"),
         ("KILL 1", "cancel"),

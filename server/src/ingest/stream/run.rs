@@ -168,6 +168,7 @@ fn ends_stream(error: &Error) -> bool {
             | Code::ProducerOwned
             | Code::TableClosed
             | Code::LogBehind
+            | Code::DeltaConflict
             | Code::LogUnavailable
             | Code::ShuttingDown
     )

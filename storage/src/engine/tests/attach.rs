@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::support::{Fixture, batch, delete_keys, keys_of, request, until};
 use crate::env::FailAction;
 use crate::error::Code;
+use crate::ids::ProducerId;
 use crate::limits::DROPPED_TABLE_TTL_S;
 use crate::log::{Family, state_key, table_of};
 use crate::memory::Share;
@@ -61,6 +63,26 @@ async fn assert_sound(table: &Table) {
     let wrong: Vec<_> =
         table.verify().await.expect("verified").into_iter().filter(|check| check.is_ok == Some(false)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// Another folder has the table: nothing changes here any more, and everybody is told why.
+async fn assert_stopped(table: &Table) {
+    let id = ProducerId::new("p").expect("a valid id");
+    let refusals = [
+        table.write(request(batch(&[9_000]))).await.err(),
+        table.truncate().await.err(),
+        table.seal().await.err(),
+        table.init_producer(id, false, "me").await.err(),
+    ];
+    for error in refusals {
+        let error = error.expect("refused");
+        assert_eq!(error.code(), Code::DeltaConflict, "{error}");
+        assert!(error.message().contains("another data folder"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("DROP")), "{error}");
+    }
+    let stats = table.stats();
+    assert!(!stats.healthy);
+    assert!(stats.health_reason.is_some_and(|reason| reason.contains("another data folder")));
 }
 
 /// Leaves of the log what the server of `table` leaves after a month: a checkpoint of the version that it has settled, and what follows.
@@ -154,6 +176,7 @@ async fn the_folder_that_had_it_commits_nothing_any_more() {
         let error = old.table("t").seal().await.expect_err("refused");
         assert_eq!(error.code(), Code::DeltaConflict);
         assert!(error.message().contains("another data folder"), "{error}");
+        assert_stopped(&old.table("t")).await;
         // What it has is safe there, also after a start.
         assert_eq!(keys_of(&old.table("t")).len(), 107);
         old.restart().await;
@@ -161,6 +184,72 @@ async fn the_folder_that_had_it_commits_nothing_any_more() {
     assert_eq!(write(&table, &[200]).await, 1);
     assert_eq!(table.seal().await.expect("sealed").rows, 98);
     assert_sound(&table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_could_never_be_sealed_are_not_acknowledged() {
+    let (mut old, folder) = old_folder().await;
+    old.create("other").await;
+    let fixture = Fixture::open();
+    let table = attach(&fixture, &folder).await.expect("attached");
+    // Nobody has told it yet.
+    assert_eq!(write(&old.table("t"), &[110]).await, 1);
+    assert_eq!(old.table("t").seal().await.expect_err("refused").code(), Code::DeltaConflict);
+    let mut expected = sealed_keys();
+    expected.extend(range(100, 111));
+    for n in 0..2 {
+        assert_stopped(&old.table("t")).await;
+        assert_eq!(keys_of(&old.table("t")), expected, "what was acknowledged is there");
+        let other = old.table("other");
+        assert_eq!(write(&other, &[n]).await, 1);
+        assert_eq!(other.seal().await.expect("sealed").rows, n as u64 + 1);
+        old.engine().seal_due();
+        let waits = old.engine().parts.gate.unpublished_bytes.load(Ordering::Relaxed);
+        assert_eq!(waits, 0, "files that are never published stop no other table");
+        drop(other);
+        old.restart().await;
+    }
+    old.engine().drop_table("public", "t").await.expect("dropped");
+    let back = old.engine().undrop_table("public", "t").await.expect("back");
+    assert_stopped(&back).await;
+    assert_eq!(keys_of(&back), expected);
+    drop(back);
+    old.engine().drop_table("public", "t").await.expect("dropped");
+    assert_eq!(write(&table, &range(100, 111)).await, 11, "they are stored where people read");
+    assert_eq!(table.seal().await.expect("sealed").rows, expected.len() as u64);
+    assert_sound(&table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_whose_store_answers_late_learns_of_it_then_and_nothing_is_begun_anew() {
+    let accepts = Arc::new(AtomicBool::new(false));
+    let handle = Arc::clone(&accepts);
+    let mut old = Fixture::open_with(move |options| options.accept_data_loss = handle.load(Ordering::Relaxed));
+    let table = old.create("t").await;
+    write(&table, &range(0, 10)).await;
+    table.seal().await.expect("sealed");
+    let folder = folder_of(&table);
+    drop(table);
+    let fixture = Fixture::open();
+    let attached = attach(&fixture, &folder).await.expect("attached");
+    // As if the store were elsewhere: it is not asked before the table is open.
+    accepts.store(true, Ordering::Relaxed);
+    for (key, asks) in [(10, true), (11, false)] {
+        old.restart().await;
+        let table = old.table("t");
+        assert_eq!(write(&table, &[key]).await, 1);
+        if asks {
+            assert!(old.engine().check_logs_now().await);
+        } else {
+            let lines = old.engine().accept_losses().await;
+            assert!(lines.len() == 1 && lines[0].contains("not begun anew"), "{lines:?}");
+        }
+        assert_stopped(&table).await;
+        assert_eq!(keys_of(&table), range(0, key + 1));
+    }
+    assert_eq!(write(&attached, &[10]).await, 1);
+    assert_eq!(attached.seal().await.expect("sealed").rows, 11);
+    assert_sound(&attached).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,6 +495,7 @@ async fn the_folder_that_had_it_opens_and_commits_nothing_when_the_first_commits
         let error = old.table("t").seal().await.expect_err("refused");
         assert_eq!(error.code(), Code::DeltaConflict, "{error}");
         assert!(error.message().contains("another data folder"), "{error}");
+        assert_stopped(&old.table("t")).await;
         assert_eq!(keys_of(&old.table("t")).len(), 107);
         assert!(!commit_path(&folder, 2).exists());
         // It is no older copy: what it acknowledged is all there.
@@ -439,6 +529,7 @@ async fn a_table_comes_back_to_the_folder_that_dropped_it_long_ago() {
     assert_sound(&table).await;
     write(&meanwhile, &[20]).await;
     assert_eq!(meanwhile.seal().await.expect_err("refused").code(), Code::DeltaConflict);
+    assert_stopped(&meanwhile).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -529,6 +620,7 @@ async fn the_folder_that_had_it_does_not_fill_that_of_the_other_with_merged_file
     for _ in 0..3 {
         assert_eq!(table.compact().await.expect_err("refused").code(), Code::DeltaConflict);
         assert!(files() <= 7, "one merge finds it out");
+        assert_stopped(&table).await;
     }
     assert_eq!(attached.compact().await.expect("compacted").merged_files, 6);
     assert_eq!(keys_of(&attached), range(0, 60));

@@ -271,6 +271,143 @@ async fn truncate_gets_rid_of_a_damaged_file_and_of_its_record() {
     assert!(fixture.table("t").shared.quarantine.is_empty());
 }
 
+fn health_is_ok(table: &Table) -> bool {
+    health(table) == (true, 0, None)
+}
+
+async fn assert_sound(table: &Table) {
+    let checks = table.verify().await.expect("asked");
+    let wrong: Vec<_> = checks.iter().filter(|check| check.is_ok == Some(false)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_built_file_without_a_copy_is_given_up_and_the_table_goes_on() {
+    for is_missing in [false, true] {
+        let mut fixture = Fixture::open();
+        let table = fixture.create("t").await;
+        for range in [0..100, 100..200, 200..300] {
+            write(&table, range).await;
+            table.build().await.expect("built");
+        }
+        assert_eq!(table.give_up().await.expect("nothing to do"), Vec::new());
+        let second = table.snapshot().files().iter().find(|file| file.file.min_seq.0 == 2).expect("a file").clone();
+        let path = path_of(&table, &second);
+        let (name, place) = (second.file.name.clone(), second.place.path.to_string());
+        drop(second);
+        match is_missing {
+            false => drop(flip(&path)),
+            true => std::fs::remove_file(&path).expect("removed"),
+        }
+        let refused = table.seal().await.expect_err("it is in the way");
+        assert_eq!(refused.code(), Code::FileDamaged);
+        assert!(refused.to_string().contains("CALL give_up"), "{refused}");
+
+        let given_up = table.give_up().await.expect("given up");
+        let [file] = given_up.as_slice() else { panic!("{given_up:?}") };
+        assert_eq!((&file.file, file.rows), (&place, 100));
+        let expected = if is_missing { "missing" } else { "checksum" };
+        assert!(file.reason.contains(expected), "{}", file.reason);
+        assert_eq!(table.give_up().await.expect("nothing is left"), Vec::new());
+        // Nobody needs the file, and nobody finds it again.
+        assert_eq!(table.snapshot().n_rows(), 200);
+        assert!(health_is_ok(&table));
+        pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
+        test_suspects(&table).await.expect("tested");
+        assert!(health_is_ok(&table));
+        assert_sound(&table).await;
+        let keys = batch(&(100..200).collect::<Vec<_>>());
+        assert_eq!(table.write(request(keys)).await.expect("answered").accepted, 0, "its keys are remembered");
+        equation(
+            &fixture,
+            "300 accepted = 0 realtime + 100 built + 100 sealed + 100 deleted + 0 truncated + 0 expired",
+        )
+        .await;
+
+        drop(table);
+        fixture.restart().await;
+        let table = fixture.table("t");
+        assert!(health_is_ok(&table));
+        let sealed = table.seal().await.expect("sealed");
+        assert_eq!((sealed.rows, sealed.files), (200, 2));
+        assert!(table.snapshot().files().iter().all(|file| file.file.name != name));
+        let brought = fixture.path().join(table.shared.folders.published_path(&name).to_string());
+        assert!(!brought.exists(), "it never came into the Delta table");
+        test_suspects(&table).await.expect("nothing to test");
+        assert!(table.shared.quarantine.is_empty(), "its record went with it");
+        fixture.engine().clean_files().await;
+        crate::env::wait_for_soon();
+        assert!(!path.exists());
+        assert_sound(&table).await;
+        equation(&fixture, "300 accepted = 0 realtime + 0 built + 200 sealed + 100 deleted + 0 truncated + 0 expired")
+            .await;
+        drop(table);
+        fixture.restart().await;
+        let table = fixture.table("t");
+        assert_eq!(keys_of(&table), (0..100).chain(200..300).collect::<Vec<_>>());
+        assert!(table.shared.quarantine.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_published_file_that_is_given_up_is_removed_from_the_delta_table() {
+    let mut fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    assert_eq!(delete_keys(&table, &[1, 2]).await.expect("deleted"), 2);
+    let first = table.snapshot().files().iter().find(|file| file.file.min_seq.0 == 1).expect("a file").clone();
+    flip(&path_of(&table, &first));
+    assert_eq!(check(&table, "files").await.is_ok, Some(false));
+    assert!(!health_is_ok(&table));
+
+    let given_up = table.give_up().await.expect("given up");
+    assert_eq!(given_up.iter().map(|file| file.rows).collect::<Vec<_>>(), [98], "those that were there");
+    assert!(health_is_ok(&table));
+    assert_sound(&table).await;
+    equation(&fixture, "200 accepted = 0 realtime + 0 built + 100 sealed + 100 deleted + 0 truncated + 0 expired")
+        .await;
+    let sealed = table.seal().await.expect("sealed");
+    assert_eq!((sealed.rows, sealed.files), (100, 1));
+    let log = fixture.path().join(table.shared.folders.published().to_string()).join("_delta_log");
+    let commit = log.join(format!("{:020}.json", sealed.delta_version.expect("a version")));
+    let text = std::fs::read_to_string(commit).expect("a commit");
+    let named: Vec<&str> = text.lines().filter(|line| line.contains(&first.file.name)).collect();
+    assert!(matches!(named.as_slice(), [line] if line.starts_with(r#"{"remove""#)), "{text}");
+    assert_eq!(keys_of(&table), (100..200).collect::<Vec<_>>());
+    assert_sound(&table).await;
+    drop((table, first));
+    fixture.restart().await;
+    let table = fixture.table("t");
+    assert_eq!(keys_of(&table), (100..200).collect::<Vec<_>>());
+    let keys = batch(&(0..100).collect::<Vec<_>>());
+    assert_eq!(table.write(request(keys)).await.expect("answered").accepted, 0, "its keys are remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_restored_is_not_given_up() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.build().await.expect("built");
+    }
+    let (restored, lost) = (file(&table, 0), file(&table, 1));
+    let whole = flip(&path_of(&table, &restored));
+    flip(&path_of(&table, &lost));
+    assert_eq!(check(&table, "files").await.is_ok, Some(false));
+    assert_eq!(health(&table).1, 2);
+    replace(&path_of(&table, &restored), &whole);
+    let given_up = table.give_up().await.expect("given up");
+    assert_eq!(given_up.iter().map(|file| file.file.as_str()).collect::<Vec<_>>(), [lost.place.path.to_string()]);
+    assert_eq!((damage(&table, &restored), table.snapshot().n_rows()), (None, 100));
+    assert_eq!(table.seal().await.expect("sealed").rows, 100);
+    assert!(health_is_ok(&table));
+    assert_sound(&table).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compaction_leaves_a_damaged_file_alone_and_merges_the_others() {
     let fixture = Fixture::open();

@@ -12,7 +12,8 @@ use crate::error::{Code, Error, Result};
 const MAX_SUSPECTS: usize = 1_000;
 
 /// What to do about a damaged file.
-const HINT: &str = "restore the file from a copy and run CALL verify for its table; queries that do not need it go on";
+const HINT: &str = "restore the file from a copy and run CALL verify for its table; if there is none, CALL give_up deletes its rows; queries that do \
+     not need it go on";
 
 /// Why a file is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,16 @@
 //! How does a file come to be read, once a plan runs? Its sidecar says which row groups may hold what is asked for; deleted rows are left out.
 //!
 //! ```text
-//! filters ──► lookup: keys ──► sidecars: row groups ──► selection: rows of some row groups ──► DataFusion's reader
-//!                                                              ▲
-//!                                       deleted rows ──────────┘      opener: in this order, for each file as its turn comes
+//! filters ─┬► lookup: keys ──► sidecars: row groups ──► selection: rows of some row groups ──► DataFusion's reader
+//!          │                                                   ▲                                         ▲
+//!          │                            deleted rows ──────────┘                                         │
+//!          └► proven: what is left of them for the rows of a file ───────────────────────────────────────┘
+//!                                                                     opener: in this order, for each file as its turn comes
 //! ```
 
 mod lookup;
 mod opener;
+pub(super) mod proven;
 pub(super) mod selection;
 mod sidecars;
 

@@ -7,11 +7,14 @@ use arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::physical_plan::{
+    FileOpenFuture, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use datafusion::object_store::ObjectStore;
+use datafusion::physical_expr::expressions::lit;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{DynamicFilterTracking, PhysicalExpr};
 use datafusion::physical_optimizer::pruning::FilePruner;
@@ -20,6 +23,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::lookup::Keys;
+use super::proven::Left;
 use super::selection::Rows;
 use super::sidecars;
 use crate::error::to_datafusion;
@@ -28,6 +32,11 @@ use crate::provider::sealed::statistics;
 
 /// Under this name a scan counts the row groups that sidecars were asked about: those that hold none of the keys, and the others.
 const PRUNED_BY_KEY: &str = "row_groups_pruned_key_filter";
+
+/// Under these names a scan with a filter counts the files, or parts of them that one partition reads, of whose rows nothing is asked, or
+/// less than the filter: their bounds prove the rest.
+const WITHOUT_FILTER: &str = "files_read_without_filter";
+const WITH_LESS_FILTER: &str = "files_read_with_less_filter";
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
@@ -65,30 +74,28 @@ impl FileSource for OpeningSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
-        let morselizer = Arc::new(self.parquet.create_morselizer(object_store, base_config, partition)?);
-        let read: Read = Arc::new(move |file: PartitionedFile| -> FileOpenFuture {
-            let morselizer = Arc::clone(&morselizer);
-            async move {
-                let mut planners = VecDeque::from([morselizer.plan_file(file)?]);
-                let mut parts: Vec<Batches> = Vec::new();
-                while let Some(planner) = planners.pop_front() {
-                    let Some(mut plan) = planner.plan()? else { continue };
-                    parts.extend(plan.take_morsels().into_iter().map(|morsel| morsel.into_stream()));
-                    planners.extend(plan.take_ready_planners());
-                    if let Some(pending) = plan.take_pending_planner() {
-                        planners.push_back(pending.await?);
-                    }
-                }
-                Ok::<Batches, DataFusionError>(stream::iter(parts).flatten().boxed())
-            }
-            .boxed()
-        });
+        let counter = |name: &'static str| MetricBuilder::new(self.metrics()).counter(name, partition);
+        let ways = Ways {
+            parquet: Arc::clone(&self.parquet),
+            store: object_store,
+            scan: FileScanConfigBuilder::new(base_config.object_store_url.clone(), Arc::clone(&self.parquet))
+                .with_limit(base_config.limit)
+                .with_preserve_order(base_config.preserve_order)
+                .with_expr_adapter(base_config.expr_adapter_factory.clone())
+                .build(),
+            partition,
+            filter: self.parquet.filter().map(|filter| Filter {
+                filter,
+                n_without: counter(WITHOUT_FILTER),
+                n_with_less: counter(WITH_LESS_FILTER),
+            }),
+        };
         let metrics = || MetricBuilder::new(self.metrics()).pruning_metrics(PRUNED_BY_KEY, partition);
         let moves = |filter: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(filter).contains_dynamic_filter();
         Ok(Arc::new(Opener {
             opening: Arc::clone(&self.opening),
-            read,
-            source: Arc::clone(&self.parquet),
+            read: ways.read(&*self.parquet)?,
+            ways: Arc::new(ways),
             moving: self.parquet.filter().filter(moves),
             pruned: self.opening.keys.is_some().then(metrics),
         }))
@@ -126,13 +133,71 @@ impl FileSource for OpeningSource {
     }
 }
 
+/// Makes DataFusion's ways of reading a file for one partition.
+struct Ways {
+    parquet: Arc<dyn FileSource>,
+    store: Arc<dyn ObjectStore>,
+    /// Without its files, of which there may be many.
+    scan: FileScanConfig,
+    partition: usize,
+    filter: Option<Filter>,
+}
+
+struct Filter {
+    filter: Arc<dyn PhysicalExpr>,
+    n_without: Count,
+    n_with_less: Count,
+}
+
+impl Ways {
+    /// The way of `source`, which is [`Self::parquet`] or the same with another filter.
+    fn read(&self, source: &dyn FileSource) -> Result<Read> {
+        let morselizer = Arc::new(source.create_morselizer(Arc::clone(&self.store), &self.scan, self.partition)?);
+        Ok(Arc::new(move |file: PartitionedFile| -> FileOpenFuture {
+            let morselizer = Arc::clone(&morselizer);
+            async move {
+                let mut planners = VecDeque::from([morselizer.plan_file(file)?]);
+                let mut parts: Vec<Batches> = Vec::new();
+                while let Some(planner) = planners.pop_front() {
+                    let Some(mut plan) = planner.plan()? else { continue };
+                    parts.extend(plan.take_morsels().into_iter().map(|morsel| morsel.into_stream()));
+                    planners.extend(plan.take_ready_planners());
+                    if let Some(pending) = plan.take_pending_planner() {
+                        planners.push_back(pending.await?);
+                    }
+                }
+                Ok::<Batches, DataFusionError>(stream::iter(parts).flatten().boxed())
+            }
+            .boxed()
+        }))
+    }
+
+    /// The way to read a file without what its bounds prove of the filter: no row is asked about that, and columns that stand nowhere else
+    /// are not decoded. `None` if that is nothing.
+    fn read_unproven(&self, file: &PartitionedFile, opening: &Opening) -> Result<Option<Read>> {
+        let (Some(filter), Some(of_file)) = (&self.filter, file.statistics.as_deref()) else { return Ok(None) };
+        let Some(parquet) = self.parquet.downcast_ref::<ParquetSource>() else { return Ok(None) };
+        let (parquet, n) = match Left::of(&filter.filter, of_file) {
+            Left::All => return Ok(None),
+            Left::Part(left) => (parquet.with_predicate(left), &filter.n_with_less),
+            Left::Nothing => {
+                // A source does not part with its filter.
+                let parquet = parquet.with_predicate(lit(true)).with_pushdown_filters(false);
+                let readers = opening.readers.within(&opening.pool, false);
+                (parquet.with_parquet_file_reader_factory(Arc::new(readers)), &filter.n_without)
+            }
+        };
+        n.add(1);
+        self.read(&parquet).map(Some)
+    }
+}
+
 /// Opens the files of one partition.
 #[derive(Clone)]
 struct Opener {
     opening: Arc<Opening>,
+    ways: Arc<Ways>,
     read: Read,
-    /// For its columns.
-    source: Arc<dyn FileSource>,
     /// The filter, if what runs beside the scan may still change it.
     moving: Option<Arc<dyn PhysicalExpr>>,
     /// There if keys are asked for.
@@ -146,25 +211,28 @@ impl FileOpener for Opener {
 }
 
 impl Opener {
-    async fn batches(self, mut file: PartitionedFile) -> Result<Batches> {
+    async fn batches(mut self, mut file: PartitionedFile) -> Result<Batches> {
         let Some(scanned) = file.extensions.get_arc::<ScannedFile>() else {
             return internal_err!("{} is no file of a table", file.path());
         };
+        let deleted = scanned.of.deleted.as_ref().filter(|deleted| !deleted.is_empty());
+        let mut admitted = None;
+        if self.opening.keys.is_some() || deleted.is_some() {
+            if self.is_ruled_out(&file)? {
+                return Ok(stream::empty().boxed());
+            }
+            admitted = self.admitted(&scanned).await;
+            if admitted.as_ref().is_some_and(|admitted| !admitted.contains(&true)) {
+                self.opening.readers.note_pruned(&scanned);
+                return Ok(stream::empty().boxed());
+            }
+        }
+        if let Some(read) = self.ways.read_unproven(&file, &self.opening)? {
+            self.read = read;
+        }
         // Planning has asked a filter that stays as it is about the bounds of the whole file.
         if self.moving.is_none() && !file.statistics.as_deref().is_some_and(statistics::has_constants) {
             file.statistics = None;
-        }
-        let deleted = scanned.of.deleted.as_ref().filter(|deleted| !deleted.is_empty());
-        if self.opening.keys.is_none() && deleted.is_none() {
-            return (self.read)(file).await;
-        }
-        if self.is_ruled_out(&file)? {
-            return Ok(stream::empty().boxed());
-        }
-        let admitted = self.admitted(&scanned).await;
-        if admitted.as_ref().is_some_and(|admitted| !admitted.contains(&true)) {
-            self.opening.readers.note_pruned(&scanned);
-            return Ok(stream::empty().boxed());
         }
         if admitted.is_none() && deleted.is_none() {
             return (self.read)(file).await;
@@ -187,7 +255,7 @@ impl Opener {
     /// What runs beside the scan may have ruled a file out since the query was planned: then not even its footer is read.
     fn is_ruled_out(&self, file: &PartitionedFile) -> Result<bool> {
         let Some(filter) = &self.moving else { return Ok(false) };
-        let schema = self.source.table_schema().file_schema();
+        let schema = self.ways.parquet.table_schema().file_schema();
         match FilePruner::try_new(Arc::clone(filter), schema, file, Count::new()) {
             Some(mut pruner) => pruner.should_prune(),
             None => Ok(false),

@@ -6,6 +6,7 @@ mod deletes;
 mod equal;
 mod lookups;
 mod plans;
+mod proven;
 mod support;
 mod system;
 mod units;

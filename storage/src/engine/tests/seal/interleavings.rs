@@ -9,6 +9,8 @@
 //! | 1b an older log beside a newer table | it commits over what it forgot | here: `a_folder_that_was_put_back_…`, `a_table_whose_store_tells_later_…`; `publishes` |
 //! | 1b the same | it deletes what it takes for nothing's | here: `a_folder_that_was_put_back_deletes_nothing_…` |
 //! | 1a, 1b a table that goes on elsewhere, or without what is lost | keys are forgotten, two logs commit | here: `whoever_accepts_the_loss_…`; `engine/tests/attach` |
+//! | 1b a request again whose rows are lost | it is answered as accepted | here: `a_request_whose_rows_are_lost_…` |
+//! | 1b rows for a table that goes on elsewhere | they are acknowledged, and in no table that people read | `engine/tests/attach` |
 //! | 1c rows that were never synced are sealed | their numbers are given again | here: `a_log_is_synced_before_…` |
 //! | 1d, 7e DROP and CREATE of one name, a commit on its way | the two meet | here: `a_commit_of_a_dropped_table_is_its_own`; `alters` |
 //! | 2a an attempt arrives after a restart | its rows are there twice | here: `a_commit_that_comes_late_…`; `publishes` |
@@ -57,7 +59,7 @@ use crate::error::{Code, Result};
 use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
 use crate::limits::MAX_PUBLISHED_FILES;
 use crate::log::{Family, Op, log_key, state_key, state_prefix};
-use crate::table::{LayerFile, Sealed, Table};
+use crate::table::{IdempotencyKey, LayerFile, RowsRequest, Sealed, Table};
 
 fn range(from: i64, to: i64) -> Vec<i64> {
     (from..to).collect()
@@ -325,6 +327,38 @@ async fn whoever_accepts_the_loss_goes_on_with_what_the_delta_table_has() {
         assert_eq!(keys_of(&fixture.table("whole")), [1]);
     }
     assert_sound(&fixture.table("t")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_rows_are_lost_is_not_answered_as_accepted() {
+    let accepts = Arc::new(AtomicBool::new(true));
+    let (mut fixture, _) = put_back(&accepts).await;
+    fixture.reopen().expect("opens");
+    let keyed = |name: &str, keys: &[i64]| RowsRequest {
+        idempotency_key: Some(IdempotencyKey(name.to_owned())),
+        ..request(batch(keys))
+    };
+    // In the log alone, which is behind.
+    let stored = fixture.table("t").write(keyed("lost", &[50])).await.expect("stored");
+    assert_eq!((stored.accepted, stored.repeated), (1, false));
+    assert_eq!(fixture.engine().accept_losses().await.len(), 1);
+    let lost = IdempotencyKey("lost".to_owned());
+    for _ in 0..2 {
+        let known = fixture.table("t").accepted_under("me", &lost).await.expect("asked");
+        assert_eq!(known, None, "also after a start");
+        fixture.restart().await;
+        assert_eq!(fixture.engine().accept_losses().await, Vec::<String>::new());
+    }
+    let stored = fixture.table("t").write(keyed("lost", &[50])).await.expect("stored");
+    assert_eq!((stored.accepted, stored.repeated), (1, false));
+    let known = fixture.table("t").write(keyed("another", &[5])).await.expect("stored");
+    assert_eq!((known.accepted, known.duplicates), (0, 1), "rows that are there are duplicates by their key");
+    fixture.restart().await;
+    let again = fixture.table("t").write(keyed("lost", &[50])).await.expect("answered");
+    assert_eq!((again.accepted, again.repeated), (1, true), "it is known from here on");
+    let mut expected = range(0, 20);
+    expected.push(50);
+    assert_eq!(keys_of(&fixture.table("t")), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,7 +123,7 @@ async fn nothing_is_published_where_the_last_commit_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_server_that_commits_as_this_one_stops_the_table_and_not_its_rows() {
+async fn another_server_that_commits_as_this_one_stops_the_table_and_takes_none_of_its_rows() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;
     write(&table, &all(10)).await;
@@ -135,8 +135,10 @@ async fn another_server_that_commits_as_this_one_stops_the_table_and_not_its_row
     write(&table, &[10]).await;
     let error = table.seal().await.expect_err("refused");
     assert_eq!(error.code(), crate::error::Code::DeltaConflict, "{error}");
-    write(&table, &[11]).await;
-    assert_eq!(keys_of(&table), all(12));
+    // It could never be sealed.
+    let error = table.write(request(batch(&[11]))).await.expect_err("refused");
+    assert_eq!(error.code(), crate::error::Code::DeltaConflict, "{error}");
+    assert_eq!(keys_of(&table), all(11));
 }
 
 #[tokio::test(flavor = "multi_thread")]

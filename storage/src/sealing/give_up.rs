@@ -1,0 +1,89 @@
+//! What becomes of a damaged file of which there is no copy? Somebody gives it up: its rows are deleted without being read, and all goes on.
+
+use roaring::RoaringBitmap;
+
+use crate::error::{Code, Error, Result};
+use crate::publishing::{Tested, forget_gone, note_tested, test_file};
+use crate::sealed::FileRef;
+use crate::table::{Table, TableRequest};
+
+/// A damaged file, and what came of giving it up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Its path in its store, as `system.segments` has it.
+    pub file: String,
+    /// Rows that were in the table until now and are counted as deleted. 0: the file stays as it is, and `reason` says why.
+    pub rows: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Table {
+    /// Deletes all rows of the files that are on record as damaged, file by file, without reading them. Each is tested once more before:
+    /// one that is whole again goes on. Keys of the rows stay remembered, queries do not need the files any more, and the next publish
+    /// leaves them out of the Delta table. Their records go with them. No rows if nothing is damaged. After an error the files before that
+    /// one are given up. Runs to its end whether or not the caller waits.
+    pub async fn give_up(&self) -> Result<Vec<GivenUp>> {
+        let table = self.clone();
+        let task = tokio::spawn(async move { give_up_all(&table).await });
+        task.await.unwrap_or_else(|e| Err(Error::internal(format!("damaged files were not given up: {e}"))))
+    }
+}
+
+async fn give_up_all(table: &Table) -> Result<Vec<GivenUp>> {
+    let shared = &table.shared;
+    if shared.is_closing() {
+        return Err(shared.closed());
+    }
+    let is_damaged = |file: &&FileRef| file.live_rows() > 0 && shared.quarantine.has(&file.file.name);
+    // Not the snapshot, which holds fresh rows as well.
+    let damaged: Vec<FileRef> = table.snapshot().files().iter().filter(is_damaged).cloned().collect();
+    let mut all = Vec::with_capacity(damaged.len());
+    for file in damaged {
+        all.extend(give_up(table, &file).await?);
+    }
+    forget_gone(shared).await?;
+    Ok(all)
+}
+
+/// `None`: the file is whole again, or left the table meanwhile.
+async fn give_up(table: &Table, file: &FileRef) -> Result<Option<GivenUp>> {
+    let shared = &table.shared;
+    let path = file.place.path.to_string();
+    let stays = |reason: String| Ok(Some(GivenUp { file: path.clone(), rows: 0, reason }));
+    let reason = match test_file(shared, file, None).await {
+        Ok(Tested::Damaged(reason)) => reason,
+        Ok(Tested::Whole) => {
+            note_tested(shared, file, &Tested::Whole).await?;
+            return Ok(None);
+        }
+        Err(e) if e.code() == Code::ShuttingDown => return Err(e),
+        // It may be whole.
+        Err(e) => return stays(format!("it could not be tested again, and stays as it is: {e}")),
+    };
+    let rows = vec![(file.file.name.clone(), all_rows(file))];
+    let rows = match table.ask(|answer| TableRequest::Delete { rows, answer }).await {
+        Ok((n_rows, _)) => n_rows,
+        Err(e) if e.code() == Code::DeleteConflict => return Ok(None),
+        // Whoever made the commit may have read the rows when the file was whole.
+        Err(e) if e.code() == Code::FileLeaving => {
+            return stays("a commit that takes it out of the table is on its way, and is waited for".to_owned());
+        }
+        Err(e) => return Err(e),
+    };
+    if rows == 0 {
+        return Ok(None);
+    }
+    let (table_id, table) = (shared.def.id, table.def().name.clone());
+    tracing::warn!(%table_id, table, path, rows, reason, "a damaged file was given up: its rows are deleted");
+    // What waited for the file goes on.
+    *shared.failed_publish.lock() = None;
+    Ok(Some(GivenUp { file: path, rows, reason }))
+}
+
+/// Those that are deleted already among them.
+fn all_rows(file: &FileRef) -> RoaringBitmap {
+    let mut rows = RoaringBitmap::new();
+    rows.insert_range(0..u32::try_from(file.file.rows).unwrap_or(u32::MAX));
+    rows
+}
