@@ -43,6 +43,6 @@ pub(crate) use stores::faulty;
 pub(crate) use stores::{DeltaPlace, OtherStores, check_conditional_put, open_tables, store_error};
 pub use stores::{StoreOptions, TablesStore};
 pub(crate) use writer::{
-    Entries, FileWriter, HOUR_ROWS, PlannedFile, SourceRows, Target, order_of, plan_file, plan_files, rows_bytes,
-    sort_keys, working_bytes, write_file,
+    Entries, FileWriter, HOUR_ROWS, Order, PlannedFile, SourceRows, Target, order_of, plan_file, plan_files,
+    rows_bytes, sort_keys, working_bytes, write_file,
 };

@@ -65,7 +65,10 @@ impl Merge {
         }
         let hour = self.common_hour();
         let order = order_of(hour, &self.def);
-        let is_ordered = self.inputs.iter().all(|input| order_of(input.file.hour, &self.def) == order);
+        let is_ordered = self.inputs.iter().all(|input| {
+            let own = order_of(input.file.hour, &self.def);
+            own == order || (input.file.hour.is_some() && order.holds_in_an_hour(&own))
+        });
         let n_planned = self.n_fitting(&readings);
         let is_divided = self.kind == Kind::Late && self.def.options.time_column.is_some();
         if is_ordered && !(is_divided && n_planned == self.inputs.len()) {

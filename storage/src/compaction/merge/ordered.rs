@@ -9,7 +9,7 @@ use super::{BATCH_ROWS, Input, Merge, Merged};
 use crate::catalog::TableDef;
 use crate::error::Result;
 use crate::limits::{RUN_ROWS, ZONE_ROWS};
-use crate::sealed::{FileWriter, ReadingBytes, SegmentFile, SourceRows, Target, sort_keys};
+use crate::sealed::{FileWriter, Order, ReadingBytes, SegmentFile, SourceRows, Target, sort_keys};
 
 /// A file's layout is decided by its first rows: as many as a row group has, or of so many bytes.
 const FIRST_BYTES: u64 = 64 << 20;
@@ -17,7 +17,7 @@ const FIRST_BYTES: u64 = 64 << 20;
 /// Batches are made smaller until all files have a place in memory, but not below this.
 const LEAST_BATCH_ROWS: usize = 256;
 
-pub(super) fn merge(merge: &Merge, hour: Option<i64>, order: &[usize], readings: &[ReadingBytes]) -> Result<Merged> {
+pub(super) fn merge(merge: &Merge, hour: Option<i64>, order: &Order, readings: &[ReadingBytes]) -> Result<Merged> {
     let (n_inputs, batch_rows) = fitting(readings, merge.budget);
     let inputs = &merge.inputs[..n_inputs];
     let name = merge.name(0)?;
@@ -74,7 +74,7 @@ struct Cursor {
 
 impl Cursor {
     /// `None`: the file has no rows that are not deleted.
-    fn open(input: &Input, def: &TableDef, order: &[usize], n_rows: usize) -> Result<Option<Self>> {
+    fn open(input: &Input, def: &TableDef, order: &Order, n_rows: usize) -> Result<Option<Self>> {
         let mut batches = input.batches(def, n_rows)?;
         let Some(piece) = batches.next().transpose()? else { return Ok(None) };
         let keys = keys_of(&piece, def, order)?;
@@ -82,7 +82,7 @@ impl Cursor {
     }
 
     /// Goes to the next row. `false`: there is none.
-    fn advance(&mut self, def: &TableDef, order: &[usize]) -> Result<bool> {
+    fn advance(&mut self, def: &TableDef, order: &Order) -> Result<bool> {
         self.row += 1;
         if self.row < self.piece.rows.num_rows() {
             return Ok(true);
@@ -104,21 +104,21 @@ impl Cursor {
     }
 }
 
-fn keys_of(piece: &SourceRows, def: &TableDef, order: &[usize]) -> Result<Option<Rows>> {
-    if order.is_empty() { Ok(None) } else { sort_keys(piece, def, order).map(Some) }
+fn keys_of(piece: &SourceRows, def: &TableDef, order: &Order) -> Result<Option<Rows>> {
+    if order.is_arrival() { Ok(None) } else { sort_keys(piece, def, order).map(Some) }
 }
 
 /// All files, and which of them is next.
 struct Merger<'m> {
     def: &'m TableDef,
-    order: &'m [usize],
+    order: &'m Order,
     cursors: Vec<Cursor>,
     /// Places of cursors that have rows left. None is before the one at half its place.
     heap: Vec<usize>,
 }
 
 impl<'m> Merger<'m> {
-    fn open(inputs: &[Input], def: &'m TableDef, order: &'m [usize], n_rows: usize) -> Result<Self> {
+    fn open(inputs: &[Input], def: &'m TableDef, order: &'m Order, n_rows: usize) -> Result<Self> {
         let mut cursors = Vec::with_capacity(inputs.len());
         for input in inputs {
             cursors.extend(Cursor::open(input, def, order, n_rows)?);

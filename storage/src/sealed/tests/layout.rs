@@ -149,13 +149,19 @@ fn check_pages(footer: &ParquetMetaData, names: &[String]) {
 }
 
 #[test]
-fn a_late_file_says_that_time_comes_first() {
-    let def = table(&[("time_column", "at"), ("sort_by", "place, at")]);
-    let piece = source(rows(&def, 100), vec![1; 100]);
-    let planned = PlannedFile { hour: None, rows: (0..100).map(|row| (0, row)).collect() };
-    let footer = footer(&planned, &[piece], &def);
-    let sorting = footer.row_group(0).sorting_columns().expect("an order");
-    assert_eq!(sorting.iter().map(|by| by.column_idx).collect::<Vec<_>>(), [3, 4]);
+fn a_late_file_declares_an_order_only_where_its_hours_are_in_it() {
+    let sorting = |sort_by: &str| {
+        let def = table(&[("time_column", "at"), ("sort_by", sort_by)]);
+        let piece = source(rows(&def, 100), vec![1; 100]);
+        let planned = PlannedFile { hour: None, rows: (0..100).map(|row| (0, row)).collect() };
+        let footer = footer(&planned, &[piece], &def);
+        let sorting = footer.row_group(0).sorting_columns().cloned();
+        sorting.map(|columns| columns.iter().map(|by| by.column_idx).collect::<Vec<_>>())
+    };
+    // By hour first, and that is no column.
+    assert_eq!(sorting("place, at"), None);
+    assert_eq!(sorting("at, place"), Some(vec![3, 4]));
+    assert_eq!(sorting("arrival"), Some(vec![3]));
 }
 
 #[test]

@@ -101,9 +101,12 @@ fn check(sources: &[SourceRows], def: &TableDef, hour_rows: u64, files: &[Planne
         for pair in file.rows.windows(2) {
             let (a, b) = (pair[0], pair[1]);
             let seq = |(source, row): (u32, u32)| sources[source as usize].seqs.value(row as usize);
-            let compared = order
-                .iter()
-                .map(|&column| compare_column(sources, column, a, b))
+            let hour_of = |(source, row): (u32, u32)| hour(&sources[source as usize], row);
+            let hours = order.hour_of.map(|_| hour_of(a).cmp(&hour_of(b)));
+            let columns = order.columns.iter().map(|&column| compare_column(sources, column, a, b));
+            let compared = hours
+                .into_iter()
+                .chain(columns)
                 .find(|compared| compared.is_ne())
                 .unwrap_or_else(|| seq(a).cmp(&seq(b)).then(a.cmp(&b)));
             assert_eq!(compared, Ordering::Less, "{a:?} and {b:?} by {order:?}");

@@ -13,7 +13,7 @@ use parquet::schema::types::SchemaDescriptor;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::output::parquet_error;
-use super::plan::SourceRows;
+use super::plan::{Order, SourceRows};
 use super::rows::{joined_column, places};
 use crate::catalog::TableDef;
 use crate::error::Result;
@@ -59,7 +59,7 @@ struct ColumnFacts {
 pub(super) fn properties(
     path: &Path,
     rows: &[(u32, u32)],
-    order: &[usize],
+    order: &Order,
     sources: &[SourceRows],
     def: &TableDef,
     stored: &Schema,
@@ -111,14 +111,19 @@ fn with_column(
     builder
 }
 
-/// The order as Parquet says it: by leaf columns, which are counted through lists and structs. `None`: there is none.
-fn sorting_columns(order: &[usize], leaves: &SchemaDescriptor, stored: &Schema) -> Option<Vec<SortingColumn>> {
+/// The order as Parquet says it: by leaf columns, which are counted through lists and structs. `None`: there is none, or no column has what
+/// comes first, the hour.
+fn sorting_columns(order: &Order, leaves: &SchemaDescriptor, stored: &Schema) -> Option<Vec<SortingColumn>> {
+    if order.hour_of.is_some() {
+        return None;
+    }
     let leaf_of = |column: usize| {
         let is_nested = stored.field(column).data_type().is_nested();
         let leaf = (0..leaves.num_columns()).find(|&leaf| leaves.get_column_root_idx(leaf) == column)?;
         i32::try_from(leaf).ok().filter(|_| !is_nested)
     };
     let columns: Vec<SortingColumn> = order
+        .columns
         .iter()
         .map_while(|&column| leaf_of(column))
         .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false })

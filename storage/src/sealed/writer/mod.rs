@@ -11,6 +11,6 @@ mod write;
 #[cfg(test)]
 pub(super) use plan::plan_by;
 pub(crate) use plan::{
-    HOUR_ROWS, PlannedFile, SourceRows, order_of, plan_file, plan_files, rows_bytes, sort_keys, working_bytes,
+    HOUR_ROWS, Order, PlannedFile, SourceRows, order_of, plan_file, plan_files, rows_bytes, sort_keys, working_bytes,
 };
 pub(crate) use write::{Entries, FileWriter, Target, write_file};

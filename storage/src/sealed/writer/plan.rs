@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::filters::filtering_bytes;
@@ -56,7 +56,8 @@ pub(crate) struct PlannedFile {
 /// of these, and a late one for the rest. Without rows there is no file; without a time column there is one.
 ///
 /// Rows of a file are sorted by the columns `sort_by`, ascending, NULLs last, NaN after numbers; equal rows are in the order of their
-/// entries, then of their arrival, and with an empty `sort_by` all are. In a file of several hours the time column comes first.
+/// entries, then of their arrival, and with an empty `sort_by` all are. In a file of several hours they are by hour first, so that each hour
+/// lies in it as in a file of its own.
 pub(crate) fn plan_files(sources: &[SourceRows], def: &TableDef) -> Result<Vec<PlannedFile>> {
     plan_by(sources, def, HOUR_ROWS)
 }
@@ -85,14 +86,16 @@ pub(in crate::sealed) fn plan_by(sources: &[SourceRows], def: &TableDef, hour_ro
 pub(crate) fn working_bytes(sources: &[SourceRows], def: &TableDef) -> u64 {
     let n_rows: u64 = sources.iter().map(|source| source.rows.num_rows() as u64).sum();
     let bytes: u64 = sources.iter().map(|source| batch_bytes(&source.rows)).sum();
-    let keys: u64 = order_of(None, def).iter().map(|&column| key_column_bytes(sources, def, column)).sum();
-    let planning = n_rows * ROW_BYTES + keys;
+    let order = order_of(None, def);
+    let keys: u64 = order.columns.iter().map(|&column| key_column_bytes(sources, def, column)).sum();
+    let hours = if order.hour_of.is_some() { n_rows * key_row_bytes(&DataType::Int64) as u64 } else { 0 };
+    let planning = n_rows * ROW_BYTES + keys + hours;
     let places = n_rows * size_of::<(u32, u32)>() as u64;
     planning.max(places + writing_bytes(n_rows, bytes) + filtering_bytes(n_rows, def))
 }
 
-/// What rows are sorted by: for each a key whose bytes have the order of the columns `order`. At least one column must be named.
-pub(crate) fn sort_keys(source: &SourceRows, def: &TableDef, order: &[usize]) -> Result<Rows> {
+/// What rows are sorted by: for each a key whose bytes have this order. At least one column must be named.
+pub(crate) fn sort_keys(source: &SourceRows, def: &TableDef, order: &Order) -> Result<Rows> {
     let rows: Vec<(u32, u32)> = (0..index(source.rows.num_rows())?).map(|row| (0, row)).collect();
     keys_of(&rows, std::slice::from_ref(source), def, order)
 }
@@ -126,15 +129,35 @@ fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::Binary)
 }
 
-/// The columns that a file of this hour is sorted by.
-pub(crate) fn order_of(hour: Option<i64>, def: &TableDef) -> Vec<usize> {
+/// What a file is sorted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// The hour of this column, which is the event time, comes before all columns.
+    pub(crate) hour_of: Option<usize>,
+    pub(crate) columns: Vec<usize>,
+}
+
+impl Order {
+    /// As rows came.
+    pub(crate) fn is_arrival(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// Whether rows of one hour that have the order `other` have this one, too.
+    pub(crate) fn holds_in_an_hour(&self, other: &Order) -> bool {
+        self.hour_of.is_some() && other.hour_of.is_none() && self.columns == other.columns
+    }
+}
+
+/// What a file of this hour is sorted by.
+pub(crate) fn order_of(hour: Option<i64>, def: &TableDef) -> Order {
     let sort_by = &def.options.sort_by;
+    let by = |hour_of, columns| Order { hour_of, columns };
     match (def.options.time_column, hour) {
-        (Some(time), None) => {
-            let others = sort_by.iter().copied().filter(|&column| column != time);
-            std::iter::once(time).chain(others).collect()
-        }
-        _ => sort_by.clone(),
+        (Some(time), None) if sort_by.is_empty() => by(None, vec![time]),
+        // Who sorts by time has the hours in order.
+        (Some(time), None) if sort_by[0] != time => by(Some(time), sort_by.clone()),
+        _ => by(None, sort_by.clone()),
     }
 }
 
@@ -189,20 +212,15 @@ fn large_hours(sources: &[SourceRows], time: Option<usize>, hour_rows: u64) -> (
 /// `rows` by the columns `order`, then by entry. Compares Arrow's row format, whose bytes have the order of the values; eight of them are
 /// kept beside the place, so that most comparisons touch no key. The sort is stable and takes advantage of ascending stretches, which
 /// sorted runs are.
-fn sorted(
-    mut rows: Vec<(u32, u32)>,
-    sources: &[SourceRows],
-    def: &TableDef,
-    order: &[usize],
-) -> Result<Vec<(u32, u32)>> {
+fn sorted(mut rows: Vec<(u32, u32)>, sources: &[SourceRows], def: &TableDef, order: &Order) -> Result<Vec<(u32, u32)>> {
     let seq = |(source, row): (u32, u32)| sources[source as usize].seqs.value(row as usize);
-    if order.is_empty() {
+    if order.is_arrival() {
         rows.sort_by_key(|&row| seq(row));
         return Ok(rows);
     }
     let keys = keys_of(&rows, sources, def, order)?;
     let n_rows = index(rows.len())?;
-    let is_text = is_text(&def.columns[order[0]].data_type);
+    let is_text = order.hour_of.is_none() && is_text(&def.columns[order.columns[0]].data_type);
     let mut places: Vec<(u64, u32)> =
         (0..n_rows).map(|at| (prefix(keys.row(at as usize).data(), is_text), at)).collect();
     places.sort_by(|a, b| {
@@ -214,9 +232,11 @@ fn sorted(
 }
 
 /// What is compared for each of `rows`, which are in the order of the sources.
-fn keys_of(rows: &[(u32, u32)], sources: &[SourceRows], def: &TableDef, order: &[usize]) -> Result<Rows> {
+fn keys_of(rows: &[(u32, u32)], sources: &[SourceRows], def: &TableDef, order: &Order) -> Result<Rows> {
     let options = SortOptions { descending: false, nulls_first: false };
-    let types: Vec<&DataType> = order.iter().map(|&column| &def.columns[column].data_type).collect();
+    let hour = order.hour_of.map(|_| &DataType::Int64);
+    let of_columns = order.columns.iter().map(|&column| &def.columns[column].data_type);
+    let types: Vec<&DataType> = hour.into_iter().chain(of_columns).collect();
     let fields = types.iter().map(|&data_type| SortField::new_with_options(data_type.clone(), options)).collect();
     let converter = RowConverter::new(fields)?;
     let row_bytes: usize = types.iter().map(|data_type| key_row_bytes(data_type)).sum();
@@ -225,18 +245,30 @@ fn keys_of(rows: &[(u32, u32)], sources: &[SourceRows], def: &TableDef, order: &
         let source = &sources[of_source[0].0 as usize].rows;
         let is_whole = of_source.len() == source.num_rows();
         let places = UInt32Array::from_iter_values(of_source.iter().map(|(_, row)| *row));
-        let mut columns = Vec::with_capacity(order.len());
-        for (&at, &data_type) in order.iter().zip(&types) {
-            let column = match source.columns().get(at) {
+        let mut columns = Vec::with_capacity(types.len());
+        let column_of = |at: usize| -> Result<ArrayRef> {
+            Ok(match source.columns().get(at) {
                 Some(column) if is_whole => Arc::clone(column),
                 Some(column) => take(column, &places, None)?,
-                None => new_null_array(data_type, of_source.len()),
-            };
-            columns.push(one_nan(&column));
+                None => new_null_array(&def.columns[at].data_type, of_source.len()),
+            })
+        };
+        if let Some(time) = order.hour_of {
+            columns.push(hours_as_column(&column_of(time)?)?);
+        }
+        for &at in &order.columns {
+            columns.push(one_nan(&column_of(at)?));
         }
         converter.append(&mut keys, &columns)?;
     }
     Ok(keys)
+}
+
+/// The hour of each event time.
+fn hours_as_column(times: &ArrayRef) -> Result<ArrayRef> {
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
+    let times = times.ok_or_else(|| Error::internal("the event time is no time of microseconds"))?;
+    Ok(Arc::new(times.unary::<_, Int64Type>(|time| time.div_euclid(HOUR_US))))
 }
 
 /// Eight bytes of a key as a number of the same order; a shorter key is filled up with the lowest byte. The first byte of a key says no
