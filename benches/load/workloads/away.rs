@@ -11,16 +11,13 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use rustix::process::{Pid, Signal, kill_process};
 use tidewater_client::{Client, Producer};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::{Bench, call, number, peak};
+use super::{Acks, Bench, PACE_BATCHES, PACE_ROWS, call, number, pace, peak};
 use crate::report::{Bound, Report};
 use crate::rows::{CREATE, Detections, Shape};
 use crate::yardsticks::Quantiles;
 
-const PACE_ROWS: usize = 10_000;
-const PACE_BATCHES: usize = 100;
 /// Phases of each kind.
 const ROUNDS: u64 = 3;
 /// A build every few seconds, so that each phase has several.
@@ -77,29 +74,14 @@ async fn phase(
     length: Duration,
     acked: &mut Histogram<u64>,
 ) -> Result<()> {
-    let mut acks = JoinSet::new();
+    let (mut acks, mut ticks) = (Acks::default(), pace());
     let begun = Instant::now();
-    let mut ticks = interval(Duration::from_secs(1) / PACE_BATCHES as u32);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     while begun.elapsed() < length {
         let due = ticks.tick().await;
-        let ack = producer.send(detections.batch(PACE_ROWS / PACE_BATCHES)?).await?;
-        acks.spawn(async move {
-            let outcome = ack.await;
-            (due.elapsed(), outcome)
-        });
-        while let Some(done) = acks.try_join_next() {
-            let (took, outcome) = done?;
-            outcome?;
-            acked.record(took.as_micros() as u64)?;
-        }
+        acks.wait_for(producer.send(detections.batch(PACE_ROWS / PACE_BATCHES)?).await?, due);
+        acks.record(acked)?;
     }
-    while let Some(done) = acks.join_next().await {
-        let (took, outcome) = done?;
-        outcome?;
-        acked.record(took.as_micros() as u64)?;
-    }
-    Ok(())
+    acks.record_all(acked).await
 }
 
 pub async fn run(bench: &Bench) -> Result<Report> {

@@ -6,18 +6,14 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use tidewater_client::Client;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::{Bench, Start, number, peak};
+use super::{Acks, BATCH_ROWS, Bench, PACE_BATCHES, PACE_ROWS, Start, number, pace, peak};
 use crate::report::{Bound, Report};
 use crate::rows::{CREATE, Detections, Shape};
 use crate::yardsticks::Quantiles;
 
-const BATCH_ROWS: usize = 10_000;
 const DEFAULT_ROWS: usize = 10_000_000;
-/// Rows a second of the paced workloads, and batches a second that carry them.
-const PACE_ROWS: usize = 10_000;
-const PACE_BATCHES: usize = 100;
 /// Every so many batches one is watched until a query sees it: ten a second.
 const WATCHED: usize = 10;
 /// Rows per CPU second of the server that are to be acknowledged with fsync.
@@ -62,35 +58,22 @@ pub async fn paced(bench: &Bench, shape: Shape) -> Result<Report> {
     client.execute_update(CREATE).await?;
     let mut producer = client.producer("detections", "load").await?;
     let mut detections = Detections::new(shape);
-    let (mut acks, mut watches) = (JoinSet::new(), JoinSet::new());
+    let (mut acks, mut watches) = (Acks::default(), JoinSet::new());
     let (mut acked, mut seen) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     let start = Start::now(&server)?;
-    let mut ticks = interval(Duration::from_secs(1) / PACE_BATCHES as u32);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut ticks = pace();
     for i in 0..seconds as usize * PACE_BATCHES {
         let due = ticks.tick().await;
-        let ack = producer.send(detections.batch(PACE_ROWS / PACE_BATCHES)?).await?;
-        acks.spawn(async move {
-            let outcome = ack.await;
-            (due.elapsed(), outcome)
-        });
+        acks.wait_for(producer.send(detections.batch(PACE_ROWS / PACE_BATCHES)?).await?, due);
         if i % WATCHED == 0 {
             watches.spawn(first_seen(client.clone(), detections.last_key(), due));
         }
-        while let Some(done) = acks.try_join_next() {
-            let (took, outcome) = done?;
-            outcome?;
-            acked.record(took.as_micros() as u64)?;
-        }
+        acks.record(&mut acked)?;
         while let Some(done) = watches.try_join_next() {
             seen.record(done??.as_micros() as u64)?;
         }
     }
-    while let Some(done) = acks.join_next().await {
-        let (took, outcome) = done?;
-        outcome?;
-        acked.record(took.as_micros() as u64)?;
-    }
+    acks.record_all(&mut acked).await?;
     while let Some(done) = watches.join_next().await {
         seen.record(done??.as_micros() as u64)?;
     }

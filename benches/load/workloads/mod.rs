@@ -17,9 +17,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use clap::ValueEnum;
 use futures::TryStreamExt;
-use tidewater_client::Client;
+use hdrhistogram::Histogram;
+use tidewater_client::{Ack, BatchResult, Client};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::report::{Bound, Report};
 use crate::rows::{Detections, Shape};
@@ -166,6 +167,50 @@ pub async fn send_all(
     ensure!(accepted == rows as u64, "{accepted} of {rows} rows were accepted");
     producer.close().await?;
     Ok(())
+}
+
+/// Rows a second of a paced workload, and batches a second that carry them.
+pub const PACE_ROWS: usize = 10_000;
+pub const PACE_BATCHES: usize = 100;
+
+/// When the batches of a pace are due. Those that a slow server delays come at once afterwards.
+pub fn pace() -> Interval {
+    let mut ticks = interval(Duration::from_secs(1) / PACE_BATCHES as u32);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks
+}
+
+/// Acknowledgements under way. They are timed from when a batch was due, so that a server that falls behind cannot hide it.
+#[derive(Default)]
+pub struct Acks(JoinSet<(Duration, tidewater_client::Result<BatchResult>)>);
+
+impl Acks {
+    pub fn wait_for(&mut self, ack: Ack, due: Instant) {
+        self.0.spawn(async move {
+            let outcome = ack.await;
+            (due.elapsed(), outcome)
+        });
+    }
+
+    /// Records those that came, in microseconds.
+    pub fn record(&mut self, times: &mut Histogram<u64>) -> Result<()> {
+        while let Some(done) = self.0.try_join_next() {
+            let (took, outcome) = done?;
+            outcome?;
+            times.record(took.as_micros() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Records all, however long they take.
+    pub async fn record_all(&mut self, times: &mut Histogram<u64>) -> Result<()> {
+        while let Some(done) = self.0.join_next().await {
+            let (took, outcome) = done?;
+            outcome?;
+            times.record(took.as_micros() as u64)?;
+        }
+        Ok(())
+    }
 }
 
 /// Bytes of all files under a folder.
