@@ -108,9 +108,17 @@ class Server:
             time.sleep(POLL_S)
 
     def peak_memory_bytes(self) -> int:
-        """The most memory that the process has held since it began."""
+        """The most memory that the process has held since it began, or since `forget_peak`."""
+        return self._memory_bytes("VmHWM")
+
+    def forget_peak(self) -> int:
+        """The peak begins anew. The memory that the process holds now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self._memory_bytes("VmRSS")
+
+    def _memory_bytes(self, what: str) -> int:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+        (line,) = (line for line in status.splitlines() if line.startswith(f"{what}:"))
         return int(line.split()[1]) << 10
 
     def stop(self) -> int:

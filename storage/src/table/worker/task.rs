@@ -85,7 +85,7 @@ impl Worker {
         let decided_rows = shared.version.load().n_rows();
         let reclaim = Reclaim::owed_at(&shared.store, state.def.id, state.last_seq);
         let keys_id = shared.next_frozen_id();
-        Self {
+        let worker = Self {
             state,
             shared,
             log,
@@ -98,7 +98,10 @@ impl Worker {
             reclaim,
             freezing: None,
             keys_id,
-        }
+        };
+        // Before the table is seen, whenever `run` is first polled.
+        worker.note_seal();
+        worker
     }
 
     /// Runs until the queue is closed and everything in it is answered. An error means that memory and log may differ: the table is
@@ -108,7 +111,6 @@ impl Worker {
         self.start_run_job();
         self.start_reclaim();
         self.start_keys_job();
-        self.note_seal();
         loop {
             // A reclaim job holds the folder.
             if closing && self.in_flight.is_empty() && !self.reclaim.is_running() {
