@@ -12,14 +12,17 @@ ENV := variables=$$(scripts/environment.sh); eval "$$variables"
 PYTEST = python=$$(clients/conformance/venv.sh); export TIDEWATER_DUCKDB_PYTHON=$$(clients/conformance/venv.sh duckdb) TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater"; \
   "$$python" -m pytest -q clients/conformance
 
-.PHONY: help demo test conformance check build rust-tests python-tests bench
+.PHONY: help demo test conformance check build rust-tests python-tests bench package
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-demo: ## Start a server, load a real event stream, run five queries, stop
+# DEMO_SECONDS=n ends it by itself, DEMO_ROWS=fat sends names of 5,000 bytes.
+demo: ## Run a server and a live stream for it until Ctrl-C, then check that all of it is there
+	@test -x "$(CARGO_TARGET_DIR)/release/tidewater" || \
+	  echo "The first build takes 20 to 40 minutes on two cores, once; it is kept in $(CARGO_TARGET_DIR)." >&2
 	@$(ENV); cargo build --locked --release --bin tidewater
-	@scripts/demo.sh "$(CARGO_TARGET_DIR)/release/tidewater"
+	@"$(CARGO_TARGET_DIR)/release/tidewater" demo
 
 # The Python half is installed first: what it misses is told at once, not when the Rust tests are through.
 test: ## Everything that decides whether a change is sound: Rust tests, then the clients from outside
@@ -34,9 +37,10 @@ rust-tests:
 python-tests: build
 	@$(PYTEST) -m "not spark and not slow"
 
-# Spark and its JVM are 550 MB, so only here.
+# Spark and its JVM are 550 MB, a browser is 350, so only here.
 conformance: build ## All tests from outside, Spark as a reader of the Delta tables too
-	@spark=$$(clients/conformance/spark.sh) || echo "Spark is NOT CHECKED" >&2; export TIDEWATER_SPARK_PYTHON=$$spark; $(PYTEST)
+	@spark=$$(clients/conformance/spark.sh) || echo "Spark is NOT CHECKED" >&2; export TIDEWATER_SPARK_PYTHON=$$spark; \
+	  browser=$$(clients/conformance/browser.sh); export TIDEWATER_BROWSER=$$browser; $(PYTEST)
 
 # As the Rust tests build it: `cargo build` resolves other features and would compile the dependencies a second time.
 build:
@@ -51,3 +55,8 @@ bench: ## Keys and load, in release; figures beside the same run's yardsticks
 	@$(ENV); cargo build --locked --release --workspace
 	@"$(CARGO_TARGET_DIR)/release/keys"
 	@python=$$(clients/conformance/venv.sh); "$(CARGO_TARGET_DIR)/release/load" --python "$$python"
+
+package: ## A wheel, a .deb and what a container is built from; both are installed and tried
+	@$(ENV); cargo build --locked --release --bin tidewater
+	@"$${PYTHON:-python3}" -B scripts/package/build.py "$(CARGO_TARGET_DIR)/release/tidewater" "$(CARGO_TARGET_DIR)/package"
+	@scripts/package/test.sh "$(CARGO_TARGET_DIR)/package"

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 2] = ["tidewater/ingest/v1/ingest.proto", "tidewater/query/v1/query.proto"];
+const FILES: [&str; 3] =
+    ["tidewater/admin/v1/admin.proto", "tidewater/ingest/v1/ingest.proto", "tidewater/query/v1/query.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=tidewater");

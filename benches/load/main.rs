@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+use tidewater_storage::env::prefer_latency;
+use tokio::runtime::Builder;
 
 use crate::workloads::{Bench, Workload};
 use crate::yardsticks::Yardsticks;
@@ -48,8 +50,14 @@ struct Arguments {
     python: Option<PathBuf>,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    let mut threads = Builder::new_multi_thread();
+    // A producer that is measured has a machine of its own in life.
+    threads.worker_threads(2).on_thread_start(prefer_latency).enable_all();
+    threads.build()?.block_on(load())
+}
+
+async fn load() -> Result<()> {
     let arguments = Arguments::parse();
     let bin = match arguments.bin {
         Some(bin) => bin,

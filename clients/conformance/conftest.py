@@ -10,6 +10,7 @@ from harness.server import Server, binary
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: waits for time-outs; `make test` leaves these out, `make conformance` does not")
+    config.addinivalue_line("markers", "browser: needs a Chromium; `make test` leaves these out, `make conformance` does not")
     config.addinivalue_line("markers", "spark: needs Spark and a JVM; `make test` leaves these out, `make conformance` does not")
 
 

@@ -41,7 +41,7 @@ def verify(client: Client, table: str):
 
 
 def attach(server: Server, *words: str) -> subprocess.CompletedProcess:
-    command = [binary(), "table", "attach", *words, "--format", "json"]
+    command = [binary(), "table", "attach", *words, "--format", "ndjson"]
     return subprocess.run(command, env={**os.environ, "TIDEWATER_SERVER": server.grpc}, capture_output=True, text=True)
 
 

@@ -155,7 +155,7 @@ def test_a_file_without_a_copy_is_given_up(server):
             seal(client, "seen")
         assert refused.value.reason == "FILE_DAMAGED" and "CALL give_up" in refused.value.message
 
-        command = [binary(), "table", "give-up", "seen", "--format", "json"]
+        command = [binary(), "table", "give-up", "seen", "--format", "ndjson"]
         done = subprocess.run(command, env={**os.environ, "TIDEWATER_SERVER": server.grpc}, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {"file": where, "rows": N_ROWS, "reason": "it is missing"}

@@ -1,4 +1,4 @@
-"""Is every row there exactly once? The stream over gRPC, over ADBC and by the command line, with batches sent twice and one in ten again
+"""Is every row there exactly once? The stream over gRPC, over ADBC, over HTTP and by the command line, with batches sent twice and one in ten again
 later."""
 
 import re
@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness import data
+from harness.bulk import CONTENT_TYPES, Bulk, encoded
 from harness.client import Loader
 from harness.relay import Relay
 from harness.server import binary
@@ -75,6 +76,25 @@ def test_over_adbc_append(client, adbc):
         cursor.adbc_ingest("by_adbc", EVENTS.to_reader(max_chunksize=10_000), mode="append")
     assert_whole(client, "by_adbc")
     assert ledger(client, "by_adbc")["accepted"] == N
+
+
+@pytest.mark.parametrize("form", CONTENT_TYPES)
+def test_over_http(server, client, form):
+    table = f"by_http_{form}"
+    client.execute(data.CREATE_EVENTS.format(name=table))
+    with Bulk(server.http) as bulk:
+        bodies = [encoded(pa.Table.from_batches([batch]), form) for batch in BATCHES]
+        for at, body in enumerate(bodies):
+            for repeated in (False, True):
+                status, answer = bulk.ingest(table, body, form, Idempotency_Key=f"batch {at}")
+                assert (status, answer["repeated"], answer["rejected"]) == (200, repeated, 0), answer
+        for sequence, _ in LATER:
+            _, answer = bulk.ingest(table, bodies[sequence - 1], form)
+            assert (answer["accepted"], answer["duplicate"]) == (0, answer["received"])
+    assert_whole(client, table)
+    assert ledger(client, table) == {
+        "received": 2 * N + N_LATER, "accepted": N, "duplicate": N_LATER, "repeated": N, "rejected": 0,
+    }  # fmt: skip
 
 
 def test_over_adbc_create(client, adbc):

@@ -5,6 +5,14 @@
 
 #![allow(clippy::doc_markdown, reason = "generated from comments that were not written for rustdoc")]
 
+/// Saying who may ask.
+pub mod admin {
+    /// `tidewater.admin.v1`
+    pub mod v1 {
+        tonic::include_proto!("tidewater.admin.v1");
+    }
+}
+
 /// Handing over rows.
 pub mod ingest {
     /// `tidewater.ingest.v1`

@@ -84,6 +84,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+        crate::metrics::waits_no_more();
     }
 }
 
@@ -112,6 +113,7 @@ impl Admission {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(self.full(format!("{} queries run and {} wait", self.max_running, self.max_waiting)));
         }
+        crate::metrics::waits();
         let waiting = Waiting(&self.waiting);
         let acquired = tokio::time::timeout(self.max_wait, Arc::clone(slots).acquire_owned()).await;
         drop(waiting);

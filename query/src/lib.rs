@@ -13,6 +13,7 @@ mod provider;
 mod registry;
 mod runtime;
 mod session;
+mod slow_log;
 mod statement;
 mod system;
 pub mod wire_types;
@@ -21,5 +22,7 @@ pub use engine::{
     Canceled, EventRow, Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryEngineOptions,
     QueryInfo, QueryState, QueryStream, QueryThreads, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
 };
-pub use session::{Interface, Principal, Role, Session, SessionSettings};
+pub use functions::instant_us;
+pub use session::{Grant, Interface, Principal, Role, Session, SessionSettings, TablePattern, VisibleCatalog};
+pub use system::is_admin_table;
 pub use tidewater_storage::{Code, Error, ErrorKind, Result};

@@ -94,6 +94,9 @@ pub const KEPT_SQL_BYTES: usize = 16 << 10;
 /// A repeated cancel within this time is answered like the first.
 pub const CANCEL_MEMORY: Duration = Duration::from_secs(60);
 
+/// How often the rights of the caller of a running statement are looked at again.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long the reader of a stopped query waits for its memory to be free again, before it is told.
 pub const LET_GO_WAIT: Duration = Duration::from_secs(1);
 

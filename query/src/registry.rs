@@ -17,7 +17,8 @@ use crate::limits::{CANCEL_MEMORY, KEPT_SQL_BYTES, MAX_STALL, MAX_STATEMENT_TIME
 use crate::memory::QueryPool;
 use crate::provider::StatementCatalog;
 use crate::runtime::Meter;
-use crate::session::{Principal, Role, Session};
+use crate::session::{Principal, Session};
+use crate::slow_log::SlowLog;
 use crate::system::QueryListing;
 
 /// Why a query was stopped from outside.
@@ -87,6 +88,7 @@ pub(crate) struct Query {
     session: Session,
     sql: String,
     started_at_us: i64,
+    arrived: Duration,
     /// No snapshot of it outlives this.
     until: Instant,
     env: Env,
@@ -119,6 +121,16 @@ impl Query {
         &self.id
     }
 
+    /// Who asked, with the rights that they had then.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.session.principal
+    }
+
+    /// An error once the caller may not go on with it: rights may be taken back at any time.
+    pub(crate) fn check_caller(&self) -> Result<()> {
+        self.session.check_caller().map_err(|error| error.with("query_id", &self.id))
+    }
+
     /// The statement ends by then, however long it waited for its turn, its fetch or its reader.
     pub(crate) fn until(&self) -> Instant {
         self.until
@@ -138,6 +150,7 @@ impl Query {
     /// From here on nothing stops the query: whoever asks for that is told so, instead of a stop that the change outlives. An error if
     /// it was stopped before.
     pub(crate) fn begin_commit(&self) -> Result<()> {
+        self.check_caller()?;
         let mut fate = self.fate.lock();
         if let Some(Fate::Stopped(reason)) = &*fate {
             return Err(reason.error().with("query_id", &self.id));
@@ -174,6 +187,11 @@ impl Query {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// It came to the end of its rows.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.progress.lock().state == QueryState::Finished
     }
 
     pub(crate) fn stop_error(&self) -> Error {
@@ -250,10 +268,6 @@ impl Query {
             error_code: progress.error_code.clone(),
         }
     }
-
-    fn visible_to(&self, principal: &Principal) -> bool {
-        principal.role == Role::Admin || principal.name == self.session.principal.name
-    }
 }
 
 /// A query that counts as running until this is dropped or ended.
@@ -302,6 +316,7 @@ impl Drop for Running {
 /// All queries that run, and the last 1,000 that ended.
 pub(crate) struct Registry {
     env: Env,
+    slow_log: SlowLog,
     /// Told whenever a query ends.
     ended: Notify,
     state: Mutex<State>,
@@ -310,15 +325,15 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct State {
     running: HashMap<String, Arc<Query>>,
-    /// Shared, so that looking at them copies nothing while the lock is held.
-    recent: VecDeque<Arc<QueryInfo>>,
+    /// With who asked. Shared, so that looking at them copies nothing while the lock is held.
+    recent: VecDeque<(Principal, Arc<QueryInfo>)>,
     /// Id, who owned it, and until when a repeated cancel is answered.
     cancelled: VecDeque<(String, String, Duration)>,
 }
 
 impl Registry {
-    pub(crate) fn new(env: Env) -> Arc<Self> {
-        Arc::new(Self { env, ended: Notify::new(), state: Mutex::default() })
+    pub(crate) fn new(env: Env, slow_log: SlowLog) -> Arc<Self> {
+        Arc::new(Self { env, slow_log, ended: Notify::new(), state: Mutex::default() })
     }
 
     /// A statement has arrived. `QUERY_EXISTS` if one of that id runs.
@@ -341,6 +356,7 @@ impl Registry {
             session: session.clone(),
             sql: kept(sql),
             started_at_us: self.env.clock.now_us(),
+            arrived: self.env.clock.uptime(),
             until: Instant::now() + MAX_STATEMENT_TIMEOUT,
             env: self.env.clone(),
             cancel: CancellationToken::new(),
@@ -384,15 +400,17 @@ impl Registry {
             drop(catalog);
             query.info()
         };
-        crate::metrics::ended(query.session.interface, code, &info.summary);
         let now = self.env.clock.uptime();
+        let took = now.saturating_sub(query.arrived);
+        crate::metrics::ended(query.session.interface, code, took);
+        self.slow_log.note(&info, took);
         let mut state = self.state.lock();
         state.running.remove(&query.id);
         crate::metrics::running(state.running.len());
         if state.recent.len() == RECENT_QUERIES {
             state.recent.pop_front();
         }
-        state.recent.push_back(Arc::new(info));
+        state.recent.push_back((query.session.principal.clone(), Arc::new(info)));
         if matches!(query.stop_reason(), Some(StopReason::Cancelled(_))) {
             let until = now + CANCEL_MEMORY;
             state.cancelled.push_back((query.id.clone(), query.session.principal.name.clone(), until));
@@ -420,12 +438,10 @@ impl Registry {
 
     /// Stops a query that the principal may stop.
     pub(crate) fn cancel(&self, principal: &Principal, id: &str) -> Result<Canceled> {
+        let mine = |owner: &str| principal.is_admin() || owner == principal.name;
         let state = self.state.lock();
-        if let Some(query) = state.running.get(id) {
-            if !query.visible_to(principal) {
-                return Err(Error::new(Code::PermissionDenied, format!("query {id} is somebody else's"))
-                    .hint("its owner or an admin can cancel it"));
-            }
+        // Of others' queries nobody learns that they run.
+        if let Some(query) = state.running.get(id).filter(|query| mine(&query.principal().name)) {
             let again = query.is_stopped();
             query.stop(StopReason::Cancelled(principal.name.clone()));
             return Ok(match query.is_stopped() {
@@ -435,7 +451,6 @@ impl Registry {
             });
         }
         let now = self.env.clock.uptime();
-        let mine = |owner: &str| principal.role == Role::Admin || owner == principal.name;
         if state.cancelled.iter().any(|(known, owner, until)| known == id && *until >= now && mine(owner)) {
             return Ok(Canceled::Already);
         }
@@ -454,15 +469,16 @@ impl Registry {
 }
 
 impl QueryListing for Registry {
-    /// Statements hold other people's data: only an admin sees everybody's.
+    /// Statements hold other people's data: only an admin sees everybody's, and a token for less only those that it could have run.
     fn visible_to(&self, principal: &Principal) -> Vec<QueryInfo> {
-        let sees = |info: &&Arc<QueryInfo>| principal.role == Role::Admin || info.principal == principal.name;
+        let sees =
+            |owner: &Principal| principal.is_admin() || (owner.name == principal.name && principal.still_has(owner));
         let state = self.state.lock();
-        let running: Vec<_> = state.running.values().filter(|query| query.visible_to(principal)).cloned().collect();
-        let ended: Vec<_> = state.recent.iter().filter(sees).cloned().collect();
+        let running: Vec<_> = state.running.values().filter(|query| sees(query.principal())).cloned().collect();
+        let ended: Vec<_> = state.recent.iter().filter(|(owner, _)| sees(owner)).cloned().collect();
         drop(state);
         let mut all: Vec<QueryInfo> = running.iter().map(|query| query.info()).collect();
-        all.extend(ended.iter().map(|info| QueryInfo::clone(info)));
+        all.extend(ended.iter().map(|(_, info)| QueryInfo::clone(info)));
         all.sort_by(|a, b| b.started_at_us.cmp(&a.started_at_us).then_with(|| a.query_id.cmp(&b.query_id)));
         all
     }

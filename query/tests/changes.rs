@@ -8,6 +8,8 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use support::{Fixture, collect, render};
 use tidewater_query::{Code, Error, Parameters, PlannedKind, QueryState, RunOptions, Session, UpdateOutcome};
+use tidewater_storage::RowsRequest;
+use tidewater_storage::admission::json;
 use tidewater_storage::env::FailAction;
 
 /// Never ends within a test.
@@ -253,6 +255,38 @@ fn procedures_run_once_and_answer_with_one_row() {
 
         assert_eq!(code(fixture.run(&session, "CALL seal('nosuch')").await), Some(Code::TableNotFound));
         assert_eq!(code(fixture.run(&session, "CALL seal('system.tables')").await), Some(Code::InvalidStatement));
+    });
+}
+
+#[test]
+fn rejected_rows_are_replayed_once_they_fit() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        table(&fixture, &session).await;
+        let stored = fixture.engine.storage().table("public", "t").expect("the table");
+        let rows = json::decode(&stored.def(), b"{\"id\": 900, \"n\": 1, \"more\": 2}\n{\"id\": \"x\"}", false);
+        let rejected =
+            stored.write(RowsRequest::new("me", vec![rows.expect("read")])).await.expect("answered").rejected;
+        assert_eq!(rejected, 2);
+        assert_eq!(fixture.run(&session, "CALL replay_rejected('t')").await.expect("tried"), ["public.t|0|0|2"]);
+        change(&fixture, &session, "ALTER TABLE t ADD COLUMN more BIGINT", None, RunOptions::default())
+            .await
+            .expect("altered");
+        for (sql, expected) in [
+            ("CALL replay_rejected('t', 'p')", "public.t|0|0|0"),
+            ("CALL replay_rejected('t', NULL, '2999-01-01')", "public.t|0|0|0"),
+            ("CALL replay_rejected('t', '', '2001-01-01 00:00:00+02:00')", "public.t|1|0|1"),
+            ("CALL replay_rejected('t')", "public.t|0|0|1"),
+        ] {
+            assert_eq!(fixture.run(&session, sql).await.expect("replayed"), [expected], "{sql}");
+        }
+        let sql = "SELECT n, more FROM t WHERE id = 900";
+        assert_eq!(fixture.run(&session, sql).await.expect("there"), ["1|2"]);
+        for sql in ["CALL replay_rejected('t', NULL, 'soon')", "CALL replay_rejected()", "CALL replay_rejected('t', 1)"]
+        {
+            fixture.run(&session, sql).await.expect_err(sql);
+        }
     });
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Records are separated by blank lines. `statement ok [text]` expects success and, with a text, a notice that holds it; `statement error
 //! text` expects an error that holds the text; `query [rowsort]` expects the rows after `----`, columns joined by `|`, NULL as `NULL`.
-//! `as reader|writer|admin` changes who asks. Lines that begin with `#` are comments.
+//! `as reader|writer|admin` changes who asks to one with that role on everything, `as NAME role:pattern …` to one with these grants, and
+//! `as NAME none` to one with none. Lines that begin with `#` are comments.
 
 mod support;
 
 use std::path::Path;
 
 use support::{Fixture, render};
-use tidewater_query::{Interface, PlannedKind, Principal, Role, RunOptions, Session};
+use tidewater_query::{Error, Grant, PlannedKind, Principal, Role, RunOptions, Session};
 
 /// One record of a file, and the line where it begins.
 struct Record {
@@ -57,12 +58,14 @@ async fn check(fixture: &Fixture, session: &mut Session, record: &Record) -> Res
     let body = &record.lines[1..];
     match header.as_slice() {
         ["as", role] => {
-            let role = match *role {
-                "reader" => Role::Reader,
-                "writer" => Role::Writer,
-                _ => Role::Admin,
-            };
-            session.principal = Principal { name: format!("{role:?}").to_lowercase(), role };
+            let role: Role = role.parse().map_err(|error: Error| error.to_string())?;
+            session.principal = Principal::with_role(role.as_str(), role);
+            Ok(())
+        }
+        ["as", name, grants] => {
+            let texts = grants.split_whitespace().filter(|text| *text != "none");
+            let grants: Result<Vec<Grant>, Error> = texts.map(str::parse).collect();
+            session.principal = Principal::new(*name, grants.map_err(|error| error.to_string())?);
             Ok(())
         }
         ["statement", "ok", notice @ ..] => {
@@ -97,8 +100,7 @@ fn run_file(path: &Path) {
     let fixture = Fixture::new();
     let text = std::fs::read_to_string(path).expect("a readable file");
     fixture.block_on(async {
-        let principal = Principal { name: "admin".into(), role: Role::Admin };
-        let mut session = fixture.engine.session(principal, Interface::Internal);
+        let mut session = fixture.admin();
         let mut failures = Vec::new();
         for record in records(&text) {
             if let Err(problem) = check(&fixture, &mut session, &record).await {
@@ -129,4 +131,4 @@ macro_rules! slt {
     };
 }
 
-slt!(alter, create_as, ddl, delete, hidden, insert, roles, select, settings, show, types, views);
+slt!(alter, create_as, ddl, delete, grants, hidden, insert, roles, select, settings, show, types, views);

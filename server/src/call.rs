@@ -1,14 +1,20 @@
 //! Who calls, and until when? What every gRPC call brings along in its metadata.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidewater_query::{Principal, Role};
+use tidewater_query::{Interface, Principal, Role, Session};
+use tidewater_storage::catalog::TableDef;
 use tidewater_storage::{Code, Error, Result};
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use crate::App;
+use crate::auth::{Caller, Limiter, Proof};
+
+/// Where the C++ clients of Arrow Flight put what a handshake gave them.
+const FLIGHT_TOKEN: &str = "auth-token-bin";
 
 /// How long a client should wait for a server that shuts down.
 pub const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -17,26 +23,54 @@ pub const RESTART_DELAY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Call {
     pub principal: Principal,
+    pub proof: Proof,
+    /// How much the caller may ask for. This call is counted.
+    pub limiter: Arc<Limiter>,
     /// From `grpc-timeout`. The transport enforces it only until the response headers, so streams look at it too.
     pub deadline: Option<Instant>,
 }
 
 impl Call {
-    /// Reads what a call's metadata says. New calls are refused while the process shuts down.
-    pub fn of(app: &App, metadata: &MetadataMap) -> Result<Self> {
+    /// Reads what a call's metadata says. New calls are refused while the process shuts down; `UNAUTHENTICATED`, `RATE_LIMITED`.
+    pub async fn of(app: &App, metadata: &MetadataMap) -> Result<Self> {
         if app.draining.is_cancelled() {
             return Err(shutting_down());
         }
         let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
-        let principal = app.auth.principal(text("authorization"))?;
         let timeout = text("grpc-timeout").and_then(parse_timeout);
-        Ok(Self { principal, deadline: timeout.map(|timeout| Instant::now() + timeout) })
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let caller = app.auth.caller(authorization(metadata).as_deref()).await?;
+        Self::by(app, caller, deadline)
+    }
+
+    /// A call of somebody who was recognised. `RATE_LIMITED`.
+    pub fn by(app: &App, caller: Caller, deadline: Option<Instant>) -> Result<Self> {
+        let limiter = app.limits.of(&caller);
+        limiter.request()?;
+        Ok(Self { principal: caller.principal, proof: caller.proof, limiter, deadline })
+    }
+
+    /// A session of the caller, whose statements end when what they may is taken back.
+    pub fn session(&self, app: &Arc<App>, interface: Interface) -> Session {
+        let session = app.query.session(self.principal.clone(), interface);
+        if !app.auth.is_on() {
+            return session;
+        }
+        // Statements that run must not keep the process's parts.
+        let (app, proof) = (Arc::downgrade(app), self.proof.clone());
+        session.with_caller_now(move || app.upgrade().ok_or_else(shutting_down)?.auth.again(&proof))
+    }
+
+    /// Whether the caller may still do that to a table: what they send may come for hours, and rights be taken back at any time.
+    pub fn check_again(&self, app: &App, needed: Role, def: &TableDef, what: &str) -> Result<()> {
+        app.auth.again(&self.proof)?.check(needed, &def.schema_name, &def.name, what)
     }
 
     /// A call that writes: readers may not.
-    pub fn of_writer(app: &App, metadata: &MetadataMap) -> Result<Self> {
-        let call = Self::of(app, metadata)?;
-        if call.principal.role < Role::Writer {
+    pub async fn of_writer(app: &App, metadata: &MetadataMap) -> Result<Self> {
+        let call = Self::of(app, metadata).await?;
+        // Which tables those are is looked at with the table.
+        if !call.principal.grants.iter().any(|grant| grant.role >= Role::Writer) {
             return Err(Error::new(Code::PermissionDenied, format!("'{}' may read, not write", call.principal.name))
                 .hint("ask an administrator for the role 'writer'"));
         }
@@ -47,6 +81,16 @@ impl Call {
     pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         bounded(self.deadline, work).await
     }
+}
+
+/// What a call presents, as an `Authorization` header has it.
+pub(crate) fn authorization(metadata: &MetadataMap) -> Option<String> {
+    if let Some(header) = metadata.get("authorization") {
+        // What is no text proves nothing, and is not nothing.
+        return Some(header.to_str().unwrap_or_default().to_owned());
+    }
+    let token = metadata.get_bin(FLIGHT_TOKEN)?.to_bytes().ok()?;
+    Some(format!("Bearer {}", String::from_utf8_lossy(&token)))
 }
 
 /// Waits for `work` until `deadline`.

@@ -1,10 +1,13 @@
-//! Who is connected, and how many may be? A listener whose connections have a bound.
+//! Who is connected, and how many may be? A listener whose connections have a bound, plain or in TLS.
+//!
+//! A TLS handshake is part of the connection's first read or write: it runs in the task of that connection, holds its slot, and
+//! must be over when the protocol must be known. Accepting waits for none.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tidewater_storage::{Code, Error, Result};
@@ -12,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// Connections of one port. Further ones wait in the operating system's queue.
@@ -24,6 +29,9 @@ const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an HTTP/2 connection begins with. Anything else is HTTP/1.1, or is refused at once.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What a TLS connection begins with: the record of a handshake. No HTTP begins so.
+const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
+
 /// After a failed accept (no file handle left) the next one waits so long, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,6 +41,9 @@ pub struct Listener {
     slots: Arc<Semaphore>,
     opening_timeout: Duration,
     address: SocketAddr,
+    /// The setting that names the port, for the log.
+    setting: &'static str,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
@@ -50,7 +61,12 @@ impl Listener {
         let listener = TcpListener::bind(address).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Ok(Self { listener, slots, opening_timeout: OPENING_TIMEOUT, address })
+        Ok(Self { listener, slots, opening_timeout: OPENING_TIMEOUT, address, setting, tls: None })
+    }
+
+    /// The same port, whose connections begin with a handshake of `tls`; plain without one.
+    pub fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The same port with other limits.
@@ -75,7 +91,13 @@ impl Listener {
                         tracing::debug!(%reason, "TCP_NODELAY cannot be set");
                     }
                     let deadline = Box::pin(tokio::time::sleep(self.opening_timeout));
-                    return Connection { stream, opening: Some(Opening { deadline, n_matched: 0 }), _slot: slot };
+                    let info = stream.connect_info();
+                    let transport = match &self.tls {
+                        Some(tls) => Transport::Handshake(Box::new(tls.accept(stream))),
+                        None => Transport::Plain(stream),
+                    };
+                    let opening = Some(Opening { deadline, n_matched: 0 });
+                    return Connection { transport, opening, info, port: self.setting, _slot: slot };
                 }
                 Err(reason) => {
                     tracing::warn!(%reason, "a connection cannot be accepted");
@@ -88,11 +110,27 @@ impl Listener {
 
 /// An accepted connection; its slot is free again when it is dropped.
 pub struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     /// Until the protocol is known.
     opening: Option<Opening>,
+    info: TcpConnectInfo,
+    port: &'static str,
     _slot: Option<OwnedSemaphorePermit>,
 }
+
+enum Transport {
+    Plain(TcpStream),
+    /// It goes on with every read and write.
+    Handshake(Box<Accept<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// The handshake failed.
+    Broken,
+}
+
+/// Where bytes go and come from, whatever is in between.
+trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
 
 /// The first bytes of a connection.
 struct Opening {
@@ -108,11 +146,53 @@ fn still_opening(n_matched: usize, read: &[u8]) -> Option<usize> {
     (read.len() < left.len() && left.starts_with(read)).then_some(n_matched + read.len())
 }
 
+impl Connection {
+    /// The bytes of the protocol, once there is no handshake in front of them any more.
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut dyn ByteStream>> {
+        if let Transport::Handshake(accept) = &mut self.transport {
+            self.transport = match Pin::new(&mut **accept).poll(cx) {
+                Poll::Ready(Ok(stream)) => Transport::Tls(Box::new(stream)),
+                Poll::Ready(Err(reason)) => {
+                    self.note_failed(&reason);
+                    self.transport = Transport::Broken;
+                    return Poll::Ready(Err(reason));
+                }
+                Poll::Pending => {
+                    let Some(opening) = &mut self.opening else { return Poll::Pending };
+                    ready!(opening.deadline.as_mut().poll(cx));
+                    let reason = io::Error::from(io::ErrorKind::TimedOut);
+                    self.note_failed(&reason);
+                    self.transport = Transport::Broken;
+                    return Poll::Ready(Err(reason));
+                }
+            };
+        }
+        Poll::Ready(match &mut self.transport {
+            Transport::Plain(stream) => Ok(stream),
+            Transport::Tls(stream) => Ok(&mut **stream),
+            Transport::Handshake(_) | Transport::Broken => Err(io::ErrorKind::NotConnected.into()),
+        })
+    }
+
+    /// The other side may do as it likes, so this is nothing to worry about; whoever wonders why it cannot connect reads it.
+    fn note_failed(&self, reason: &io::Error) {
+        let (port, peer) = (self.port, self.info.remote_addr);
+        let is_plain = matches!(
+            reason.get_ref().and_then(|reason| reason.downcast_ref::<rustls::Error>()),
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+        );
+        match is_plain {
+            true => tracing::debug!(port, ?peer, "plain text came to a port with TLS: the client must use https"),
+            false => tracing::debug!(port, ?peer, %reason, "a TLS handshake failed"),
+        }
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.info.clone()
     }
 }
 
@@ -120,12 +200,18 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let n_before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = Pin::new(ready!(this.poll_stream(cx))?).poll_read(cx, buf);
         let Some(opening) = &mut this.opening else { return read };
         match read {
             Poll::Pending => opening.deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
             Poll::Ready(Ok(())) => {
-                match still_opening(opening.n_matched, &buf.filled()[n_before..]) {
+                let bytes = &buf.filled()[n_before..];
+                if opening.n_matched == 0 && bytes.starts_with(TLS_HANDSHAKE) {
+                    let (port, peer) = (this.port, this.info.remote_addr);
+                    tracing::debug!(port, ?peer, "TLS came to a port without: the client must use http");
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+                match still_opening(opening.n_matched, bytes) {
                     Some(n_matched) => opening.n_matched = n_matched,
                     None => this.opening = None,
                 }
@@ -138,15 +224,20 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(ready!(self.poll_stream(cx))?).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(ready!(self.poll_stream(cx))?).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        match this.transport {
+            // Nothing was said yet that would have to be ended in order.
+            Transport::Handshake(_) | Transport::Broken => Poll::Ready(Ok(())),
+            _ => Pin::new(ready!(this.poll_stream(cx))?).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -154,11 +245,15 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Pin::new(ready!(self.poll_stream(cx))?).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            // What TLS streams say too; it must not change when the handshake is over.
+            _ => true,
+        }
     }
 }
 

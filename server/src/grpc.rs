@@ -1,4 +1,6 @@
-//! What listens on the gRPC port? Flight SQL, ingest, queries, health and reflection, with the limits of the transport.
+//! What listens on the gRPC port? Flight SQL, ingest, queries, users and tokens, health and reflection, with the limits of the transport.
+
+mod admitted;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,11 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Request;
+use axum::middleware;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidewater_storage::{Error, Result};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic::{Code, Status};
@@ -20,8 +24,9 @@ use tonic_health::server::HealthReporter;
 use tower::layer::util::{Identity, Stack};
 use tower::util::MapRequestLayer;
 
-use crate::App;
+use self::admitted::Admitted;
 use crate::connections::Listener;
+use crate::{App, request_id};
 
 /// HTTP/2's own 64 KiB would stall results on a long line.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -30,6 +35,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
 const MAX_STREAMS: u32 = 256;
+
+/// Of what everybody may send, whoever they are: the name of a service.
+const MAX_OPEN_MESSAGE_BYTES: usize = 64 << 10;
 
 /// The health of the process as gRPC tells it: the empty service name.
 pub struct Health(HealthReporter);
@@ -101,6 +109,7 @@ impl HttpBody for Whole {
 /// All services.
 pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequestLayer<Adapt>, Identity>>> {
     let health = tonic_health::server::HealthService::from_health_reporter(health.0.clone());
+    let health = tonic_health::pb::health_server::HealthServer::new(health);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tidewater_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
@@ -111,6 +120,14 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
         .build_v1alpha()
         .map_err(|reason| Error::internal(format!("the descriptors for reflection are damaged: {reason}")))?;
+    let services = Routes::new(health.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
+        .add_service(reflection.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
+        .add_service(reflection_alpha.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
+        .add_service(Admitted::new(crate::flight_sql::service(Arc::clone(app)), app))
+        .add_service(Admitted::new(crate::admin::service(Arc::clone(app)), app))
+        .add_service(Admitted::new(crate::ingest::service(Arc::clone(app)), app))
+        .add_service(Admitted::new(crate::query_api::service(Arc::clone(app)), app));
+    let label = middleware::from_fn_with_state(Arc::clone(app), request_id::label);
     let router = Server::builder()
         .layer(whole_requests())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -119,12 +136,7 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
-        .add_service(reflection)
-        .add_service(reflection_alpha)
-        .add_service(crate::flight_sql::service(Arc::clone(app)))
-        .add_service(crate::ingest::service(Arc::clone(app)))
-        .add_service(crate::query_api::service(Arc::clone(app)));
+        .add_routes(services.into_axum_router().layer(label).into());
     Ok(router)
 }
 

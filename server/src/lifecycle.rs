@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connections::Listener;
 use crate::grpc::{self, Health};
+use crate::tls::{self, GRPC_PROTOCOLS, HTTP_PROTOCOLS, Tls};
 use crate::{App, auth, events, http, metrics};
 
 /// Folder for spill files in the data folder; emptied at start.
@@ -32,6 +33,8 @@ impl Server {
     /// Starts a server with the clock, randomness and fail points of `env`. Needs a multi-threaded runtime.
     pub async fn start_in(config: Config, env: Env) -> Result<Running> {
         let metrics = metrics::handle()?;
+        let clock = Arc::clone(&env.clock);
+        let tls = config.tls.clone().map(Tls::load).transpose()?;
         let (storage, recovery) = open_storage(&config, env).await?;
         let query = match open_queries(&storage, &config, &metrics) {
             Ok(query) => query,
@@ -40,7 +43,9 @@ impl Server {
                 return Err(error);
             }
         };
-        let app = Arc::new(App { storage, query, auth: auth::Auth::Off, draining: CancellationToken::new() });
+        let auth = if config.auth_is_on { auth::Auth::on(&storage) } else { auth::Auth::Off };
+        let limits = auth::Limits::new(config.limits, clock);
+        let app = Arc::new(App { storage, query, auth, limits, tls, draining: CancellationToken::new() });
         match listen(&app, &config, metrics).await {
             Ok(running) => Ok(Running { recovery, ..running }),
             Err(error) => {
@@ -93,6 +98,7 @@ fn open_queries(storage: &Arc<Engine>, config: &Config, metrics: &PrometheusHand
         threads: config.query_threads,
         max_running: config.query_max_running,
         max_waiting: config.query_max_waiting,
+        slow_query: config.slow_query,
         sources,
     };
     QueryEngine::new(Arc::clone(storage), options)
@@ -100,14 +106,21 @@ fn open_queries(storage: &Arc<Engine>, config: &Config, metrics: &PrometheusHand
 
 /// Phases 3 and 4: the gRPC port, the HTTP port. Only now somebody can come in.
 async fn listen(app: &Arc<App>, config: &Config, metrics: PrometheusHandle) -> Result<Running> {
-    let grpc_listener = Listener::bind("server.grpc", config.grpc).await?;
-    let http_listener = Listener::bind("server.http", config.http).await?;
+    let acceptor = |protocols| app.tls.as_ref().map(|tls| tls.acceptor(protocols)).transpose();
+    let grpc_listener = Listener::bind("server.grpc", config.grpc).await?.with_tls(acceptor(GRPC_PROTOCOLS)?);
+    let http_listener = Listener::bind("server.http", config.http).await?.with_tls(acceptor(HTTP_PROTOCOLS)?);
     let (grpc_addr, http_addr) = (grpc_listener.address(), http_listener.address());
     let health = Health::new().await;
     let services = grpc::router(app, &health)?;
     let stop = CancellationToken::new();
     let upkeep = tokio::spawn(upkeep(metrics.clone(), stop.clone()));
-    let http_router = http::router(Arc::clone(app), metrics);
+    if let Some(tls) = &app.tls {
+        let clock = Arc::clone(&app.storage.env().clock);
+        tls.warn(clock.now_us());
+        tokio::spawn(tls::watch(Arc::clone(tls), clock, stop.clone()));
+    }
+    let guard = http::Guard::new(config, http_addr);
+    let http_router = http::router(Arc::clone(app), metrics, guard);
     let http = tokio::spawn(http::serve(http_listener, http_router, stop.clone()));
     let grpc = tokio::spawn(grpc::serve(grpc_listener, services, stop.clone()));
     health.serving().await;

@@ -89,7 +89,12 @@ fn a_start_that_cannot_be_has_its_status_and_reason() {
         (vec!["serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", &address], 73, "server.http"),
         (vec!["serve", "--data", data, "--grpc", "0.0.0.0:0"], 64, "beyond loopback"),
         (vec!["serve", "--data", data, "--config", unknown.to_str().unwrap()], 64, "did you mean 'server.grpc'?"),
-        (vec!["serve", "--data", data, "--set", "auth=on"], 64, "not supported yet"),
+        (vec!["serve", "--data", data, "--set", "auth=on", "--http", "0.0.0.0:0"], 64, "without TLS"),
+        (
+            vec!["serve", "--data", data, "--set", "tls.cert=missing.pem", "--set", "tls.key=missing.pem"],
+            64,
+            "missing.pem",
+        ),
         (vec!["serve", "--nonsense"], 2, "--nonsense"),
         (vec!["health", "--server", "127.0.0.1:1"], 1, "no server at 127.0.0.1:1"),
     ] {
@@ -238,9 +243,17 @@ fn answers_are_printed_in_every_form() {
     let statements = statements.to_str().unwrap();
     assert_eq!(server.output(&["sql", "-f", statements]), "a,b\n1,x;y\nc\n\"\"\n");
     assert_eq!(
-        server.output(&["sql", "-f", statements, "--format", "json"]),
+        server.output(&["sql", "-f", statements, "--format", "ndjson"]),
         "{\"a\":1,\"b\":\"x;y\"}\n{\"c\":null}\n"
     );
+    assert_eq!(
+        server.output(&["sql", "-f", statements, "--format", "json"]),
+        "[\n{\"a\":1,\"b\":\"x;y\"}\n]\n[\n{\"c\":null}\n]\n"
+    );
+    let markdown = server.output(&["sql", "-c", "SELECT 1 AS a", "--format", "markdown"]);
+    assert_eq!(markdown, "| a |\n| --- |\n| 1 |\n");
+    let expanded = server.output(&["sql", "-c", "SELECT 1 AS a", "--format", "expanded"]);
+    assert_eq!(expanded, "-[ row 1 ]-\na | 1\n");
     let table = server.output(&["sql", "-c", "SELECT 1 AS a", "--format", "table"]);
     assert_eq!(table, "+---+\n| a |\n+---+\n| 1 |\n+---+\n");
     let arrow = server.run(&["sql", "-c", "SELECT 1 AS a", "--format", "arrow"]).stdout;
@@ -348,4 +361,212 @@ fn statements_that_a_closed_output_leaves_are_told() {
     assert!(said.contains("statements that were not run: 1"), "{said}");
     // Nothing is left to do: whoever closed the output has what they wanted.
     assert_eq!(run("SELECT 1").0, Some(0));
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_answer_is_exported_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(&folder.path().join("data"));
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let path = |name: &str| out.join(name).to_str().unwrap().to_owned();
+    let create = "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR, at TIMESTAMPTZ, n UBIGINT); \
+                  INSERT INTO t SELECT value, 'n' || value, TIMESTAMPTZ '2024-01-01T00:00:00Z', value \
+                  FROM generate_series(1, 5000)";
+    server.output(&["sql", "-c", create]);
+    let rows = "SELECT id, name, at, n FROM t ORDER BY id";
+    for name in ["t.csv", "t.json", "t.ndjson", "t.parquet", "t.arrow"] {
+        let exported = server.run(&["sql", "-c", rows, "-o", &path(name)]);
+        assert!(exported.status.success() && exported.stdout.is_empty(), "{name}: {exported:?}");
+        assert!(String::from_utf8_lossy(&exported.stderr).contains("5000 rows"), "{name}: {exported:?}");
+    }
+    assert_eq!(entries(&out), ["t.arrow", "t.csv", "t.json", "t.ndjson", "t.parquet"]);
+    // What is exported comes in again, the same in each form that is read.
+    for (name, format) in [("t.csv", "csv"), ("t.ndjson", "ndjson"), ("t.parquet", "parquet"), ("t.arrow", "arrow")] {
+        let create =
+            format!("CREATE TABLE from_{format} (id BIGINT PRIMARY KEY, name VARCHAR, at TIMESTAMPTZ, n UBIGINT)");
+        server.output(&["sql", "-c", &create]);
+        let loaded = server.output(&["ingest", &format!("from_{format}"), &path(name)]);
+        assert!(loaded.contains("5000 accepted"), "{loaded}");
+        let different = format!("SELECT count(*) AS n FROM (SELECT * FROM t EXCEPT SELECT * FROM from_{format})");
+        assert_eq!(server.output(&["sql", "-c", &different]), "n\n0\n", "{name}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path("t.json")).unwrap()).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 5_000);
+    assert_eq!(json[4_999]["id"], 5_000);
+
+    // What fails leaves the file that was there.
+    let before = std::fs::read(path("t.csv")).unwrap();
+    for (statement, part) in [
+        ("SELECT id, 10 / (id - 4000) FROM t ORDER BY id", "division by zero"),
+        ("SELECT 1 AS a; SELECT 2 AS b", "answer of one statement"),
+        ("SET timezone = 'UTC'", "no statement answered with rows"),
+    ] {
+        let failed = server.run(&["sql", "-c", statement, "-o", &path("t.csv")]);
+        assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+        assert!(String::from_utf8_lossy(&failed.stderr).contains(part), "{failed:?}");
+        assert_eq!(std::fs::read(path("t.csv")).unwrap(), before);
+    }
+    assert_eq!(entries(&out).len(), 5, "{:?}", entries(&out));
+}
+
+#[test]
+fn an_export_that_is_stopped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(&folder.path().join("data"));
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let path = out.join("endless.csv");
+    // It ends by itself after minutes at the earliest.
+    let endless = "SELECT a.value FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        // The end of a terminal counts, also if what started the tests ignores it.
+        let mut child = Command::new("env")
+            .args(["--default-signal=HUP", PROGRAM, "sql", "-c", endless, "-o", path.to_str().unwrap()])
+            .env("TIDEWATER_SERVER", &server.grpc)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It is under way when its hidden file is there and has bytes.
+        let has_bytes =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().is_ok_and(|file| file.len() > 0);
+        while !std::fs::read_dir(&out).unwrap().any(has_bytes) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before anybody stopped it");
+            std::thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let stopped = child.wait_with_output().unwrap();
+        assert_eq!(stopped.status.code(), Some(130), "{stopped:?}");
+        assert!(String::from_utf8_lossy(&stopped.stderr).contains("was not written"), "{stopped:?}");
+        assert_eq!(entries(&out), [""; 0]);
+    }
+}
+
+#[test]
+fn verbs_look_at_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Served::start(&data);
+    let rows = folder.path().join("rows.csv");
+    std::fs::write(&rows, "id\n1\n2\n").unwrap();
+    server.output(&["ingest", "t", rows.to_str().unwrap(), "--create", "--key", "id"]);
+    server.output(&["sql", "-c", "CREATE TABLE \"It's\".\"T\" (id BIGINT)"]);
+    let segments = server.output(&["segment", "list", "t"]);
+    assert!(segments.starts_with("schema,table,kind,id,rows,"), "{segments}");
+    assert!(segments.contains("public,t,realtime,realtime,2,"), "{segments}");
+    let producers = server.output(&["producer", "list"]);
+    assert!(producers.contains("public,t,t:"), "{producers}");
+    assert_eq!(server.run(&["producer", "list", "hidden"]).status.code(), Some(1));
+    assert!(server.output(&["events", "--limit", "1000"]).contains("a table was created"));
+
+    let checks = server.output(&["verify"]);
+    assert!(checks.starts_with("table,check,ok,detail\n"), "{checks}");
+    assert!(checks.contains("public.t,keys,true,") && checks.contains("It's"), "{checks}");
+    let of_one = server.output(&["verify", "t"]);
+    assert!(of_one.contains("\nt,keys,true,") && !of_one.contains("It's"), "{of_one}");
+
+    server.output(&["table", "drop", "t"]);
+    assert_eq!(server.run(&["verify", "t"]).status.code(), Some(1));
+    server.output(&["table", "undrop", "t"]);
+    assert_eq!(server.output(&["sql", "-c", "SELECT count(*) AS n FROM t"]), "n\n2\n");
+
+    let none = server.output(&["query", "list"]);
+    assert!(none.starts_with("query_id,principal,interface,state,"), "{none}");
+    let ended = server.output(&["query", "list", "--all", "--format", "ndjson"]);
+    assert!(ended.lines().any(|line| line.contains("\"finished\"") && line.contains("count(*)")), "{ended}");
+    let missing = server.run(&["query", "cancel", "00000000-0000-4000-8000-000000000000"]);
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("TW-1106"), "{missing:?}");
+}
+
+#[test]
+fn a_doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Served::start(&data);
+    let data = data.to_str().unwrap();
+    let whole = server.run(&["doctor", "--data", data, "--format", "ndjson"]);
+    let text = String::from_utf8_lossy(&whole.stdout).into_owned();
+    let status = |check: &str| -> Vec<String> {
+        let findings = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let own = findings.filter(|finding| finding["check"] == check);
+        own.map(|finding| finding["status"].as_str().unwrap().to_owned()).collect()
+    };
+    for check in ["configuration", "memory", "server", "version", "access", "clock", "tables", "damage", "unpublished"]
+    {
+        assert_eq!(status(check), ["ok"], "{check}: {text}");
+    }
+    for check in ["file system", "free disk", "sync", "open files"] {
+        assert_eq!(status(check).len(), 1, "{check}: {text}");
+    }
+    // This machine may be short of something; then the doctor says so.
+    assert_eq!(whole.status.code(), Some(i32::from(text.contains("\"fail\""))), "{text}");
+
+    let nobody = ["doctor", "--server", "127.0.0.1:1", "--data", data, "--set", "query.thread=2"];
+    let nobody = program(&nobody).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+    let text = String::from_utf8_lossy(&nobody.stdout);
+    assert!(text.contains("fail  configuration: ") && text.contains("did you mean 'query.threads'?"), "{text}");
+    assert!(text.contains("fail  server: no server at 127.0.0.1:1") && text.contains("-> start it"), "{text}");
+    // The status is that of the checks, whether or not somebody reads them.
+    let mut unread = program(&["doctor", "--server", "127.0.0.1:1", "--data", data]);
+    let mut unread = unread.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(unread.stdout.take());
+    assert_eq!(unread.wait().unwrap().code(), Some(1));
+}
+
+/// One case a row of the table in `docs/cli.md`; 74 is what a log that cannot be synced ends with, which the crash tests show.
+#[test]
+fn each_exit_status_is_the_documented_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(&folder.path().join("data"));
+    let locked = folder.path().join("data");
+    let damaged = folder.path().join("damaged");
+    let before = Served::start(&damaged);
+    before.output(&["sql", "-c", "CREATE TABLE t (id BIGINT)"]);
+    before.signal(Signal::TERM);
+    assert_eq!(before.status(), Some(0));
+    std::fs::remove_file(damaged.join("log/CURRENT")).unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let [locked, damaged, file] = [&locked, &damaged, &file].map(|path| path.to_str().unwrap());
+    let ports = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let serve = |data| [&["serve", "--data", data][..], &ports[..]].concat();
+    for (words, status) in [
+        (vec!["sql", "-c", "SELECT 1"], 0),
+        (vec!["sql", "-c", "SELECT nothing"], 1),
+        (vec!["sql", "--nonsense"], 2),
+        (vec!["sql", "-c", "SELECT 1", "-o", "rows.xml"], 2),
+        (vec!["config", "check", "--set", "memory.limit=much"], 64),
+        (serve(locked), 73),
+        (serve(file), 74),
+        (serve(damaged), 75),
+    ] {
+        let output = server.run(&words);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {output:?}");
+    }
+    let documented = include_str!("../docs/cli.md");
+    for status in [0, 1, 2, 64, 73, 74, 75, 130] {
+        assert!(documented.contains(&format!("\n| {status} | ")), "docs/cli.md has {status}");
+    }
+}
+
+#[test]
+fn completions_and_version_are_printed() {
+    let version = program(&["--version"]).output().unwrap();
+    let text = String::from_utf8(version.stdout).unwrap();
+    assert!(text.starts_with(concat!("tidewater ", env!("CARGO_PKG_VERSION"), " (commit ")), "{text}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = program(&["completions", shell]).output().unwrap();
+        assert!(script.status.success() && String::from_utf8(script.stdout).unwrap().contains("give-up"), "{shell}");
+    }
 }

@@ -15,7 +15,7 @@ const WORDS: [(&str, &str); 5] = [("ti", "de"), ("la", "nd"), ("do", "or"), ("ro
 const LONG_FILES: [&str; 0] = [];
 
 /// Layers of `storage`: a module may use its own layer's modules only if listed, and those of lower layers.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 24] = [
     ("ids", 0),
     ("error", 0),
     ("limits", 0),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, u8); 22] = [
     ("env", 0),
     ("fuse", 0),
     ("catalog", 1),
+    ("access", 2),
     ("log", 2),
     ("producers", 2),
     ("admission", 2),
@@ -37,6 +38,7 @@ const LAYERS: [(&str, u8); 22] = [
     ("retention", 5),
     ("scrub", 5),
     ("jobs", 6),
+    ("trial", 6),
     ("engine", 6),
 ];
 

@@ -1,5 +1,6 @@
 //! What does a process hold open? The engine: catalog, log writer, one worker a table, memory, housekeeping.
 
+mod access;
 mod alter;
 mod attach;
 mod create;
@@ -12,7 +13,7 @@ mod seal;
 mod upkeep;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,7 +23,9 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::access::load_accounts;
 pub use self::create::StagedTable;
+use crate::access::Accounts;
 use crate::attaching::parts_of;
 pub use crate::catalog::View;
 use crate::catalog::{TableDef, check_name, dropped_from_disk, view_from_disk};
@@ -37,8 +40,8 @@ use crate::scrub::ScrubOptions;
 use crate::sealed::{FileStores, OtherStores, StoreOptions, open_tables};
 use crate::sealing::clean_unborn;
 use crate::table::{
-    FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, Write, create_view, drop_table, drop_view,
-    first_start, supervise, uptime,
+    DISK_FORMAT, FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, Write, create_view, drop_table,
+    drop_view, first_start, supervise, uptime,
 };
 
 /// The schema that is always there.
@@ -120,6 +123,7 @@ pub struct Engine {
     parts: SharedParts,
     log: Arc<LogWriter>,
     names: ArcSwap<Names>,
+    accounts: parking_lot::RwLock<Accounts>,
     epoch: AtomicU64,
     /// Held while the catalog changes.
     changing: Mutex<()>,
@@ -149,7 +153,7 @@ impl Engine {
 
     fn open_with(options: EngineOptions, store: Arc<Store>, log: Arc<LogWriter>) -> Result<(Arc<Engine>, Recovery)> {
         let memory = MemoryLedger::with_keys(options.memory_limit, options.key_memory);
-        let log_id = identify(&store, &options.env)?;
+        let log_id = identify(&options.data_dir, &store, &options.env)?;
         let local = Arc::new(DurableLocalStore::open(&options.data_dir, &options.env)?);
         let tables = Arc::new(open_tables(&options.data_dir, &local, &options.tables)?);
         let other_stores = Arc::new(OtherStores::new(&options.data_dir, &local, &options.tables, &tables));
@@ -201,10 +205,12 @@ impl Engine {
         }
         clean_unborn(&parts.store, &parts.env, &parts.gate.folder)?;
         let names = ArcSwap::from_pointee(names);
+        let accounts = parking_lot::RwLock::new(load_accounts(&parts.store)?);
         let engine = Arc::new_cyclic(|engine: &Weak<Engine>| Engine {
             log: Arc::clone(&parts.log),
             parts,
             names,
+            accounts,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
             attaching: Mutex::new(()),
@@ -326,6 +332,11 @@ impl Engine {
         &self.parts.env
     }
 
+    /// The data folder.
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.parts.gate.folder
+    }
+
     /// `None` while ingest is open, else why it is not (free space, memory, the clock, shutdown). For `/readyz`.
     pub fn ingest_blocked(&self) -> Option<Error> {
         self.parts.gate.check().err()
@@ -355,7 +366,7 @@ impl Engine {
         let log = Arc::clone(&self.log);
         tokio::task::spawn_blocking(move || log.close())
             .await
-            .map_err(|e| Error::internal(format!("the log could not be closed: {e}")))
+            .map_err(|e| Error::ended_early("the closing of the log", &e))
     }
 
     fn check_free(&self, schema: &str, name: &str) -> Result<()> {
@@ -390,9 +401,7 @@ impl Engine {
 
 /// Runs a change of the catalog to its end, whether or not the caller still waits: what the log has and what memory has never part.
 async fn to_its_end<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    tokio::spawn(change)
-        .await
-        .unwrap_or_else(|e| Err(Error::internal(format!("a change of the catalog ended early: {e}"))))
+    tokio::spawn(change).await.unwrap_or_else(|e| Err(Error::ended_early("a change of the catalog", &e)))
 }
 
 fn name_of(def: &TableDef) -> (String, String) {
@@ -438,7 +447,7 @@ fn recovery_line(table: &Table, replayed: Replayed, took: Duration) -> String {
 }
 
 /// The folder's log id; minted when the folder is new.
-fn identify(store: &Arc<Store>, env: &Env) -> Result<LogId> {
+fn identify(folder: &Path, store: &Arc<Store>, env: &Env) -> Result<LogId> {
     match store.get(Family::Meta, meta_key::FORMAT)? {
         Some(format) if format == FORMAT => {
             let bytes = store.get(Family::Meta, meta_key::LOG_ID)?.unwrap_or_default();
@@ -450,9 +459,14 @@ fn identify(store: &Arc<Store>, env: &Env) -> Result<LogId> {
         }
         Some(format) => Err(Error::new(
             Code::LogUnknownVersion,
-            format!("the data folder has format {}, this program reads 1", String::from_utf8_lossy(&format)),
+            format!(
+                "the data folder {} has disk format {}, and this program, Tidewater {}, reads disk format {DISK_FORMAT}",
+                folder.display(),
+                String::from_utf8_lossy(&format),
+                env!("CARGO_PKG_VERSION")
+            ),
         )
-        .hint("start the version of Tidewater that wrote this folder, or a newer one")),
+        .hint("nothing was changed; start the version of Tidewater that wrote this folder, or a newer one")),
         None => {
             let log_id = LogId(env.rng.uuid());
             let commit = first_start(log_id);

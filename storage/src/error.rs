@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::task::JoinError;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a caller can do about an error. The server maps each kind to a gRPC and an HTTP status, in one place.
@@ -137,6 +139,14 @@ codes! {
     UnsupportedRequest = 1405, Unsupported, "UNSUPPORTED_REQUEST";
     PortInUse = 1406, Unavailable, "PORT_IN_USE";
     InvalidConfig = 1407, InvalidArgument, "INVALID_CONFIG";
+    RateLimited = 1408, ResourceExhausted, "RATE_LIMITED";
+    UserNotFound = 1420, NotFound, "USER_NOT_FOUND";
+    UserExists = 1421, AlreadyExists, "USER_EXISTS";
+    TokenNotFound = 1422, NotFound, "TOKEN_NOT_FOUND";
+    TooManyAccounts = 1423, ResourceExhausted, "TOO_MANY_ACCOUNTS";
+    InvalidPassword = 1424, InvalidArgument, "INVALID_PASSWORD";
+    LastAdmin = 1425, FailedPrecondition, "LAST_ADMIN";
+    TooManyLogins = 1426, ResourceExhausted, "TOO_MANY_LOGINS";
     // 15xx: settled rows
     DeleteConflict = 1501, Aborted, "DELETE_CONFLICT";
     BuildOvertaken = 1502, Aborted, "BUILD_OVERTAKEN";
@@ -202,6 +212,12 @@ impl Error {
     /// A bug of ours: something that the code around it rules out.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, message).hint("this is a bug: please report it with the server's log")
+    }
+
+    /// A task that came to no end of its own. What a panic said may quote a value of a row: the process's panic hook writes it, at debug.
+    pub(crate) fn ended_early(what: impl fmt::Display, ended: &JoinError) -> Self {
+        let how = if ended.is_panic() { "it panicked" } else { "it was cancelled" };
+        Self::internal(format!("{what} ended early: {how}"))
     }
 
     /// What the caller can do about it.

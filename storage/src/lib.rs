@@ -1,5 +1,6 @@
 //! Which rows exist, where are they, are they safe? The storage half of Tidewater: catalog, log, deduplication, realtime rows.
 
+mod access;
 pub mod admission;
 mod attaching;
 pub mod catalog;
@@ -21,7 +22,9 @@ mod scrub;
 pub mod sealed;
 mod sealing;
 mod table;
+mod trial;
 
+pub use access::{AccountChange, Accounts, StoredGrant, Token, TokenLimits, User};
 pub use compaction::Compacted;
 pub use engine::{Engine, EngineOptions, Recovery, StagedTable, View};
 pub use error::{Code, Error, ErrorKind, Result, RowFault};
@@ -30,7 +33,8 @@ pub use scrub::ScrubOptions;
 pub use sealed::StoreOptions;
 pub use sealing::{GivenUp, StageOptions, StagedWrite};
 pub use table::{
-    Damage, Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite, PreparedWrite,
-    ProducerBatch, ProducerInfo, ProducerRow, Quarantine, RejectedPages, RejectedRecord, RowsOutcome, RowsRequest,
-    Sealed, SequenceMode, Table, TableSnapshot, TableStats,
+    DISK_FORMAT, Damage, Durability, IdempotencyKey, JobRow, LedgerPages, LedgerRow, OnError, PendingWrite,
+    PreparedWrite, ProducerBatch, ProducerInfo, ProducerRow, Quarantine, RejectedPages, RejectedRecord, RowsOutcome,
+    RowsRequest, Sealed, SequenceMode, Table, TableSnapshot, TableStats,
 };
+pub use trial::{DryRun, DryRunOutcome, ReplayOptions, ReplayOutcome};

@@ -76,6 +76,16 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_COLUMNS: usize = 2_000;
 pub const MAX_TABLES: usize = 10_000;
 
+/// Users and tokens are all in memory, and looked through when one is changed.
+pub const MAX_USERS: usize = 10_000;
+pub const MAX_TOKENS: usize = 100_000;
+pub const MAX_USER_NAME_BYTES: usize = 128;
+pub const MAX_TOKEN_ID_BYTES: usize = 64;
+pub const MAX_LABEL_BYTES: usize = 128;
+/// Grants of one user or token: each request goes through them. A pattern names a schema and a table.
+pub const MAX_GRANTS: usize = 100;
+pub const MAX_PATTERN_BYTES: usize = 2 * MAX_NAME_BYTES + 2;
+
 /// Row errors that an answer carries; more of them are in `system.rejected`.
 pub const ROW_ERRORS_IN_ANSWER: usize = 100;
 

@@ -1,8 +1,9 @@
 //! What is left of a day? Files, bytes a row, commits, and how much was written for what is kept.
 //!
 //! The rows of a day, late ones among them, come some hundred times faster than a day does, and a build is asked for as many times as fewer
-//! rows: files have the shape that they have in life. What is published and merged meanwhile is the server's own choice. The keys are a sequence's, as the platform's are. Two smaller tables follow: one without the hidden
-//! column, because that is the mark of peers, and one with random keys, which no encoding makes smaller than 8 bytes.
+//! rows: files have the shape that they have in life. What is published and merged meanwhile is the server's own choice. The keys are a
+//! sequence's, as the platform's are. Two smaller tables follow: one without the hidden column, because that is the mark of peers, and one
+//! with random keys, which no encoding makes smaller than 8 bytes.
 
 use anyhow::{Result, ensure};
 use tidewater_client::Client;
@@ -12,12 +13,15 @@ use crate::report::{Bound, Report};
 use crate::rows::{CREATE, Detections, Shape, Times};
 
 const DEFAULT_ROWS: usize = 50_000_000;
-/// The smaller tables have so much fewer rows.
+/// The smaller tables have the first part of the day: as many rows an hour, and so much fewer in all.
 const SMALLER_DIVISOR: usize = 5;
+/// The design load's day, of which two tables have a part: the more rows an hour has, the less its times and keys take.
+const DESIGN_ROWS: usize = 864_000_000;
 /// Of 10,000 rows each.
 const BATCHES_PER_S: u32 = 50;
 /// A build has about a quarter of an hour of the day.
 const BUILDS: &str = " WITH (seal_after_rows = '500000', ";
+const DESIGN_BUILDS: &str = " WITH (seal_after_rows = '5000000', ";
 /// Bytes a row in sealed files, with the hidden column and without.
 const MARK_BYTES: f64 = 9.0;
 const MARK_PLAIN_BYTES: f64 = 7.0;
@@ -73,10 +77,14 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let keys = number(&client, "SELECT dedup_bytes FROM system.tables WHERE name = 'detections'").await?;
     report.figure("key_memory_bytes_per_row", keys / after.rows);
 
-    let rows = rows / SMALLER_DIVISOR;
-    let plain = smaller(&client, "plain", ", system_columns = 'off'", day(rows).ordered(), rows).await?;
+    let part = rows / SMALLER_DIVISOR;
+    let plain = smaller(&client, "plain", BUILDS, ", system_columns = 'off'", day(rows).ordered(), part).await?;
     report.marked("bytes_per_row_without_hidden_column", plain, Bound::AtMost, MARK_PLAIN_BYTES);
-    report.figure("bytes_per_row_with_random_keys", smaller(&client, "random", "", day(rows), rows).await?);
+    report.figure("bytes_per_row_with_random_keys", smaller(&client, "random", BUILDS, "", day(rows), part).await?);
+    let dense = || day(DESIGN_ROWS).ordered();
+    report.figure("bytes_per_row_at_10000_per_s", smaller(&client, "dense", DESIGN_BUILDS, "", dense(), part).await?);
+    let plain = smaller(&client, "dense-plain", DESIGN_BUILDS, ", system_columns = 'off'", dense(), part).await?;
+    report.figure("bytes_per_row_at_10000_per_s_without_hidden_column", plain);
     peak(&server, &client, &mut report).await?;
     server.stop()?;
     Ok(report)
@@ -103,12 +111,13 @@ fn day(rows: usize) -> Detections {
 async fn smaller(
     client: &Client,
     producer: &str,
+    builds: &str,
     option: &str,
     mut detections: Detections,
     rows: usize,
 ) -> Result<f64> {
     client.execute_update("DROP TABLE detections").await?;
-    let create = CREATE.replace(" WITH (", BUILDS);
+    let create = CREATE.replace(" WITH (", builds);
     client.execute_update(&format!("{}{option})", create.trim_end_matches(')'))).await?;
     send_all(client, producer, &mut detections, rows, Some(BATCHES_PER_S)).await?;
     call(client, "CALL seal('detections')").await?;

@@ -1,5 +1,6 @@
 """How is a server under test started, stopped and killed?"""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -22,16 +23,24 @@ def binary() -> pathlib.Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(n: int) -> list[int]:
+    """Different ones: each is held until all are found."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(n)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 class Server:
     """One process on one data folder. `restart` keeps folder and ports.
 
     `data` is the data folder if it is not `folder`/data, `settings` go to --set, `environment` is added to the environment,
-    and `wrapper` is a command that executes the server in its own place: the process is the server all the same.
+    `ca` is the PEM of who issued its certificate if it speaks TLS, and `wrapper` is a command that executes the server in its own place: the process is the server all the same.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class Server:
         data: pathlib.Path | None = None,
         settings: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
+        ca: bytes | None = None,
         wrapper=(),
     ):
         self.folder = folder
@@ -48,9 +58,9 @@ class Server:
         self.data = data or self.folder / "data"
         self.settings = settings or {}
         self.environment = environment or {}
+        self.ca = ca
         self.wrapper = list(wrapper)
-        self.grpc = f"127.0.0.1:{free_port()}"
-        self.http = f"127.0.0.1:{free_port()}"
+        self.grpc, self.http = (f"127.0.0.1:{port}" for port in free_ports(2))
         self.log = self.folder / "server.log"
         self.process = None
 
@@ -75,9 +85,15 @@ class Server:
             time.sleep(POLL_S)
         return self
 
+    def channel(self) -> grpc.Channel:
+        """A gRPC channel of its own."""
+        if self.ca is None:
+            return grpc.insecure_channel(self.grpc)
+        return grpc.secure_channel(self.grpc, grpc.ssl_channel_credentials(self.ca))
+
     def is_healthy(self) -> bool:
         """grpc.health.v1.Health/Check by hand: an empty request, and field 1 = SERVING (1) in the answer."""
-        with grpc.insecure_channel(self.grpc) as channel:
+        with self.channel() as channel:
             check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda _: b"", lambda answer: answer)
             try:
                 return check(None, timeout=1) == b"\x08\x01"

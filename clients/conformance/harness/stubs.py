@@ -9,7 +9,7 @@ from importlib import resources
 from grpc_tools import protoc
 
 PROTO = pathlib.Path(__file__).resolve().parents[3] / "proto"
-FILES = ["tidewater/ingest/v1/ingest.proto", "tidewater/query/v1/query.proto"]
+FILES = ["tidewater/admin/v1/admin.proto", "tidewater/ingest/v1/ingest.proto", "tidewater/query/v1/query.proto"]
 
 _folder = tempfile.TemporaryDirectory(prefix="tidewater-stubs-")
 _include = resources.files("grpc_tools") / "_proto"
@@ -19,6 +19,8 @@ if protoc.main([*_arguments, *FILES]) != 0:
     raise RuntimeError(f"the stubs of {FILES} could not be generated")
 sys.path.insert(0, _folder.name)
 
+admin = importlib.import_module("tidewater.admin.v1.admin_pb2")
+admin_grpc = importlib.import_module("tidewater.admin.v1.admin_pb2_grpc")
 ingest = importlib.import_module("tidewater.ingest.v1.ingest_pb2")
 ingest_grpc = importlib.import_module("tidewater.ingest.v1.ingest_pb2_grpc")
 query = importlib.import_module("tidewater.query.v1.query_pb2")

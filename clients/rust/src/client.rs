@@ -7,10 +7,11 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use backon::{BackoffBuilder, Retryable};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use tidewater_proto::admin::v1::admin_client::AdminClient;
 use tidewater_proto::ingest::v1 as ingest;
 use tidewater_proto::ingest::v1::ingest_client::IngestClient;
 use tidewater_proto::query::v1::query_client::QueryClient;
-use tidewater_proto::query::v1::{CancelRequest, ExplainRequest, Format, QueryRequest};
+use tidewater_proto::query::v1::{CancelRequest, CancelState, ExplainRequest, Format, QueryRequest};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -37,7 +38,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(crate) type Transport = InterceptedService<Channel, Authorization>;
+/// What a PEM file of certificates has in it.
+const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// The channel of a [`Client`], which adds our credentials to every call.
+pub type Transport = InterceptedService<Channel, Authorization>;
 
 /// Who we are.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -56,7 +61,7 @@ pub enum Credentials {
 #[derive(Clone)]
 pub struct ClientOptions {
     pub credentials: Credentials,
-    /// Certificates in PEM that are trusted beside none: needed for `https://`, because no system roots are read.
+    /// Certificates in PEM that are trusted for `https://`, and no others; `None`: those that this machine trusts.
     pub ca_certificates_pem: Option<Vec<u8>>,
     /// Bound on making the first connection.
     pub connect_timeout: Duration,
@@ -121,10 +126,10 @@ impl Client {
         Ok(self.queries().explain(request).await?.into_inner().text)
     }
 
-    /// Stops a query. Can be repeated.
-    pub async fn cancel(&self, query_id: &str) -> Result<()> {
-        self.queries().cancel(CancelRequest { query_id: query_id.to_owned() }).await?;
-        Ok(())
+    /// Stops a query. Can be repeated. A change that is being committed goes on: the state says so.
+    pub async fn cancel(&self, query_id: &str) -> Result<CancelState> {
+        let request = CancelRequest { query_id: query_id.to_owned() };
+        Ok(self.queries().cancel(request).await?.into_inner().state())
     }
 
     /// OK if the server takes requests.
@@ -200,10 +205,19 @@ impl Client {
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
+    /// The ingest service itself, for what [`Self::write`] and [`Self::producer`] do not offer. Nothing is sent again by itself.
+    pub fn ingest_service(&self) -> IngestClient<Transport> {
+        self.ingest()
+    }
+
     fn ingest(&self) -> IngestClient<Transport> {
         IngestClient::new(self.transport.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn admin(&self) -> AdminClient<Transport> {
+        AdminClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     fn queries(&self) -> QueryClient<Transport> {
@@ -227,16 +241,24 @@ fn endpoint(address: &str, options: &ClientOptions) -> Result<Endpoint> {
     if !url.starts_with("https://") {
         return Ok(endpoint);
     }
-    let Some(pem) = &options.ca_certificates_pem else {
-        return Err(Error::invalid(format!("'{address}' needs ClientOptions::ca_certificates_pem")));
+    let tls = match &options.ca_certificates_pem {
+        // What is not understood would be left out, and then nobody trusted, without a word.
+        Some(pem) if !pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) => {
+            return Err(Error::invalid("ClientOptions::ca_certificates_pem has no certificate in PEM"));
+        }
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+        None => ClientTlsConfig::new().with_native_roots(),
     };
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-    endpoint.tls_config(tls).map_err(unfit)
+    // A server that takes the connection and does not shake hands must not be waited for longer, either.
+    endpoint.tls_config(tls.timeout(options.connect_timeout)).map_err(|error| {
+        let error = Error::from(error);
+        error.with_message(format!("TLS with {address} cannot be set up: {}", error.message()))
+    })
 }
 
 /// Adds the `authorization` header to every call.
 #[derive(Clone)]
-pub(crate) struct Authorization(Option<MetadataValue<Ascii>>);
+pub struct Authorization(Option<MetadataValue<Ascii>>);
 
 impl Authorization {
     fn new(credentials: &Credentials) -> Result<Self> {

@@ -42,6 +42,7 @@
 //! [`Client::sql`] speaks Arrow Flight SQL. [`Client::query`] has what Flight SQL lacks: parameters, settings for one
 //! statement, row caps, waiting for a commit token, and a summary that says what was read.
 
+mod admin;
 mod client;
 mod error;
 mod ipc;
@@ -51,15 +52,17 @@ mod sql;
 mod table;
 mod write;
 
-pub use client::{Client, ClientOptions, Credentials};
+pub use admin::{NewToken, TokenOptions, UserChange};
+pub use client::{Authorization, Client, ClientOptions, Credentials, Transport};
 pub use error::{Error, Result, RowError, reason};
 pub use ipc::Compression;
 pub use producer::{Ack, Producer, ProducerOptions, RetryPolicy};
 pub use query::QueryStream;
 pub use sql::SqlStream;
 pub use table::{TableInfo, TableName};
+pub use tidewater_proto::admin::v1::{Grant, Role, Token, TokenLimits, User};
 pub use tidewater_proto::ingest::v1::{Durability, OnRowError, SchemaPolicy, SequenceMode};
 pub use tidewater_proto::query::v1::{
-    Format, OverflowMode, QueryRequest, Summary, Value, Values, query_request, value,
+    CancelState, Format, OverflowMode, QueryRequest, Summary, Value, Values, query_request, value,
 };
 pub use write::{BatchResult, CommitToken, Identity, WriteOptions};

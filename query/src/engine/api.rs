@@ -54,6 +54,8 @@ pub struct QueryEngineOptions {
     /// Queries that run at once, and that wait.
     pub max_running: usize,
     pub max_waiting: usize,
+    /// Statements that took so long are logged; `None`: none.
+    pub slow_query: Option<std::time::Duration>,
     pub sources: SystemSources,
 }
 

@@ -32,7 +32,7 @@ use crate::limits::BATCH_ROWS;
 use crate::memory::SpillFiles;
 use crate::planner::Waiter;
 use crate::provider::{CatalogOptions, StatementCatalog, ViewPlanner};
-use crate::session::{Session, SessionSettings};
+use crate::session::{Session, SessionSettings, VisibleCatalog};
 use crate::statement::{
     CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion, hide_system_columns,
     reparse,
@@ -59,7 +59,7 @@ pub(super) struct StatementContext {
     pub(super) settings: SessionSettings,
     pub(super) bounds: PlanBounds,
     with_system_columns: bool,
-    storage: Arc<Engine>,
+    visible: VisibleCatalog,
 }
 
 impl Contexts {
@@ -94,15 +94,12 @@ impl Contexts {
         waiter: &Arc<Waiter>,
     ) -> Result<StatementContext> {
         let settings = session.current();
-        check_expansion(&statement.kind, &settings.schema, &|name| named(&self.storage, name))?;
-        let reach = reach(&self.storage, statement, &settings.schema);
+        let visible = VisibleCatalog::new(&self.storage, &session.principal);
+        check_expansion(&statement.kind, &settings.schema, &|name| named(&visible, name))?;
+        let reach = reach(&visible, statement, &settings.schema);
         let with_system_columns = reach.names_hidden;
-        let catalog = StatementCatalog::new(
-            Arc::clone(&self.storage),
-            Arc::clone(&self.system),
-            session.clone(),
-            CatalogOptions { with_system_columns },
-        );
+        let options = CatalogOptions { with_system_columns };
+        let catalog = StatementCatalog::new(visible.clone(), Arc::clone(&self.system), session.clone(), options);
         catalog.pin(&reach.tables, reach.views);
         let zoned = self.zoned(&settings.timezone)?;
         let mut state = SessionState::clone(&zoned);
@@ -110,14 +107,13 @@ impl Contexts {
         let options = state.config_mut().options_mut();
         options.catalog.default_schema.clone_from(&settings.schema);
         options.extensions.insert(bounds.clone());
-        catalog.set_view_planner(view_planner(zoned, Arc::clone(&self.storage), with_system_columns));
+        catalog.set_view_planner(view_planner(zoned, visible.clone(), with_system_columns));
         state.register_catalog_list(Arc::clone(&catalog) as _);
         state.mark_start_execution();
         // By the clock that stamps entries: what now() says, and which rows are past their retention.
         let started_us = self.storage.env().clock.now_us();
         state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(started_us);
-        let storage = Arc::clone(&self.storage);
-        Ok(StatementContext { state, catalog, settings, bounds, with_system_columns, storage })
+        Ok(StatementContext { state, catalog, settings, bounds, with_system_columns, visible })
     }
 
     /// The state of all statements in a time zone. One clone of it is a statement's own.
@@ -152,20 +148,20 @@ impl Contexts {
 }
 
 impl StatementContext {
-    /// A table of ours; `TABLE_NOT_FOUND` for anything else.
+    /// A table that the caller sees; `TABLE_NOT_FOUND` for anything else.
     pub(super) fn table(&self, name: &TableName) -> Result<Table> {
-        find_table(&self.storage, name)
+        find_table(&self.visible, name)
     }
 
-    /// The definition of a table of ours.
+    /// The definition of a table that the caller sees.
     pub(super) fn stored(&self, name: &TableName) -> Option<Arc<TableDef>> {
-        self.storage.table(&name.schema, &name.name).map(|table| table.def())
+        self.visible.table(&name.schema, &name.name).map(|table| table.def())
     }
 
     /// The logical plan of a query.
     pub(super) async fn logical(&self, mut statement: PlannerStatement) -> Result<LogicalPlan> {
         if self.with_system_columns {
-            hide(&mut statement, &self.settings.schema, &self.storage)?;
+            hide(&mut statement, &self.settings.schema, &self.visible)?;
         }
         let plan = self.state.statement_to_plan(statement).await.or_error()?;
         complexity::check(&plan)?;
@@ -174,12 +170,12 @@ impl StatementContext {
     }
 }
 
-/// The table of that name; an error that tells a view and a system table from nothing.
-pub(super) fn find_table(storage: &Engine, name: &TableName) -> Result<Table> {
-    if let Some(table) = storage.table(&name.schema, &name.name) {
+/// The table of that name, if the caller sees it; an error that tells a view and a system table from nothing.
+pub(super) fn find_table(visible: &VisibleCatalog, name: &TableName) -> Result<Table> {
+    if let Some(table) = visible.table(&name.schema, &name.name) {
         return Ok(table);
     }
-    if storage.view(&name.schema, &name.name).is_some() {
+    if visible.view(&name.schema, &name.name).is_some() {
         return Err(Error::new(Code::InvalidStatement, format!("{name} is a view")).hint("name the table behind it"));
     }
     if matches!(name.schema.as_str(), "system" | "information_schema") {
@@ -191,24 +187,24 @@ pub(super) fn find_table(storage: &Engine, name: &TableName) -> Result<Table> {
 }
 
 /// What a name in FROM stands for.
-fn named(storage: &Engine, name: &TableName) -> Named {
-    if let Some(table) = storage.table(&name.schema, &name.name) {
+fn named(visible: &VisibleCatalog, name: &TableName) -> Named {
+    if let Some(table) = visible.table(&name.schema, &name.name) {
         return Named::Table { columns: table.def().columns.len() };
     }
-    match storage.view(&name.schema, &name.name) {
+    match visible.view(&name.schema, &name.name) {
         Some(view) => Named::View { sql: view.sql },
         None => Named::Nothing,
     }
 }
 
 /// Rewrites wildcards of a statement over tables that show their system columns.
-fn hide(statement: &mut PlannerStatement, schema: &str, storage: &Arc<Engine>) -> Result<()> {
+fn hide(statement: &mut PlannerStatement, schema: &str, visible: &VisibleCatalog) -> Result<()> {
     let shows = |name: &TableName| {
-        storage.table(&name.schema, &name.name).is_some_and(|table| table.def().options.system_columns)
+        visible.table(&name.schema, &name.name).is_some_and(|table| table.def().options.system_columns)
     };
     match statement {
         PlannerStatement::Statement(sql) => hide_system_columns(&mut **sql, schema, &shows),
-        PlannerStatement::Explain(explain) => hide(&mut explain.statement, schema, storage),
+        PlannerStatement::Explain(explain) => hide(&mut explain.statement, schema, visible),
         _ => Ok(()),
     }
 }
@@ -223,17 +219,18 @@ fn only_reads(plan: &LogicalPlan) -> Result<()> {
         .or_error()
 }
 
-/// Plans the SELECT of a view when a statement names it. Its names are fully qualified, so the session's schema does not matter.
-fn view_planner(zoned: Arc<SessionState>, storage: Arc<Engine>, with_system_columns: bool) -> ViewPlanner {
+/// Plans the SELECT of a view when a statement names it, with the rights of the statement's caller. Its names are fully qualified, so the
+/// session's schema does not matter.
+fn view_planner(zoned: Arc<SessionState>, visible: VisibleCatalog, with_system_columns: bool) -> ViewPlanner {
     Arc::new(move |catalog, sql| {
         let mut state = SessionState::clone(&zoned);
         state.register_catalog_list(catalog);
-        let storage = Arc::clone(&storage);
+        let visible = visible.clone();
         Box::pin(async move {
             let mut statement = reparse(&sql).map_err(to_datafusion)?.statement;
-            check_view_expansion(&statement, "public", &|name| named(&storage, name)).map_err(to_datafusion)?;
+            check_view_expansion(&statement, "public", &|name| named(&visible, name)).map_err(to_datafusion)?;
             if with_system_columns {
-                hide(&mut statement, "public", &storage).map_err(to_datafusion)?;
+                hide(&mut statement, "public", &visible).map_err(to_datafusion)?;
             }
             let plan = state.statement_to_plan(statement).await?;
             complexity::check(&plan).map_err(to_datafusion)?;

@@ -21,7 +21,7 @@ use super::change::{
     prepare_insert,
 };
 use super::context::{Contexts, StatementContext, parameter_types};
-use super::{Parameters, Prepared, params, show};
+use super::{Parameters, Prepared, access, params, show};
 use crate::admission::{Class, class_of};
 use crate::error::OrError;
 use crate::functions::check_constants;
@@ -29,7 +29,7 @@ use crate::memory::QueryPool;
 use crate::planner::Waiter;
 use crate::provider::StatementCatalog;
 use crate::runtime::stoppable;
-use crate::session::{Role, Session};
+use crate::session::Session;
 use crate::statement::{Alter, Attach, CATALOG, Call, Kind, Scope, Statement, TableName, classify, read_text, reparse};
 use crate::wire_types::wire_schema;
 
@@ -158,15 +158,7 @@ impl Job {
     pub(super) fn read(&self, waiter: &Arc<Waiter>) -> Result<(Statement, StatementContext)> {
         let schema = self.session.current().schema;
         let statement = classify(read_text(&self.sql)?, &schema)?;
-        let (role, what) = statement.kind.needs();
-        if self.session.principal.role < role {
-            let who = match role {
-                Role::Admin => "an admin",
-                _ => "a writer",
-            };
-            return Err(Error::new(Code::PermissionDenied, format!("{} may not {what}", self.session.principal.name))
-                .hint(format!("ask {who} to do it")));
-        }
+        access::check(&statement.kind, &self.session.principal)?;
         if self.only_updates && !statement.kind.is_update() {
             return Err(Error::new(Code::InvalidStatement, "the statement returns rows: it is not an update")
                 .hint("run it as a query"));

@@ -1,8 +1,10 @@
 //! How does a statement run? Parse, plan on big stacks, admit, stream, account.
 
+mod access;
 mod api;
 mod change;
 mod context;
+mod deed;
 mod job;
 mod params;
 mod reach;
@@ -28,7 +30,8 @@ use crate::memory::{QueryMemory, resident_bytes, watch};
 use crate::planner::Planner;
 use crate::registry::{Registry, StopReason};
 use crate::runtime::{MAX_TABLE_THREADS, QueryRuntime};
-use crate::session::{DESCRIPTIONS, Interface, Principal, Session, change};
+use crate::session::{DESCRIPTIONS, Interface, Principal, Session, VisibleCatalog, change};
+use crate::slow_log::SlowLog;
 use crate::system::{QueryListing, SystemState};
 
 /// Runs statements. One for a process.
@@ -50,7 +53,7 @@ impl QueryEngine {
     /// Starts the threads for queries and empties the folder for spill files. `INVALID_CONFIG` if the system does not grant the threads;
     /// call it inside async code, or that error may not come back.
     pub fn new(storage: Arc<Engine>, options: QueryEngineOptions) -> Result<Arc<Self>> {
-        let registry = Registry::new(storage.env().clone());
+        let registry = Registry::new(storage.env().clone(), SlowLog::new(options.slow_query));
         let system = SystemState {
             storage: Arc::clone(&storage),
             sources: options.sources.clone(),
@@ -78,9 +81,8 @@ impl QueryEngine {
 
     /// Sets one setting of a session as `SET name = value` does; `None` resets it. `INVALID_SETTING` otherwise.
     pub fn set(&self, session: &Session, name: &str, value: Option<&str>) -> Result<()> {
-        let known = |schema: &str| {
-            matches!(schema, "system" | "information_schema") || self.storage.schemas().iter().any(|s| s == schema)
-        };
+        let visible = VisibleCatalog::new(&self.storage, &session.principal);
+        let known = |schema: &str| matches!(schema, "system" | "information_schema") || visible.has_schema(schema);
         let mut settings = session.settings.lock();
         if value.is_none() && name.eq_ignore_ascii_case("all") {
             return DESCRIPTIONS.iter().try_for_each(|(name, _)| change(&mut settings, name, None, &known));

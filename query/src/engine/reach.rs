@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use tidewater_storage::{Engine, View};
+use tidewater_storage::View;
 
+use crate::session::VisibleCatalog;
 use crate::statement::{Statement, relations, reparse};
 
 /// What a statement is about to read.
@@ -15,8 +16,8 @@ pub(super) struct Reach {
     pub(super) names_hidden: bool,
 }
 
-/// Follows the names of a statement, resolved in `schema`, through views.
-pub(super) fn reach(storage: &Engine, statement: &Statement, schema: &str) -> Reach {
+/// Follows the names of a statement, resolved in `schema`, through views, as far as the caller sees.
+pub(super) fn reach(visible: &VisibleCatalog, statement: &Statement, schema: &str) -> Reach {
     let mut reach = Reach { tables: Vec::new(), views: Vec::new(), names_hidden: statement.names_hidden };
     let mut waiting: Vec<_> = statement.reads(schema).into_iter().collect();
     let mut seen = HashSet::new();
@@ -24,7 +25,7 @@ pub(super) fn reach(storage: &Engine, statement: &Statement, schema: &str) -> Re
         if !seen.insert(name.clone()) {
             continue;
         }
-        let Some(view) = storage.view(&name.schema, &name.name) else {
+        let Some(view) = visible.view(&name.schema, &name.name) else {
             reach.tables.push((name.schema, name.name));
             continue;
         };

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::change::{InsertWork, ddl};
+use super::deed::Deed;
 use super::job::{Job, Work};
 use super::stream::{Source, Terms};
 use super::{
@@ -22,7 +23,7 @@ use super::{
 use crate::admission::Class;
 use crate::limits::{MAX_STALL, MAX_VISIBLE_WAIT};
 use crate::registry::{Query, Running, StopReason};
-use crate::session::{DESCRIPTIONS, Session, canonical_name, show};
+use crate::session::{DESCRIPTIONS, Principal, Session, VisibleCatalog, canonical_name, show};
 use crate::wire_types::{to_wire, wire_schema};
 
 /// What planning a statement came to.
@@ -143,16 +144,25 @@ impl QueryEngine {
         options: &RunOptions,
         timeout: Duration,
     ) -> Result<Outcome> {
-        self.wait_visible(&options.min_commit).await?;
+        self.wait_visible(&options.min_commit, &session.principal).await?;
         let clock = Arc::clone(&self.storage.env().clock);
         let start = clock.uptime();
         let job = self.job(session, sql, Arc::clone(&query.pool), options.only_updates);
         let work = self.planner.run(move |waiter| job.plan(parameters, waiter)).await?;
         query.set_planned(clock.uptime().saturating_sub(start));
+        let deed = Deed::of(&work);
+        let outcome = self.do_work(work, query, session, timeout).await?;
+        if let Some(deed) = deed {
+            deed.note(query);
+        }
+        Ok(outcome)
+    }
+
+    async fn do_work(&self, work: Work, query: &Arc<Query>, session: &Session, timeout: Duration) -> Result<Outcome> {
         let work = match work {
             Work::Call(call) => {
                 query.set_state(QueryState::Running);
-                Work::Batch(self.call(call, query, timeout).await?)
+                Work::Batch(self.call(call, session, query, timeout).await?)
             }
             Work::Attach(attach) => {
                 query.set_state(QueryState::Running);
@@ -189,6 +199,7 @@ impl QueryEngine {
         timeout: Duration,
     ) -> Result<UpdateOutcome> {
         let storage = &self.storage;
+        let visible = VisibleCatalog::new(storage, &session.principal);
         if work.is_change() {
             query.begin_commit()?;
         }
@@ -201,14 +212,14 @@ impl QueryEngine {
                 Ok(UpdateOutcome { settings: changed(session, &name)?, ..UpdateOutcome::default() })
             }
             Work::CreateTable { new, if_not_exists } => ddl::create_table(storage, *new, if_not_exists).await,
-            Work::DropTables { names, if_exists } => ddl::drop_tables(storage, names, if_exists).await,
-            Work::Truncate { names, if_exists } => ddl::truncate(storage, names, if_exists).await,
+            Work::DropTables { names, if_exists } => ddl::drop_tables(&visible, names, if_exists).await,
+            Work::Truncate { names, if_exists } => ddl::truncate(&visible, names, if_exists).await,
             Work::CreateView { view, or_replace, if_not_exists } => {
                 ddl::create_view(storage, view, or_replace, if_not_exists).await
             }
-            Work::DropViews { names, if_exists } => ddl::drop_views(storage, names, if_exists).await,
-            Work::AlterTable(alter) => ddl::alter_table(storage, alter).await,
-            Work::UndropTable(name) => ddl::undrop_table(storage, name).await,
+            Work::DropViews { names, if_exists } => ddl::drop_views(&visible, names, if_exists).await,
+            Work::AlterTable(alter) => ddl::alter_table(&visible, alter).await,
+            Work::UndropTable(name) => ddl::undrop_table(&visible, name).await,
             Work::Rows(_) | Work::Batch(_) | Work::Call(_) | Work::Attach(_) => {
                 Err(Error::internal("a query is no update"))
             }
@@ -242,10 +253,11 @@ impl QueryEngine {
     }
 
     /// Waits until the commits that a client saw are visible here.
-    async fn wait_visible(&self, tokens: &[CommitToken]) -> Result<()> {
+    async fn wait_visible(&self, tokens: &[CommitToken], caller: &Principal) -> Result<()> {
+        let visible = VisibleCatalog::new(&self.storage, caller);
         let wait = async {
             for token in tokens {
-                let tables = self.storage.tables();
+                let tables = visible.tables();
                 let Some(table) = tables.into_iter().find(|table| table.def().id == token.table) else {
                     return Err(Error::new(
                         Code::TableNotFound,

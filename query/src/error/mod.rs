@@ -80,7 +80,8 @@ fn classify(error: &DataFusionError) -> Error {
             Some(first) => classify(first),
             None => Error::internal("the engine reported a failure without a reason"),
         },
-        DataFusionError::ExecutionJoin(join) => Error::internal(format!("a task of the query failed: {join}")),
+        DataFusionError::ExecutionJoin(join) if join.is_panic() => crate::planner::panicked(),
+        DataFusionError::ExecutionJoin(_) => Error::internal("a task of the query was cancelled"),
         DataFusionError::IoError(io) => from_io(io).unwrap_or_else(|| Error::internal(clean(&error.to_string()))),
         other => Error::internal(clean(&other.to_string())),
     }

@@ -1,5 +1,5 @@
-//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, integers that do not wrap round, guards on
-//! what expands.
+//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, our version, integers that do not wrap round,
+//! guards on what expands.
 
 mod aggregates;
 mod arithmetic;
@@ -10,6 +10,7 @@ mod in_turn;
 mod now;
 mod time_bucket;
 mod times;
+mod version;
 mod zone;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub(crate) use self::guards::{ProcessLimit, check_constants};
+pub use self::zone::instant_us;
 
 /// What operators and literals of a session become.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
@@ -43,6 +45,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
     let now = now::Now::new(state.config_options());
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(now)))?;
+    state.register_udf(Arc::new(ScalarUDF::new_from_impl(version::Version::new())))?;
     aggregates::register(state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::CheckIntegers));
     guards::register(state)

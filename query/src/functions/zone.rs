@@ -3,9 +3,11 @@
 use std::str::FromStr;
 
 use arrow::array::timezone::Tz;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
 use chrono::{DateTime, Offset, TimeZone, Utc};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
+use tidewater_storage::{Code, Error};
 
 /// Time between two probes for a change of offset: no zone changes twice within a day.
 const PROBE_US: i64 = 86_400_000_000;
@@ -125,4 +127,21 @@ impl ZoneClock {
 /// A zone of that name or offset.
 pub(super) fn parse(name: &str) -> Option<Tz> {
     Tz::from_str(name.trim()).ok()
+}
+
+/// The instant that a text names, µs since 1970: RFC 3339, or with a space, with less than all of it. Without an offset it is a time in `zone`.
+pub fn instant_us(text: &str, zone: &str) -> Result<i64, Error> {
+    let tz = parse(zone).ok_or_else(|| {
+        Error::new(Code::InvalidSetting, format!("'{}' is not a time zone", shown(zone)))
+            .hint("use an IANA name such as 'Europe/Berlin' or an offset such as '+02:00'")
+    })?;
+    string_to_datetime(&tz, text.trim()).map(|time| time.timestamp_micros()).map_err(|_| {
+        Error::new(Code::InvalidParameter, format!("'{}' is not a time", shown(text)))
+            .hint("write it like '2026-01-31 12:00:00' or '2026-01-31T12:00:00Z'")
+    })
+}
+
+/// As much of a text as an error repeats.
+fn shown(text: &str) -> String {
+    text.chars().take(60).collect()
 }

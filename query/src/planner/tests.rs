@@ -18,7 +18,7 @@ fn a_panic_fails_one_planning_only() {
     runtime().block_on(async {
         let error = planner.run::<()>(|_| panic!("out of {}", "luck")).await.expect_err("a panic");
         assert_eq!(error.code(), Code::Internal);
-        assert!(error.message().contains("out of luck"));
+        assert!(!error.to_string().contains("out of luck"), "what a panic says may be a value: {error}");
         assert_eq!(planner.run(|_| Ok(7)).await.expect("the next one"), 7);
     });
 }

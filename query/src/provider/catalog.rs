@@ -12,13 +12,13 @@ use datafusion::logical_expr::TableType;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tidewater_storage::ids::CommitToken;
-use tidewater_storage::{Code, Engine, Error, TableSnapshot, View};
+use tidewater_storage::{Code, Error, TableSnapshot, View};
 
 use super::counters::ScanCounters;
 use super::table::HybridTable;
 use crate::error::{from_datafusion, to_datafusion};
 use crate::limits::MAX_VIEW_DEPTH;
-use crate::session::Session;
+use crate::session::{Session, VisibleCatalog};
 use crate::statement::CATALOG;
 use crate::system::{self, SystemState};
 
@@ -38,7 +38,8 @@ pub struct CatalogOptions {
     pub with_system_columns: bool,
 }
 
-/// The catalog of one statement. Every table that it reaches is pinned at its start, all at one moment, and stays.
+/// The catalog of one statement, as its caller sees it: what they have no role on is not there, behind views neither. Every table that it
+/// reaches is pinned at its start, all at one moment, and stays.
 pub struct StatementCatalog {
     shared: Arc<Shared>,
     /// The views whose SELECT is being planned, outermost first.
@@ -46,7 +47,7 @@ pub struct StatementCatalog {
 }
 
 struct Shared {
-    storage: Arc<Engine>,
+    visible: VisibleCatalog,
     system: Arc<SystemState>,
     session: Session,
     options: CatalogOptions,
@@ -59,9 +60,14 @@ struct Shared {
 }
 
 impl StatementCatalog {
-    pub fn new(storage: Arc<Engine>, system: Arc<SystemState>, session: Session, options: CatalogOptions) -> Arc<Self> {
+    pub fn new(
+        visible: VisibleCatalog,
+        system: Arc<SystemState>,
+        session: Session,
+        options: CatalogOptions,
+    ) -> Arc<Self> {
         let shared = Shared {
-            storage,
+            visible,
             system,
             session,
             options,
@@ -74,13 +80,16 @@ impl StatementCatalog {
         Arc::new(Self { shared: Arc::new(shared), planning: Vec::new() })
     }
 
-    /// Pins what the statement will name: tables by schema and name, and views. Names of nothing are left out.
+    /// Pins what the statement will name: tables by schema and name, and views. Names of nothing, and of what the caller may not read, are
+    /// left out.
     pub fn pin(&self, tables: &[(String, String)], views: Vec<View>) {
-        let snapshots = self.shared.storage.snapshots(tables);
+        let visible = &self.shared.visible;
+        let tables: Vec<_> = tables.iter().filter(|(schema, name)| visible.sees(schema, name)).cloned().collect();
+        let snapshots = visible.storage().snapshots(&tables);
         let mut pinned = self.shared.tables.lock();
-        for (name, snapshot) in tables.iter().zip(snapshots) {
+        for (name, snapshot) in tables.into_iter().zip(snapshots) {
             if let Some(snapshot) = snapshot {
-                pinned.insert(name.clone(), self.table_of(snapshot));
+                pinned.insert(name, self.table_of(snapshot));
             }
         }
         let views = views.into_iter().map(|view| ((view.schema_name, view.name), view.sql));
@@ -131,7 +140,7 @@ impl StatementCatalog {
     /// The SELECT of a view.
     pub fn view(&self, schema: &str, name: &str) -> Option<String> {
         let pinned = self.shared.views.lock().get(&(schema.to_owned(), name.to_owned())).cloned();
-        pinned.or_else(|| self.shared.storage.view(schema, name).map(|view| view.sql))
+        pinned.or_else(|| self.shared.visible.view(schema, name).map(|view| view.sql))
     }
 
     /// The pinned table. One that was not pinned at the start is pinned now: only `information_schema` asks for such.
@@ -141,7 +150,7 @@ impl StatementCatalog {
         if let Some(table) = tables.get(&key) {
             return Some(Arc::clone(table));
         }
-        let table = self.table_of(self.shared.storage.table(schema, name)?.snapshot());
+        let table = self.table_of(self.shared.visible.table(schema, name)?.snapshot());
         tables.insert(key, Arc::clone(&table));
         Some(table)
     }
@@ -196,7 +205,7 @@ impl CatalogProviderList for StatementCatalog {
 
 impl CatalogProvider for StatementCatalog {
     fn schema_names(&self) -> Vec<String> {
-        let mut names = self.shared.storage.schemas();
+        let mut names = self.shared.visible.schemas();
         names.push(SYSTEM_SCHEMA.to_owned());
         names
     }
@@ -205,7 +214,7 @@ impl CatalogProvider for StatementCatalog {
         if name == SYSTEM_SCHEMA {
             return Some(Arc::new(SystemSchema { catalog: self.share() }));
         }
-        let known = self.shared.storage.schemas().iter().any(|schema| schema == name);
+        let known = self.shared.visible.has_schema(name);
         known.then(|| Arc::new(UserSchema { catalog: self.share(), name: name.to_owned() }) as Arc<dyn SchemaProvider>)
     }
 }
@@ -220,10 +229,10 @@ struct UserSchema {
 #[async_trait]
 impl SchemaProvider for UserSchema {
     fn table_names(&self) -> Vec<String> {
-        let storage = &self.catalog.shared.storage;
-        let tables = storage.tables().into_iter().map(|table| table.def());
+        let visible = &self.catalog.shared.visible;
+        let tables = visible.tables().into_iter().map(|table| table.def());
         let tables = tables.filter(|def| def.schema_name == self.name).map(|def| def.name.clone());
-        let views = storage.views().into_iter().filter(|view| view.schema_name == self.name).map(|view| view.name);
+        let views = visible.views().into_iter().filter(|view| view.schema_name == self.name).map(|view| view.name);
         let mut names: Vec<String> = tables.chain(views).collect();
         names.sort();
         names
@@ -240,14 +249,14 @@ impl SchemaProvider for UserSchema {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        if self.catalog.shared.storage.table(&self.name, name).is_some() {
+        if self.catalog.shared.visible.table(&self.name, name).is_some() {
             return Ok(Some(TableType::Base));
         }
         Ok(self.catalog.view(&self.name, name).map(|_| TableType::View))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.catalog.shared.storage.table(&self.name, name).is_some() || self.catalog.view(&self.name, name).is_some()
+        self.catalog.shared.visible.table(&self.name, name).is_some() || self.catalog.view(&self.name, name).is_some()
     }
 }
 
@@ -269,12 +278,12 @@ struct SystemSchema {
 #[async_trait]
 impl SchemaProvider for SystemSchema {
     fn table_names(&self) -> Vec<String> {
-        system::TABLE_NAMES.iter().map(|&name| name.to_owned()).collect()
+        system::tables_of(&self.catalog.shared.session.principal).map(str::to_owned).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Shared { system, session, .. } = &*self.catalog.shared;
-        Ok(system::table(name, system, &session.principal))
+        system::table(name, system, &session.principal).map_err(to_datafusion)
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {

@@ -1,33 +1,23 @@
 //! Who asks, with which settings? A session is what a connection (or a single request) carries from statement to statement.
 
+mod access;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod visible;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use access::{Grant, Principal, Role, TablePattern};
 pub(crate) use settings::{DESCRIPTIONS, canonical_name, change, show};
 use tidewater_storage::{Code, Error, Result};
+pub use visible::VisibleCatalog;
 
 use crate::limits::DEFAULT_STATEMENT_TIMEOUT;
-
-/// What a caller may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    Reader,
-    Writer,
-    Admin,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    pub name: String,
-    pub role: Role,
-}
 
 /// Through which interface; the text stands in `system.queries.interface`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +69,40 @@ pub struct Session {
     pub settings: Arc<Mutex<SessionSettings>>,
     /// Later statements see what SET changes. Elsewhere SET is refused: it would be taken and forgotten.
     keeps_settings: bool,
+    /// `None`: nobody takes anything back.
+    caller_now: Option<CallerNow>,
+}
+
+/// Who the caller is by now; an error once nothing lets them in any more.
+#[derive(Clone)]
+struct CallerNow(Arc<dyn Fn() -> Result<Principal> + Send + Sync>);
+
+impl fmt::Debug for CallerNow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallerNow")
+    }
 }
 
 impl Session {
     /// A session with default settings. Inside the process it lives on; a request's ends with the request.
     pub fn new(principal: Principal, interface: Interface) -> Self {
-        Self { principal, interface, settings: Arc::default(), keeps_settings: interface == Interface::Internal }
+        let keeps_settings = interface == Interface::Internal;
+        Self { principal, interface, settings: Arc::default(), keeps_settings, caller_now: None }
+    }
+
+    /// The same, whose statements end when their caller loses what they began with: `now` says who that is by then, within microseconds.
+    #[must_use]
+    pub fn with_caller_now(mut self, now: impl Fn() -> Result<Principal> + Send + Sync + 'static) -> Self {
+        self.caller_now = Some(CallerNow(Arc::new(now)));
+        self
+    }
+
+    /// The error of the look-up, or `PERMISSION_DENIED`, once the caller has not all the rights any more that they began with.
+    pub(crate) fn check_caller(&self) -> Result<()> {
+        match &self.caller_now {
+            Some(CallerNow(now)) => now()?.check_still_has(&self.principal),
+            None => Ok(()),
+        }
     }
 
     /// The same, whose client sends along with later statements what [`crate::UpdateOutcome::settings`] says.

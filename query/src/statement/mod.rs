@@ -19,7 +19,7 @@ use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::Query;
 use tidewater_storage::catalog::NewTable;
 
-pub(crate) use change::{ADDRESS_COLUMNS, Alter, Attach, Call, Delete, LOCATOR, Procedure};
+pub(crate) use change::{ADDRESS_COLUMNS, Alter, Attach, Call, Delete, LOCATOR, Only, Procedure};
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
@@ -27,8 +27,6 @@ pub(crate) use names::{CATALOG, Scope, TableName, relations};
 pub(crate) use parse::{read_text, reparse};
 pub(crate) use show::plain;
 pub(crate) use types::ColumnTypes;
-
-use crate::session::Role;
 
 /// A statement that passed the limits and that we know how to run.
 #[derive(Debug)]
@@ -124,24 +122,5 @@ impl Kind {
     /// It has done what it does once it is planned: DDL, DML and CALL.
     pub(crate) fn runs_when_planned(&self) -> bool {
         self.is_update() || matches!(self, Kind::Call(_) | Kind::Attach(_))
-    }
-
-    /// Who may run it, and what it is called when they may not.
-    pub(crate) fn needs(&self) -> (Role, &'static str) {
-        match self {
-            Kind::Query(_) | Kind::Show(_) | Kind::Set { .. } => (Role::Reader, "read"),
-            Kind::Insert(_) => (Role::Writer, "INSERT"),
-            Kind::Delete(_) => (Role::Writer, "DELETE"),
-            Kind::Call(call) if call.procedure == Procedure::GiveUp => (Role::Admin, "CALL give_up"),
-            Kind::Call(_) => (Role::Writer, "CALL"),
-            Kind::Attach(_) => (Role::Admin, "CALL attach"),
-            Kind::CreateTable { .. } | Kind::CreateTableAs { .. } => (Role::Admin, "CREATE TABLE"),
-            Kind::DropTables { .. } => (Role::Admin, "DROP TABLE"),
-            Kind::AlterTable(_) => (Role::Admin, "ALTER TABLE"),
-            Kind::UndropTable { .. } => (Role::Admin, "UNDROP TABLE"),
-            Kind::Truncate { .. } => (Role::Admin, "TRUNCATE"),
-            Kind::CreateView { .. } => (Role::Admin, "CREATE VIEW"),
-            Kind::DropViews { .. } => (Role::Admin, "DROP VIEW"),
-        }
     }
 }

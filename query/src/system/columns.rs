@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// Names of all system tables, sorted.
-pub const TABLE_NAMES: [&str; 11] = [
+pub const TABLE_NAMES: [&str; 13] = [
     "columns",
     "events",
     "jobs",
@@ -17,7 +17,15 @@ pub const TABLE_NAMES: [&str; 11] = [
     "segments",
     "settings",
     "tables",
+    "tokens",
+    "users",
 ];
+
+/// Whether only admins of the server read this system table, because it is about everybody's tables and callers. Of the others each caller
+/// reads the rows about what they see.
+pub fn is_admin_table(name: &str) -> bool {
+    matches!(name, "events" | "metrics" | "settings" | "users")
+}
 
 /// Types of system columns.
 #[derive(Clone, Copy)]
@@ -195,9 +203,28 @@ const EVENTS: &[Column] = &[
     full("details", Text),
 ];
 
+/// Nothing of a secret, its hash neither.
+const TOKENS: &[Column] = &[
+    full("id", Text),
+    full("user_name", Text),
+    full("label", Text),
+    full("grants", Text),
+    full("created_at", Time),
+    some("expires_at", Time),
+];
+
+const USERS: &[Column] = &[
+    full("name", Text),
+    full("grants", Text),
+    full("disabled", Bool),
+    full("created_at", Time),
+    full("changed_at", Time),
+];
+
 /// Schemas in the order of [`TABLE_NAMES`].
 static SCHEMAS: LazyLock<[SchemaRef; TABLE_NAMES.len()]> = LazyLock::new(|| {
-    [COLUMNS, EVENTS, JOBS, LEDGER, METRICS, PRODUCERS, QUERIES, REJECTED, SEGMENTS, SETTINGS, TABLES].map(schema_of)
+    [COLUMNS, EVENTS, JOBS, LEDGER, METRICS, PRODUCERS, QUERIES, REJECTED, SEGMENTS, SETTINGS, TABLES, TOKENS, USERS]
+        .map(schema_of)
 });
 
 /// The schema of a system table.

@@ -11,23 +11,25 @@ use tidewater_storage::catalog::{TableDef, delta_type, sql_type};
 use tidewater_storage::sealed::FileRef;
 use tidewater_storage::{Damage, LedgerRow, RejectedRecord, Result, Table, TableSnapshot};
 
-use super::{SystemState, prometheus};
+use super::{SystemState, accounts, prometheus};
 use crate::engine::{QueryInfo, QueryState};
 use crate::provider::{max_of, min_of};
-use crate::session::{Principal, Role};
+use crate::session::{Principal, Role, VisibleCatalog};
 
 /// Columns of batches, in the order of the table's schema.
 pub(super) type Batches = Box<dyn Iterator<Item = Result<Vec<ArrayRef>>> + Send>;
 
 /// Tables of users one after another, each by pages: they may have many rows that only storage holds.
-fn paged(state: &SystemState, pages: fn(Table) -> Batches) -> Batches {
-    Box::new(state.storage.tables().into_iter().flat_map(pages))
+fn paged(tables: Vec<Table>, pages: fn(Table) -> Batches) -> Batches {
+    Box::new(tables.into_iter().flat_map(pages))
 }
 
-/// The rows of a system table now. Tables of users are read one after another, as the reader asks for more.
+/// The rows of a system table now, of those about tables only what the caller sees. Tables of users are read one after another, as the
+/// reader asks for more.
 pub(super) fn batches(name: &str, state: &Arc<SystemState>, principal: &Principal) -> Batches {
+    let visible = VisibleCatalog::new(&state.storage, principal);
     let each = |rows: fn(&Table) -> Result<Vec<ArrayRef>>| -> Batches {
-        Box::new(state.storage.tables().into_iter().map(move |table| rows(&table)))
+        Box::new(visible.tables().into_iter().map(move |table| rows(&table)))
     };
     let once = |rows: Vec<ArrayRef>| -> Batches { Box::new(std::iter::once(Ok(rows))) };
     match name {
@@ -35,18 +37,19 @@ pub(super) fn batches(name: &str, state: &Arc<SystemState>, principal: &Principa
         "columns" => each(columns),
         "segments" => each(segments),
         "producers" => each(producers),
-        "ledger" => paged(state, |table| {
+        "ledger" => paged(visible.tables(), |table| {
             let id = table.def().id.to_string();
             Box::new(table.ledger_pages().map(move |page| page.map(|rows| ledger(&id, &rows))))
         }),
-        "rejected" => paged(state, |table| {
+        // Whoever writes into a table mends what it refused; who only reads it was never to see those rows.
+        "rejected" => paged(visible.tables_as(Role::Writer), |table| {
             let id = table.def().id.to_string();
             Box::new(table.rejected_pages().map(move |page| page.map(|rows| rejected(&id, &rows))))
         }),
         "jobs" => each(jobs),
         "queries" => once(queries(&state.queries.visible_to(principal))),
-        // Their texts hold other people's names.
-        "events" if principal.role < Role::Admin => once(events(&[])),
+        "tokens" => once(accounts::tokens(&state.storage, principal)),
+        "users" => once(accounts::users(&state.storage)),
         "events" => once(events(&(state.sources.events)())),
         "settings" => once(settings(&(state.sources.settings)())),
         "metrics" => once(metrics(&(state.sources.metrics)(), state.storage.env().clock.now_us())),
@@ -356,7 +359,7 @@ fn metrics(exposition: &str, now_us: i64) -> Vec<ArrayRef> {
     ]
 }
 
-fn text<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
+pub(super) fn text<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
@@ -381,6 +384,6 @@ fn float(values: impl IntoIterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-fn opt_time(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+pub(super) fn opt_time(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }

@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use tempfile::TempDir;
 use tidewater_query::{
-    Error, Interface, Planned, PlannedKind, Principal, QueryEngine, QueryEngineOptions, QueryStream, Role, RunOptions,
+    Error, Interface, Planned, PlannedKind, Principal, QueryEngine, QueryEngineOptions, QueryStream, RunOptions,
     Session, SystemSources,
 };
 use tidewater_storage::{Engine, EngineOptions};
@@ -41,6 +41,7 @@ impl Fixture {
             threads,
             max_running,
             max_waiting,
+            slow_query: None,
             sources: SystemSources {
                 settings: Arc::new(Vec::new),
                 metrics: Arc::new(String::new),
@@ -56,7 +57,7 @@ impl Fixture {
     }
 
     pub fn admin(&self) -> Session {
-        self.engine.session(Principal { name: "admin".into(), role: Role::Admin }, Interface::Internal)
+        self.engine.session(Principal::admin("admin"), Interface::Internal)
     }
 
     /// Plans with default options.

@@ -1,24 +1,45 @@
 //! What can be written on the command line?
 
+mod access;
+mod demo;
+mod remote;
+mod verbs;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use access::{NewPasswordArgs, TokenArgs, TokenCommand, UserArgs, UserCommand};
+pub use demo::DemoArgs;
+pub use remote::Remote;
+#[cfg(test)]
+pub(super) use verbs::Shell;
+pub use verbs::{
+    CompletionsArgs, DoctorArgs, EventsArgs, OfTableArgs, OfTableCommand, QueryArgs, QueryCommand, VerifyArgs,
+};
+
 /// A real-time OLAP store with a built-in query server.
 #[derive(Debug, Parser)]
-#[command(name = "tidewater", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "tidewater", version = crate::version::line(), arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Address of the server, for all verbs but serve and config
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "TIDEWATER_SERVER", default_value = "127.0.0.1:8815")]
-    pub server: String,
+    #[command(flatten)]
+    pub server: Remote,
     #[command(subcommand)]
     pub command: Command,
 }
 
 const EXAMPLES: &str = "Examples:
+  tidewater demo
   tidewater serve --data ./data
   tidewater ingest git_events events.parquet --create --key event_id --time authored_at
   tidewater sql -c 'SELECT count(*) FROM git_events'";
+
+const SQL_NOTES: &str = "\
+With -o the rows go into FILE, which is replaced when they are complete and left alone when anything fails. Its form is told by \
+its name (.csv, .json, .ndjson, .parquet, .arrow, .md, .txt) or by --format. One statement may answer with rows then.
+
+In the shell \\? lists the commands, and statements are kept in $XDG_STATE_HOME/tidewater/history (~/.local/state without it), \
+but none with the word PASSWORD.";
 
 const INGEST_NOTES: &str = "\
 A load that was broken off goes on behind the last stored row when the command is repeated, also with another --chunk-rows. \
@@ -35,19 +56,40 @@ and reason; --on-error abort stops at the first chunk that has one, and nothing 
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a server and a live stream for it, and check that all of the stream is there
+    Demo(DemoArgs),
     /// Run a server
     Serve(ServeArgs),
-    /// Run statements and print their answers
+    /// Run statements and print their answers; on a terminal without -c and -f: a shell
+    #[command(after_help = SQL_NOTES)]
     Sql(SqlArgs),
     /// Load files into a table; a repeat within 7 days stores no row twice
     #[command(after_help = INGEST_NOTES)]
     Ingest(IngestArgs),
     /// List, show, seal and attach tables
     Table(TableArgs),
+    /// Where the rows of tables are: in memory, in files on the server's disk, in the Delta table
+    Segment(OfTableArgs),
+    /// Who writes into tables, and how far each has come
+    Producer(OfTableArgs),
+    /// List and cancel queries
+    Query(QueryArgs),
+    /// What happened in the server lately
+    Events(EventsArgs),
+    /// List, make, change and drop users
+    User(UserArgs),
+    /// List, make and revoke tokens, with which programs come in
+    Token(TokenArgs),
+    /// Check tables, all without a name; fails with status 75 if something is not as it should be
+    Verify(VerifyArgs),
+    /// Check this machine and a running server, and say what to do
+    Doctor(DoctorArgs),
     /// Succeed if the server takes requests
     Health,
     /// Show, check or begin a configuration
     Config(ConfigArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
 }
 
 /// Where settings come from.
@@ -109,11 +151,17 @@ pub enum ConfigCommand {
 pub enum OutputFormat {
     /// A box, for people
     Table,
+    /// One line a column, for rows that are too wide for a box
+    Expanded,
     Csv,
-    /// One object a line
+    /// An array of objects
     Json,
+    /// One object a line
+    Ndjson,
+    Markdown,
     /// An Arrow IPC stream
     Arrow,
+    Parquet,
 }
 
 #[derive(Debug, Args)]
@@ -124,7 +172,10 @@ pub struct SqlArgs {
     /// File with statements; without -c and -f they are read from standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Form of the rows [default: table on a terminal, else csv]
+    /// Write the rows into a file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Form of the rows [default: by the name of the file, else table on a terminal, else csv]
     #[arg(long, value_enum)]
     pub format: Option<OutputFormat>,
 }
@@ -180,6 +231,16 @@ pub enum TableCommand {
         #[arg(long, value_enum)]
         format: Option<OutputFormat>,
     },
+    /// Hide a table; for seven days undrop brings it back
+    Drop {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+    },
+    /// Bring back a table that was dropped less than seven days ago
+    Undrop {
+        /// TABLE or SCHEMA.TABLE
+        name: String,
+    },
     /// Delete the rows of damaged files of which there is no copy, so that the table goes on without them
     GiveUp {
         /// TABLE or SCHEMA.TABLE
@@ -187,7 +248,7 @@ pub enum TableCommand {
         #[arg(long, value_enum)]
         format: Option<OutputFormat>,
     },
-    /// Check files, file index, keys and counters against each other; fails if something is not as it should be
+    /// Check files, file index, keys and counters against each other; fails with status 75 if something is not as it should be
     Verify {
         /// TABLE or SCHEMA.TABLE
         name: String,

@@ -1,21 +1,20 @@
 //! How does a server process run? Configure, start, wait for the end, stop in order.
 
-use std::io::IsTerminal;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tidewater_storage::env::{Env, SystemClock};
+use tidewater_storage::{Code, Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter};
 
 use super::args::ServeArgs;
 use super::terminal::{print, say};
-use crate::config::{Config, FileSource, LogFormat, Sources};
-use crate::events::EventLayer;
-use crate::{Running, Server};
+use crate::auth::Secret;
+use crate::config::{Config, ENV_PREFIX, FileSource, Sources};
+use crate::{Running, Server, logging};
 
 /// How long requests may take to end after the signal. Below the 30 s after which Kubernetes kills.
 const GRACE: Duration = Duration::from_secs(20);
@@ -30,8 +29,10 @@ const CLOCK_AHEAD_VARIABLE: &str = "TIDEWATER_CLOCK_AHEAD_S";
 const WANTED_FILES: u64 = 65_536;
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let config = Config::load(sources(args))?;
-    start_logging(&config);
+    let config = Config::load(sources(args)?)?;
+    if let Err(reason) = logging::begin(&config) {
+        say(&format!("warning: logging cannot be set up: {reason}"));
+    }
     raise_file_limit();
     // Before the start, so that a signal during a long replay is not lost; the default would end us without order.
     let mut signals =
@@ -43,10 +44,12 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         () = signals.next() => return Ok(()),
     };
     announce(&config, &running)?;
+    tell_manager(NotifyState::Ready);
     let broken = tokio::select! {
         () = signals.next() => None,
         error = running.broken() => Some(error),
     };
+    tell_manager(NotifyState::Stopping);
     tracing::info!(grace_s = GRACE.as_secs(), "shutting down");
     let stopped = tokio::select! {
         stopped = running.shutdown(GRACE) => stopped,
@@ -58,22 +61,31 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     broken.map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn sources(args: ServeArgs) -> Sources {
+fn sources(args: ServeArgs) -> Result<Sources> {
     let mut flags = args.settings.set;
-    let data = args.data.map(|path| path.to_string_lossy().into_owned());
+    let data = args.data.map(|path| text_of("--data", path.into_os_string())).transpose()?;
     let named = [("server.data", data), ("server.grpc", args.grpc), ("server.http", args.http)];
     flags.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if args.accept_data_loss {
         flags.push(("storage.accept_data_loss".to_owned(), "true".to_owned()));
     }
-    Sources { flags, env: variables(), file: args.settings.config.map_or(FileSource::Usual, FileSource::Named) }
+    let file = args.settings.config.map_or(FileSource::Usual, FileSource::Named);
+    Ok(Sources { flags, env: variables()?, file })
 }
 
-/// The environment as text; what is not UTF-8 is none of our settings.
-pub(super) fn variables() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+/// The environment variables that are settings.
+pub(super) fn variables() -> Result<Vec<(String, String)>> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = ours.filter(|(name, _)| name.starts_with(ENV_PREFIX));
+    ours.map(|(name, value)| text_of(&name, value).map(|value| (name, value))).collect()
+}
+
+/// What is not UTF-8 must be told: cut to what is, it would name another folder.
+fn text_of(what: &str, value: OsString) -> Result<String> {
+    value.into_string().map_err(|value| {
+        Error::new(Code::InvalidConfig, format!("{what} is {value:?}, which is not UTF-8"))
+            .hint("use letters that UTF-8 has")
+    })
 }
 
 fn environment() -> anyhow::Result<Env> {
@@ -93,24 +105,8 @@ fn environment() -> anyhow::Result<Env> {
     Ok(env)
 }
 
-fn start_logging(config: &Config) {
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let lines = match config.log_format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    // What `system.events` shows does not depend on what is written to the log.
-    let subscriber = tracing_subscriber::registry()
-        .with(lines.with_filter(EnvFilter::new(&config.log_level)))
-        .with(EventLayer::new().with_filter(LevelFilter::INFO));
-    if let Err(reason) = subscriber.try_init() {
-        say(&format!("warning: logging cannot be set up: {reason}"));
-    }
-}
-
 /// The usual soft limit of 1,024 is less than the connections we promise.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(WANTED_FILES, |maximum| maximum.min(WANTED_FILES));
@@ -123,13 +119,33 @@ fn raise_file_limit() {
 
 /// One line for programs on standard output, the rest for people.
 fn announce(config: &Config, running: &Running) -> anyhow::Result<()> {
-    let file = config.file.as_ref().map_or("none".to_owned(), |file| file.display().to_string());
-    for line in &running.recovery().lines {
-        tracing::info!("{line}");
+    logging::tell_start(config, running);
+    print(&format!("ready grpc={} http={}\n", running.grpc_addr(), running.http_addr()))?;
+    match running.app().auth.setup_code() {
+        Some(code) => announce_setup(config, running, &code),
+        None => Ok(()),
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), data = %config.data.display(), config = file, "started");
-    tracing::warn!("auth is off: every caller on this machine is admin");
-    print(&format!("ready grpc={} http={}\n", running.grpc_addr(), running.http_addr()))
+}
+
+/// The link for the first user is a secret: not for the log, which is kept, and shown to others.
+fn announce_setup(config: &Config, running: &Running, code: &Secret) -> anyhow::Result<()> {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let address = running.http_addr();
+    let host = match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
+    tracing::warn!(
+        "there is no user yet: open the link on standard output and make the first one; it is valid until then"
+    );
+    print(&format!("setup {scheme}://{host}/setup?code={}\n", code.expose()))
+}
+
+/// For systemd and what speaks as it does (`Type=notify`). Without one nothing happens.
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(reason) = sd_notify::notify(&[state]) {
+        tracing::warn!(%reason, "the service manager cannot be told how the server is");
+    }
 }
 
 struct Signals {

@@ -1,12 +1,18 @@
 //! Are words on the command line understood as documented?
 
+use std::path::Path;
+
 use clap::{CommandFactory, Parser};
+use tidewater_client::Credentials;
 use tidewater_storage::{Code, Error};
 
-use super::args::{Cli, Command, ConfigCommand, InputFormat, OnError, OutputFormat, TableCommand};
-use super::sql::split_statements;
+use super::args::{
+    Cli, Command, CompletionsArgs, ConfigCommand, InputFormat, OfTableCommand, OnError, OutputFormat, QueryCommand,
+    Shell, TableCommand, TokenArgs, TokenCommand, UserArgs, UserCommand,
+};
+use super::sql::{is_terminated, split_statements};
 use super::table::{call, identifier, literal, split_name};
-use super::{exit, exit_code};
+use super::{ChecksFailed, Interrupted, Usage, exit, exit_code};
 
 fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from([&["tidewater"], words].concat())
@@ -30,11 +36,62 @@ fn serve_takes_addresses_and_settings() {
 #[test]
 fn sql_takes_one_source() {
     let cli = parse(&["sql", "-c", "SELECT 1", "--format", "json", "--server", "localhost:1"]).unwrap();
-    assert_eq!(cli.server, "localhost:1");
+    assert_eq!(cli.server.address, "localhost:1");
     let Command::Sql(args) = cli.command else { panic!() };
     assert_eq!((args.command.as_deref(), args.format), (Some("SELECT 1"), Some(OutputFormat::Json)));
     assert_eq!(parse(&["sql", "-c", "x", "-f", "y"]).unwrap_err().exit_code(), 2);
     assert_eq!(parse(&["sql", "--format", "xml"]).unwrap_err().exit_code(), 2);
+    let cli = parse(&["sql", "-c", "SELECT 1", "-o", "x.parquet"]).unwrap();
+    let Command::Sql(args) = cli.command else { panic!() };
+    assert_eq!((args.output.unwrap().to_str(), args.format), (Some("x.parquet"), None));
+}
+
+#[test]
+fn verbs_that_look_at_a_server() {
+    let Command::Segment(args) = parse(&["segment", "list", "t", "--format", "ndjson"]).unwrap().command else {
+        panic!()
+    };
+    let OfTableCommand::List { table, format } = args.command;
+    assert_eq!((table.as_deref(), format), (Some("t"), Some(OutputFormat::Ndjson)));
+    let Command::Producer(args) = parse(&["producer", "list"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, OfTableCommand::List { table: None, format: None }));
+    let Command::Query(args) = parse(&["query", "list", "--all"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, QueryCommand::List { all: true, format: None }));
+    let Command::Query(args) = parse(&["query", "cancel", "x"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, QueryCommand::Cancel { id } if id == "x"));
+    let Command::Verify(args) = parse(&["verify", "a", "b"]).unwrap().command else { panic!() };
+    assert_eq!((args.tables, args.format), (vec!["a".to_owned(), "b".to_owned()], None));
+    let Command::Doctor(args) = parse(&["doctor", "--data", "d", "--format", "json"]).unwrap().command else {
+        panic!()
+    };
+    assert_eq!((args.data.unwrap().to_str(), args.format), (Some("d"), Some(OutputFormat::Json)));
+    let Command::Events(args) = parse(&["events", "--limit", "3"]).unwrap().command else { panic!() };
+    assert_eq!(args.limit, 3);
+    let Command::Table(args) = parse(&["table", "drop", "t"]).unwrap().command else { panic!() };
+    assert!(matches!(args.command, TableCommand::Drop { name } if name == "t"));
+    assert_eq!(parse(&["query", "cancel"]).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    for (shell, name) in [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")] {
+        let Command::Completions(args) = parse(&["completions", name]).unwrap().command else { panic!() };
+        assert_eq!(args.shell, shell);
+        let script = CompletionsArgs { shell }.script();
+        for word in ["tidewater", "doctor", "segment", "give-up", "ndjson"] {
+            assert!(script.contains(word), "{name} completes {word}");
+        }
+    }
+    assert_eq!(parse(&["completions", "cmd"]).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn the_version_names_commit_and_disk_format() {
+    let version = parse(&["--version"]).unwrap_err().to_string();
+    let rest = version.strip_prefix(concat!("tidewater ", env!("CARGO_PKG_VERSION"), " (commit ")).unwrap();
+    let (commit, rest) = rest.split_once(", disk format 1)").unwrap();
+    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "{version}");
+    assert_eq!(rest.trim(), "");
 }
 
 #[test]
@@ -107,6 +164,35 @@ fn errors_have_their_exit_status() {
     assert_eq!(status(Code::LogBehind), exit::DATA_REFUSED);
     assert_eq!(status(Code::TableNotFound), exit::FAILED);
     assert_eq!(exit_code(&anyhow::anyhow!("x")), exit::FAILED);
+    assert_eq!(exit_code(&anyhow::Error::from(Usage("x".into())).context("y")), exit::USAGE);
+    assert_eq!(exit_code(&Interrupted("x".into()).into()), exit::INTERRUPTED);
+    assert_eq!(exit_code(&ChecksFailed("x".into()).into()), exit::DATA_REFUSED);
+}
+
+#[test]
+fn who_asks_is_said_without_a_secret_on_the_command_line() {
+    let words = ["health", "--server", "https://db:8815", "--ca", "ca.pem", "--user", "anna"];
+    let server = parse(&words).expect("arguments").server;
+    assert_eq!((server.address.as_str(), server.user.as_deref()), ("https://db:8815", Some("anna")));
+    assert_eq!(server.ca.as_deref().and_then(Path::to_str), Some("ca.pem"));
+    for secret in ["--password", "--token"] {
+        assert_eq!(parse(&["health", secret, "x"]).expect_err("refused").exit_code(), 2, "{secret}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let options = |content: &str, words: &[&str]| {
+        std::fs::write(&file, content).expect("written");
+        let words = [&["health", "--token-file", file.to_str().expect("text")], words].concat();
+        parse(&words).expect("arguments").server.options()
+    };
+    let token = options("tw_a_b\nand more\n", &[]).expect("a token").credentials;
+    assert!(token == Credentials::Bearer("tw_a_b".to_owned()));
+    let empty = options("\n", &[]).map(drop).expect_err("no token");
+    assert!(empty.to_string().contains("has no token in its first line"), "{empty}");
+    let both = options("tw_a_b", &["--user", "anna"]).map(drop).expect_err("two ways");
+    assert_eq!(exit_code(&both), exit::USAGE);
+    let missing = options("tw_a_b", &["--ca", "/does/not/exist.pem"]).map(drop).expect_err("no file");
+    assert!(missing.to_string().contains("/does/not/exist.pem"), "{missing}");
 }
 
 #[test]
@@ -123,6 +209,8 @@ fn statements_end_at_semicolons_outside_of_quotes() {
         ("ä;ö /* open ;", &["ä", "ö /* open ;"]),
     ] {
         assert_eq!(split_statements(text), expected, "{text}");
+        // Where all is closed nothing is behind the last semicolon, and one more ends nothing.
+        assert_eq!(is_terminated(&format!("{text};")), !text.contains("open"), "{text}");
     }
 }
 
@@ -138,4 +226,34 @@ fn table_names_fold_unless_quoted() {
     }
     assert_eq!(call("seal", "S.\"T'x\"").ok().as_deref(), Some("CALL seal('\"s\".\"T''x\"')"));
     assert_eq!((identifier("a\"b"), literal("it's")), ("\"a\"\"b\"".into(), "'it''s'".into()));
+}
+
+#[test]
+fn users_and_tokens_have_grants_and_no_password_on_the_command_line() {
+    let cli = parse(&["user", "create", "anna", "--grant", "reader:sales.*", "--grant", "admin"]).unwrap();
+    let Command::User(UserArgs { command: UserCommand::Create { name, grants, password, no_password } }) = cli.command
+    else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), password.new_password_file, no_password), ("anna", None, false));
+    assert_eq!(grants.iter().map(ToString::to_string).collect::<Vec<_>>(), ["reader:sales.*", "admin:*"]);
+    let words = ["token", "create", "--for", "anna", "--expires-in", "90d", "--concurrent-queries", "4"];
+    let Command::Token(TokenArgs { command: TokenCommand::Create { user, expires_in, concurrent_queries, .. } }) =
+        parse(&words).unwrap().command
+    else {
+        panic!()
+    };
+    assert_eq!((user.as_deref(), concurrent_queries), (Some("anna"), Some(4)));
+    assert_eq!(expires_in.map(|time| time.as_secs()), Some(90 * 86_400));
+    for words in [
+        &["user", "create", "anna", "--grant", "owner:*"][..],
+        &["user", "create", "anna", "--grant", "reader:sales"],
+        &["user", "create", "anna", "--no-password", "--new-password-file", "-"],
+        &["user", "alter", "anna", "--enable", "--disable"],
+        &["user", "create", "anna", "secret"],
+        &["token", "create", "--expires-in", "soon"],
+        &["token", "create", "--requests-per-second", "0"],
+    ] {
+        assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
+    }
 }

@@ -1,16 +1,18 @@
 //! Where does a value come from? Four layers, the higher one wins; a name that no setting has is an error.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
-use config::{FileFormat, Source, Value, ValueKind};
 use tidewater_query::SettingRow;
-use tidewater_storage::Result;
+use tidewater_storage::Error;
 
-use super::settings::{SETTINGS, invalid};
+use super::file;
+use super::problems::{Problems, invalid};
+use super::settings::{SETTINGS, Setting};
 
 /// Environment variables of settings begin so; `__` stands between section and key.
-const ENV_PREFIX: &str = "TIDEWATER__";
+pub(crate) const ENV_PREFIX: &str = "TIDEWATER__";
 
 /// The file that is read when it exists and no other is named.
 const USUAL_FILE: &str = "tidewater.toml";
@@ -37,21 +39,37 @@ pub struct Sources {
     pub file: FileSource,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere: it is the setting's default.
     Default,
-    File,
-    Env,
+    /// The file's line and column, from 1.
+    File(PathBuf, usize, usize),
+    /// The variable.
+    Env(String),
     Flag,
 }
 
-impl Origin {
-    fn name(self) -> &'static str {
+impl Place {
+    fn kind(&self) -> &'static str {
         match self {
-            Origin::Default => "default",
-            Origin::File => "file",
-            Origin::Env => "env",
-            Origin::Flag => "flag",
+            Place::Default => "default",
+            Place::File(..) => "file",
+            Place::Env(_) => "env",
+            Place::Flag => "flag",
+        }
+    }
+}
+
+/// For messages.
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Default => out.write_str("the default"),
+            Place::File(path, line, column) => write!(out, "{}:{line}:{column}", path.display()),
+            Place::Env(variable) => out.write_str(variable),
+            Place::Flag => out.write_str("a flag"),
         }
     }
 }
@@ -59,7 +77,7 @@ impl Origin {
 /// A value for every setting.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    values: BTreeMap<&'static str, (String, Origin)>,
+    values: BTreeMap<&'static str, (String, Place)>,
     pub(super) file: Option<PathBuf>,
 }
 
@@ -70,21 +88,19 @@ impl Resolved {
 
     /// ` (from …)` for messages; nothing for a default.
     pub(super) fn from(&self, name: &str) -> String {
-        match (self.values.get(name).map(|(_, origin)| *origin), &self.file) {
-            (Some(Origin::File), Some(file)) => format!(" (from {})", file.display()),
-            (Some(Origin::Env), _) => format!(" (from {})", env_name(name)),
-            (Some(Origin::Flag), _) => " (from a flag)".to_owned(),
-            _ => String::new(),
+        match self.values.get(name).map(|(_, place)| place) {
+            None | Some(Place::Default) => String::new(),
+            Some(place) => format!(" (from {place})"),
         }
     }
 
     pub(super) fn rows(&self) -> Vec<SettingRow> {
-        let row = |setting: &super::Setting| {
-            let (value, origin) = self.values.get(setting.name)?;
+        let row = |setting: &Setting| {
+            let (value, place) = self.values.get(setting.name)?;
             Some(SettingRow {
                 name: setting.name.to_owned(),
                 value: value.clone(),
-                origin: origin.name().to_owned(),
+                origin: place.kind().to_owned(),
                 default: setting.default.to_owned(),
                 reloadable: false,
             })
@@ -92,38 +108,51 @@ impl Resolved {
         SETTINGS.iter().filter_map(row).collect()
     }
 
-    fn set(&mut self, name: &str, value: String, origin: Origin, place: &str) -> Result<()> {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
-            return Err(unknown(name, place));
+    /// Where each value was written, by setting: `file tidewater.toml:3:8`, `env TIDEWATER__AUTH`, `flag`, `default`.
+    pub(super) fn places(&self) -> BTreeMap<&'static str, String> {
+        let text = |place: &Place| match place {
+            Place::Default | Place::Flag => place.kind().to_owned(),
+            Place::File(..) | Place::Env(_) => format!("{} {place}", place.kind()),
         };
-        self.values.insert(setting.name, (value, origin));
-        Ok(())
+        self.values.iter().map(|(name, (_, place))| (*name, text(place))).collect()
+    }
+
+    fn set(&mut self, name: &str, value: String, place: Place) -> Option<Error> {
+        let Some(setting) = find(name) else {
+            let written = match &place {
+                Place::Flag => "the command line".to_owned(),
+                place => place.to_string(),
+            };
+            return Some(unknown(name, &written));
+        };
+        self.values.insert(setting.name, (value, place));
+        None
     }
 }
 
-pub(super) fn resolve(sources: Sources) -> Result<Resolved> {
-    let defaults = SETTINGS.iter().map(|s| (s.name, (s.default.to_owned(), Origin::Default)));
+/// All layers. What cannot be used goes to `problems`; the layer below it counts then.
+pub(super) fn resolve(sources: Sources, problems: &mut Problems) -> Resolved {
+    let defaults = SETTINGS.iter().map(|s| (s.name, (s.default.to_owned(), Place::Default)));
     let mut resolved = Resolved { values: defaults.collect(), file: None };
     if let Some(path) = file_path(&sources.file) {
-        for (name, value) in read_file(&path)? {
-            resolved.set(&name, value, Origin::File, &path.display().to_string())?;
+        for written in file::read(&path, problems) {
+            let place = Place::File(path.clone(), written.line, written.column);
+            // The reader lets only settings through.
+            resolved.set(&written.name, written.value, place).into_iter().for_each(|error| problems.push(error));
         }
         resolved.file = Some(path);
     }
     for (variable, value) in sources.env {
         if let Some(rest) = variable.strip_prefix(ENV_PREFIX) {
             let name = rest.to_ascii_lowercase().replace("__", ".");
-            resolved.set(&name, value, Origin::Env, &variable)?;
+            let unknown = resolved.set(&name, value, Place::Env(variable));
+            unknown.into_iter().for_each(|error| problems.push(error));
         }
     }
     for (name, value) in sources.flags {
-        resolved.set(&name, value, Origin::Flag, "the command line")?;
+        resolved.set(&name, value, Place::Flag).into_iter().for_each(|error| problems.push(error));
     }
-    Ok(resolved)
-}
-
-fn env_name(setting: &str) -> String {
-    format!("{ENV_PREFIX}{}", setting.to_ascii_uppercase().replace('.', "__"))
+    resolved
 }
 
 fn file_path(source: &FileSource) -> Option<PathBuf> {
@@ -134,48 +163,12 @@ fn file_path(source: &FileSource) -> Option<PathBuf> {
     }
 }
 
-/// All values of a file by their full names.
-fn read_file(path: &Path) -> Result<Vec<(String, String)>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|reason| invalid(format!("the configuration file {} cannot be read: {reason}", path.display())))?;
-    let table = config::File::from_str(&text, FileFormat::Toml)
-        .collect()
-        .map_err(|reason| invalid(format!("{} is not TOML: {reason}", path.display())))?;
-    let mut values = Vec::new();
-    for (key, value) in table {
-        flatten(key, value, path, &mut values)?;
-    }
-    values.sort();
-    Ok(values)
-}
-
-fn flatten(name: String, value: Value, path: &Path, values: &mut Vec<(String, String)>) -> Result<()> {
-    match value.kind {
-        ValueKind::Table(table) => {
-            // An empty section is a section all the same: a wrong name must not pass.
-            if table.is_empty() && !SETTINGS.iter().any(|s| s.name.starts_with(&format!("{name}."))) {
-                return Err(unknown(&name, &path.display().to_string()));
-            }
-            table.into_iter().try_for_each(|(key, value)| flatten(format!("{name}.{key}"), value, path, values))
-        }
-        ValueKind::Array(_) | ValueKind::Nil => {
-            let known = SETTINGS.iter().any(|setting| setting.name == name);
-            let message = format!("{name} in {} has a value of the wrong kind", path.display());
-            Err(if known {
-                invalid(message).hint("write a text or a number")
-            } else {
-                unknown(&name, &path.display().to_string())
-            })
-        }
-        kind => {
-            values.push((name, kind.to_string()));
-            Ok(())
-        }
-    }
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
 }
 
 /// An error that names the nearest setting: the likeliest mistake is a letter.
-fn unknown(name: &str, place: &str) -> tidewater_storage::Error {
+pub(super) fn unknown(name: &str, place: &str) -> Error {
     // Enough alike to be a slip of the pen rather than something else.
     const ALIKE: f64 = 0.75;
     // `data` for `server.data` is a forgotten section.

@@ -1,6 +1,7 @@
 //! Does the right layer win, and is every mistake named?
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tidewater_storage::memory::MIN_LIMIT_BYTES;
 use tidewater_storage::{Code, Error};
@@ -52,12 +53,20 @@ fn defaults_are_whole() {
 }
 
 #[test]
-fn every_setting_is_documented() {
+fn the_documentation_has_every_setting_and_no_other() {
     let text = include_str!("../../docs/configuration.md");
-    for setting in SETTINGS {
-        let row = format!("| `{}` | `{}` |", setting.name, setting.default);
-        assert!(text.contains(&row), "{row} is missing");
-    }
+    let table = text.split("| setting | default | meaning |\n|---|---|---|\n").nth(1).expect("the table of settings");
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let mut documented: Vec<(&str, &str)> = rows
+        .map(|row| {
+            let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`'));
+            (cells.next().expect("a name"), cells.next().expect("a default"))
+        })
+        .collect();
+    let mut settings: Vec<(&str, &str)> = SETTINGS.iter().map(|setting| (setting.name, setting.default)).collect();
+    documented.sort();
+    settings.sort();
+    assert_eq!(documented, settings);
 }
 
 #[test]
@@ -106,9 +115,23 @@ fn bad_values_are_named_with_their_origin() {
         ("scrub.rate", "10%", "bytes a second"),
         ("scrub.interval", "7", "not a unit of time"),
         ("scrub.remote_interval", "0 days", "below a second"),
+        ("tls.cert", "c.pem", "tls.key is not set"),
+        ("tls.key", "k.pem", "tls.cert is not set"),
+        ("tls.behind_proxy", "maybe", "true or false"),
+        ("server.allowed_hosts", "a.example, http://b.example", "'http://b.example' is no host name"),
+        ("server.allowed_hosts", "a.example:80", "no host name"),
+        ("server.allowed_hosts", "", "no host name"),
+        ("limits.requests_per_second", "-1", "0 for no limit"),
+        ("limits.bytes_per_second", "10", "at least '1 KiB'"),
+        ("limits.bytes_per_second", "10%", "bytes a second"),
+        ("limits.concurrent_queries", "many", "0 for no limit"),
+        ("storage.min_free", "1 MiB", "less than 512 MiB"),
         ("log.level", "loud,,=", "log.level"),
-        ("log.format", "xml", "text or json"),
-        ("auth", "on", "not supported yet"),
+        ("log.level", "inof", "'inof' is not a level"),
+        ("log.level", "info,tidewater_storage", "'tidewater_storage' is not a level"),
+        ("log.format", "xml", "auto, text or json"),
+        ("log.slow_query", "soon", "500 ms"),
+        ("log.slow_query", "5", "time unit"),
         ("auth", "maybe", "'maybe'"),
     ] {
         let message = refused(&[(name, value)], &[], None);
@@ -120,6 +143,44 @@ fn bad_values_are_named_with_their_origin() {
     assert!(refused(&[], &[], Some("= nothing")).contains("not TOML"));
     let missing = Sources { file: FileSource::Named(PathBuf::from("/does/not/exist.toml")), ..Default::default() };
     assert!(Config::load(missing).unwrap_err().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn beyond_loopback_callers_prove_who_they_are_and_nobody_reads_along() {
+    let (grpc, http) = (("server.grpc", "0.0.0.0:1"), ("server.http", "192.168.1.1:2"));
+    let pair = [("tls.cert", "c.pem"), ("tls.key", "k.pem")];
+    let auth = ("auth", "on");
+    for (flags, parts) in [
+        (vec![grpc], ["server.grpc is 0.0.0.0:1", "auth is off"]),
+        (vec![grpc, pair[0], pair[1]], ["server.grpc is 0.0.0.0:1", "auth is off"]),
+        (vec![grpc, ("tls.behind_proxy", "true")], ["server.grpc is 0.0.0.0:1", "auth is off"]),
+        (vec![grpc, auth], ["server.grpc is 0.0.0.0:1", "beyond loopback, without TLS"]),
+        (vec![http, auth], ["server.http is 192.168.1.1:2", "beyond loopback, without TLS"]),
+    ] {
+        let message = refused(&flags, &[], None);
+        assert!(parts.iter().all(|part| message.contains(part)), "{flags:?}: {message}");
+    }
+    for flags in [vec![grpc, http, auth, pair[0], pair[1]], vec![grpc, http, auth, ("tls.behind_proxy", "true")]] {
+        assert!(load(&flags, &[], None).is_ok(), "{flags:?}");
+    }
+    let tls = load(&pair, &[], None).expect("a configuration").tls.expect("files");
+    assert_eq!((tls.cert, tls.key), (PathBuf::from("c.pem"), PathBuf::from("k.pem")));
+}
+
+#[test]
+fn limits_are_numbers_and_0_is_none() {
+    let limits = load(&[], &[], None).expect("a configuration").limits;
+    assert_eq!(limits, tidewater_storage::TokenLimits::default());
+    let flags = [
+        ("limits.requests_per_second", "100"),
+        ("limits.bytes_per_second", "10 MiB"),
+        ("limits.concurrent_queries", "4"),
+    ];
+    let limits = load(&flags, &[], None).expect("a configuration").limits;
+    assert_eq!(
+        (limits.requests_per_s, limits.bytes_per_s, limits.concurrent_queries),
+        (Some(100), Some(10 << 20), Some(4))
+    );
 }
 
 #[test]
@@ -161,16 +222,87 @@ fn a_part_of_a_small_machine_is_raised_and_shown_as_it_is_in_force() {
 }
 
 #[test]
+fn a_wrong_limit_makes_nothing_else_wrong_and_hides_nothing() {
+    let gigabyte = ("dedup.memory", "1 GiB");
+    let message = refused(&[("memory.limit", "lots"), gigabyte], &[], None);
+    assert!(message.contains("memory.limit") && !message.contains("dedup.memory"), "{message}");
+    let message = refused(&[("memory.limit", "lots"), ("dedup.memory", "more")], &[], None);
+    assert!(message.starts_with("2 problems") && message.contains("dedup.memory"), "{message}");
+    assert!(refused(&[("memory.limit", "1 GiB"), gigabyte], &[], None).contains("dedup.memory"));
+    assert!(!refused(&[("server.data", "")], &[], None).contains("dedup.disk"));
+}
+
+#[test]
+fn levels_by_module_may_have_spaces() {
+    let config = load(&[("log.level", "info, tidewater_storage=debug")], &[], None).expect("a configuration");
+    assert_eq!(config.log_level, "info,tidewater_storage=debug");
+}
+
+#[test]
 fn the_example_is_valid_and_changes_nothing() {
     let plain = example();
     let config = load(&[], &[], Some(&plain)).unwrap();
     assert!(config.rows.iter().all(|row| row.origin == "default"));
+    // Explanations begin with `# `.
     let uncommented: String = plain
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = \"")).unwrap_or(line).to_owned() + "\n")
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
         .collect();
+    assert!(plain.lines().chain(uncommented.lines()).all(|line| line.len() <= 120), "{plain}");
+    let written = uncommented.lines().filter(|line| line.contains(" = \"") && !line.starts_with('#')).count();
+    assert_eq!(written, SETTINGS.len(), "{uncommented}");
     let config = load(&[], &[], Some(&uncommented)).unwrap();
     assert!(config.rows.iter().all(|row| row.origin == "file" && row.value == row.default), "{:?}", config.rows);
+    let defaults = load(&[], &[], None).unwrap();
+    let bare = |config: Config| Config { rows: Vec::new(), places: Default::default(), file: None, ..config };
+    assert_eq!(format!("{:?}", bare(config)), format!("{:?}", bare(defaults)));
+}
+
+#[test]
+fn mistakes_in_a_file_have_a_line_and_a_column() {
+    for (text, place) in [
+        ("[server]\n  gprc = 'x'", "t.toml:2:3"),
+        ("# ä\n[query]\nthreads = 'x'", "t.toml:3:11"),
+        ("server.data = ['a']", "t.toml:1:15"),
+        ("server.data.deep = 'a'", "server.data in "),
+        ("[memory]\nlimit = 1 GiB\n", "t.toml:2:"),
+        ("[sever]\n\n[memory]\n", "t.toml:1:2"),
+    ] {
+        let message = refused(&[], &[], Some(text));
+        assert!(message.contains(place), "{text}: {message}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let file = "nobody = 1\n[server]\ngprc = 'x'\nhttp = '0.0.0.0:1'\n[query]\nthreads = 0\nspill = []\n";
+    let message = refused(&[("auth", "maybe")], &[("TIDEWATER__LOG__LEVELS", "info")], Some(file));
+    assert!(message.starts_with("6 problems"), "{message}");
+    let parts = ["t.toml:1:1", "'server.grpc'", "t.toml:7:9", "LOG__LEVELS", "auth is 'maybe'", "t.toml:6:11"];
+    for part in parts {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    // Whether a port may be beyond loopback is not known while auth is neither on nor off.
+    let message = refused(&[], &[], Some("[server]\nhttp = '0.0.0.0:1'\ngrpc = '0.0.0.0:2'\n"));
+    assert!(message.contains("t.toml:2:8") && message.contains("t.toml:3:8"), "{message}");
+}
+
+#[test]
+fn every_value_says_where_it_was_written() {
+    let file = Some("[server]\ndata = 'file'\n\n[query]\nmax_waiting = 7\n");
+    let config = load(&[("query.threads", "1")], &[("TIDEWATER__LOG__LEVEL", "warn")], file).unwrap();
+    assert!(config.places["server.data"].starts_with("file ") && config.places["server.data"].ends_with("t.toml:2:8"));
+    assert!(config.places["query.max_waiting"].ends_with("t.toml:5:15"), "{:?}", config.places);
+    assert_eq!(config.places["log.level"], "env TIDEWATER__LOG__LEVEL");
+    assert_eq!((&*config.places["query.threads"], &*config.places["auth"]), ("flag", "default"));
+}
+
+#[test]
+fn slow_is_a_time_or_off() {
+    let slow = |value: &str| load(&[("log.slow_query", value)], &[], None).unwrap().slow_query;
+    assert_eq!(load(&[], &[], None).unwrap().slow_query, Some(Duration::from_secs(1)));
+    assert_eq!(slow("250 ms"), Some(Duration::from_millis(250)));
+    assert_eq!((slow("0"), slow("off")), (Some(Duration::ZERO), None));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Amount {
+pub(crate) enum Amount {
     Bytes(u64),
     /// Above 0, at most 100.
     Percent(f64),
@@ -25,7 +25,7 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 /// Reads bytes with or without a unit, or a percentage. The error says what is wrong with the text.
-pub(super) fn parse_amount(text: &str) -> Result<Amount, String> {
+pub(crate) fn parse_amount(text: &str) -> Result<Amount, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (&text[..digits], text[digits..].trim());
@@ -77,7 +77,7 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
 const MAX_SPAN_S: u64 = 3653 * 86_400;
 
 /// Memory of the machine, or of the container if that is less.
-pub(super) fn machine_memory_bytes() -> Option<u64> {
+pub(crate) fn machine_memory_bytes() -> Option<u64> {
     let info = rustix::system::sysinfo();
     let machine = info.totalram.checked_mul(u64::from(info.mem_unit.max(1)))?;
     let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]

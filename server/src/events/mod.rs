@@ -61,7 +61,7 @@ impl<S: Subscriber> Layer<S> for EventLayer {
         let row = EventRow {
             at_us: self.clock.now_us(),
             level: metadata.level().as_str().to_ascii_lowercase(),
-            kind: kind.replace("::", "."),
+            kind: fields.take("kind").unwrap_or_else(|| kind.replace("::", ".")),
             table_id: fields.take("table_id"),
             principal: fields.take("principal"),
             message: fields.take("message").unwrap_or_default(),

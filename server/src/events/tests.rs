@@ -28,6 +28,17 @@ fn an_event_has_its_fields() {
 }
 
 #[test]
+fn an_event_may_say_itself_of_which_kind_it_is() {
+    let rows = remembered(|| {
+        let principal = "anna".to_owned();
+        tracing::info!(target: "tidewater_server::admin", principal, kind = "user.create", user = "bert", "a user was made");
+    });
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.kind.as_str(), row.principal.as_deref()), ("user.create", Some("anna")));
+    assert_eq!(row.details, r#"{"user":"bert"}"#);
+}
+
+#[test]
 fn the_newest_events_are_kept_and_long_ones_are_cut() {
     let rows = remembered(|| {
         for n in 0..KEPT_EVENTS + 2 {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::prepared::Arriving;
+use crate::auth::Limiter;
 use crate::call::shutting_down;
 use crate::ingest::decoding;
 use crate::ingest::ipc::{Decoded, Decoder, Limits, MAX_DICTIONARY_BYTES, flat_batch_bytes};
@@ -50,6 +51,8 @@ pub(super) struct Incoming<S> {
     rows_bytes: u64,
     /// Holds it instead when the stream has parameters.
     parameters: Option<Arriving>,
+    /// How fast the client may send.
+    limiter: Option<Arc<Limiter>>,
     memory: Arc<MemoryLedger>,
     /// There is no memory for the next rows.
     is_held_up: Arc<AtomicBool>,
@@ -88,6 +91,7 @@ where
             held: memory.collecting(),
             rows_bytes: 0,
             parameters: None,
+            limiter: None,
             memory: Arc::clone(memory),
             is_held_up: Arc::default(),
             draining: draining.clone(),
@@ -101,6 +105,11 @@ where
     /// The rows are parameters: `arriving` holds them, until this is dropped.
     pub fn of_parameters(self, arriving: Arriving) -> Self {
         Self { parameters: Some(arriving), ..self }
+    }
+
+    /// The stream is read no faster than `limiter` allows.
+    pub fn limited_by(self, limiter: Arc<Limiter>) -> Self {
+        Self { limiter: Some(limiter), ..self }
     }
 
     /// The next batch and the memory that it is held in, `None` at the client's half-close.
@@ -160,6 +169,10 @@ where
         let since = Instant::now();
         let message = next_of(&mut self.rest, self.patience, self.max_silence_draining, &self.draining).await;
         self.patience = self.patience.saturating_sub(since.elapsed());
+        if let (Some(limiter), Ok(Some(message))) = (&self.limiter, &message) {
+            // The client is not blamed for this time.
+            limiter.bytes_in_time((message.data_header.len() + message.data_body.len()) as u64).await;
+        }
         message
     }
 

@@ -16,11 +16,10 @@ use futures::stream::{self, BoxStream, Stream, StreamExt};
 use prost::Message;
 use tidewater_query::PlannedKind;
 use tidewater_storage::{Code, Error};
-use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::actions;
-use super::call::{Call, info_response, with_query_id};
+use super::call::{Call, bearer_header, begin_session, info_response, with_query_id};
 use super::command::{self, invalid};
 use super::encode::stream_of;
 use super::incoming::Incoming;
@@ -40,9 +39,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a client still sends after its answer is read for this long, so that it can close its half in peace.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// The token of a server without access control.
-const ANONYMOUS: &str = "anonymous";
 
 /// The Flight SQL service of a process.
 pub struct FlightSql {
@@ -155,7 +151,8 @@ impl FlightSql {
         let planned = self.plan(call, &found.sql, parameters, call.run_options()).await?;
         match planned.kind {
             PlannedKind::Rows { schema, pending } => {
-                Ok(query_rows(call, &planned.query_id, PendingRows { schema, query: pending }))
+                let running = call.limiter.query().map_err(|error| to_status(&error))?;
+                Ok(query_rows(call, &planned.query_id, PendingRows { schema, query: pending }, running))
             }
             PlannedKind::Update(_) => Err(to_status(&Error::internal("a prepared query became an update"))),
         }
@@ -204,6 +201,7 @@ impl FlightSql {
             }
             Command::CommandStatementIngest(command) => {
                 let target = Target::new(command, headers).map_err(|error| ingest::adbc_status(&error))?;
+                let incoming = incoming.limited_by(Arc::clone(&call.limiter));
                 let stored = ingest::ingest(&self.app, &call, target, incoming).await?;
                 Ok(Response::new(one(update_result(stored))))
             }
@@ -222,32 +220,34 @@ impl FlightService for FlightSql {
     type DoActionStream = Answers<arrow_flight::Result>;
     type ListActionsStream = Answers<ActionType>;
 
-    /// Go clients and pyarrow send no message at all, so the answer waits for none.
+    /// Go clients and pyarrow send no message at all, so the answer waits for one only of a caller who has shown nothing else.
     async fn handshake(
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        Call::new(&self.app, request.metadata())?;
-        let answer = HandshakeResponse { protocol_version: 0, payload: Bytes::from_static(ANONYMOUS.as_bytes()) };
-        let mut response = Response::new(answer_then_drain(answer, request.into_inner()));
-        response.metadata_mut().insert("authorization", MetadataValue::from_static("Bearer anonymous"));
+        let (metadata, _, mut stream) = request.into_parts();
+        let bearer = begin_session(&self.app, &metadata, &mut stream).await.map_err(|error| to_status(&error))?;
+        let payload = Bytes::from(bearer.expose().to_owned());
+        let answer = HandshakeResponse { protocol_version: 0, payload };
+        let mut response = Response::new(answer_then_drain(answer, stream));
+        response.metadata_mut().insert("authorization", bearer_header(&bearer).map_err(|error| to_status(&error))?);
         Ok(response)
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Call::new(&self.app, request.metadata())?;
-        let infos = self.metadata.flights(&self.app).map_err(|error| to_status(&error))?;
+        let call = Call::new(&self.app, request.metadata()).await?;
+        let infos = self.metadata.flights(&self.app, &call.session).map_err(|error| to_status(&error))?;
         Ok(Response::new(stream::iter(infos.into_iter().map(Ok)).boxed()))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let call = Call::new(&self.app, request.metadata())?;
+        let call = Call::new(&self.app, request.metadata()).await?;
         self.info(&call, request.into_inner()).await.map(info_response)
     }
 
     /// Every answer is complete: the query was planned and starts when it is fetched.
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        let call = Call::new(&self.app, request.metadata())?;
+        let call = Call::new(&self.app, request.metadata()).await?;
         let info = self.info(&call, request.into_inner()).await?;
         let (headers, info, _) = info_response(info).into_parts();
         let mut response = Response::new(PollInfo { info: Some(info), progress: Some(1.0), ..PollInfo::default() });
@@ -256,35 +256,39 @@ impl FlightService for FlightSql {
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let call = Call::new(&self.app, request.metadata())?;
+        let call = Call::new(&self.app, request.metadata()).await?;
         self.schema(&call, request.get_ref()).await.map(Response::new)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let call = Call::new(&self.app, request.metadata())?;
+        let call = Call::new(&self.app, request.metadata()).await?;
         self.rows(&call, request.get_ref()).await
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let call = Call::new(&self.app, request.metadata())?;
+        let call = Call::new(&self.app, request.metadata()).await?;
         let (headers, _, stream) = request.into_parts();
         self.put(call, &headers, stream).await
     }
 
-    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        Call::new(&self.app, request.metadata()).await?;
         let error = Error::new(Code::UnsupportedRequest, "DoExchange is not supported yet")
             .hint("append with DoPut, or with the gRPC service tidewater.ingest.v1.Ingest");
         Err(to_status(&error))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let call = Call::new(&self.app, request.metadata())?;
+        let call = Call::new(&self.app, request.metadata()).await?;
         let bodies = self.action(&call, request.into_inner()).await?;
         Ok(Response::new(stream::iter(bodies.into_iter().map(|body| Ok(arrow_flight::Result { body }))).boxed()))
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        Call::new(&self.app, request.metadata())?;
+        Call::new(&self.app, request.metadata()).await?;
         Ok(Response::new(stream::iter(actions::listed().into_iter().map(Ok)).boxed()))
     }
 }

@@ -21,6 +21,7 @@ use super::call::{Call, with_query_id};
 use super::command::invalid;
 use super::encode::{Rows, stream, stream_of};
 use super::service::{DoGetStream, FlightSql};
+use crate::auth::RunningQuery;
 use crate::status::to_status;
 
 /// A planned query that waits for its DoGet.
@@ -121,8 +122,12 @@ impl FlightSql {
     pub(super) fn statement_rows(&self, call: &Call, handle: &[u8]) -> Result<Response<DoGetStream>> {
         match Handle::decode(handle)? {
             Handle::Query(id) => {
+                // Before the ticket is used up: whoever is refused can come again with it.
+                let running = call.limiter.query()?;
                 let pending = self.tickets.take(&id, call.principal())?;
-                Ok(query_rows(call, &id, pending))
+                // Grants may have been taken back since it was planned.
+                pending.query.check_caller(call.principal())?;
+                Ok(query_rows(call, &id, pending, running))
             }
             done => {
                 let (schema, rows) = done.answer()?;
@@ -146,7 +151,7 @@ impl FlightSql {
         }
     }
 
-    /// Plans a query or runs an update, within the call's deadline.
+    /// Plans a query or runs an update, within the call's deadline. It is a running statement of the caller meanwhile.
     pub(super) async fn plan(
         &self,
         call: &Call,
@@ -154,15 +159,25 @@ impl FlightSql {
         parameters: Option<Parameters>,
         options: RunOptions,
     ) -> Result<Planned, Status> {
+        let _running = call.limiter.query().map_err(|error| to_status(&error))?;
         call.bounded(self.app.query.plan(&call.session, sql, parameters, options)).await
     }
 }
 
-/// The stream of a query that was planned: it starts when the client reads.
-pub(super) fn query_rows(call: &Call, query_id: &str, pending: PendingRows) -> Response<DoGetStream> {
+/// The stream of a query that was planned: it starts when the client reads, and is `running` until the client has read it or is gone.
+pub(super) fn query_rows(
+    call: &Call,
+    query_id: &str,
+    pending: PendingRows,
+    running: RunningQuery,
+) -> Response<DoGetStream> {
     let PendingRows { schema, query } = pending;
     let start = Box::pin(async move {
-        let rows: Rows = query.start().await?.boxed();
+        let rows = query.start().await?.map(move |batch| {
+            let _held = &running;
+            batch
+        });
+        let rows: Rows = rows.boxed();
         Ok(rows)
     });
     with_query_id(stream(schema, start, call.deadline, query_id), query_id)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidewater_query::{Principal, Role};
+use tidewater_query::Principal;
 use tidewater_storage::env::Clock;
 use tidewater_storage::{Code, Error, Result};
 
@@ -175,7 +175,7 @@ impl<P> Inner<P> {
 
 /// A handle is of use to the one who got it, and to an admin.
 pub(super) fn check_owner(owner: &str, caller: &Principal) -> Result<()> {
-    if owner == caller.name || caller.role == Role::Admin {
+    if owner == caller.name || caller.is_admin() {
         return Ok(());
     }
     Err(Error::new(Code::PermissionDenied, "this handle belongs to another user"))

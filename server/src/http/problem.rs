@@ -1,9 +1,8 @@
 //! How is an error said over HTTP? As `application/problem+json` (RFC 9457), with the same codes as on every interface.
 
 use std::any::Any;
-use std::io;
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tidewater_storage::{Code, Error};
@@ -12,23 +11,23 @@ use crate::status::{problem, retry_after_s, to_http};
 
 /// An error answer.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     error: Error,
 }
 
 impl Problem {
     /// A request that does not keep to HTTP as we speak it.
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, error: Error::new(Code::InvalidRequest, message) }
     }
 
-    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { error: self.error.hint(hint), ..self }
     }
 
     #[cfg(test)]
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 }
@@ -46,6 +45,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            for scheme in ["Basic realm=\"tidewater\", charset=\"UTF-8\"", "Bearer realm=\"tidewater\""] {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
         if let Some(seconds) = retry_after_s(&self.error) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -53,9 +57,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The answer of a handler that panicked. The message goes to the log only.
-pub(super) fn of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    let cause = io::Error::other(message.unwrap_or("a panic without a message").to_owned());
-    Problem::from(Error::internal("the request met a fault in the server").source(cause)).into_response()
+/// The answer of a handler that panicked. What it said goes to nobody: the process's panic hook logs it at debug.
+pub(super) fn of_panic(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::from(Error::internal("the request met a fault in the server")).into_response()
 }

@@ -17,6 +17,7 @@ use tidewater_storage::{Error, Result};
 use super::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
 use super::problem::Problem;
 use super::request::AnswerFormat;
+use crate::auth::RunningQuery;
 use crate::flight_sql::encode::encoded_bytes;
 
 /// What one chunk of rows aims at, before it is text: it is in memory as a whole.
@@ -36,15 +37,20 @@ pub(super) fn update(query_id: &str, outcome: &UpdateOutcome) -> Result<Response
     response(query_id, AnswerFormat::Json, Body::from(body.to_string()))
 }
 
-/// The answer to a query. Its first rows are awaited, so that what fails at once has its own status.
-pub(super) async fn rows(mut stream: QueryStream, format: AnswerFormat) -> Result<Response, Problem> {
+/// The answer to a query. Its first rows are awaited, so that what fails at once has its own status. It is `running` until it was read, or
+/// nobody reads it.
+pub(super) async fn rows(
+    mut stream: QueryStream,
+    format: AnswerFormat,
+    running: RunningQuery,
+) -> Result<Response, Problem> {
     let query_id = stream.query_id().to_owned();
     let mut encoder = Encoder::new(format, &stream)?;
     let ready = Some(encoder.begin(&query_id)?);
     let first = stream.next().await.transpose()?;
     let ended = first.is_none();
     let rows = first.map_or_else(VecDeque::new, pieces);
-    let answer = Answer { stream, encoder: Some(encoder), ready, rows, ended, finished: false };
+    let answer = Answer { stream, encoder: Some(encoder), ready, rows, ended, finished: false, _running: running };
     let chunks = futures::stream::try_unfold(answer, |mut answer| async move {
         Ok::<_, Error>(answer.next().await?.map(|chunk| (chunk, answer)))
     });
@@ -78,6 +84,7 @@ struct Answer {
     ended: bool,
     /// The last chunk was made.
     finished: bool,
+    _running: RunningQuery,
 }
 
 impl Answer {
@@ -104,7 +111,7 @@ impl Answer {
                 Ok(None) => self.ended = true,
                 Err(error) => {
                     // The client has its status already: only the log can tell what it was.
-                    tracing::info!(query_id = self.stream.query_id(), %error, "an answer broke off");
+                    tracing::info!(query_id = self.stream.query_id(), code = %error.code(), "an answer broke off");
                     crate::status::log(&error);
                     return Err(error);
                 }

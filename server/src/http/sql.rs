@@ -2,7 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tidewater_storage::{Code, Error};
 
 use super::problem::Problem;
 use super::request::{AnswerFormat, parse};
-use super::{BODY_TIMEOUT, HttpState, MAX_BODY_BYTES, respond};
+use super::{BODY_TIMEOUT, HttpState, MAX_BODY_BYTES, caller_of, respond};
 
 /// `POST /api/v1/sql`
 pub(super) async fn run(State(state): State<HttpState>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
@@ -20,7 +20,7 @@ pub(super) async fn run(State(state): State<HttpState>, headers: HeaderMap, body
         return Err(Error::new(Code::ShuttingDown, "the server is shutting down").into());
     }
     let header = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    let principal = app.auth.principal(header(AUTHORIZATION))?;
+    let call = caller_of(&state, &headers).await?;
     let body = read(body).await?;
     let request = parse(header(CONTENT_TYPE), &body)?;
     let format = request.format.or_else(|| AnswerFormat::accepted(header(ACCEPT))).ok_or_else(|| {
@@ -28,14 +28,15 @@ pub(super) async fn run(State(state): State<HttpState>, headers: HeaderMap, body
             .hint("use application/json, text/csv or application/vnd.apache.arrow.stream")
     })?;
 
-    let session = app.query.session(principal, Interface::Http);
+    let session = call.session(app, Interface::Http);
     for (name, value) in &request.settings {
         app.query.set(&session, name, Some(value))?;
     }
+    let running = call.limiter.query()?;
     let planned = app.query.plan(&session, &request.sql, request.parameters, request.options).await?;
     match planned.kind {
         PlannedKind::Update(outcome) => respond::update(&planned.query_id, &outcome),
-        PlannedKind::Rows { pending, .. } => respond::rows(pending.start().await?, format).await,
+        PlannedKind::Rows { pending, .. } => respond::rows(pending.start().await?, format, running).await,
     }
 }
 

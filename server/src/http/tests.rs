@@ -10,12 +10,13 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type};
 use arrow::ipc::reader::StreamReader;
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::encode::{ArrowEncoder, CsvEncoder, JsonEncoder, write_objects};
-use super::guard;
+use super::guard::{Guard, Hosts, Rules};
 use super::request::{AnswerFormat, parse};
+use crate::config::{Config, FileSource, Sources};
 use crate::query_api::MAX_PARAMETERS;
 
 /// The one column `c` as its JSON values.
@@ -237,18 +238,21 @@ fn the_accept_header_chooses() {
     }
 }
 
+/// Whether a request passes.
+fn passes(rules: &Rules, method: &Method, host: Option<&str>, origin: Option<&str>) -> bool {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [(HOST, host), (ORIGIN, origin)] {
+        if let Some(value) = value {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+    }
+    rules.check(method, None, &headers).is_ok()
+}
+
 #[test]
 fn only_pages_and_names_of_this_machine_pass() {
-    let check = |host: Option<&str>, origin: Option<&str>| {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [(HOST, host), (ORIGIN, origin)] {
-            if let Some(value) = value {
-                headers.insert(name, HeaderValue::from_str(value).unwrap());
-            }
-        }
-        guard::check(None, &headers).is_ok()
-    };
-    for (host, origin, passes) in [
+    let rules = Rules { auth_is_on: false, hosts: Hosts::Own(Vec::new()), schemes: &["http"] };
+    for (host, origin, expected) in [
         (None, None, true),
         (Some("localhost:8080"), None, true),
         (Some("LOCALHOST"), None, true),
@@ -262,9 +266,71 @@ fn only_pages_and_names_of_this_machine_pass() {
         (Some(""), None, false),
         (Some("127.0.0.1:8080"), Some("http://evil.example"), false),
         (Some("127.0.0.1:8080"), Some("http://127.0.0.1:9999"), false),
+        (Some("127.0.0.1:8080"), Some("https://127.0.0.1:8080"), false),
         (Some("127.0.0.1:8080"), Some("null"), false),
     ] {
-        assert_eq!(check(host, origin), passes, "{host:?} {origin:?}");
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(passes(&rules, &method, host, origin), expected, "{method} {host:?} {origin:?}");
+        }
     }
-    assert!(guard::check(Some("evil.example"), &HeaderMap::new()).is_err());
+    assert!(rules.check(&Method::GET, Some("evil.example"), &HeaderMap::new()).is_err());
+}
+
+#[test]
+fn with_accounts_foreign_pages_may_change_nothing() {
+    let rules = Rules { auth_is_on: true, hosts: Hosts::Any, schemes: &["https"] };
+    for (host, origin, expected) in [
+        ("db.example", None, true),
+        ("db.example", Some("https://db.example"), true),
+        ("DB.example:443", Some("https://db.example"), true),
+        ("db.example:8080", Some("https://db.example:8080"), true),
+        ("db.example:8080", Some("https://db.example"), false),
+        ("db.example", Some("http://db.example"), false),
+        ("db.example", Some("https://evil.example"), false),
+        ("db.example", Some("null"), false),
+        ("db.example", Some("https://"), false),
+        ("db.example", Some(""), false),
+    ] {
+        let host = Some(host);
+        assert_eq!(passes(&rules, &Method::POST, host, origin), expected, "{host:?} {origin:?}");
+        assert!(passes(&rules, &Method::GET, host, origin), "{host:?} {origin:?}");
+    }
+}
+
+#[test]
+fn named_hosts_pass_and_no_others() {
+    let hosts = Hosts::Own(vec!["db.example".to_owned()]);
+    let rules = Rules { auth_is_on: true, hosts, schemes: &["https", "http"] };
+    for (host, origin, expected) in [
+        ("db.example", None, true),
+        ("DB.example:8443", None, true),
+        ("10.0.0.1:8080", None, true),
+        ("evil.example", None, false),
+        ("db.example.evil.example", None, false),
+        // The proxy in front put its own name for the address into the request.
+        ("10.0.0.1:8080", Some("https://db.example"), true),
+        ("10.0.0.1:8080", Some("https://evil.example"), false),
+    ] {
+        assert_eq!(passes(&rules, &Method::POST, Some(host), origin), expected, "{host} {origin:?}");
+    }
+}
+
+#[test]
+fn what_may_come_in_follows_from_the_settings() {
+    let rules = |settings: &[(&str, &str)], address: &str| {
+        let flags = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = Config::load(Sources { flags, env: Vec::new(), file: FileSource::None }).unwrap();
+        Guard::new(&config, address.parse().unwrap())
+    };
+    let text = |guard: Guard| format!("{guard:?}");
+    let near = text(rules(&[], "127.0.0.1:1"));
+    assert!(near.contains("auth_is_on: false") && near.contains("Own([])") && near.contains("[\"http\"]"), "{near}");
+    let near = text(rules(&[("auth", "on")], "127.0.0.1:1"));
+    assert!(near.contains("auth_is_on: true") && near.contains("Own([])"), "{near}");
+    let behind = [("auth", "on"), ("tls.behind_proxy", "true"), ("server.http", "0.0.0.0:1")];
+    let far = text(rules(&behind, "0.0.0.0:1"));
+    assert!(far.contains("Any") && far.contains("[\"https\", \"http\"]"), "{far}");
+    let named = [&behind[..], &[("server.allowed_hosts", "a.example, B.example")]].concat();
+    let far = text(rules(&named, "0.0.0.0:1"));
+    assert!(far.contains("Own([\"a.example\", \"b.example\"])"), "{far}");
 }

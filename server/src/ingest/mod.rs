@@ -19,6 +19,8 @@ pub(crate) mod decoding;
 pub mod ipc;
 
 pub(crate) use answer::schema_message;
+pub(crate) use payload::{Rows, one_batch, text_declared};
+pub(crate) use request::{Target, find_table};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -31,12 +31,17 @@ const JSON_LIST_FACTOR: u64 = 18;
 const JSON_ROW_BYTES: u64 = 64;
 
 /// Rows that were decoded, and the memory that is held for them until storage counts them.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     rows: IncomingRows,
     held: Option<Decoding>,
 }
 
 impl Rows {
+    /// Rows that were decoded elsewhere.
+    pub fn new(rows: IncomingRows, held: Option<Decoding>) -> Self {
+        Self { rows, held }
+    }
+
     /// Casts, admits, hashes and compresses them for the table of `target`.
     pub async fn prepare(self, target: &Target, sequence: u64) -> Result<PreparedWrite> {
         let Self { rows, mut held } = self;
@@ -127,12 +132,17 @@ impl Work {
 /// About what JSON rows for the table take. Each row has a value, or its place, in each column.
 fn json_declared(def: &TableDef, text: &[u8]) -> Declared {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    let n_rows = n_json_rows(text).min(MAX_BATCH_ROWS as u64);
+    text_declared(def, n_json_rows(text), text.len() as u64)
+}
+
+/// About what so many rows for the table take, read from a text of `n_bytes`.
+pub(crate) fn text_declared(def: &TableDef, n_rows: u64, n_bytes: u64) -> Declared {
+    let n_rows = n_rows.min(MAX_BATCH_ROWS as u64);
     let width = |field: &&Field| field.data_type().primitive_width().unwrap_or(4).max(4) as u64;
     let row_bytes: u64 = def.arrow_schema.flattened_fields().iter().map(width).sum();
     let has_lists = def.arrow_schema.fields().iter().any(|field| field.data_type().is_nested());
     let factor = if has_lists { JSON_LIST_FACTOR } else { JSON_FACTOR };
-    let values = n_rows.saturating_mul(row_bytes).saturating_add(factor * text.len() as u64);
+    let values = n_rows.saturating_mul(row_bytes).saturating_add(factor.saturating_mul(n_bytes));
     Declared::new(values.min(MAX_JSON_BYTES).saturating_add(n_rows * JSON_ROW_BYTES))
 }
 
@@ -158,7 +168,7 @@ fn n_json_rows(text: &[u8]) -> u64 {
 }
 
 /// The rows of a complete stream as one batch.
-fn one_batch(bytes: &Bytes) -> Result<RecordBatch> {
+pub(crate) fn one_batch(bytes: &Bytes) -> Result<RecordBatch> {
     let (schema, mut batches) = decode_stream(bytes, Limits::default())?;
     let flat = batches.iter().map(flat_batch_bytes).fold(0, u64::saturating_add);
     if flat > MAX_BATCH_BYTES as u64 {

@@ -1,7 +1,7 @@
 //! What is asked, of which table? Requests of the protocol in the words of storage.
 
 use tidewater_proto::ingest::v1::{self as pb, BatchOptions, Open, Producer, TableRef, WriteRequest};
-use tidewater_query::Principal;
+use tidewater_query::{Principal, Role};
 use tidewater_storage::admission::IncomingRows;
 use tidewater_storage::ids::ProducerId;
 use tidewater_storage::{
@@ -14,8 +14,14 @@ use crate::App;
 const CATALOG: &str = "tidewater";
 const DEFAULT_SCHEMA: &str = "public";
 
-/// The table that a request names.
-pub(super) fn find_table(app: &App, name: Option<&TableRef>) -> Result<Table> {
+/// The table that a request names. `what` says with a verb what takes the role `needed`; without any role on it the table does not exist.
+pub(crate) fn find_table(
+    app: &App,
+    name: Option<&TableRef>,
+    principal: &Principal,
+    needed: Role,
+    what: &str,
+) -> Result<Table> {
     let name = name.filter(|name| !name.table.is_empty());
     let name = name.ok_or_else(|| invalid("the request names no table", "fill in 'table.table'"))?;
     if !name.catalog.is_empty() && name.catalog != CATALOG {
@@ -23,6 +29,7 @@ pub(super) fn find_table(app: &App, name: Option<&TableRef>) -> Result<Table> {
             .hint("leave the catalog empty: there is one, 'tidewater'"));
     }
     let schema = if name.schema.is_empty() { DEFAULT_SCHEMA } else { &name.schema };
+    principal.check(needed, schema, &name.table, what)?;
     app.storage.table(schema, &name.table).ok_or_else(|| {
         Error::new(Code::TableNotFound, format!("table '{}.{}' not found", cut(schema), cut(&name.table)))
             .hint("create it first; SHOW TABLES lists what there is")
@@ -31,7 +38,7 @@ pub(super) fn find_table(app: &App, name: Option<&TableRef>) -> Result<Table> {
 
 /// Where rows go, and how: what all batches of a stream have in common.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub table: Table,
     principal: String,
     producer: Option<NumberedBy>,
@@ -73,7 +80,7 @@ impl Target {
         options: Option<&BatchOptions>,
         principal: &Principal,
     ) -> Result<Self> {
-        let table = find_table(app, table)?;
+        let table = find_table(app, table, principal, Role::Writer, "write to")?;
         let default = BatchOptions::default();
         let options = options.unwrap_or(&default);
         Ok(Self {

@@ -7,6 +7,7 @@ use tidewater_proto::ingest::v1::{
     GetTableSchemaRequest, GetTableSchemaResponse, InitProducerRequest, InitProducerResponse, WriteRequest,
     WriteResponse, WriteStreamRequest, WriteStreamResponse,
 };
+use tidewater_query::Role;
 use tidewater_storage::Result;
 use tidewater_storage::ids::ProducerId;
 use tidewater_storage::limits::PRODUCER_TTL_S;
@@ -30,8 +31,10 @@ impl IngestService {
     }
 
     async fn write_one(&self, request: Request<WriteRequest>) -> Result<WriteResponse> {
-        let call = Call::of_writer(&self.app, request.metadata())?;
+        let call = Call::of_writer(&self.app, request.metadata()).await?;
         let request = request.into_inner();
+        let format = request.payload.as_ref().and_then(|payload| payload.format.as_ref());
+        call.limiter.bytes(format.map_or(0, payload::size_of) as u64)?;
         let target = Target::of_write(&self.app, &request, &call.principal)?;
         let (batch_id, sequence) = (0, request.sequence);
         let stored = call.bounded(async {
@@ -45,9 +48,9 @@ impl IngestService {
     }
 
     async fn begin_epoch(&self, request: Request<InitProducerRequest>) -> Result<InitProducerResponse> {
-        let call = Call::of_writer(&self.app, request.metadata())?;
+        let call = Call::of_writer(&self.app, request.metadata()).await?;
         let InitProducerRequest { table, producer_id, reset } = request.into_inner();
-        let table = find_table(&self.app, table.as_ref())?;
+        let table = find_table(&self.app, table.as_ref(), &call.principal, Role::Writer, "write to")?;
         let id = ProducerId::new(producer_id)?;
         let info = call.bounded(table.init_producer(id, reset, &call.principal.name)).await?;
         Ok(InitProducerResponse {
@@ -58,9 +61,10 @@ impl IngestService {
         })
     }
 
-    fn table_schema(&self, request: &Request<GetTableSchemaRequest>) -> Result<GetTableSchemaResponse> {
-        Call::of(&self.app, request.metadata())?;
-        let table = find_table(&self.app, request.get_ref().table.as_ref())?;
+    async fn table_schema(&self, request: Request<GetTableSchemaRequest>) -> Result<GetTableSchemaResponse> {
+        let call = Call::of(&self.app, request.metadata()).await?;
+        let table = request.get_ref().table.as_ref();
+        let table = find_table(&self.app, table, &call.principal, Role::Reader, "read")?;
         Ok(GetTableSchemaResponse { schema: Some(answer::table_schema(&table.def())?) })
     }
 }
@@ -77,7 +81,7 @@ impl Ingest for IngestService {
         &self,
         request: Request<Streaming<WriteStreamRequest>>,
     ) -> Result<Response<Self::WriteStreamStream>, Status> {
-        let call = Call::of_writer(&self.app, request.metadata()).map_err(|error| to_status(&error))?;
+        let call = Call::of_writer(&self.app, request.metadata()).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(stream::start(Arc::clone(&self.app), call, request.into_inner())))
     }
 
@@ -92,6 +96,6 @@ impl Ingest for IngestService {
         &self,
         request: Request<GetTableSchemaRequest>,
     ) -> Result<Response<GetTableSchemaResponse>, Status> {
-        self.table_schema(&request).map(Response::new).map_err(|error| to_status(&error))
+        self.table_schema(request).await.map(Response::new).map_err(|error| to_status(&error))
     }
 }

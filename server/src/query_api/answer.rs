@@ -11,6 +11,8 @@ pub(super) fn of_query(summary: RunSummary, rows: u64, truncated: bool) -> pb::S
         truncated,
         rows_read_realtime: summary.rows_read_realtime,
         rows_read_sealed: summary.rows_read_sealed,
+        files_pruned: summary.files_pruned,
+        files_read: summary.files_read,
         planned_ms: summary.planned_ms,
         ran_ms: summary.ran_ms,
         cpu_ms: summary.cpu_ms,

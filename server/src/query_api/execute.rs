@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{answer, params};
+use crate::auth::RunningQuery;
 use crate::call::bounded;
 use crate::flight_sql::encode::{Encoder, MAX_MESSAGE_BYTES, TARGET_BYTES};
 use crate::http::encode::write_objects;
@@ -34,6 +35,7 @@ pub(super) struct Answer {
     deadline: Option<Instant>,
     step: Step,
     rows: Rows,
+    _running: RunningQuery,
 }
 
 enum Step {
@@ -51,12 +53,13 @@ enum Next {
     Nothing(Summary),
 }
 
-/// Plans a statement, or runs it if it returns no rows.
+/// Plans a statement, or runs it if it returns no rows. It is `running` until its answer was read, or nobody reads it.
 pub(super) async fn start(
     engine: &QueryEngine,
     session: &Session,
     request: QueryRequest,
     deadline: Option<Instant>,
+    running: RunningQuery,
 ) -> Result<Answer> {
     let format = match Format::try_from(request.format) {
         Ok(Format::Unspecified | Format::ArrowIpc) => Format::ArrowIpc,
@@ -77,7 +80,8 @@ pub(super) async fn start(
         PlannedKind::Update(outcome) => (Arc::new(Schema::empty()), true, Next::Nothing(answer::of_update(outcome))),
     };
     let started = Started { query_id: planned.query_id, arrow_schema: schema_message(&schema)?.into(), is_update };
-    Ok(Answer { deadline, step: Step::Started(started, next), rows: Rows::new(schema, format, cap) })
+    let rows = Rows::new(schema, format, cap);
+    Ok(Answer { deadline, step: Step::Started(started, next), rows, _running: running })
 }
 
 /// After how many rows an answer is cut, if the request asks for that. A cap that is an error is the session's.

@@ -30,7 +30,7 @@ impl QueryService {
 
     /// A session with the settings of a request. A client that keeps them sends what its own SETs came to.
     fn session(&self, call: &Call, settings: &HashMap<String, String>, keeps: bool) -> Result<Session> {
-        let session = self.app.query.session(call.principal.clone(), Interface::Grpc);
+        let session = call.session(&self.app, Interface::Grpc);
         for (name, value) in settings {
             match keeps {
                 true => self.app.query.restore(&session, name, value)?,
@@ -41,22 +41,24 @@ impl QueryService {
     }
 
     async fn run(&self, request: Request<QueryRequest>) -> Result<execute::Answer> {
-        let call = Call::of(&self.app, request.metadata())?;
+        let call = Call::of(&self.app, request.metadata()).await?;
         let request = request.into_inner();
         let session = self.session(&call, &request.settings, request.keeps_settings)?;
-        execute::start(&self.app.query, &session, request, call.deadline).await
+        let running = call.limiter.query()?;
+        execute::start(&self.app.query, &session, request, call.deadline, running).await
     }
 
     async fn explain_text(&self, request: Request<ExplainRequest>) -> Result<ExplainResponse> {
-        let call = Call::of(&self.app, request.metadata())?;
+        let call = Call::of(&self.app, request.metadata()).await?;
         let ExplainRequest { sql, analyze, settings } = request.into_inner();
         let session = self.session(&call, &settings, false)?;
+        let _running = call.limiter.query()?;
         let text = call.bounded(self.app.query.explain(&session, &sql, analyze)).await?;
         Ok(ExplainResponse { text })
     }
 
-    fn stop(&self, request: &Request<CancelRequest>) -> Result<CancelResponse> {
-        let call = Call::of(&self.app, request.metadata())?;
+    async fn stop(&self, request: Request<CancelRequest>) -> Result<CancelResponse> {
+        let call = Call::of(&self.app, request.metadata()).await?;
         let state = match self.app.query.cancel(&call.principal, &request.get_ref().query_id)? {
             Canceled::Stopped => CancelState::Stopped,
             Canceled::Already => CancelState::Already,
@@ -65,8 +67,8 @@ impl QueryService {
         Ok(CancelResponse { state: state.into() })
     }
 
-    fn list(&self, request: &Request<ListQueriesRequest>) -> Result<ListQueriesResponse> {
-        let call = Call::of(&self.app, request.metadata())?;
+    async fn list(&self, request: Request<ListQueriesRequest>) -> Result<ListQueriesResponse> {
+        let call = Call::of(&self.app, request.metadata()).await?;
         let queries = self.app.query.queries(&call.principal).into_iter().map(answer::query_info).collect();
         Ok(ListQueriesResponse { queries })
     }
@@ -88,13 +90,13 @@ impl Query for QueryService {
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
-        self.stop(&request).map(Response::new).map_err(|error| to_status(&error))
+        self.stop(request).await.map(Response::new).map_err(|error| to_status(&error))
     }
 
     async fn list_queries(
         &self,
         request: Request<ListQueriesRequest>,
     ) -> Result<Response<ListQueriesResponse>, Status> {
-        self.list(&request).map(Response::new).map_err(|error| to_status(&error))
+        self.list(request).await.map(Response::new).map_err(|error| to_status(&error))
     }
 }

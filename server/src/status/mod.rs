@@ -131,11 +131,52 @@ pub fn retry_after_s(error: &Error) -> Option<u64> {
 /// What the caller is not told. An error passes here once, on its way out; what the caller did wrong is no matter for the log.
 pub(crate) fn log(error: &Error) {
     let (code, cause, facts) = (error.code(), error.cause(), error.metadata());
+    metrics::counter!("tidewater_errors_total", "code" => code.reason()).increment(1);
     match error.kind() {
         // What a client claims: it may be wrong, or have met another folder.
         _ if code == Code::ProducerStateLost => tracing::warn!(%code, ?facts, "{}", error.message()),
-        ErrorKind::Internal | ErrorKind::DataLoss => tracing::error!(%code, ?cause, ?facts, "{}", error.message()),
+        ErrorKind::DataLoss => tracing::error!(%code, ?cause, ?facts, "{}", error.message()),
+        ErrorKind::Internal => {
+            let why = cause.map(|cause| without_values(&format!("{cause:?}")));
+            tracing::error!(%code, cause = why, ?facts, "{}", without_values(error.message()));
+            tracing::debug!(%code, ?cause, "{}", error.message());
+        }
         ErrorKind::Unavailable if cause.is_some() => tracing::warn!(%code, ?cause, ?facts, "{}", error.message()),
         _ => {}
     }
+}
+
+/// A text of a library without what stands in quotes, and without numbers: that may be a value of somebody's row, which no log above debug
+/// shows. Digits of names, paths and ids stay.
+fn without_values(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut quote = None;
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match quote {
+            // An apostrophe within a word is none.
+            None if c == '"' || (c == '\'' && !before.is_alphanumeric()) => {
+                quote = Some(c);
+                out.push(c);
+                out.push('…');
+            }
+            None if c.is_ascii_digit() && !before.is_alphanumeric() && !"_/.:".contains(before) => {
+                let mut number = String::from(c);
+                while let Some(digit) = rest.next_if(|next| next.is_ascii_digit() || *next == '.') {
+                    number.push(digit);
+                }
+                let is_name = rest.peek().is_some_and(|next| next.is_alphanumeric() || "_-:".contains(*next));
+                out.push_str(if is_name { &number } else { "…" });
+            }
+            Some(open) if c == open && before != '\\' && !rest.peek().is_some_and(|next| next.is_alphanumeric()) => {
+                quote = None;
+                out.push(c);
+            }
+            Some(_) => {}
+            None => out.push(c),
+        }
+        before = c;
+    }
+    out
 }

@@ -13,6 +13,8 @@
 //! | checkpoints of the Delta log, and what goes behind them | `checkpoints` |
 //! | files that the disk changed | `damage` |
 //! | what a start does by itself | `starts` |
+//! | users and tokens | `accounts` |
+//! | rejected rows that are tried again | `replays` |
 //!
 //! The tests stand on `model` (what may be there), `seen` (what is there), `delta` (what is on disk for other engines), `points` (where the
 //! server is killed), `writers`, `readers` and `world` (who works until it is), `alone` (what a server comes to by itself), `front` (an
@@ -33,6 +35,7 @@ mod readers;
 mod world;
 mod writers;
 
+mod accounts;
 mod ages;
 mod attaches;
 mod changes;
@@ -40,6 +43,7 @@ mod checkpoints;
 mod damage;
 mod keys;
 mod random;
+mod replays;
 mod runs;
 mod seals;
 mod starts;

@@ -45,6 +45,9 @@ pub const STAGE: [&str; 6] = [
 pub const COMPACT: [&str; 4] =
     ["compact.names_recorded", "compact.files_synced", "compact.file_brought", "compact.decided"];
 
+/// Where rejected rows were read that are tried again.
+pub const REPLAY_REJECTED: [&str; 1] = ["replay.page_read"];
+
 /// Where a Delta table that is there becomes a table.
 pub const ATTACH: [&str; 5] =
     ["attach.file", "attach.run_written", "attach.keys_written", "attach.before_take_over", "attach.taken_over"];
@@ -59,11 +62,22 @@ pub const KEYS: [&str; 2] = ["keys.run_written", "keys.files_written"];
 pub const CHECKPOINT: [&str; 3] = ["checkpoint.before_write", "checkpoint.written", "checkpoint.read_back"];
 
 /// All points of jobs. A new job adds its points here, and to a test that passes them.
-const JOBS: [&[&str]; 10] =
-    [&BUILD, &PUBLISH, &STORE, &STORE_DELETES, &STAGE, &COMPACT, &ATTACH, &RETENTION, &KEYS, &CHECKPOINT];
+const JOBS: [&[&str]; 11] = [
+    &BUILD,
+    &PUBLISH,
+    &REPLAY_REJECTED,
+    &STORE,
+    &STORE_DELETES,
+    &STAGE,
+    &COMPACT,
+    &ATTACH,
+    &RETENTION,
+    &KEYS,
+    &CHECKPOINT,
+];
 
 /// Kinds of commits, and which tests strike each by its kind. The rest is struck by the points of all kinds.
-const KINDS: [(&str, &str); 27] = [
+const KINDS: [(&str, &str); 28] = [
     ("rows", "changes"),
     ("producer", "changes"),
     ("truncate", "changes"),
@@ -81,6 +95,7 @@ const KINDS: [(&str, &str); 27] = [
     ("cleaned", "seals, ages"),
     ("segment", "seals"),
     ("attach", "attaches"),
+    ("account", "accounts"),
     ("first_start", "starts"),
     ("sync", "starts"),
     ("uptime", "starts"),

@@ -18,9 +18,9 @@ async fn every_start_begins_with_housekeeping() {
     for start in 1..=STARTS {
         let server = Server::start(folder.path(), "");
         let client = Caller::connect(&server.grpc, &Signals::new()).await.client;
-        // Housekeeping ends with this gauge; only asking tells.
-        let gauge = "SELECT 1 FROM system.metrics WHERE name = 'tidewater_memory_bytes'";
-        let housekeeping = async { while numbers(&client, gauge).await.is_empty() {} };
+        // Housekeeping ends with this count; only asking tells.
+        let runs = "SELECT 1 FROM system.metrics WHERE name = 'tidewater_housekeeping_runs_total' AND value > 0";
+        let housekeeping = async { while numbers(&client, runs).await.is_empty() {} };
         let begun = tokio::time::timeout(LIMIT, housekeeping).await;
         assert!(begun.is_ok(), "start {start} of {STARTS} did no housekeeping");
         server.kill();

@@ -157,10 +157,9 @@ fn items(values: &ArrayRef, range: Range<usize>, out: &mut Text) -> Written {
     out.write_char(']')
 }
 
-/// Numbers, truth values and, in quotes, times.
+/// Numbers, truth values and, in quotes, times and what JSON has no number for: NaN and infinities, which are read as such again.
 fn plain(array: &dyn Array, row: usize, in_quotes: bool, out: &mut Text) -> Written {
     const OPTIONS: FormatOptions<'static> = FormatOptions::new().with_display_error(true);
-    // JSON has no NaN and no infinities.
     let is_number = match array.data_type() {
         DataType::Float16 => array.as_primitive::<Float16Type>().value(row).is_finite(),
         DataType::Float32 => array.as_primitive::<Float32Type>().value(row).is_finite(),
@@ -168,9 +167,9 @@ fn plain(array: &dyn Array, row: usize, in_quotes: bool, out: &mut Text) -> Writ
         _ => true,
     };
     match ArrayFormatter::try_new(array, &OPTIONS) {
-        Ok(formatter) if in_quotes => write!(out, "\"{}\"", formatter.value(row)),
-        Ok(formatter) if is_number => write!(out, "{}", formatter.value(row)),
-        _ => out.write_str("null"),
+        Ok(formatter) if in_quotes || !is_number => write!(out, "\"{}\"", formatter.value(row)),
+        Ok(formatter) => write!(out, "{}", formatter.value(row)),
+        Err(_) => out.write_str("null"),
     }
 }
 

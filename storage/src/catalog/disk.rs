@@ -354,16 +354,16 @@ fn from_disk_type(data_type: DiskType) -> DataType {
     clippy::expect_used,
     reason = "only maps with keys that are not text and failing Serialize impls make it fail; there are none"
 )]
-fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain structs are written as JSON")
 }
 
-fn decode<'a, T: Deserialize<'a>>(kind: &str, bytes: &'a [u8]) -> Result<T> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(kind: &str, bytes: &'a [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| damaged(kind, error.to_string()).source(error))
 }
 
 /// Kind and version are looked at before the rest, so that a newer form is named as such and not taken for damage.
-fn check_header(kind: &str, newest: u32, bytes: &[u8]) -> Result<()> {
+pub(crate) fn check_header(kind: &str, newest: u32, bytes: &[u8]) -> Result<()> {
     let header: Header = decode(kind, bytes)?;
     if header.kind != kind {
         return Err(damaged(

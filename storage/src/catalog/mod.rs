@@ -14,7 +14,7 @@ pub(crate) mod tests;
 pub use alter::TableChange;
 pub use define::define;
 pub use definition::{ColumnDef, NewTable, TableDef, View};
-pub(crate) use disk::{dropped_from_disk, dropped_to_disk};
+pub(crate) use disk::{check_header, decode, dropped_from_disk, dropped_to_disk, encode};
 pub use disk::{view_from_disk, view_to_disk};
 pub(crate) use names::normalized;
 pub use names::{check_name, nearest};

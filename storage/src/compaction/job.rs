@@ -47,7 +47,7 @@ impl Table {
 pub(crate) async fn compact(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
     let table = table.clone();
     let task = tokio::spawn(async move { compact_all(&table, cause, max_groups).await });
-    task.await.unwrap_or_else(|e| Err(Error::internal(format!("a compaction ended early: {e}"))))
+    task.await.unwrap_or_else(|e| Err(Error::ended_early("a compaction", &e)))
 }
 
 async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
@@ -207,7 +207,7 @@ async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merg
     commit(table, &merged.files, &published[..merged.n_inputs], left).await?;
     let (n_inputs, n_files) = (merged.n_inputs, merged.files.len());
     let def = table.def();
-    tracing::info!(table_id = %def.id, table = %def.name, n_inputs, n_files, kind = ?work.kind, "files were merged");
+    tracing::info!(table_id = %def.id, table = %def.name, n_inputs, n_files, work = ?work.kind, "files were merged");
     // Until here: what it read is there as long as it is.
     drop(work.snapshot);
     Ok(Some(merged))

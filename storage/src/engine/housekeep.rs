@@ -14,7 +14,6 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{SHARD_ZERO, TableId, array};
 use crate::limits::DROPPED_TABLE_TTL_S;
 use crate::log::{Family, TABLE_STATE, after_prefix, log_prefix, meta_key, state_prefix};
-use crate::memory::Share;
 use crate::publishing::{delta_table, is_taken_over};
 use crate::sealed::store_error;
 use crate::table::{Shared, Write, purge_table, reclaimed, uptime};
@@ -38,13 +37,21 @@ pub(super) async fn housekeep(engine: Weak<Engine>) {
         if let Err(e) = engine.purge_dropped().await {
             tracing::warn!(reason = %e, "dropped tables stay on disk");
         }
-        for share in Share::ALL {
-            metrics::gauge!("tidewater_memory_bytes", "share" => share.name()).set(engine.memory().used(share) as f64);
-        }
+        metrics::counter!("tidewater_housekeeping_runs_total").increment(1);
     }
 }
 
 impl Engine {
+    /// Free bytes on the data folder's file system; `None` if it does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.parts.gate.free_bytes().ok()
+    }
+
+    /// Bytes that files may take that are built and not published, of all tables.
+    pub fn max_unpublished_bytes(&self) -> u64 {
+        self.parts.gate.max_unpublished_bytes
+    }
+
     /// Removes what was dropped long ago by both clocks, and notes the uptime that this is measured by.
     pub(super) async fn purge_dropped(&self) -> Result<()> {
         let now = self.now();

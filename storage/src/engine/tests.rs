@@ -1,8 +1,10 @@
 //! Does the engine keep its promises over restarts, damage and every order of requests?
 
+mod access;
 mod attach;
 mod catalog;
 mod damage;
+mod dry_run;
 mod forget;
 mod held;
 mod keys;
@@ -10,6 +12,7 @@ mod model;
 mod pin;
 mod queue;
 mod records;
+mod replay;
 mod scrub;
 mod seal;
 mod space;

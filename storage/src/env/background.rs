@@ -5,10 +5,8 @@ use std::sync::{Arc, LazyLock, mpsc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::priority::yield_to_others;
 use crate::error::{Error, Result};
-
-/// Below queries, which are below ingest. A thread cannot go up again without a right of its own, so it ends with its work.
-const BACKGROUND_NICE: i32 = 10;
 
 /// Runs `work` on a thread named `name` (15 characters are seen); where the system grants none, among the runtime's own. An error if it
 /// panics.
@@ -35,13 +33,6 @@ pub(crate) async fn in_background<T: Send + 'static>(
         }
     }
     outcome.await.map_err(|_| failed(name, "it panicked"))
-}
-
-fn yield_to_others() {
-    // Without the right to do so it stays where it is.
-    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICE) {
-        tracing::debug!(%error, "a background thread keeps its priority");
-    }
 }
 
 /// What waits for the thread of [`soon`]: far more files than a merge or a retention lets go at once.

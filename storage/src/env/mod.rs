@@ -5,6 +5,7 @@ mod clock;
 mod durable_store;
 mod fail;
 mod folder;
+mod priority;
 mod rng;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use durable_store::DurableLocalStore;
 pub use fail::{FailAction, FailPoints};
 pub(crate) use folder::make_folder;
+pub use priority::prefer_latency;
 pub use rng::{Rng, SystemRng};
 
 /// What storage needs of the world. Tests hand in their own.

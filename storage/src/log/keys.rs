@@ -9,7 +9,7 @@ pub(crate) enum Family {
     Log,
     /// Producers, ledger, rejected rows, idempotency keys: `kind ‖ table ‖ shard ‖ …`.
     State,
-    /// Format, log id, table definitions, views, space that is owed.
+    /// Format, log id, table definitions, views, users, tokens, space that is owed.
     Meta,
 }
 
@@ -151,6 +151,8 @@ pub(crate) mod meta_key {
     pub(crate) const VIEW: u8 = b'V';
     /// Entries of this table were deleted whose space is not given back yet.
     pub(crate) const RECLAIM: u8 = b'R';
+    pub(crate) const USER: u8 = b'U';
+    pub(crate) const TOKEN: u8 = b'K';
 
     pub(crate) fn of_table(kind: u8, table: TableId) -> Vec<u8> {
         let mut key = vec![kind];
@@ -161,6 +163,13 @@ pub(crate) mod meta_key {
     /// The table of a key that [`of_table`] made.
     pub(crate) fn table_of(key: &[u8]) -> TableId {
         TableId(uuid::Uuid::from_bytes(array(key.get(1..).unwrap_or_default())))
+    }
+
+    /// A user's key by name, a token's by id.
+    pub(crate) fn of_account(kind: u8, name: &str) -> Vec<u8> {
+        let mut key = vec![kind];
+        key.extend(name.as_bytes());
+        key
     }
 
     pub(crate) fn of_view(schema: &str, name: &str) -> Vec<u8> {

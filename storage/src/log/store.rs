@@ -266,6 +266,16 @@ fn open_db(path: &Path, witness: &Witness) -> Result<DB> {
 }
 
 fn open_error(path: &Path, e: rocksdb::Error) -> Error {
+    if e.to_string().contains("olumn families not opened") {
+        let version = env!("CARGO_PKG_VERSION");
+        let message = format!(
+            "the log in {} has parts that this program, Tidewater {version}, does not know: {e}",
+            path.display()
+        );
+        return Error::new(Code::LogUnknownVersion, message)
+            .hint("nothing was changed; start the version of Tidewater that wrote this folder, or a newer one")
+            .source(e);
+    }
     Error::new(Code::FolderUnusable, format!("the log in {} cannot be opened: {e}", path.display()))
         .hint("check the folder's permissions and free space")
         .source(e)

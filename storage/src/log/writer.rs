@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::env::Env;
+use crate::env::{Env, prefer_latency};
 use crate::error::{Code, Error, Result};
 use crate::log::keys::Family;
 use crate::log::store::Store;
@@ -61,7 +61,10 @@ impl LogWriter {
         let (queue, requests) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || run(&store, &env, requests))
+            .spawn(move || {
+                prefer_latency();
+                run(&store, &env, requests);
+            })
             .map_err(|e| Error::internal(format!("the log's thread cannot start: {e}")))?;
         Ok(Arc::new(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) }))
     }

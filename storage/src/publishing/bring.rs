@@ -97,7 +97,7 @@ async fn copy(shared: &Shared, from: PathBuf, name: &str, bytes: u64, checksum: 
             let (local, stop) = (Arc::clone(local), Arc::clone(&shared.stopping));
             tokio::task::spawn_blocking(move || local.link_in(&from, &to, &stop))
                 .await
-                .map_err(|e| Error::internal(format!("a file could not be linked: {e}")))?
+                .map_err(|e| Error::ended_early("the linking of a file", &e))?
         }
         None => upload(&tables.store, from, &to, (bytes, checksum), &shared.stopping).await,
     }

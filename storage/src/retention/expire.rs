@@ -14,7 +14,7 @@ const MAX_FILES: usize = 1000;
 pub(crate) async fn expire(table: &Table) -> Result<u64> {
     let table = table.clone();
     let task = tokio::spawn(async move { expire_all(&table).await });
-    task.await.unwrap_or_else(|e| Err(Error::internal(format!("files past their retention stay: {e}"))))
+    task.await.unwrap_or_else(|e| Err(Error::ended_early("the removal of files past their retention", &e)))
 }
 
 async fn expire_all(table: &Table) -> Result<u64> {

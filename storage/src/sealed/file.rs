@@ -13,7 +13,7 @@ use crate::ids::{CommitSeq, SchemaId};
 /// An immutable Parquet file of one table: its columns in order, then `_commit_seq` (INT64) if the table has system columns and the rows are
 /// not all of one entry that was unknown when they were written.
 ///
-/// Rows are in the order of the table's `sort_by`; in a file without a bucket the time column comes first.
+/// Rows are in the order of the table's `sort_by`; in a file of several hours by hour first, by time if `sort_by` is empty.
 #[derive(Debug, Clone)]
 pub struct SegmentFile {
     /// Without a folder; unique for ever.

@@ -47,7 +47,7 @@ pub(crate) async fn build(table: &Table, cause: Cause) -> Result<CommitSeq> {
         shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
         outcome
     });
-    task.await.unwrap_or_else(|e| Err(Error::internal(format!("a build ended early: {e}"))))
+    task.await.unwrap_or_else(|e| Err(Error::ended_early("a build", &e)))
 }
 
 /// The caller holds `building`.

@@ -1,11 +1,17 @@
 //! What becomes of a damaged file of which there is no copy? Somebody gives it up: its rows are deleted without being read, and all goes on.
 
+use std::time::Duration;
+
 use roaring::RoaringBitmap;
+use tokio::sync::MutexGuard;
 
 use crate::error::{Code, Error, Result};
-use crate::publishing::{Tested, forget_gone, note_tested, test_file};
+use crate::publishing::{Tested, delta_table, forget_gone, note_tested, settle_recorded, test_file};
 use crate::sealed::FileRef;
 use crate::table::{Table, TableRequest};
+
+/// How long a commit of the Delta table that is on its way is waited for.
+const SETTLE_WAIT: Duration = Duration::from_secs(10);
 
 /// A damaged file, and what came of giving it up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +28,14 @@ impl Table {
     /// Deletes all rows of the files that are on record as damaged, file by file, without reading them. Each is tested once more before:
     /// one that is whole again goes on. Keys of the rows stay remembered, queries do not need the files any more, and the next publish
     /// leaves them out of the Delta table. Their records go with them. No rows if nothing is damaged. After an error the files before that
-    /// one are given up. Runs to its end whether or not the caller waits.
+    /// one are given up. Nothing is published meanwhile. Runs to its end whether or not the caller waits.
+    ///
+    /// `FILE_LEAVING`: a commit is on its way, and nobody knows yet which files it leaves; `STORE_UNAVAILABLE`: the Delta table cannot be
+    /// asked, or its last commit is not there, as when its file system is not mounted.
     pub async fn give_up(&self) -> Result<Vec<GivenUp>> {
         let table = self.clone();
         let task = tokio::spawn(async move { give_up_all(&table).await });
-        task.await.unwrap_or_else(|e| Err(Error::internal(format!("damaged files were not given up: {e}"))))
+        task.await.unwrap_or_else(|e| Err(Error::ended_early("the giving up of damaged files", &e)))
     }
 }
 
@@ -35,6 +44,14 @@ async fn give_up_all(table: &Table) -> Result<Vec<GivenUp>> {
     if shared.is_closing() {
         return Err(shared.closed());
     }
+    if shared.quarantine.all().is_empty() {
+        return Ok(Vec::new());
+    }
+    let held = tokio::time::timeout(SETTLE_WAIT, settled(table)).await;
+    let _publishing = held.unwrap_or_else(|_| {
+        let why = "a commit of the Delta table is on its way: nobody knows yet which files it leaves";
+        Err(Error::new(Code::FileLeaving, why).hint("give damaged files up when it is settled"))
+    })?;
     let is_damaged = |file: &&FileRef| file.live_rows() > 0 && shared.quarantine.has(&file.file.name);
     // Not the snapshot, which holds fresh rows as well.
     let damaged: Vec<FileRef> = table.snapshot().files().iter().filter(is_damaged).cloned().collect();
@@ -46,11 +63,18 @@ async fn give_up_all(table: &Table) -> Result<Vec<GivenUp>> {
     Ok(all)
 }
 
+/// Nothing is on its way to the Delta table, or out of it, as long as this is held. A commit may have brought a file whole to its store
+/// before the built one was damaged, or have read its rows; and files that are all missing may be on a disk that is not mounted.
+async fn settled(table: &Table) -> Result<MutexGuard<'_, ()>> {
+    let publishing = table.shared.publishing.lock().await;
+    settle_recorded(table, &delta_table(&table.shared)?).await?;
+    Ok(publishing)
+}
+
 /// `None`: the file is whole again, or left the table meanwhile.
 async fn give_up(table: &Table, file: &FileRef) -> Result<Option<GivenUp>> {
     let shared = &table.shared;
     let path = file.place.path.to_string();
-    let stays = |reason: String| Ok(Some(GivenUp { file: path.clone(), rows: 0, reason }));
     let reason = match test_file(shared, file, None).await {
         Ok(Tested::Damaged(reason)) => reason,
         Ok(Tested::Whole) => {
@@ -59,16 +83,15 @@ async fn give_up(table: &Table, file: &FileRef) -> Result<Option<GivenUp>> {
         }
         Err(e) if e.code() == Code::ShuttingDown => return Err(e),
         // It may be whole.
-        Err(e) => return stays(format!("it could not be tested again, and stays as it is: {e}")),
+        Err(e) => {
+            let reason = format!("it could not be tested again, and stays as it is: {e}");
+            return Ok(Some(GivenUp { file: path, rows: 0, reason }));
+        }
     };
     let rows = vec![(file.file.name.clone(), all_rows(file))];
     let rows = match table.ask(|answer| TableRequest::Delete { rows, answer }).await {
         Ok((n_rows, _)) => n_rows,
         Err(e) if e.code() == Code::DeleteConflict => return Ok(None),
-        // Whoever made the commit may have read the rows when the file was whole.
-        Err(e) if e.code() == Code::FileLeaving => {
-            return stays("a commit that takes it out of the table is on its way, and is waited for".to_owned());
-        }
         Err(e) => return Err(e),
     };
     if rows == 0 {

@@ -45,7 +45,7 @@ pub(crate) async fn publish(table: &Table, cause: Cause) -> Result<Option<Settle
         shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
         outcome
     });
-    task.await.unwrap_or_else(|e| Err(Error::internal(format!("a publish ended early: {e}"))))
+    task.await.unwrap_or_else(|e| Err(Error::ended_early("a publish", &e)))
 }
 
 async fn publish_all(table: &Table) -> Result<Option<Settled>> {

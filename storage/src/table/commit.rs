@@ -3,6 +3,7 @@
 //! | change | one synced batch holds | visible |
 //! |---|---|---|
 //! | rows | `Rows` entry, producers, ledger, rejected rows, idempotency keys | after the sync, before the answer |
+//! | rows that were rejected before | what rows have, and the records of rejected rows without them | the same |
 //! | files of a stream | `Segment` entry, its key layers, rows that lost by then, the names' records gone, ledger, idempotency key | after the sync, before the answer |
 //! | InitProducer | `Producer` entry, the producer | the same |
 //! | TRUNCATE | `Truncate` entry, the log's new base, a range delete of the entries before it, how many rows went, that their space is owed | the same |
@@ -10,6 +11,7 @@
 //! | a table with its first rows | the definition and all that rows have | the same |
 //! | DROP TABLE | the definition moved to the dropped ones | the same |
 //! | views | the view's record | the same |
+//! | users and tokens | the record; with a user who goes, those of all their tokens | the same |
 //! | idle producers, old keys | `Forget` entry, the producers' and key layers' records gone, names of the layers' files | never: a batch finds them unknown |
 //! | end of a dropped table | range deletes of its log and its records, the definition gone, that their space is owed | never |
 //! | names of files to come | one record a name | never |
@@ -33,7 +35,8 @@
 //!
 //! A build stops at `build.names_recorded`, `build.file_written`, `build.layer_written` and `build.files_synced`; a publish at
 //! `publish.file_brought`, `publish.files_brought`, `publish.before_send`, `publish.after_send` and `publish.settled`; a compaction at
-//! `compact.names_recorded`, `compact.files_synced`, `compact.file_brought` and `compact.decided`; retention at `retention.decided`; keys on
+//! `compact.names_recorded`, `compact.files_synced`, `compact.file_brought` and `compact.decided`; retention at `retention.decided`; a replay at
+//! `replay.page_read`, when rejected rows were read; keys on
 //! their way to disk at `keys.run_written` and `keys.files_written`; a checkpoint of the Delta log at `checkpoint.before_write`,
 //! `checkpoint.written` and `checkpoint.read_back`, before anything older goes.
 //!
@@ -43,6 +46,7 @@
 //! Files of a stream have theirs before their entry: `stage.names_recorded`, `stage.file_written`, `stage.files_synced`,
 //! `stage.layer_written`, `stage.layers_synced`, `stage.before_commit`.
 
+use crate::access::{AccountKind, AccountRecord};
 use crate::catalog::{TableDef, View, dropped_to_disk, view_to_disk};
 use crate::env::Moment;
 use crate::ids::{CommitSeq, LogId, SHARD_ZERO, SchemaId, TableId};
@@ -55,8 +59,11 @@ use crate::table::seal::{
     Base, BuiltRange, Damage, Gone, Intent, LayerFile, NameKind, PublishedFile, Settled, deleted_to_disk,
 };
 
-/// The version of the folder's layout. Another one is refused.
-pub(crate) const FORMAT: &[u8] = b"1";
+/// The version of the form of data folders. A folder of another one is refused.
+pub const DISK_FORMAT: &str = "1";
+
+/// The same as a folder has it.
+pub(crate) const FORMAT: &[u8] = DISK_FORMAT.as_bytes();
 
 /// That entries were deleted whose space is not given back yet. It is all in the key; the value is its version.
 const OWED: &[u8] = &[1];
@@ -466,4 +473,20 @@ pub(crate) fn create_view(view: &View) -> Commit {
 
 pub(crate) fn drop_view(schema: &str, name: &str) -> Commit {
     Commit { kind: "drop_view", ops: vec![Op::Delete(Family::Meta, meta_key::of_view(schema, name))], sync: true }
+}
+
+/// A user or token is written, or goes.
+pub(crate) fn account(records: Vec<AccountRecord>) -> Commit {
+    let op = |record: AccountRecord| {
+        let kind = match record.kind {
+            AccountKind::User => meta_key::USER,
+            AccountKind::Token => meta_key::TOKEN,
+        };
+        let key = meta_key::of_account(kind, &record.name);
+        match record.value {
+            Some(value) => Op::Put(Family::Meta, key, value),
+            None => Op::Delete(Family::Meta, key),
+        }
+    };
+    Commit { kind: "account", ops: records.into_iter().map(op).collect(), sync: true }
 }

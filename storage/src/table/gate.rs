@@ -36,7 +36,7 @@ pub(crate) struct Gate {
     /// Rows stop below this many free bytes.
     pub(crate) min_free_bytes: u64,
     /// Rows stop when built files that wait to be published take so many bytes.
-    max_unpublished_bytes: u64,
+    pub(crate) max_unpublished_bytes: u64,
     /// What they take, as last looked up.
     pub(crate) unpublished_bytes: AtomicU64,
     pub(crate) memory: Arc<MemoryLedger>,
@@ -255,7 +255,7 @@ impl Gate {
         self.check_space(write).is_ok()
     }
 
-    fn free_bytes(&self) -> Result<u64> {
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
         #[cfg(test)]
         if let Some(free) = *self.pretended_free_bytes.lock() {
             return Ok(free);

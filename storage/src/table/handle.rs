@@ -25,7 +25,7 @@ use crate::table::prepare::{PreparedRows, prepare};
 use crate::table::request::{IdempotencyKey, ProducerInfo, RowsOutcome, RowsRequest};
 use crate::table::seal::{Folders, Quarantine, SealFigures};
 use crate::table::snapshot::{OldVersions, TableSnapshot, TableVersion};
-use crate::table::system::Jobs;
+use crate::table::system::{Activity, Jobs};
 use crate::table::worker::{IdempotencyKeys, KeyFigures, TableRequest, closed};
 
 /// Requests that wait, beside their bytes: a bound for tiny ones.
@@ -48,6 +48,10 @@ pub(crate) struct Shared {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held by who puts other files in the place of published ones.
     pub(crate) compacting: tokio::sync::Mutex<()>,
+    /// Held by who stores rejected rows again: a record is read and rewritten by one at a time.
+    pub(crate) replaying: tokio::sync::Mutex<()>,
+    /// How often it was opened from its log. What was read before that is not known to be as it was.
+    pub(crate) opened: AtomicU64,
     frozen_ids: AtomicU64,
     /// What there is to build and publish.
     pub(crate) sealing: Mutex<SealFigures>,
@@ -130,6 +134,8 @@ impl Shared {
             building: tokio::sync::Mutex::new(()),
             publishing: tokio::sync::Mutex::new(()),
             compacting: tokio::sync::Mutex::new(()),
+            replaying: tokio::sync::Mutex::new(()),
+            opened: AtomicU64::new(0),
             frozen_ids: AtomicU64::new(0),
             sealing: Mutex::new(SealFigures::default()),
             checkpointed: Mutex::new(None),
@@ -277,33 +283,19 @@ impl Shared {
     }
 }
 
-/// When each producer was last active, and its largest event time: the watermark stands on it.
-#[derive(Default)]
-pub(crate) struct Activity(Mutex<HashMap<ProducerId, (i64, Option<i64>)>>);
-
-/// A producer that was silent for this long does not hold the watermark back.
-const ACTIVE_US: i64 = 60_000_000;
-
-impl Activity {
-    pub(crate) fn note(&self, id: &ProducerId, stamp_us: i64, max_event_us: Option<i64>) {
-        self.0.lock().insert(id.clone(), (stamp_us, max_event_us));
-    }
-
-    /// The smallest, over active producers, of the largest event time; never above `now_us`.
-    pub(super) fn watermark(&self, now_us: i64) -> Option<i64> {
-        let mut active = self.0.lock();
-        active.retain(|_, (stamp, _)| now_us.saturating_sub(*stamp) <= ACTIVE_US);
-        active.values().filter_map(|(_, event)| *event).min().map(|event| event.min(now_us))
-    }
-}
-
 /// A batch that passed admission and waits to be submitted. Made in parallel; submitted in the producer's order.
 pub struct PreparedWrite {
     rows: Box<PreparedRows>,
     memory: Charge,
+    /// Uptime when somebody began to wait for it.
+    since: Option<Duration>,
 }
 
 impl PreparedWrite {
+    pub(crate) fn new(rows: PreparedRows, memory: Charge) -> Self {
+        Self { rows: Box::new(rows), memory, since: None }
+    }
+
     /// Admission refused it: it is answered with that, unless it was committed before.
     pub fn is_refused(&self) -> bool {
         self.rows.refusal.is_some()
@@ -320,12 +312,17 @@ impl PreparedWrite {
 pub struct PendingWrite {
     shared: Arc<Shared>,
     answer: oneshot::Receiver<Result<RowsOutcome>>,
+    since: Option<Duration>,
 }
 
 impl PendingWrite {
     /// Waits until the batch is durable, deduplicated and visible.
     pub async fn outcome(self) -> Result<RowsOutcome> {
-        self.answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+        let outcome = self.answer.await.unwrap_or_else(|_| Err(self.shared.closed()));
+        if let (Ok(_), Some(since)) = (&outcome, self.since) {
+            metrics::histogram!("tidewater_ack_seconds").record(self.shared.env.clock.uptime().saturating_sub(since));
+        }
+        outcome
     }
 }
 
@@ -387,6 +384,7 @@ impl Table {
     /// Casts, admits, hashes and compresses a batch.
     pub async fn prepare(&self, request: RowsRequest) -> Result<PreparedWrite> {
         let shared = &self.shared;
+        let since = Some(shared.env.clock.uptime());
         shared.gate.check()?;
         let bytes: usize = request.rows.iter().map(|r| r.batch.get_array_memory_size()).sum();
         // The rows once more: cast to the table's types, or written out to be compressed.
@@ -405,12 +403,12 @@ impl Table {
                 Ok::<_, Error>((rows, memory))
             })
             .await
-            .map_err(|e| Error::internal(format!("a batch could not be prepared: {e}")))??
+            .map_err(|e| Error::ended_early("the preparing of a batch", &e))??
         } else {
             (prepare(&def, shared.spec.as_ref(), request, now_us)?, memory)
         };
         memory.resize((bytes as u64).max(rows.held_bytes()));
-        Ok(PreparedWrite { rows: Box::new(rows), memory })
+        Ok(PreparedWrite { since, ..PreparedWrite::new(rows, memory) })
     }
 
     /// Puts a prepared batch into the worker's queue. Waits for a place there first (32 MiB a table, a quarter of the memory for realtime
@@ -437,7 +435,7 @@ impl Table {
         begin()?;
         let (answer, receiver) = oneshot::channel();
         shared.send(TableRequest::Rows { rows: prepared.rows, held, answer }).await?;
-        Ok(PendingWrite { shared: Arc::clone(shared), answer: receiver })
+        Ok(PendingWrite { shared: Arc::clone(shared), answer: receiver, since: prepared.since })
     }
 
     /// Fences older clients of this producer and says where it stopped. `reset` lets it start at any number.

@@ -17,14 +17,15 @@ mod system;
 
 pub use crate::admission::OnError;
 pub use crate::catalog::Durability;
+pub use commit::DISK_FORMAT;
 pub(crate) use commit::{
-    AttachRecord, FORMAT, attach, cleaned, create_table, create_view, damaged, drop_table, drop_view, first_start,
-    intent, names, names_anywhere, not_damaged, purge_table, reclaimed, sync, undrop_table, uptime,
+    AttachRecord, FORMAT, account, attach, cleaned, create_table, create_view, damaged, drop_table, drop_view,
+    first_start, intent, names, names_anywhere, not_damaged, purge_table, reclaimed, sync, undrop_table, uptime,
 };
 pub(crate) use gate::{Gate, GateLimits, Write};
 pub use handle::{PendingWrite, PreparedWrite, Table};
 pub(crate) use handle::{Shared, SharedParts};
-pub(crate) use prepare::{PreparedRows, check_key, check_schema};
+pub(crate) use prepare::{PreparedRows, ReplayedRecord, check_key, check_schema};
 pub(crate) use recover::{Replayed, supervise};
 pub use request::{IdempotencyKey, ProducerBatch, ProducerInfo, RowsOutcome, RowsRequest, SequenceMode, TableStats};
 pub(crate) use seal::{

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::SchemaRef;
 
-use crate::admission::{AdmissionRules, IncomingRows, RejectedBatch, Rejections, admit};
+use crate::admission::{AdmissionRules, Admitted, IncomingRows, RejectedBatch, Rejections, admit};
 use crate::catalog::{Durability, TableDef};
 use crate::dedup::{FoundInRuns, KeySpec, Keys, Known, RunSet};
 use crate::error::{Code, Error, Result};
+use crate::ids::CommitSeq;
 use crate::limits::{
     LARGE_BATCH_BYTES, LARGE_BATCH_ROWS, MAX_BATCH_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_STATEMENT_ROWS_BYTES,
 };
@@ -54,6 +55,21 @@ pub(crate) struct PreparedRows {
     pub(crate) durability: Durability,
     /// Records of others that become durable with the rows, or not at all.
     pub(crate) records: Vec<Op>,
+    /// Records of rejected rows that some of these rows were in until now.
+    pub(crate) replayed: Vec<ReplayedRecord>,
+}
+
+/// A record of rejected rows, some of which are on their way into the table.
+pub(crate) struct ReplayedRecord {
+    /// The entry that it came with.
+    pub(crate) seq: CommitSeq,
+    pub(crate) key: Vec<u8>,
+    /// Of key and value, as it is.
+    pub(crate) bytes: u64,
+    /// Its value without those rows; `None`: there are no others.
+    pub(crate) rest: Option<Vec<u8>>,
+    /// How often the table had been opened before it was read.
+    pub(crate) opened: u64,
 }
 
 impl PreparedRows {
@@ -74,7 +90,16 @@ impl PreparedRows {
             principal: principal.to_owned(),
             durability: Durability::Fsync,
             records: Vec::new(),
+            replayed: Vec::new(),
         }
+    }
+
+    /// Of rows that passed admission by themselves.
+    pub(crate) fn of_admitted(admitted: Admitted, spec: Option<&KeySpec>, principal: &str) -> Result<Self> {
+        let Admitted { rows, bytes, max_event_time_us: max_event_us, .. } = admitted;
+        let received = rows.num_rows() as u64;
+        let parts = vec![prepare_part(rows, bytes, spec)?];
+        Ok(Self { parts, max_event_us, ..Self::of_files(principal, None, received, bytes) })
     }
 
     pub(crate) fn n_rows(&self) -> usize {
@@ -106,6 +131,7 @@ pub(crate) fn prepare(
         principal: principal.clone(),
         durability: request.durability.map_or(def.options.durability, |asked| asked.max(def.options.durability)),
         records: Vec::new(),
+        replayed: Vec::new(),
     };
     let may_be_repeat = producer.is_some() || idempotency_key.is_some();
     match prepared.admit(def, spec, request, now_us) {

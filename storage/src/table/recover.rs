@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use roaring::RoaringBitmap;
 use tokio::sync::mpsc;
@@ -326,7 +327,8 @@ pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Re
             next = match ended {
                 Ok(Ok(())) => None,
                 Ok(Err(e)) => reopen(&shared, &log, e.to_string()).await,
-                Err(panic) => reopen(&shared, &log, format!("its worker failed: {panic}")).await,
+                // What a panic says may quote a value; the reason is logged, and told to who asks.
+                Err(_) => reopen(&shared, &log, "its worker failed: this is a bug, please report it".to_owned()).await,
             };
         }
         shared.running.send_replace(false);
@@ -367,6 +369,7 @@ fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)
     if state.last_seq > CommitSeq(0) {
         shared.note_publish(state.last_stamp_us, state.keys.as_ref());
     }
+    shared.opened.fetch_add(1, Ordering::AcqRel);
     let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
     shared.queue.store(Some(Arc::new(queue)));
     // Whoever closed the table in the meantime did not see this queue: it is closed by one of the two.

@@ -92,6 +92,10 @@ pub struct TableStats {
     pub delta_version: Option<u64>,
     /// When it was committed, microseconds.
     pub last_seal_us: Option<i64>,
+    /// When the oldest of its rows came that the Delta table does not have, microseconds; of rows that were built together, when they were.
+    pub unsealed_since_us: Option<i64>,
+    /// In files that are built and not in the Delta table yet.
+    pub unpublished_bytes: u64,
     pub commit_seq: u64,
     /// Smallest, over producers active in the last minute, of the largest accepted event time. Microseconds.
     pub watermark_us: Option<i64>,

@@ -1,14 +1,16 @@
 //! What does a table tell about itself? Rows of the system tables that only storage knows.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::admission::RejectCode;
-use crate::admission::ledger::{LedgerRow as StoredLedgerRow, Reading};
+use crate::admission::ledger::{Counts, LedgerRow as StoredLedgerRow, Reading};
 use crate::admission::rejected::RejectedRecord as StoredRejection;
 use crate::error::Result;
-use crate::ids::SHARD_ZERO;
+use crate::ids::{ProducerId, SHARD_ZERO};
 use crate::log::{Family, state_key, state_prefix, suffix_of};
 use crate::producers::ProducerState;
 use crate::sealed::FileRef;
@@ -180,6 +182,26 @@ impl Iterator for RejectedPages {
     }
 }
 
+/// When each producer was last active, and its largest event time: the watermark stands on it.
+#[derive(Default)]
+pub(crate) struct Activity(Mutex<HashMap<ProducerId, (i64, Option<i64>)>>);
+
+/// A producer that was silent for this long does not hold the watermark back.
+const ACTIVE_US: i64 = 60_000_000;
+
+impl Activity {
+    pub(crate) fn note(&self, id: &ProducerId, stamp_us: i64, max_event_us: Option<i64>) {
+        self.0.lock().insert(id.clone(), (stamp_us, max_event_us));
+    }
+
+    /// The smallest, over active producers, of the largest event time; never above `now_us`.
+    fn watermark(&self, now_us: i64) -> Option<i64> {
+        let mut active = self.0.lock();
+        active.retain(|_, (stamp, _)| now_us.saturating_sub(*stamp) <= ACTIVE_US);
+        active.values().filter_map(|(_, event)| *event).min().map(|event| event.min(now_us))
+    }
+}
+
 /// Background work of a table that runs, waits or ended lately: a row of `system.jobs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
@@ -303,6 +325,11 @@ impl Table {
         self.shared.jobs.lock().rows.iter().rev().cloned().collect()
     }
 
+    /// What became of all rows that ever came.
+    pub fn counts(&self) -> Counts {
+        self.shared.ledger.lock().totals()
+    }
+
     /// What the table has, and how it is.
     pub fn stats(&self) -> TableStats {
         let version = self.shared.version.load();
@@ -312,10 +339,13 @@ impl Table {
         let files = version.files.refs();
         let published = || files.iter().filter(|file| file.place.is_published);
         let built = files.iter().filter(|file| !file.place.is_published);
+        let built_at = |file: &FileRef| file.file.entry.map_or(file.file.created_at_us, |(_, stamp_us)| stamp_us);
         let damaged = self.damaged_files(files);
         TableStats {
             realtime_rows: version.realtime.n_rows(),
             realtime_bytes: version.realtime.bytes(),
+            unsealed_since_us: built.clone().map(built_at).chain(version.realtime.oldest_stamp_us()).min(),
+            unpublished_bytes: sealing.unpublished_bytes,
             built_rows: built.map(FileRef::live_rows).sum(),
             sealed_rows: published().map(FileRef::live_rows).sum(),
             deleted_rows: files.iter().map(FileRef::n_deleted).sum(),

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tidewater_storage::{Check, GivenUp, Result, Table};
+use tidewater_storage::{Check, GivenUp, ReplayOptions, ReplayOutcome, Result, Table};
 use tokio::time::Instant;
 
 use crate::engine::QueryEngine;
 use crate::engine::change::ddl::own_schema;
 use crate::engine::context::find_table;
+use crate::functions::instant_us;
 use crate::registry::Query;
-use crate::statement::{Attach, Call, Procedure};
+use crate::session::{Session, VisibleCatalog};
+use crate::statement::{Attach, Call, Only, Procedure};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
@@ -42,11 +44,21 @@ static GIVEN_UP: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+static REPLAYED: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("table", DataType::Utf8, true),
+        Field::new("replayed", DataType::Int64, true),
+        Field::new("duplicate", DataType::Int64, true),
+        Field::new("still_rejected", DataType::Int64, true),
+    ]))
+});
+
 /// The columns of a procedure's answer.
 pub(in crate::engine) fn call_schema(procedure: Procedure) -> SchemaRef {
     Arc::clone(match procedure {
         Procedure::Verify => &CHECKS,
         Procedure::GiveUp => &GIVEN_UP,
+        Procedure::ReplayRejected => &REPLAYED,
         Procedure::Build | Procedure::Seal | Procedure::Compact => &SCHEMA,
     })
 }
@@ -73,10 +85,11 @@ impl QueryEngine {
     pub(in crate::engine) async fn call(
         &self,
         call: Call,
+        session: &Session,
         query: &Arc<Query>,
         timeout: Duration,
     ) -> Result<RecordBatch> {
-        let table = find_table(&self.storage, &call.table)?;
+        let table = find_table(&VisibleCatalog::new(&self.storage, query.principal()), &call.table)?;
         let _deadline = self.stop_at(Instant::now() + timeout, timeout, query);
         let came = match call.procedure {
             Procedure::Build => build(&table).await?,
@@ -84,6 +97,10 @@ impl QueryEngine {
             Procedure::Compact => compact(&table).await?,
             Procedure::Verify => return checks(&table.verify().await?),
             Procedure::GiveUp => return given_up(&table.give_up().await?),
+            Procedure::ReplayRejected => {
+                let options = replay_options(call.only, session)?;
+                return replayed(&call.table.to_string(), &table.replay_rejected(options).await?);
+            }
         };
         answer(&call.table.to_string(), came)
     }
@@ -181,4 +198,27 @@ fn given_up(files: &[GivenUp]) -> Result<RecordBatch> {
         Arc::new(StringArray::from_iter_values(files.iter().map(|file| file.reason.as_str()))),
     ];
     Ok(RecordBatch::try_new(Arc::clone(&GIVEN_UP), columns)?)
+}
+
+/// Times without an offset are those of the session's time zone, in the rows and in the call.
+fn replay_options(only: Only, session: &Session) -> Result<ReplayOptions> {
+    let zone = session.current().timezone;
+    Ok(ReplayOptions {
+        principal: session.principal.name.clone(),
+        producer: only.producer,
+        since_us: only.since.map(|since| instant_us(&since, &zone)).transpose()?,
+        time_zone: Some(zone),
+        ignore_unknown_columns: false,
+    })
+}
+
+fn replayed(table: &str, outcome: &ReplayOutcome) -> Result<RecordBatch> {
+    let number = |n: u64| Arc::new(Int64Array::from(vec![i64::try_from(n).unwrap_or(i64::MAX)])) as ArrayRef;
+    let columns = vec![
+        Arc::new(StringArray::from(vec![table])) as ArrayRef,
+        number(outcome.replayed),
+        number(outcome.duplicates),
+        number(outcome.still_rejected),
+    ];
+    Ok(RecordBatch::try_new(Arc::clone(&REPLAYED), columns)?)
 }

@@ -10,6 +10,7 @@ use tidewater_storage::{Code, Engine, Error, Result, View};
 use crate::engine::UpdateOutcome;
 use crate::engine::context::find_table;
 use crate::error::with_message;
+use crate::session::VisibleCatalog;
 use crate::statement::{Alter, TableName};
 
 fn notice(text: String) -> UpdateOutcome {
@@ -46,7 +47,7 @@ pub(in crate::engine) async fn create_table(
     }
 }
 
-/// What the names of a statement mean. All of them are looked up before anything is changed, so that a name that is wrong changes
+/// What the names of a statement mean to its caller: what they do not see is not there. All of them are looked up before anything is changed, so that a name that is wrong changes
 /// nothing. With IF EXISTS, what is not there becomes a notice.
 fn find_all<T>(
     names: Vec<TableName>,
@@ -103,27 +104,27 @@ fn note_done(
 }
 
 pub(in crate::engine) async fn drop_tables(
-    storage: &Arc<Engine>,
+    visible: &VisibleCatalog,
     names: Vec<TableName>,
     if_exists: bool,
 ) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
-    let tables = find_all(names, if_exists, &mut outcome, |name| find_table(storage, name).map(drop))?;
+    let tables = find_all(names, if_exists, &mut outcome, |name| find_table(visible, name).map(drop))?;
     let mut done = Vec::new();
     for (name, ()) in tables {
-        let dropped = storage.drop_table(&name.schema, &name.name).await;
+        let dropped = visible.storage().drop_table(&name.schema, &name.name).await;
         note_done(dropped.map(|()| format!("{name} was dropped")), if_exists, &name, &mut done, &mut outcome)?;
     }
     Ok(outcome)
 }
 
 pub(in crate::engine) async fn truncate(
-    storage: &Engine,
+    visible: &VisibleCatalog,
     names: Vec<TableName>,
     if_exists: bool,
 ) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
-    let tables = find_all(names, if_exists, &mut outcome, |name| find_table(storage, name))?;
+    let tables = find_all(names, if_exists, &mut outcome, |name| find_table(visible, name))?;
     let mut done = Vec::new();
     for (name, table) in tables {
         let truncated = table.truncate().await.map(|(rows, token)| {
@@ -137,9 +138,9 @@ pub(in crate::engine) async fn truncate(
     Ok(outcome)
 }
 
-pub(in crate::engine) async fn alter_table(storage: &Arc<Engine>, alter: Alter) -> Result<UpdateOutcome> {
+pub(in crate::engine) async fn alter_table(visible: &VisibleCatalog, alter: Alter) -> Result<UpdateOutcome> {
     let Alter { table: name, if_exists, change, if_not_exists } = alter;
-    let table = match find_table(storage, &name) {
+    let table = match find_table(visible, &name) {
         Ok(table) => table,
         Err(error) if if_exists && is_missing(&error) => return Ok(notice(not_there(&name))),
         Err(error) => return Err(error),
@@ -153,7 +154,7 @@ pub(in crate::engine) async fn alter_table(storage: &Arc<Engine>, alter: Alter) 
     if let Some(column) = there() {
         return Ok(notice(format!("{name} has a column '{column}' already")));
     }
-    match storage.alter_table(&name.schema, &name.name, change).await {
+    match visible.storage().alter_table(&name.schema, &name.name, change).await {
         Ok(_) => Ok(UpdateOutcome::default()),
         // Somebody else dropped the table, or added the column, since it was looked up.
         Err(error) if if_exists && is_missing(&error) => Ok(notice(not_there(&name))),
@@ -162,14 +163,18 @@ pub(in crate::engine) async fn alter_table(storage: &Arc<Engine>, alter: Alter) 
     }
 }
 
-pub(in crate::engine) async fn undrop_table(storage: &Arc<Engine>, name: TableName) -> Result<UpdateOutcome> {
-    match storage.undrop_table(&name.schema, &name.name).await {
+pub(in crate::engine) async fn undrop_table(visible: &VisibleCatalog, name: TableName) -> Result<UpdateOutcome> {
+    let not_found = || {
+        let days = DROPPED_TABLE_TTL_S / 86_400;
+        Error::new(Code::TableNotFound, format!("no table {name} was dropped in the last {days} days"))
+            .hint("a table comes back under the name that it was dropped with")
+    };
+    if !visible.sees(&name.schema, &name.name) {
+        return Err(not_found());
+    }
+    match visible.storage().undrop_table(&name.schema, &name.name).await {
         Ok(_) => Ok(UpdateOutcome::default()),
-        Err(error) if error.code() == Code::TableNotFound => {
-            let days = DROPPED_TABLE_TTL_S / 86_400;
-            Err(Error::new(Code::TableNotFound, format!("no table {name} was dropped in the last {days} days"))
-                .hint("a table comes back under the name that it was dropped with"))
-        }
+        Err(error) if error.code() == Code::TableNotFound => Err(not_found()),
         Err(error) if error.code() == Code::TableExists => {
             Err(Error::new(Code::TableExists, error.message()).hint("rename what has the name now, or drop it"))
         }
@@ -195,25 +200,25 @@ pub(in crate::engine) async fn create_view(
 }
 
 pub(in crate::engine) async fn drop_views(
-    storage: &Arc<Engine>,
+    visible: &VisibleCatalog,
     names: Vec<TableName>,
     if_exists: bool,
 ) -> Result<UpdateOutcome> {
     let mut outcome = UpdateOutcome::default();
-    let views = find_all(names, if_exists, &mut outcome, |name| find_view(storage, name))?;
+    let views = find_all(names, if_exists, &mut outcome, |name| find_view(visible, name))?;
     let mut done = Vec::new();
     for (name, ()) in views {
-        let dropped = storage.drop_view(&name.schema, &name.name).await;
+        let dropped = visible.storage().drop_view(&name.schema, &name.name).await;
         note_done(dropped.map(|()| format!("{name} was dropped")), if_exists, &name, &mut done, &mut outcome)?;
     }
     Ok(outcome)
 }
 
-fn find_view(storage: &Engine, name: &TableName) -> Result<()> {
-    if storage.table(&name.schema, &name.name).is_some() {
+fn find_view(visible: &VisibleCatalog, name: &TableName) -> Result<()> {
+    if visible.table(&name.schema, &name.name).is_some() {
         return Err(Error::new(Code::InvalidStatement, format!("{name} is a table")).hint("use DROP TABLE"));
     }
-    match storage.view(&name.schema, &name.name) {
+    match visible.view(&name.schema, &name.name) {
         Some(_) => Ok(()),
         None => {
             Err(Error::new(Code::ViewNotFound, format!("view '{name}' not found"))

@@ -225,6 +225,14 @@ async fn plan_source(
 }
 
 impl InsertWork {
+    /// The name of the table that it makes, if it makes one.
+    pub(in crate::engine) fn new_table(&self) -> Option<String> {
+        match &self.writing.destination {
+            Destination::New { new, .. } => Some(format!("{}.{}", new.schema_name, new.name)),
+            Destination::Table(_) => None,
+        }
+    }
+
     /// What it waits for, and where its sources run.
     pub(in crate::engine) fn class(&self) -> Class {
         match &self.rows {

@@ -29,10 +29,11 @@ use super::job::PlannedRows;
 use super::{QueryState, RunSummary};
 use crate::admission::{Admission, Slot};
 use crate::error::OrError;
-use crate::limits::{BATCH_ROWS, LET_GO_WAIT, RESULT_QUEUE_BATCHES};
+use crate::limits::{BATCH_ROWS, LET_GO_WAIT, LOOK_AGAIN, RESULT_QUEUE_BATCHES};
 use crate::planner::panicked;
 use crate::registry::{Query, Running, StopReason};
 use crate::runtime::{DropOnQueryThread, metered};
+use crate::session::Principal;
 use crate::wire_types::to_wire;
 
 /// What a query sends.
@@ -96,6 +97,12 @@ impl PendingQuery {
         Self { query, waiting, terms, _expiry: AbortOnDropHandle::new(expiry) }
     }
 
+    /// Whether `caller`, who may be somebody else or may have lost grants since the query was planned, may have its rows.
+    /// `PERMISSION_DENIED` if not.
+    pub fn check_caller(&self, caller: &Principal) -> Result<()> {
+        caller.check_still_has(self.query.principal())
+    }
+
     /// Admits and starts the query. `TICKET_EXPIRED`: it waited for too long.
     pub async fn start(self) -> Result<QueryStream> {
         let Self { query, waiting, terms, .. } = self;
@@ -135,6 +142,7 @@ impl PendingQuery {
             stopped: Box::pin(query.cancellation().cancelled_owned()),
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
             timeout: terms.timeout,
+            look_again: Instant::now() + LOOK_AGAIN,
             query,
             schema: terms.schema,
             receiver,
@@ -188,7 +196,7 @@ impl Pump {
             }
             done = &mut work => match done {
                 Ok(outcome) => outcome,
-                Err(ended) if ended.is_panic() => Err(panicked(&*ended.into_panic())),
+                Err(ended) if ended.is_panic() => Err(panicked()),
                 Err(_) => Err(StopReason::Shutdown.error()),
             },
         };
@@ -209,8 +217,10 @@ impl Pump {
                 } else {
                     error.with("query_id", self.query.id())
                 };
-                // A reader that has gone needs no error; one that does not read gets it from its own deadline.
-                drop(tokio::time::timeout(self.patience, self.sender.send(Err(error))).await);
+                // A reader that has gone needs no error; one that does not read is told so, or it would take the rows before for all.
+                if tokio::time::timeout(self.patience, self.sender.send(Err(error))).await.is_err() {
+                    self.query.stop(StopReason::Stalled);
+                }
             }
         }
     }
@@ -286,6 +296,8 @@ pub struct QueryStream {
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
+    /// When the caller's rights are looked at again.
+    look_again: Instant,
     ended: bool,
     threads: QueryThreads,
 }
@@ -297,9 +309,9 @@ pub struct QueryThreads(Handle);
 impl QueryThreads {
     /// Runs `work`, which may take its time, on a thread of its own.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        self.0.spawn_blocking(work).await.map_err(|ended| match ended.try_into_panic() {
-            Ok(panic) => panicked(&*panic),
-            Err(_) => StopReason::Shutdown.error(),
+        self.0.spawn_blocking(work).await.map_err(|ended| match ended.is_panic() {
+            true => panicked(),
+            false => StopReason::Shutdown.error(),
         })
     }
 }
@@ -331,6 +343,16 @@ impl Stream for QueryStream {
         if this.ended {
             return Poll::Ready(None);
         }
+        let now = Instant::now();
+        if now >= this.look_again {
+            this.look_again = now + LOOK_AGAIN;
+            if let Err(error) = this.query.check_caller() {
+                // From here on it computes for nobody.
+                this.query.stop(StopReason::Dropped);
+                this.ended = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
         // The query may be in one long computation and not see its stop: the reader does not wait for it.
         if this.deadline.as_mut().poll(cx).is_ready() {
             this.query.stop(StopReason::Deadline(this.timeout));
@@ -341,6 +363,11 @@ impl Stream for QueryStream {
         }
         match this.receiver.poll_recv(cx) {
             Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(Ok(batch))),
+            // Who keeps the query is gone, with what it had to say: the threads were stopped.
+            Poll::Ready(None) if !this.query.is_finished() => {
+                this.ended = true;
+                Poll::Ready(Some(Err(StopReason::Shutdown.error().with("query_id", this.query.id()))))
+            }
             Poll::Ready(last) => {
                 this.ended = true;
                 Poll::Ready(last)
@@ -386,7 +413,7 @@ pub(super) fn run_to_end(
             biased;
             // The reader sees it, too.
             _ = owner.stopped() => return,
-            done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or_else(|panic| Err(panicked(&*panic))),
+            done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or_else(|_| Err(panicked())),
         };
         // A reader that has gone needs no end.
         drop(sender.send(last).await);

@@ -17,9 +17,9 @@ use super::{PendingQuery, Terms, run_to_end};
 use crate::admission::Class;
 use crate::engine::job::{Job, PlannedRows, Work};
 use crate::engine::{QueryEngine, QueryEngineOptions, SystemSources};
-use crate::limits::MAX_STATEMENT_TIMEOUT;
+use crate::limits::{MAX_STATEMENT_TIMEOUT, RESULT_QUEUE_BATCHES};
 use crate::registry::Running;
-use crate::session::{Interface, Principal, Role};
+use crate::session::{Interface, Principal};
 use crate::wire_types::wire_schema;
 
 /// What a source does behind its second batch.
@@ -27,6 +27,8 @@ use crate::wire_types::wire_schema;
 enum Then {
     End,
     Fail,
+    /// There are as many batches as the queue takes, and then an error.
+    FailBehindAFullQueue,
     Panic,
     Wait,
     /// The same batch again and again.
@@ -52,11 +54,13 @@ impl PartitionStream for Source {
             let endless = futures::stream::repeat_with(move || Ok(batch.clone()));
             return Box::pin(RecordBatchStreamAdapter::new(schema, endless));
         }
-        let batches = futures::stream::iter([Ok(batch.clone()), Ok(batch)]);
+        let n_batches = if let Then::FailBehindAFullQueue = then { RESULT_QUEUE_BATCHES } else { 2 };
+        let batches: Vec<Result<RecordBatch, DataFusionError>> = (0..n_batches).map(|_| Ok(batch.clone())).collect();
+        let batches = futures::stream::iter(batches);
         let rest = futures::stream::once(async move {
             match then {
                 Then::End | Then::GoOn => None,
-                Then::Fail => Some(Err(DataFusionError::Execution("out of rows".into()))),
+                Then::Fail | Then::FailBehindAFullQueue => Some(Err(DataFusionError::Execution("out of rows".into()))),
                 Then::Panic => panic!("out of luck"),
                 Then::Wait => std::future::pending().await,
             }
@@ -83,6 +87,7 @@ impl Fixture {
             threads: 2,
             max_running: 2,
             max_waiting: 2,
+            slow_query: None,
             sources: SystemSources {
                 settings: Arc::new(Vec::new),
                 metrics: Arc::new(String::new),
@@ -95,7 +100,7 @@ impl Fixture {
     /// A statement whose plan is such a source.
     async fn planned(&self, then: Then) -> (PlannedRows, Running) {
         let engine = &self.engine;
-        let session = engine.session(Principal { name: "admin".into(), role: Role::Admin }, Interface::Internal);
+        let session = engine.session(Principal::admin("admin"), Interface::Internal);
         let job = Job {
             contexts: Arc::clone(&engine.contexts),
             handle: engine.runtime.of(Class::Tables).clone(),
@@ -188,4 +193,37 @@ async fn a_query_that_nobody_reads_ends_and_says_why() {
         }
     };
     assert_eq!(last.code(), Code::ResultStalled, "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_nobody_takes_in_time_is_not_the_end_of_the_rows() {
+    let fixture = Fixture::new();
+    let pending = fixture.pending(Then::FailBehindAFullQueue, Duration::from_millis(500)).await;
+    let query = Arc::clone(&pending.query);
+    let batches = pending.start().await.expect("started");
+    let told = tokio::time::timeout(Duration::from_secs(60), query.stopped()).await.expect("the reader is told");
+    assert_eq!(told.code(), Code::ResultStalled, "{told}");
+    let all: Vec<_> = batches.collect().await;
+    let last = all.into_iter().next_back().expect("not the end");
+    assert_eq!(last.expect_err("not a batch").code(), Code::ResultStalled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_whose_threads_are_stopped_has_not_ended() {
+    // Once with rows to come, once with an error that waits for space in the queue: a query that failed holds no shutdown up.
+    for then in [Then::Wait, Then::FailBehindAFullQueue] {
+        let fixture = Fixture::new();
+        let pending = fixture.pending(then, Duration::from_secs(60)).await;
+        let mut batches = pending.start().await.expect("started");
+        if let Then::Wait = then {
+            for _ in 0..2 {
+                assert!(batches.next().await.expect("a batch").is_ok());
+            }
+        } else {
+            fixture.engine.registry.idle().await;
+        }
+        fixture.engine.runtime.stop();
+        let all: Vec<_> = batches.collect().await;
+        assert!(all.last().is_some_and(Result::is_err), "{then:?}");
+    }
 }

@@ -115,3 +115,9 @@ async fn buckets_group_rows() {
     let sql = "SELECT count(*) FROM (SELECT time_bucket('1 hour', to_timestamp(i * 600)) AS b FROM generate_series(0, 599) AS s(i) GROUP BY 1)";
     assert_eq!(value(&context("UTC"), sql).await.expect("runs"), "100");
 }
+
+#[tokio::test]
+async fn the_version_is_that_of_this_program() {
+    let version = value(&context("UTC"), "SELECT version()").await.expect("answers");
+    assert_eq!(version, concat!("Tidewater ", env!("CARGO_PKG_VERSION")));
+}

@@ -279,5 +279,5 @@ pub(super) fn damaged(file: &Path, how: &str) -> Error {
 }
 
 /// What to do about a damaged file.
-pub(super) const DAMAGE_HINT: &str = "restore it from a copy and run CALL verify for its table; if there is none, CALL give_up deletes its rows; queries that do not \
-     need it go on";
+pub(super) const DAMAGE_HINT: &str = "restore it from a copy and run CALL verify for its table; if there is none, CALL give_up deletes its \
+     rows; queries that do not need it go on";

@@ -29,6 +29,16 @@ pub(in crate::statement) enum Called {
 pub(crate) struct Call {
     pub(crate) procedure: Procedure,
     pub(crate) table: TableName,
+    /// Of [`Procedure::ReplayRejected`]: which rows.
+    pub(crate) only: Only,
+}
+
+/// What narrows a procedure down: `CALL replay_rejected('table'[, 'producer'[, 'since']])`.
+#[derive(Debug, Default)]
+pub(crate) struct Only {
+    pub(crate) producer: Option<String>,
+    /// A time as text.
+    pub(crate) since: Option<String>,
 }
 
 /// The closed list of procedures.
@@ -44,19 +54,28 @@ pub(crate) enum Procedure {
     Verify,
     /// Deletes the rows of damaged files, without reading them.
     GiveUp,
+    /// Casts the rows of `system.rejected` anew, and stores those that fit now.
+    ReplayRejected,
 }
 
 impl Procedure {
-    const ALL: [Procedure; 5] =
-        [Procedure::Build, Procedure::Seal, Procedure::Compact, Procedure::Verify, Procedure::GiveUp];
+    const ALL: [Procedure; 6] = [
+        Procedure::Build,
+        Procedure::Seal,
+        Procedure::Compact,
+        Procedure::Verify,
+        Procedure::GiveUp,
+        Procedure::ReplayRejected,
+    ];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Procedure::Build => "build",
             Procedure::Seal => "seal",
             Procedure::Compact => "compact",
             Procedure::Verify => "verify",
             Procedure::GiveUp => "give_up",
+            Procedure::ReplayRejected => "replay_rejected",
         }
     }
 }
@@ -77,11 +96,31 @@ pub(in crate::statement) fn call(call: &Function, schema: &str) -> Result<Called
         return Err(Error::new(Code::UnsupportedStatement, format!("there is no procedure '{}'", words.join(".")))
             .hint(format!("there are {}", known.join(", "))));
     };
+    if procedure == Procedure::ReplayRejected {
+        return replay(call, schema).map(Called::Procedure);
+    }
     match texts(call).as_deref() {
-        Some([text]) => Ok(Called::Procedure(Call { procedure, table: table(text, schema)? })),
+        Some([text]) => Ok(Called::Procedure(Call { procedure, table: table(text, schema)?, only: Only::default() })),
         _ => Err(Error::new(Code::InvalidStatement, format!("{} takes the name of one table", procedure.name()))
             .hint(format!("write CALL {}('table') or CALL {}('schema.table')", procedure.name(), procedure.name()))),
     }
+}
+
+fn replay(call: &Function, schema: &str) -> Result<Call> {
+    let (name, only) = match arguments(call).as_deref() {
+        Some([Some(name)]) => (*name, [None, None]),
+        Some([Some(name), producer]) => (*name, [*producer, None]),
+        Some([Some(name), producer, since]) => (*name, [*producer, *since]),
+        _ => {
+            return Err(Error::new(
+                Code::InvalidStatement,
+                "replay_rejected takes the name of a table, and perhaps a producer and the time since when",
+            )
+            .hint("write CALL replay_rejected('table'), or with 'producer' or NULL, and a time such as '2026-01-31 12:00'"));
+        }
+    };
+    let [producer, since] = only.map(|text| text.map(str::to_owned));
+    Ok(Call { procedure: Procedure::ReplayRejected, table: table(name, schema)?, only: Only { producer, since } })
 }
 
 fn attach(call: &Function, schema: &str) -> Result<Attach> {
@@ -98,6 +137,11 @@ fn attach(call: &Function, schema: &str) -> Result<Attach> {
 
 /// The arguments of a plain call, which are texts.
 fn texts(call: &Function) -> Option<Vec<&str>> {
+    arguments(call)?.into_iter().collect()
+}
+
+/// The arguments of a plain call, which are texts or NULL.
+fn arguments(call: &Function) -> Option<Vec<Option<&str>>> {
     let is_plain = !call.uses_odbc_syntax
         && call.parameters == FunctionArguments::None
         && call.filter.is_none()
@@ -111,10 +155,11 @@ fn texts(call: &Function) -> Option<Vec<&str>> {
     list.args.iter().map(text).collect()
 }
 
-fn text(argument: &FunctionArg) -> Option<&str> {
+fn text(argument: &FunctionArg) -> Option<Option<&str>> {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text.as_str()),
+            Value::SingleQuotedString(text) => Some(Some(text.as_str())),
+            Value::Null => Some(None),
             _ => None,
         },
         _ => None,

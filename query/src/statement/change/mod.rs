@@ -7,5 +7,5 @@ pub(super) mod insert;
 pub(super) mod undrop;
 
 pub(crate) use self::alter::Alter;
-pub(crate) use self::call::{Attach, Call, Procedure};
+pub(crate) use self::call::{Attach, Call, Only, Procedure};
 pub(crate) use self::delete::{ADDRESS_COLUMNS, Delete, LOCATOR};

@@ -3,7 +3,7 @@
 //! The sequence of a chunk is the number of its last row in the file, and a producer's sequences only have to grow. So the
 //! server's last sequence says exactly which rows are stored, and a resumed load goes on behind them wherever it cuts: after another
 //! `--chunk-rows`, another release, or a change of the table no row is lost and none is stored twice. All that the numbers of
-//! the rows depend on (the bytes, the form they are read in, the rules of [`super::records`]) is in the producer's name.
+//! the rows depend on (the bytes, the form they are read in, the rules of [`crate::formats::records`]) is in the producer's name.
 
 use std::collections::VecDeque;
 

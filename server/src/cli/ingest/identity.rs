@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use anyhow::bail;
 use sha2::{Digest, Sha256};
 
-use super::records;
 use crate::cli::args::InputFormat;
+use crate::formats::records;
 
 /// What a producer's name may have.
 const MAX_PRODUCER_CHARS: usize = 128;

@@ -73,9 +73,9 @@ impl Totals {
     }
 }
 
-/// Loads an opened file. `server` is where `client` is connected.
+/// Loads an opened file.
 pub(super) async fn load(
-    (server, client): (&str, &Client),
+    client: &Client,
     table: TableName,
     source: Source,
     args: &IngestArgs,
@@ -101,7 +101,7 @@ pub(super) async fn load(
             send_rows(client.producer_with(table, &id, options).await?, chunks, &mut tally).await?;
         }
         Chunks::Text(chunks) => {
-            send_text(JsonProducer::start(server, table, &id, on_row_error).await?, chunks, &mut tally).await?;
+            send_text(JsonProducer::start(client, table, &id, on_row_error).await?, chunks, &mut tally).await?;
         }
     }
     let Tally { mut totals, progress, .. } = tally;

@@ -2,18 +2,16 @@
 //!
 //! ```text
 //! source ── chunks (typed rows: Parquet, Arrow) ─────────────── load ── the client's producer
-//!    └───── text ── records (where a row ends) ── csv            └───── send (JSON, for rows that may be unreadable)
+//!    └───── text ── formats: records (where a row ends), csv     └───── send (JSON, for rows that may be unreadable)
 //! identity   under which name      infer, create   which table
 //! ```
 
 mod chunks;
 mod create;
-mod csv;
 mod identity;
 mod infer;
 mod load;
 mod progress;
-mod records;
 mod send;
 mod source;
 mod text;
@@ -29,7 +27,7 @@ use futures::TryStreamExt;
 use tidewater_client::{Client, TableName};
 
 use self::source::Source;
-use super::args::IngestArgs;
+use super::args::{IngestArgs, Remote};
 use super::table::{identifier, split_name};
 use super::terminal::{print, say};
 
@@ -40,7 +38,7 @@ const CHANGED: &str = "the file changed while it was read, so that rows of two v
                        nothing writes to it any more (a table with a primary key takes no row twice; empty one without a key \
                        with TRUNCATE before)";
 
-pub(super) async fn run(server: &str, args: IngestArgs) -> anyhow::Result<()> {
+pub(super) async fn run(server: &Remote, args: IngestArgs) -> anyhow::Result<()> {
     let (schema, table) = split_name(&args.table)?;
     let client = super::connect(server).await?;
     let to = TableName::new(schema, table);
@@ -57,7 +55,7 @@ pub(super) async fn run(server: &str, args: IngestArgs) -> anyhow::Result<()> {
         };
         source.check(&of_table).with_context(|| name.clone())?;
         shape = Some(of_table);
-        load_and_say((server, &client), &to, (&name, source), &args).await.with_context(|| name.clone())?;
+        load_and_say(&client, &to, (&name, source), &args).await.with_context(|| name.clone())?;
     }
     Ok(())
 }
@@ -78,14 +76,14 @@ async fn create(client: &Client, to: &TableName, shape: &SchemaRef, args: &Inges
 
 /// Loads an opened file and says what became of its rows.
 async fn load_and_say(
-    (server, client): (&str, &Client),
+    client: &Client,
     to: &TableName,
     (name, source): (&str, Source),
     args: &IngestArgs,
 ) -> anyhow::Result<()> {
     let original = source.original();
     let has_changed = || original.as_ref().is_some_and(|original| original.has_changed());
-    let totals = match load::load((server, client), to.clone(), source, args).await {
+    let totals = match load::load(client, to.clone(), source, args).await {
         Ok(totals) => totals,
         // What is half written cannot be read, either.
         Err(error) if has_changed() => return Err(error.context(CHANGED)),

@@ -11,8 +11,8 @@ use crate::cli::terminal::say;
 /// Between two lines where there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-const WITH_TOTAL: &str = "{bar:40} {pos}/{len} rows ({percent} %), {per_sec}, {eta} left";
-const WITHOUT_TOTAL: &str = "{spinner} {pos} rows, {per_sec}";
+const WITH_TOTAL: &str = "{bar:40} {human_pos}/{human_len} rows ({percent} %), {per_sec}, {eta} left";
+const WITHOUT_TOTAL: &str = "{spinner} {human_pos} rows, {per_sec}";
 
 /// Rows that are done.
 pub(super) enum Progress {

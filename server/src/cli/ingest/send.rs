@@ -6,37 +6,28 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tidewater_client::{BatchResult, Error, RetryPolicy, TableName};
+use tidewater_client::{BatchResult, Client, Error, RetryPolicy, TableName, Transport};
 use tidewater_proto::ingest::v1 as pb;
 use tidewater_proto::ingest::v1::ingest_client::IngestClient;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
-
-/// Bound on making a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection without an answer to a ping is given up after 30 + 20 seconds.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// HTTP/2's 64 KiB would stall a payload of megabytes for a round trip each.
-const WINDOW_BYTES: u32 = 8 << 20;
 
 /// Stores chunks of JSON in order, each exactly once.
 pub(super) struct JsonProducer {
-    ingest: IngestClient<Channel>,
+    ingest: IngestClient<Transport>,
     /// What all requests have in common.
     request: pb::WriteRequest,
     stored: u64,
 }
 
 impl JsonProducer {
-    /// Takes over the producer `id` of a table: older loads of the same file are fenced. `server` is `host:port` or a URL.
+    /// Takes over the producer `id` of a table: older loads of the same file are fenced.
     pub(super) async fn start(
-        server: &str,
+        client: &Client,
         table: TableName,
         id: &str,
         on_row_error: pb::OnRowError,
     ) -> Result<Self, Error> {
-        let ingest = IngestClient::new(channel(server)?);
+        let ingest = client.ingest_service();
         let table = pb::TableRef::from(table);
         let init = pb::InitProducerRequest { table: Some(table.clone()), producer_id: id.to_owned(), reset: false };
         let begin = || {
@@ -88,17 +79,6 @@ impl JsonProducer {
         }
         Ok(result)
     }
-}
-
-fn channel(server: &str) -> Result<Channel, Error> {
-    let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-    let endpoint = Endpoint::from_shared(url)?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES);
-    Ok(endpoint.connect_lazy())
 }
 
 /// Calls again as patiently as the client library does. A batch is known by its number, so a second try stores nothing twice.

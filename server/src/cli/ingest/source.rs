@@ -11,12 +11,12 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::chunks::{Batches, RowChunks};
-use super::csv::CsvColumns;
 use super::identity::Original;
-use super::records::{Cutter, Form, Records};
 use super::text::{Language, TextChunks};
 use super::{identity, infer};
 use crate::cli::args::InputFormat;
+use crate::formats::csv::CsvColumns;
+use crate::formats::records::{Cutter, Form, Records};
 
 /// So much of the beginning is looked at to learn the types of CSV and NDJSON.
 const SAMPLE_BYTES: u64 = 8 << 20;

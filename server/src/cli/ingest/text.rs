@@ -10,11 +10,12 @@ use std::ops::Range;
 
 use anyhow::bail;
 use arrow::datatypes::Schema;
+use arrow::json::LineDelimitedWriter;
 use tidewater_storage::limits::{MAX_BATCH_BYTES, MAX_REJECTED_ROW_BYTES};
 
 use super::chunks::Chunk;
-use super::csv::CsvColumns;
-use super::records::{Cutter, Record, Records};
+use crate::formats::csv::{CsvColumns, Part};
+use crate::formats::records::{Cutter, Record, Records};
 
 /// Bytes of a chunk as they stand in the file: names and quotes, which JSON repeats in each row, may triple them before
 /// they come near to what a batch may have.
@@ -109,7 +110,7 @@ impl TextChunks {
         }
         let mut rows = JsonRows::default();
         match &self.language {
-            Language::Csv(columns) => columns.json(records, range.clone(), &mut rows)?,
+            Language::Csv(columns) => texts(columns, records, range.clone(), &mut rows)?,
             Language::Ndjson => objects(records, range.clone(), &mut rows)?,
         }
         if rows.payload.len() > MAX_BATCH_BYTES {
@@ -145,6 +146,21 @@ impl Iterator for TextChunks {
         }
         self.ready.pop_front().map(Ok)
     }
+}
+
+/// Each record of CSV as a JSON object of texts. One that cannot be read becomes an object that the server rejects with the reason.
+fn texts(columns: &CsvColumns, records: &Records, range: Range<usize>, out: &mut JsonRows) -> anyhow::Result<()> {
+    for part in columns.parts(records, range) {
+        match part {
+            Part::Rows(rows) => {
+                let mut writer = LineDelimitedWriter::new(&mut out.payload);
+                writer.write(&rows)?;
+                writer.finish()?;
+            }
+            Part::Bad(at, why) => out.reject(records, at, &why)?,
+        }
+    }
+    Ok(())
 }
 
 /// Lines of NDJSON as they are; whether they are objects is for the server to say, who reads them anyway. Only a line that does not even

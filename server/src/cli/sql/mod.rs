@@ -1,29 +1,64 @@
-//! How are statements run from the command line? One after the other; the first error ends it.
+//! How are statements run from the command line? One after the other until the first error; or by hand, in a shell.
 
 mod output;
+mod run;
+mod shell;
 mod split;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use futures::TryStreamExt;
-use tidewater_client::{Client, QueryRequest};
+use tidewater_client::Client;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) use output::Printer;
-pub use split::split_statements;
+pub use split::{is_terminated, split_statements};
 
-use super::args::SqlArgs;
-use super::terminal::{is_broken_pipe, say};
+use super::Interrupted;
+use super::args::{OutputFormat, Remote, SqlArgs};
+use super::terminal::{Hangup, is_broken_pipe, say};
 
-pub(super) async fn run(server: &str, args: SqlArgs) -> anyhow::Result<()> {
+pub(super) async fn run(server: &Remote, args: SqlArgs) -> anyhow::Result<()> {
+    let is_by_hand = args.command.is_none() && args.file.is_none() && args.output.is_none();
+    if is_by_hand && shell::is_possible() {
+        let client = super::connect(server).await?;
+        return shell::run(client, server, args.format).await;
+    }
     let text = statements(&args)?;
-    let client = super::connect(server).await?;
-    let mut printer = Printer::new(args.format);
+    match &args.output {
+        Some(path) => {
+            // Wrong use is told before anybody is asked for anything.
+            let format = output::form(path, args.format)?;
+            export(&super::connect(server).await?, &text, path, format).await
+        }
+        None => run_all(&super::connect(server).await?, &text, &mut Printer::new(args.format)).await,
+    }
+}
+
+/// Writes the answer into a file, which gets its name when it is whole. Whoever stops it is not left with a part of it.
+async fn export(client: &Client, text: &str, path: &Path, format: OutputFormat) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = Hangup::new()?;
+    // Not before signals are heeded: they would leave the hidden file.
+    let mut printer = Printer::to_file(path, Some(format))?;
+    let stopped = || Interrupted(format!("{} was not written", path.display()));
+    tokio::select! {
+        outcome = run_all(client, text, &mut printer) => outcome?,
+        _ = interrupt.recv() => return Err(stopped().into()),
+        _ = terminate.recv() => return Err(stopped().into()),
+        () = hangup.recv() => return Err(stopped().into()),
+    }
+    printer.finish()
+}
+
+async fn run_all(client: &Client, text: &str, printer: &mut Printer) -> anyhow::Result<()> {
     let mut settings = HashMap::new();
-    let mut statements = split_statements(&text).into_iter();
+    let mut statements = split_statements(text).into_iter();
     while let Some(statement) = statements.next() {
-        match run_with(&client, statement, &mut settings, &mut printer).await {
+        match run_with(client, statement, &mut settings, printer).await {
             // That nobody reads on is fine when there is nothing more to do.
             Err(error) if is_broken_pipe(&error) && statements.len() > 0 => {
                 bail!("the output was closed; statements that were not run: {}", statements.len());
@@ -64,33 +99,16 @@ async fn run_with(
     settings: &mut HashMap<String, String>,
     printer: &mut Printer,
 ) -> anyhow::Result<u64> {
-    let request = QueryRequest {
-        sql: statement.to_owned(),
-        settings: settings.clone(),
-        keeps_settings: true,
-        ..Default::default()
-    };
-    let mut answer = client.query(request).await?;
-    let schema = answer.schema().clone();
-    let is_update = answer.is_update();
-    let mut n_rows = 0;
-    if !is_update {
-        printer.begin(&schema)?;
-        while let Some(batch) = answer.try_next().await? {
-            n_rows += batch.num_rows() as u64;
-            printer.batch(batch)?;
-        }
-        printer.end()?;
-        return Ok(n_rows);
+    let done = run::execute(client, run::request(statement, settings), printer).await?;
+    if !done.is_update {
+        return Ok(done.n_rows);
     }
-    while answer.try_next().await?.is_some() {}
-    let summary = answer.summary().cloned().unwrap_or_default();
-    settings.extend(summary.settings);
-    for notice in &summary.notices {
+    settings.extend(done.summary.settings);
+    for notice in &done.summary.notices {
         say(&format!("notice: {notice}"));
     }
     if std::io::stderr().is_terminal() {
-        say(&format!("ok, {} rows changed", summary.affected_rows));
+        say(&format!("ok, {} rows changed", done.summary.affected_rows));
     }
-    Ok(summary.affected_rows)
+    Ok(done.summary.affected_rows)
 }

@@ -29,13 +29,35 @@ pub fn split_statements(text: &str) -> Vec<&str> {
     statements
 }
 
+/// Whether a text ends behind a semicolon: blanks and whole comments may follow, nothing may be open.
+pub fn is_terminated(text: &str) -> bool {
+    let (mut at, mut is_ended) = (0, false);
+    while at < text.len() {
+        let rest = &text[at..];
+        if let Some((length, is_comment)) = skip_quoted(rest) {
+            if rest.starts_with("/*") && block_comment(rest).is_none() {
+                return false;
+            }
+            is_ended &= is_comment;
+            at += length;
+            continue;
+        }
+        let Some(character) = rest.chars().next() else { break };
+        if !character.is_whitespace() {
+            is_ended = character == ';';
+        }
+        at += character.len_utf8();
+    }
+    is_ended
+}
+
 /// The length of a text, quoted name or comment at the start of `rest`, and whether it is a comment. What is not closed
 /// goes to the end; the server will say so.
-fn skip_quoted(rest: &str) -> Option<(usize, bool)> {
+pub(super) fn skip_quoted(rest: &str) -> Option<(usize, bool)> {
     let to_end = |found: Option<usize>| found.unwrap_or(rest.len());
     match rest.as_bytes() {
         [b'-', b'-', ..] => Some((to_end(rest.find('\n')), true)),
-        [b'/', b'*', ..] => Some((block_comment(rest), true)),
+        [b'/', b'*', ..] => Some((to_end(block_comment(rest)), true)),
         // A doubled quote ends one text and begins the next at once, which skips the same bytes.
         [quote @ (b'\'' | b'"'), ..] => Some((to_end(rest[1..].find(char::from(*quote)).map(|end| end + 2)), false)),
         [b'$', ..] => {
@@ -51,8 +73,8 @@ fn skip_quoted(rest: &str) -> Option<(usize, bool)> {
     }
 }
 
-/// The length of a block comment; they nest.
-fn block_comment(rest: &str) -> usize {
+/// The length of a block comment, if it ends; they nest.
+fn block_comment(rest: &str) -> Option<usize> {
     let bytes = rest.as_bytes();
     let (mut depth, mut at) = (0_usize, 0);
     while at + 1 < bytes.len() {
@@ -61,11 +83,11 @@ fn block_comment(rest: &str) -> usize {
             b"*/" => {
                 (depth, at) = (depth.saturating_sub(1), at + 2);
                 if depth == 0 {
-                    return at;
+                    return Some(at);
                 }
             }
             _ => at += 1,
         }
     }
-    rest.len()
+    None
 }

@@ -38,13 +38,15 @@ pub(in crate::flight_sql) async fn ingest<S>(
 where
     S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
 {
+    let mut target = target;
+    target.allow(call.principal(), &app.storage).map_err(|error| adbc_status(&error))?;
     let options = StageOptions {
         principal: call.principal().name.clone(),
         idempotency_key: target.options.get("idempotency_key").cloned().map(IdempotencyKey),
         time_zone: Some(call.session.settings.lock().timezone.clone()),
         ..StageOptions::default()
     };
-    let append = Append { storage: Arc::clone(&app.storage), target, options };
+    let mut append = Append { storage: Arc::clone(&app.storage), target, options };
     let taken = match call.deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, append.take(incoming))
             .await
@@ -52,6 +54,9 @@ where
         None => append.take(incoming).await,
     };
     let (schema, rows) = taken?;
+    // A stream may have come for hours: what the caller might do then may have been taken back.
+    let now = app.auth.again(&call.proof).and_then(|now| append.target.allow(&now, &app.storage));
+    now.map_err(|error| adbc_status(&error))?;
     // Detached: once the rows are there, the commit and what follows it are not torn apart by a client that goes away.
     let done = tokio::spawn(async move { append.commit(&schema, rows).await });
     let done = done.await.unwrap_or_else(|error| Err(Error::internal(format!("a bulk append ended early: {error}"))));
@@ -243,9 +248,14 @@ impl Append {
     }
 
     fn note_made(&self, notices: Vec<String>) {
-        for notice in notices {
-            tracing::info!(table = self.target.name(), notice, "a bulk append made a table");
-        }
+        let principal = &self.options.principal;
+        tracing::info!(
+            principal,
+            kind = "table.create",
+            table = self.target.name(),
+            ?notices,
+            "a bulk append made a table"
+        );
     }
 
     async fn append(&self, table: &Table, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::compute::can_cast_types;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
+use tidewater_query::{Principal, Role};
 use tidewater_storage::catalog::{ColumnDef, NewTable, TableDef, canonical_type};
 use tidewater_storage::{Code, Engine, Error, Result};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
@@ -67,6 +68,22 @@ impl Target {
         let schema = command.schema.filter(|schema| !schema.is_empty()).unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
         let options = options(command.options, headers)?;
         Ok(Self { schema, table: command.table, create, append, options })
+    }
+
+    /// Refuses what the caller may not do: to add takes a writer of the table, to make one its admin. A table on which the caller has no
+    /// role does not exist.
+    pub(super) fn allow(&mut self, principal: &Principal, storage: &Engine) -> Result<()> {
+        let role = principal.role_on(&self.schema, &self.table);
+        if role == Some(Role::Admin) {
+            return Ok(());
+        }
+        let is_there = role.is_some() && storage.table(&self.schema, &self.table).is_some();
+        if self.create && !is_there {
+            return principal.check_new(&self.schema, &self.table, "create table");
+        }
+        // It may go before the rows are there.
+        self.create = false;
+        principal.check(Role::Writer, &self.schema, &self.table, "write to")
     }
 
     pub(super) fn name(&self) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::CommandGetPrimaryKeys;
+use tidewater_query::{Session, VisibleCatalog};
 use tidewater_storage::Result;
 
 use crate::App;
@@ -41,11 +42,12 @@ pub(super) fn foreign_keys_schema() -> SchemaRef {
     ]))
 }
 
-/// The key columns of the tables of that name, in the key's order.
-pub(super) fn primary_keys(app: &App, query: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
+/// The key columns of the tables of that name that the session's caller sees, in the key's order.
+pub(super) fn primary_keys(app: &App, session: &Session, query: &CommandGetPrimaryKeys) -> Result<RecordBatch> {
     let is_ours = query.catalog.as_deref().is_none_or(|catalog| catalog == CATALOG);
     let (mut schemas, mut tables, mut columns, mut sequence) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for table in app.storage.tables().into_iter().filter(|_| is_ours) {
+    let visible = VisibleCatalog::new(&app.storage, &session.principal);
+    for table in visible.tables().into_iter().filter(|_| is_ours) {
         let def = table.def();
         if def.name != query.table || query.db_schema.as_ref().is_some_and(|schema| *schema != def.schema_name) {
             continue;

@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::Command;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder};
 use arrow_flight::{FlightDescriptor, FlightInfo};
-use tidewater_query::Session;
 use tidewater_query::wire_types::wire_schema;
+use tidewater_query::{Session, VisibleCatalog};
 use tidewater_storage::{Code, Error, Result};
 
 use super::command::{CATALOG, invalid};
@@ -80,7 +80,7 @@ impl Metadata {
                 let names = tables::TABLE_TYPES.iter().map(|&name| name.to_owned()).collect();
                 strings(table_types_schema(), vec![names])?
             }
-            Command::CommandGetPrimaryKeys(query) => keys::primary_keys(app, &query)?,
+            Command::CommandGetPrimaryKeys(query) => keys::primary_keys(app, session, &query)?,
             Command::CommandGetSqlInfo(query) => sql_info::rows(&query.info)?,
             Command::CommandGetXdbcTypeInfo(query) => type_info::rows(query.data_type)?,
             other => RecordBatch::new_empty(self.schema(&other)?),
@@ -88,9 +88,9 @@ impl Metadata {
         Ok(vec![batch])
     }
 
-    /// One FlightInfo a table; its descriptor is the path to ask for.
-    pub fn flights(&self, app: &App) -> Result<Vec<FlightInfo>> {
-        let infos = app.storage.tables().into_iter().map(|table| {
+    /// One FlightInfo a table that the session's caller sees; its descriptor is the path to ask for.
+    pub fn flights(&self, app: &App, session: &Session) -> Result<Vec<FlightInfo>> {
+        let infos = VisibleCatalog::new(&app.storage, &session.principal).tables().into_iter().map(|table| {
             let def = table.def();
             let path = FlightDescriptor::new_path(vec![def.schema_name.clone(), def.name.clone()]);
             Ok(FlightInfo::new()

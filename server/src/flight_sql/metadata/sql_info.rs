@@ -129,7 +129,7 @@ fn values() -> Vec<(u32, Value)> {
     let timeout_ms = i32::try_from(HANDLE_TTL.as_millis()).unwrap_or(i32::MAX);
     let mut out = vec![
         (0, Text("Tidewater")),
-        (1, Text(env!("CARGO_PKG_VERSION"))),
+        (1, Text(crate::VERSION)),
         // The version of the Arrow format, not of a library.
         (2, Text("1.3")),
         (3, Bool(false)),

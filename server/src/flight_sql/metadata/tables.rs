@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::metadata::GetTablesBuilder;
 use parking_lot::Mutex;
-use tidewater_query::Session;
+use tidewater_query::{Interface, Principal, Session, VisibleCatalog, is_admin_table};
 use tidewater_storage::catalog::TableDef;
 use tidewater_storage::{Code, Error, ErrorKind, Result};
 
@@ -44,6 +44,8 @@ const SYSTEM_TABLES: [(&str, &[&str]); 2] = [
             "segments",
             "settings",
             "tables",
+            "tokens",
+            "users",
         ],
     ),
     ("information_schema", &["columns", "df_settings", "parameters", "routines", "schemata", "tables", "views"]),
@@ -110,13 +112,14 @@ pub(super) struct SystemTables {
 impl SystemTables {
     /// Names of all schemas, sorted.
     pub async fn schemas(&self, app: &App, session: &Session) -> Result<Vec<String>> {
-        let mut names: BTreeSet<String> = app.storage.schemas().into_iter().collect();
+        let visible = VisibleCatalog::new(&app.storage, &session.principal);
+        let mut names: BTreeSet<String> = visible.schemas().into_iter().collect();
         names.insert(DEFAULT_SCHEMA.to_owned());
-        names.extend(self.known(app, session).await?.iter().map(|table| table.schema_name.clone()));
+        names.extend(self.known(app).await?.iter().map(|table| table.schema_name.clone()));
         Ok(names.into_iter().collect())
     }
 
-    /// Tables and views that match, with their columns only if those are wanted. An error if a view or the system tables could not be
+    /// Tables and views that the session's caller sees and that match, with their columns only if those are wanted. An error if a view or the system tables could not be
     /// planned just now.
     pub async fn tables(
         &self,
@@ -125,10 +128,11 @@ impl SystemTables {
         filter: &Filter,
         with_columns: bool,
     ) -> Result<Vec<Listed>> {
-        let defs = app.storage.tables().into_iter().map(|table| table.def());
+        let visible = VisibleCatalog::new(&app.storage, &session.principal);
+        let defs = visible.tables().into_iter().map(|table| table.def());
         let matching = defs.filter(|def| filter.matches(&def.schema_name, &def.name, TABLE)).collect();
         let mut listed = list_tables(matching, with_columns).await?;
-        for view in app.storage.views() {
+        for view in visible.views() {
             if filter.matches(&view.schema_name, &view.name, VIEW) {
                 let columns = match with_columns {
                     true => match planned_columns(app, session, &view.schema_name, &view.name).await {
@@ -147,21 +151,27 @@ impl SystemTables {
             }
         }
         if filter.wants(SYSTEM_TABLE) {
-            let system = self.known(app, session).await?;
-            let matching = |table: &&Listed| filter.matches(&table.schema_name, &table.name, SYSTEM_TABLE);
+            let system = self.known(app).await?;
+            let is_admin = session.principal.is_admin();
+            let matching = |table: &&Listed| {
+                let is_visible = is_admin || table.schema_name != "system" || !is_admin_table(&table.name);
+                is_visible && filter.matches(&table.schema_name, &table.name, SYSTEM_TABLE)
+            };
             listed.extend(system.iter().filter(matching).cloned());
         }
         Ok(listed)
     }
 
-    async fn known(&self, app: &App, session: &Session) -> Result<Arc<Vec<Listed>>> {
+    /// All of them, whoever asks first.
+    async fn known(&self, app: &App) -> Result<Arc<Vec<Listed>>> {
         if let Some(known) = self.known.lock().clone() {
             return Ok(known);
         }
+        let session = app.query.session(Principal::admin("server"), Interface::Internal);
         let mut found = Vec::new();
         for (schema_name, names) in SYSTEM_TABLES {
             for &name in names {
-                if let Some(columns) = planned_columns(app, session, schema_name, name).await? {
+                if let Some(columns) = planned_columns(app, &session, schema_name, name).await? {
                     found.push(Listed {
                         schema_name: schema_name.to_owned(),
                         name: name.to_owned(),

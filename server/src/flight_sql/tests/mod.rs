@@ -12,9 +12,9 @@ mod wire;
 use tidewater_query::{Principal, Role};
 
 fn user(name: &str) -> Principal {
-    Principal { name: name.to_owned(), role: Role::Writer }
+    Principal::with_role(name, Role::Writer)
 }
 
 fn admin() -> Principal {
-    Principal { name: "root".to_owned(), role: Role::Admin }
+    Principal::admin("root")
 }

@@ -1,7 +1,7 @@
 //! How many bytes do rows take when everything is spelled out? Dictionaries and views may stand for far more than they
 //! are.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, downcast_dictionary_array};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch, downcast_dictionary_array};
 use arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
 
 /// Bytes of a batch with dictionaries and views spelled out.
@@ -17,11 +17,19 @@ pub fn flat_bytes(array: &ArrayRef) -> u64 {
         DataType::Utf8View => views::<StringViewType>(array),
         DataType::BinaryView => views::<BinaryViewType>(array),
         DataType::Struct(_) => array.as_struct().columns().iter().map(flat_bytes).fold(rows / 8, u64::saturating_add),
-        DataType::List(_) => flat_bytes(array.as_list::<i32>().values()).saturating_add(rows * 4),
-        DataType::LargeList(_) => flat_bytes(array.as_list::<i64>().values()).saturating_add(rows * 8),
+        DataType::List(_) => list::<i32>(array),
+        DataType::LargeList(_) => list::<i64>(array),
         DataType::FixedSizeList(..) => flat_bytes(array.as_fixed_size_list().values()),
         _ => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
     }
+}
+
+/// Offsets and elements. A slice of lists has all elements at hand, and is as large as its own.
+fn list<O: OffsetSizeTrait>(array: &ArrayRef) -> u64 {
+    let list = array.as_list::<O>();
+    let [first, .., last] = list.value_offsets() else { return 0 };
+    let (first, last) = (first.as_usize(), last.as_usize());
+    flat_bytes(&list.values().slice(first, last - first)).saturating_add((list.len() * size_of::<O>()) as u64)
 }
 
 /// Four bytes of offset and the text, for each view.

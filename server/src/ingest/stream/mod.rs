@@ -47,6 +47,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A client that reads no answers for this long has gone, whatever its connection says.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// How often the caller's rights are looked at again: a few look-ups in memory.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Messages to the client that wait in front of the transport.
 const ANSWERS: usize = 16;
 

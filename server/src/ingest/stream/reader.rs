@@ -16,6 +16,7 @@ use tonic::Streaming;
 use super::open::{Stream, broken};
 use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, THROTTLE_EVERY, THROTTLE_FROM};
 use crate::App;
+use crate::auth::Limiter;
 use crate::call::shutting_down;
 use crate::ingest::payload;
 use crate::ingest::request::invalid;
@@ -66,6 +67,7 @@ pub(super) enum End {
 
 pub(super) struct Reader<'a> {
     app: &'a Arc<App>,
+    limiter: &'a Limiter,
     stream: &'a Stream,
     answers: &'a Answers,
     batches: Arc<Semaphore>,
@@ -76,9 +78,10 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(app: &'a Arc<App>, stream: &'a Stream, answers: &'a Answers) -> Self {
+    pub fn new(app: &'a Arc<App>, limiter: &'a Limiter, stream: &'a Stream, answers: &'a Answers) -> Self {
         Self {
             app,
+            limiter,
             stream,
             answers,
             batches: Arc::new(Semaphore::new(MAX_INFLIGHT_BATCHES)),
@@ -119,7 +122,11 @@ impl<'a> Reader<'a> {
             }
             self.last_batch_id = batch.batch_id;
             self.throttle().await;
-            let Some(place) = self.place(&batch).await else { return End::Client };
+            let size = size_of(&batch);
+            if !self.pace(Limiter::request).await || !self.pace(|limiter| limiter.bytes(size as u64)).await {
+                return End::Client;
+            }
+            let Some(place) = self.place(size).await else { return End::Client };
             if waiting.send(self.prepare(batch, place)).await.is_err() {
                 return End::Client;
             }
@@ -127,8 +134,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Waits until a batch fits; `None` when the client went away meanwhile.
-    async fn place(&self, batch: &Batch) -> Option<Place> {
-        let size = batch.payload.as_ref().and_then(|payload| payload.format.as_ref()).map_or(0, payload::size_of);
+    async fn place(&self, size: usize) -> Option<Place> {
         let permits = (size.min(MAX_INFLIGHT_BYTES) / PERMIT_BYTES).max(1) as u32;
         let place = async {
             let batch = Arc::clone(&self.batches).acquire_owned().await.ok()?;
@@ -139,6 +145,25 @@ impl<'a> Reader<'a> {
             () = self.answers.closed() => None,
             place = place => place,
         }
+    }
+
+    /// Waits until the caller's limits allow what `take` takes, and asks the client to wait too. The stream is not read meanwhile, so that no
+    /// batch has to be sent again. `false` when the client went away.
+    async fn pace(&self, take: impl Fn(&Limiter) -> Result<()>) -> bool {
+        while let Err(error) = take(self.limiter) {
+            let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
+            let throttle = Throttle { delay: delay(wait), reason: error.message().to_owned() };
+            tokio::select! {
+                () = self.answers.closed() => return false,
+                // What was read is taken still.
+                () = self.app.draining.cancelled() => return true,
+                () = async {
+                    self.say(Answer::Throttle(throttle)).await;
+                    tokio::time::sleep(wait).await;
+                } => {}
+            }
+        }
+        true
     }
 
     /// Decoding and admission begin at once, side by side with those of other batches.
@@ -175,6 +200,11 @@ impl<'a> Reader<'a> {
         // A client that is gone is noticed at the next message.
         let _ = self.answers.send(Ok(WriteStreamResponse { msg: Some(msg) })).await;
     }
+}
+
+/// Bytes of a batch's payload as they came.
+fn size_of(batch: &Batch) -> usize {
+    batch.payload.as_ref().and_then(|payload| payload.format.as_ref()).map_or(0, payload::size_of)
 }
 
 fn delay(duration: Duration) -> Option<prost_types::Duration> {

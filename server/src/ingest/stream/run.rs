@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidewater_proto::ingest::v1::write_stream_response::Msg;
 use tidewater_proto::ingest::v1::{BatchResult, WriteStreamRequest, WriteStreamResponse};
+use tidewater_query::Role;
 use tidewater_storage::{Code, Error, PendingWrite, PreparedWrite, Result, RowsOutcome, SequenceMode};
 use tokio::sync::mpsc;
 use tonic::Streaming;
@@ -12,7 +13,7 @@ use tonic::Streaming;
 use super::open::{Stream, open};
 use super::order::{Order, Round};
 use super::reader::{End, Place, Reader, Waiting};
-use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, STALLED};
+use super::{Answers, GRACE, LOOK_AGAIN, MAX_INFLIGHT_BATCHES, STALLED};
 use crate::App;
 use crate::call::{Call, bounded, shutting_down};
 use crate::ingest::answer;
@@ -42,7 +43,7 @@ pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<Wri
         if answers.send(Ok(opened)).await.is_err() {
             return Ok(());
         }
-        batches(&app, &stream, requests, &answers).await
+        batches(&app, &call, &stream, requests, &answers).await
     });
     if let Err(error) = ended.await {
         // A client that is gone needs no last word.
@@ -53,6 +54,7 @@ pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<Wri
 /// Reads, submits and answers batches until the stream ends; an error is its last word.
 async fn batches(
     app: &Arc<App>,
+    call: &Call,
     stream: &Stream,
     requests: Streaming<WriteStreamRequest>,
     answers: &Answers,
@@ -60,7 +62,7 @@ async fn batches(
     let order = Mutex::new(Order::new(stream.target.numbering().is_some()));
     let (waiting, to_submit) = mpsc::channel(MAX_INFLIGHT_BATCHES);
     let (submitted, to_answer) = mpsc::channel(MAX_INFLIGHT_BATCHES);
-    let reader = Reader::new(app, stream, answers).run(requests, waiting);
+    let reader = Reader::new(app, &call.limiter, stream, answers).run(requests, waiting);
     let rest =
         async { tokio::join!(submit(stream, &order, to_submit, submitted), answer(&order, to_answer, answers)).1 };
     tokio::pin!(reader, rest);
@@ -68,6 +70,8 @@ async fn batches(
         end = &mut reader => end,
         // Answering ended first: the client is gone, or the stream cannot go on.
         ended = &mut rest => return ended,
+        // What has no answer may be stored: under the same numbers it is sent again without harm.
+        error = barred(app, call, stream) => return Err(error),
     };
     match end {
         End::Client => rest.await,
@@ -81,6 +85,16 @@ async fn batches(
                 ended?;
             }
             Err(shutting_down())
+        }
+    }
+}
+
+/// Returns when the caller may write into the table no more: streams go on for days, rights may be taken back at any time.
+async fn barred(app: &App, call: &Call, stream: &Stream) -> Error {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if let Err(error) = call.check_again(app, Role::Writer, &stream.target.table.def(), "write to") {
+            return error;
         }
     }
 }

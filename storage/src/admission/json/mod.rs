@@ -4,9 +4,11 @@ mod columns;
 mod row;
 mod scanner;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, NullArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
-use std::sync::Arc;
 
 use self::columns::Column;
 use self::row::{BadRow, RowReader};
@@ -29,19 +31,58 @@ const MAX_DECODED_BYTES: u64 = 4 * MAX_BATCH_BYTES as u64;
 /// Only a damaged array is an error as a whole (`MALFORMED_PAYLOAD`), because what follows the damage cannot be told apart;
 /// and `BATCH_TOO_LARGE`.
 pub fn decode(def: &TableDef, bytes: &[u8], ignore_unknown: bool) -> Result<IncomingRows> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
+    if !bytes.trim_ascii_start().starts_with(b"[") {
+        return decode_lines(def, bytes, ignore_unknown);
+    }
     let mut decoder = Decoder::new(def, ignore_unknown);
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        decoder.array(bytes)?;
-    } else {
-        for line in bytes.split(|&b| b == b'\n') {
-            let line = line.trim_ascii();
-            if !line.is_empty() {
-                decoder.line(line)?;
+    decoder.array(bytes)?;
+    decoder.finish()
+}
+
+/// The same for NDJSON alone: a line that begins an array is a row that cannot be read, like any other that is no object.
+pub fn decode_lines(def: &TableDef, bytes: &[u8], ignore_unknown: bool) -> Result<IncomingRows> {
+    let mut decoder = Decoder::new(def, ignore_unknown);
+    for line in without_mark(bytes).split(|&b| b == b'\n') {
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            decoder.line(line)?;
+        }
+    }
+    decoder.finish()
+}
+
+/// One row on its way into [`decode_rows`].
+#[derive(Debug, Clone)]
+pub enum JsonRow<'a> {
+    /// The text of one object.
+    Text(Cow<'a, str>),
+    /// It could not be read before it came here: why, and what it was.
+    Unread { message: String, payload: Cow<'a, str> },
+}
+
+/// The same for rows of which each stands by itself.
+pub fn decode_rows<'a>(
+    def: &TableDef,
+    rows: impl IntoIterator<Item = JsonRow<'a>>,
+    ignore_unknown: bool,
+) -> Result<IncomingRows> {
+    let mut decoder = Decoder::new(def, ignore_unknown);
+    for row in rows {
+        match row {
+            JsonRow::Text(text) => decoder.row(&text)?,
+            JsonRow::Unread { message, payload } => {
+                decoder.count_row()?;
+                decoder.reject(BadRow::new(None, RejectCode::Malformed, message), &payload);
             }
         }
     }
     decoder.finish()
+}
+
+/// A byte-order mark says nothing.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
 struct Decoder<'d> {

@@ -8,7 +8,7 @@ use super::support::{Fixture, batch, keys_of, request};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::Code;
 use crate::ids::{CommitSeq, SHARD_ZERO, SchemaId};
-use crate::log::{Entry, EntryBody, Family, Op, Store, log_key};
+use crate::log::{Entry, EntryBody, Family, Op, Store, log_key, meta_key};
 
 async fn with_three_entries() -> Fixture {
     let mut fixture = Fixture::open();
@@ -88,6 +88,41 @@ async fn kinds_and_versions_of_later_programs_are_refused() {
         assert_eq!(refused.code(), Code::LogUnknownVersion, "{what}");
         assert!(refused.to_string().contains(what), "{refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_a_later_program_is_refused_with_both_versions() {
+    let mut fixture = with_three_entries().await;
+    let store = Store::open(fixture.path()).expect("opens");
+    let format = |version: &str| Op::Put(Family::Meta, meta_key::FORMAT.to_vec(), version.as_bytes().to_vec());
+    store.write(&[format("2")], true).expect("written");
+    drop(store);
+    let refused = fixture.reopen().expect_err("refused");
+    assert_eq!(refused.code(), Code::LogUnknownVersion);
+    let ours = format!("Tidewater {}, reads disk format 1", env!("CARGO_PKG_VERSION"));
+    for part in [fixture.path().display().to_string().as_str(), "has disk format 2", ours.as_str()] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    // Nothing was changed.
+    let store = Store::open(fixture.path()).expect("opens");
+    store.write(&[format("1")], true).expect("written");
+    drop(store);
+    fixture.reopen().expect("opens");
+    assert_eq!(keys_of(&fixture.table("t")), [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_log_that_a_later_program_made_are_refused() {
+    let mut fixture = with_three_entries().await;
+    let log = fixture.path().join("log");
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, &log).expect("readable");
+    let later = rocksdb::DB::open_cf(&options, &log, families).expect("opens");
+    later.create_cf("later", &options).expect("made");
+    drop(later);
+    let refused = fixture.reopen().expect_err("refused");
+    assert_eq!(refused.code(), Code::LogUnknownVersion, "{refused}");
+    assert!(refused.to_string().contains("does not know") && refused.to_string().contains("later"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::support::{Fixture, batch, delete_keys, keys_of, request, until};
 use crate::catalog::TableChange;
+use crate::env::FailAction;
 use crate::error::Code;
 use crate::publishing::Check;
 use crate::scrub::{ScrubOptions, Scrubber, test_suspects};
@@ -406,6 +407,60 @@ async fn a_file_that_was_restored_is_not_given_up() {
     assert_eq!(table.seal().await.expect("sealed").rows, 100);
     assert!(health_is_ok(&table));
     assert_sound(&table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_commit_on_its_way_has_brought_whole_is_not_given_up() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.build().await.expect("built");
+    let built = file(&table, 0);
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    fail.arm("publish.files_brought", FailAction::Hold(1));
+    let sealing = tokio::spawn({
+        let table = table.clone();
+        async move { table.seal().await }
+    });
+    until(|| fail.visits("publish.files_brought") == 1).await;
+    // The published file is a link to what was there.
+    flip(&path_of(&table, &built));
+    pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
+    assert!(damage(&table, &built).is_some());
+    let giving_up = tokio::spawn({
+        let table = table.clone();
+        async move { table.give_up().await }
+    });
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!giving_up.is_finished(), "it waits for the commit");
+    fail.release("publish.files_brought");
+    assert_eq!(sealing.await.expect("no panic").expect("sealed").rows, 100);
+    assert_eq!(giving_up.await.expect("no panic").expect("nothing to do"), Vec::new());
+    assert!(health_is_ok(&table));
+    assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
+    assert_sound(&table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_given_up_while_the_delta_table_is_not_there() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
+    // As if its file system were not mounted.
+    let folder = fixture.path().join(table.shared.folders.published().to_string());
+    let elsewhere = folder.with_extension("elsewhere");
+    std::fs::rename(&folder, &elsewhere).expect("renamed");
+    pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
+    assert!(!health_is_ok(&table));
+    let error = table.give_up().await.expect_err("refused");
+    assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
+    std::fs::rename(&elsewhere, &folder).expect("renamed");
+    assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
+    assert!(health_is_ok(&table));
+    assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

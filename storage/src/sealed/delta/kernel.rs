@@ -44,7 +44,7 @@ impl Kernel {
         // It panics on some damaged files.
         match task.await {
             Ok(outcome) => outcome,
-            Err(e) => Err(Error::internal(format!("work on the Delta table at {location} ended early: {e}"))),
+            Err(e) => Err(Error::ended_early(format!("work on the Delta table at {location}"), &e)),
         }
     }
 

@@ -46,7 +46,7 @@ impl ReadyWrite {
 
     /// Makes it part of the table. Runs to its end whether or not the caller waits.
     pub(crate) async fn commit(self) -> Result<RowsOutcome> {
-        tokio::spawn(self.decide()).await.unwrap_or_else(|e| Err(Error::internal(format!("a commit ended early: {e}"))))
+        tokio::spawn(self.decide()).await.unwrap_or_else(|e| Err(Error::ended_early("a commit", &e)))
     }
 
     async fn decide(self) -> Result<RowsOutcome> {

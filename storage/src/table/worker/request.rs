@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow::buffer::BooleanBuffer;
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 
 use crate::catalog::{TableChange, TableDef};
+use crate::dedup::{KeySnapshot, Keys};
 use crate::error::Result;
 use crate::ids::{CommitToken, ProducerId};
 use crate::table::places::Held;
@@ -56,6 +58,11 @@ pub(crate) enum TableRequest {
     /// The keys of all rows that are decided.
     SeeKeys {
         answer: oneshot::Sender<Result<KeysSeen>>,
+    },
+    /// Which of these keys the table has, for rows that are only tried: what is closed as a snapshot, and what the open layer knows.
+    ProbeKeys {
+        keys: Arc<Keys>,
+        answer: oneshot::Sender<Result<(KeySnapshot, Option<BooleanBuffer>)>>,
     },
     /// Files of a stream become rows of the table.
     Segment {

@@ -1,5 +1,6 @@
 //! Rows: producer check, deduplication, into the group. All that can refuse stands before the claim.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -14,11 +15,11 @@ use crate::log::{BatchMeta, Family, Op, state_key};
 use crate::producers::{BatchCounts, Decision, ProducerState, decide};
 use crate::realtime::tail_zones;
 use crate::table::places::Held;
-use crate::table::prepare::{PreparedRows, widened};
+use crate::table::prepare::{PreparedRows, ReplayedRecord, widened};
 use crate::table::request::{ProducerBatch, RowsOutcome};
 use crate::table::worker::group::{Answer, RowsGroup};
 use crate::table::worker::state::IdempotencyKeys;
-use crate::table::worker::task::Worker;
+use crate::table::worker::task::{Worker, closed};
 
 /// When memory for keys comes back by itself.
 const KEYS_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -99,6 +100,12 @@ impl Worker {
         }
         if let Some(refusal) = rows.refusal.take() {
             return Err(refusal);
+        }
+        // A worker that failed may have had them on their way: the record was read before that was written.
+        let opened = self.shared.opened.load(Ordering::Acquire);
+        if rows.replayed.iter().any(|record| record.opened != opened) {
+            let why = "it was opened again while rejected rows were on their way".to_owned();
+            return Err(closed(&self.state.def.name, Some(why)));
         }
         self.widen(rows)?;
         self.check_keys(rows.n_rows())?;
@@ -221,6 +228,7 @@ impl Worker {
             group.ops.push(Op::Put(Family::State, self.state.state_key(state_key::IDEMPOTENCY, &suffix), value));
         }
         self.note_rejected(group, rows);
+        self.settle_replayed(group, rows);
         group.sync |= !rows.records.is_empty();
         group.ops.append(&mut rows.records);
         let ledger = Counts { late: rows.late, future: rows.future, bytes: rows.bytes, ..Counts::from(counts) };
@@ -263,6 +271,21 @@ impl Worker {
         }
     }
 
+    /// Rows that were rejected once leave their records with the entry that has them now. A record that was forgotten meanwhile stays so.
+    fn settle_replayed(&mut self, group: &mut RowsGroup, rows: &mut PreparedRows) {
+        group.sync |= !rows.replayed.is_empty();
+        for ReplayedRecord { seq, key, bytes, rest, .. } in std::mem::take(&mut rows.replayed) {
+            let after = rest.as_ref().map_or(0, |rest| (key.len() + rest.len()) as u64);
+            if !self.state.rejected.replace(seq, bytes, after) {
+                continue;
+            }
+            match rest {
+                Some(rest) => group.note_record(key, rest),
+                None => group.ops.push(Op::Delete(Family::State, key)),
+            }
+        }
+    }
+
     /// Adds to the ledger; returns the record's own key and absolute value.
     pub(crate) fn count(
         &mut self,
@@ -270,16 +293,6 @@ impl Worker {
         stamp_us: i64,
         counts: &Counts,
     ) -> (Vec<u8>, Vec<u8>) {
-        for (kind, n) in [
-            ("accepted", counts.accepted),
-            ("duplicate", counts.duplicate),
-            ("repeated", counts.repeated),
-            ("rejected", counts.rejected),
-        ] {
-            if n > 0 {
-                metrics::counter!("tidewater_ingest_rows_total", "table" => self.state.def.name.clone(), "outcome" => kind).increment(n);
-            }
-        }
         let producer = producer.map_or("", |p| p.id.as_str());
         self.shared.ledger.lock().add(producer, minute_of(stamp_us), counts)
     }

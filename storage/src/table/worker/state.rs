@@ -215,6 +215,14 @@ impl RejectedRows {
         }
     }
 
+    /// A record of the entry `seq` takes `after` bytes now, not `before`. `false`: it is forgotten already.
+    pub(crate) fn replace(&mut self, seq: CommitSeq, before: u64, after: u64) -> bool {
+        let at = self.buckets.partition_point(|bucket| bucket.last < seq);
+        let Some(bucket) = self.buckets.get_mut(at).filter(|bucket| bucket.first <= seq) else { return false };
+        bucket.bytes = bucket.bytes.saturating_sub(before).saturating_add(after);
+        true
+    }
+
     /// What is past the limits: always the oldest buckets.
     fn pick(&self, now: Moment) -> Vec<RejectedBucket> {
         pick_forgotten(self.buckets.iter().map(|b| KeptRows { key: *b, bytes: b.bytes, newest: b.newest }), now)

@@ -199,6 +199,10 @@ impl Worker {
                 self.on_see_keys(answer);
                 return Ok(None);
             }
+            TableRequest::ProbeKeys { keys, answer } => {
+                self.on_probe_keys(&keys, answer);
+                return Ok(None);
+            }
             TableRequest::Segment { staged, answer } => self.on_segment(*staged, answer),
             TableRequest::Rows { .. } => return Err(Error::internal("rows are handled in groups")),
         }))

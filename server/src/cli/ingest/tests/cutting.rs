@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::super::chunks::{Chunk, RowChunks};
 use super::super::identity::producer_id;
-use super::super::records::{Cutter, Form, Records};
 use super::{chunks_of, file, numbers, open, sent_lines};
 use crate::cli::args::InputFormat;
+use crate::formats::records::{Cutter, Form, Records};
 
 fn groups(text: &[u8], form: Form, max_rows: usize, max_bytes: usize) -> Vec<Records> {
     let mut cutter = Cutter::new(text, form);
@@ -19,7 +19,7 @@ fn groups(text: &[u8], form: Form, max_rows: usize, max_bytes: usize) -> Vec<Rec
 
 /// Each record with its lines.
 fn records(groups: &[Records]) -> Vec<(Vec<u8>, u64, u64)> {
-    let of = |record: super::super::records::Record<'_>| (record.bytes.to_vec(), record.first_line, record.last_line);
+    let of = |record: crate::formats::records::Record<'_>| (record.bytes.to_vec(), record.first_line, record.last_line);
     groups.iter().flat_map(|group| group.iter().map(of).collect::<Vec<_>>()).collect()
 }
 

@@ -14,6 +14,7 @@ use super::super::send::JsonProducer;
 use super::super::source::Source;
 use super::super::{is_empty, load_and_say, run};
 use super::{file, ingest_args, numbers, open, parquet, row_chunks, text_chunks};
+use crate::cli::args::Remote;
 use crate::config::{Config, FileSource, Sources};
 use crate::{Running, Server};
 
@@ -39,7 +40,7 @@ impl Fixture {
     }
 
     async fn run(&self, words: &[&str]) -> anyhow::Result<()> {
-        run(&self.address, ingest_args(words)).await
+        run(&Remote::open(&self.address), ingest_args(words)).await
     }
 
     /// Loads a file into `t`.
@@ -48,7 +49,7 @@ impl Fixture {
         let args = ingest_args(&words);
         let table = self.client.table_schema("t").await?.schema;
         let source = Source::open(path, args.format, Some(table), args.chunk_rows as usize)?;
-        load((&self.address, &self.client), TableName::new("public", "t"), source, &args).await
+        load(&self.client, TableName::new("public", "t"), source, &args).await
     }
 
     async fn execute(&self, sql: &str) {
@@ -80,7 +81,7 @@ async fn break_off(fixture: &Fixture, path: &Path, chunk_rows: usize) {
         producer.send_at(chunk.sequence(), chunk.content.unwrap()).await.unwrap().await.unwrap();
         producer.close().await.unwrap();
     } else {
-        let mut producer = JsonProducer::start(&fixture.address, "t".into(), &id, OnRowError::Keep).await.unwrap();
+        let mut producer = JsonProducer::start(&fixture.client, "t".into(), &id, OnRowError::Keep).await.unwrap();
         let chunk = text_chunks(open()).next().unwrap().unwrap();
         producer.write(chunk.sequence(), chunk.content.unwrap().payload).await.unwrap();
     }
@@ -263,8 +264,7 @@ async fn a_file_that_changes_while_it_is_read_is_an_error_at_the_end() {
     fixture.execute("CREATE TABLE t (n BIGINT)").await;
     let args = ingest_args(&["t", "a.csv"]);
     let to = TableName::from("t");
-    let at = (fixture.address.as_str(), &fixture.client);
-    let load = |source| load_and_say(at, &to, ("a.csv", source), &args);
+    let load = |source| load_and_say(&fixture.client, &to, ("a.csv", source), &args);
     let (folder, path) = file("a.csv", b"n\n1\n2\n");
     let source = open(&path, None);
     std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"3\n").unwrap();

@@ -26,7 +26,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::App;
-use crate::auth::Auth;
+use crate::auth::{Auth, Limits};
 
 /// A server on a free port, with an empty data folder.
 struct Server {
@@ -47,6 +47,7 @@ impl Server {
             threads: 2,
             max_running: 4,
             max_waiting: 64,
+            slow_query: None,
             sources: SystemSources {
                 settings: Arc::new(Vec::new),
                 metrics: Arc::new(String::new),
@@ -54,7 +55,8 @@ impl Server {
             },
         };
         let query = QueryEngine::new(storage.clone(), options).unwrap();
-        let app = Arc::new(App { storage, query, auth: Auth::Off, draining: CancellationToken::new() });
+        let draining = CancellationToken::new();
+        let app = Arc::new(App { storage, query, auth: Auth::Off, limits: Limits::none(), tls: None, draining });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = tonic::transport::Server::builder()

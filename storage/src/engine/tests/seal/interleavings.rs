@@ -8,6 +8,7 @@
 //! | 1a a new data folder over an old table's store | rows are born behind the table's `txn` | here: `a_new_data_folder_…` |
 //! | 1b an older log beside a newer table | it commits over what it forgot | here: `a_folder_that_was_put_back_…`, `a_table_whose_store_tells_later_…`; `publishes` |
 //! | 1b the same | it deletes what it takes for nothing's | here: `a_folder_that_was_put_back_deletes_nothing_…` |
+//! | 1b a commit while the table is asked for lost ones | it is taken for one | here: `a_commit_that_is_made_while_…` |
 //! | 1a, 1b a table that goes on elsewhere, or without what is lost | keys are forgotten, two logs commit | here: `whoever_accepts_the_loss_…`; `engine/tests/attach` |
 //! | 1b a request again whose rows are lost | it is answered as accepted | here: `a_request_whose_rows_are_lost_…` |
 //! | 1b rows for a table that goes on elsewhere | they are acknowledged, and in no table that people read | `engine/tests/attach` |
@@ -59,6 +60,8 @@ use crate::error::{Code, Result};
 use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
 use crate::limits::MAX_PUBLISHED_FILES;
 use crate::log::{Family, Op, log_key, state_key, state_prefix};
+use crate::publishing::check_log_end;
+use crate::sealed::{DeltaTable, faulty};
 use crate::table::{IdempotencyKey, LayerFile, RowsRequest, Sealed, Table};
 
 fn range(from: i64, to: i64) -> Vec<i64> {
@@ -287,6 +290,34 @@ async fn a_table_whose_store_tells_later_that_the_folder_was_put_back_is_closed(
         expected.push(50);
         assert_eq!(keys_of(&table), expected, "queries go on");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_made_while_the_table_is_asked_is_not_taken_for_a_lost_one() {
+    // As if the store were elsewhere: it is not asked before the table is open.
+    let mut fixture = Fixture::open_with(|options| options.accept_data_loss = true);
+    fixture.create("t").await;
+    write(&fixture.table("t"), &range(0, 10)).await;
+    fixture.table("t").seal().await.expect("sealed");
+    fixture.restart().await;
+    let table = fixture.table("t");
+    let folders = &table.shared.folders;
+    let store = faulty::FaultyStore::new(Arc::clone(&folders.tables().store));
+    let hold = faulty::Hold::new();
+    store.script(faulty::Op::Get, &format!("{:020}.json", 1), faulty::Fault::Hold(Arc::clone(&hold)));
+    let delta = DeltaTable::new(Arc::new(store), folders.published(), &folders.location()).expect("a table");
+    let asking = tokio::spawn({
+        let table = table.clone();
+        async move { check_log_end(&table.shared, &delta).await }
+    });
+    hold.reached().await;
+    // Whoever publishes is answered before.
+    write(&table, &[10]).await;
+    assert_eq!(table.seal().await.expect("sealed").rows, 11);
+    hold.release();
+    asking.await.expect("no panic").expect("nothing is lost");
+    assert_eq!(write(&table, &[11]).await, 1, "the table is open");
+    assert_eq!(table.seal().await.expect("sealed").rows, 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::catalog::TableDef;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::sealed::{DeletionVector, FilePlace, FileRef};
@@ -38,7 +37,7 @@ impl Worker {
         }
         let table = self.state.def.id;
         let seal = &mut self.state.seal;
-        note_expired(seal, &self.state.def, built.expired);
+        note_expired(seal, built.expired);
         self.decided_rows = self.decided_rows.saturating_sub(built.expired);
         seal.frozen = None;
         seal.arrivals.forget(built.through);
@@ -144,7 +143,7 @@ impl Worker {
         let went: u64 = removed.iter().map(|name| seal.live_rows(name)).sum();
         // None, unless rows are past their retention.
         let expired = went.saturating_sub(came);
-        note_expired(seal, &self.state.def, expired);
+        note_expired(seal, expired);
         let commit = commit::published(
             self.state.def.id,
             &PublishRecord {
@@ -239,14 +238,14 @@ impl Worker {
 }
 
 /// So many rows leave the table because they are past its retention: they are not built, or go with their file.
-fn note_expired(seal: &mut SealState, def: &TableDef, n_rows: u64) {
+fn note_expired(seal: &mut SealState, n_rows: u64) {
     if n_rows == 0 {
         return;
     }
     if let Some(gone) = &mut seal.gone {
         gone.expired = gone.expired.saturating_add(n_rows);
     }
-    metrics::counter!("tidewater_expired_rows_total", "table" => def.name.clone()).increment(n_rows);
+    metrics::counter!("tidewater_expired_rows_total").increment(n_rows);
 }
 
 /// A longer retention than `before`, or none. Without one `before` nothing is.

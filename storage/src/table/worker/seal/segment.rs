@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use arrow::buffer::BooleanBuffer;
 use tokio::sync::oneshot;
 
 use crate::admission::ledger::Counts;
+use crate::dedup::{KeySnapshot, Keys};
 use crate::error::{Code, Error, Result};
 use crate::limits::COMPARED_KEYS;
 use crate::log::{Family, Op, state_key};
@@ -36,6 +38,21 @@ impl Worker {
             Error::internal(format!("table {} has no primary key to compare with", self.state.def.name))
         });
         drop(answer.send(seen));
+    }
+
+    /// Reads no disk and changes nothing: who asks looks at what is closed by itself.
+    pub(crate) fn on_probe_keys(
+        &self,
+        keys: &Keys,
+        answer: oneshot::Sender<Result<(KeySnapshot, Option<BooleanBuffer>)>>,
+    ) {
+        let missing = || Error::internal(format!("table {} has no primary key to compare with", self.state.def.name));
+        let known = self.state.keys.as_ref().ok_or_else(missing).and_then(|index| {
+            let snapshot = index.snapshot();
+            let open = index.probe_new(keys, snapshot.through())?;
+            Ok((snapshot, open))
+        });
+        drop(answer.send(known));
     }
 
     /// `None`: the table has no primary key.

@@ -101,10 +101,7 @@ impl KeyJobs {
 
 async fn outcome_of(job: &mut Option<KeyJob>) -> Result<NewKeys> {
     match job {
-        Some(job) => {
-            let failed = |e| Err(Error::internal(format!("a job over key layers ended early: {e}")));
-            (&mut job.task).await.unwrap_or_else(failed)
-        }
+        Some(job) => (&mut job.task).await.unwrap_or_else(|e| Err(Error::ended_early("a job over key layers", &e))),
         None => std::future::pending().await,
     }
 }

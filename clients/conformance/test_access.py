@@ -1,0 +1,173 @@
+"""Who gets in when `auth` is on? The first user by the link, then ADBC, pyarrow, gRPC and curl with passwords and tokens."""
+
+import base64
+import json
+import re
+import urllib.request
+
+import adbc_driver_flightsql.dbapi
+import adbc_driver_manager
+import grpc
+import pyarrow.flight
+import pytest
+from adbc_driver_flightsql import DatabaseOptions
+
+from harness import http
+from harness.server import Server
+from harness.stubs import admin, admin_grpc
+
+# Three lengths of Basic: without padding, with one and with two signs of it.
+PASSWORDS = {"admin": "admin password", "anna": "annas password", "bert": "berts passwords"}
+
+
+def post(address: str, path: str, body, headers: dict[str, str]) -> tuple[int, dict, bytes]:
+    return http._ask(urllib.request.Request(f"http://{address}{path}", data=body, headers=headers))
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def setup(server: Server, code: str, name: str, password: str) -> int:
+    body = json.dumps({"code": code, "name": name, "password": password}).encode()
+    return post(server.http, "/api/v1/setup", body, {"Content-Type": "application/json"})[0]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("access"), settings={"auth": "on"}).start()
+    server.wait_for_log("setup http://")
+    (code,) = re.findall(r"^setup http://\S+/setup\?code=(\S+)$", server.log.read_text(), re.MULTILINE)
+    assert http.get(server.http, "/setup")[0] == 200
+    assert setup(server, "guessed", "admin", PASSWORDS["admin"]) == 401
+    assert setup(server, code, "admin", PASSWORDS["admin"]) == 201
+    assert setup(server, code, "second", PASSWORDS["admin"]) == 409
+    with Admin(server, "admin") as first:
+        for name, grants in {"anna": [("READER", "shop.*")], "bert": []}.items():
+            granted = [admin.Grant(role=f"ROLE_{role}", tables=tables) for role, tables in grants]
+            first.stub.CreateUser(
+                admin.CreateUserRequest(name=name, password=PASSWORDS[name], grants=granted), metadata=first.metadata
+            )
+    with connect(server, "admin") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE shop.orders (id BIGINT NOT NULL, PRIMARY KEY (id))")
+        cursor.execute("INSERT INTO shop.orders VALUES (1), (2)")
+    yield server
+    server.kill()
+
+
+class Admin:
+    """A user at the admin service."""
+
+    def __init__(self, server: Server, name: str):
+        self.channel = grpc.insecure_channel(server.grpc)
+        self.stub = admin_grpc.AdminStub(self.channel)
+        self.metadata = [("authorization", basic(name, PASSWORDS[name]))]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+
+    def token(self, **options) -> str:
+        return self.stub.CreateToken(admin.CreateTokenRequest(**options), metadata=self.metadata).secret
+
+
+def connect(server: Server, name: str, password: str | None = None):
+    options = {"username": name, "password": password or PASSWORDS[name]}
+    return adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", options, autocommit=True)
+
+
+def connect_with(server: Server, token: str):
+    options = {DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {token}"}
+    return adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", options, autocommit=True)
+
+
+def count(connection) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM shop.orders")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("name", ["admin", "anna"])
+def test_adbc_with_a_password(server, name):
+    with connect(server, name) as connection:
+        assert count(connection) == 2
+
+
+def test_adbc_with_a_wrong_password(server):
+    for name, password in [("anna", "wrong password"), ("nobody", "wrong password")]:
+        with pytest.raises(adbc_driver_manager.Error, match="(?i)unauthenticated"):
+            with connect(server, name, password) as connection:
+                count(connection)
+
+
+def test_adbc_without_anything(server):
+    with pytest.raises(adbc_driver_manager.Error, match="TW-1401"):
+        with adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", autocommit=True) as connection:
+            count(connection)
+
+
+def test_what_a_user_may_not_see_is_not_there(server):
+    with connect(server, "bert") as connection:
+        with pytest.raises(adbc_driver_manager.Error, match="not found"):
+            count(connection)
+        tables = connection.adbc_get_objects(depth="tables").read_all().to_pylist()
+        assert "orders" not in json.dumps(tables, default=str)
+
+
+def test_a_reader_writes_nothing(server):
+    with connect(server, "anna") as connection, connection.cursor() as cursor:
+        with pytest.raises(adbc_driver_manager.Error, match="TW-1402"):
+            cursor.execute("INSERT INTO shop.orders VALUES (3)")
+
+
+def test_a_token_until_it_is_revoked(server):
+    with Admin(server, "anna") as anna:
+        token = anna.token(label="dashboard")
+        with connect_with(server, token) as connection:
+            assert count(connection) == 2
+        status, _, _ = post(
+            server.http, "/api/v1/sql", b"SELECT 1", {"Content-Type": "text/plain", "Authorization": f"Bearer {token}"}
+        )
+        assert status == 200
+        anna.stub.RevokeToken(admin.RevokeTokenRequest(id=token.split("_")[1]), metadata=anna.metadata)
+        with pytest.raises(adbc_driver_manager.Error, match="TW-1401"):
+            with connect_with(server, token) as connection:
+                count(connection)
+
+
+def test_a_token_is_never_wider_than_its_user(server):
+    with Admin(server, "anna") as anna, pytest.raises(grpc.RpcError) as refused:
+        anna.token(grants=[admin.Grant(role="ROLE_WRITER", tables="shop.*")])
+    assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_pyarrow_logs_in_once(server):
+    with pyarrow.flight.connect(f"grpc://{server.grpc}") as client:
+        header = client.authenticate_basic_token("anna", PASSWORDS["anna"])
+        options = pyarrow.flight.FlightCallOptions(headers=[header])
+        info = client.get_flight_info(pyarrow.flight.FlightDescriptor.for_command(b"SELECT id FROM shop.orders"), options)
+        assert client.do_get(info.endpoints[0].ticket, options).read_all().num_rows == 2
+        with pytest.raises(pyarrow.flight.FlightUnauthenticatedError):
+            client.authenticate_basic_token("anna", "wrong password")
+
+
+def test_http_says_how_to_log_in(server):
+    status, headers, body = post(server.http, "/api/v1/sql", b"SELECT 1", {"Content-Type": "text/plain"})
+    assert (status, json.loads(body)["title"]) == (401, "UNAUTHENTICATED")
+    assert headers["www-authenticate"].startswith("Basic realm=")
+    assert http.get(server.http, "/healthz")[0] == 200
+    assert http.get(server.http, "/readyz")[0] == 200
+    assert http.get(server.http, "/metrics")[0] == 401
+
+
+def test_users_and_tokens_outlive_a_restart(server):
+    with Admin(server, "anna") as anna:
+        token = anna.token()
+    server.restart()
+    assert "setup http://" not in server.log.read_text().rpartition("ready grpc=")[2]
+    with connect(server, "anna") as connection:
+        assert count(connection) == 2
+    with connect_with(server, token) as connection:
+        assert count(connection) == 2

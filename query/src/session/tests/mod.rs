@@ -1,0 +1,4 @@
+//! Do sessions and the rights of callers do what they say?
+
+mod access;
+mod settings;

@@ -1,0 +1,42 @@
+//! Are settings read, refused and shown as documented?
+
+use crate::session::{SessionSettings, change, show};
+
+fn set(name: &str, value: &str) -> Result<String, String> {
+    let mut settings = SessionSettings::default();
+    change(&mut settings, name, Some(value), &|schema| schema == "sales").map_err(|e| e.to_string())?;
+    show(&settings, name).map_err(|e| e.to_string())
+}
+
+#[test]
+fn values_are_read_and_shown() {
+    for (name, value, shown) in [
+        ("timezone", "Europe/Berlin", "Europe/Berlin"),
+        ("TimeZone", "+02:00", "+02:00"),
+        ("time zone", "utc", "UTC"),
+        ("statement_timeout", "500", "500ms"),
+        ("statement_timeout", "90s", "90s"),
+        ("statement_timeout", "60 min", "1h"),
+        ("max_rows", "1000", "1000"),
+        ("schema", "sales", "sales"),
+    ] {
+        assert_eq!(set(name, value).as_deref(), Ok(shown), "{name} = {value}");
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_a_hint() {
+    for (name, value, part) in [
+        ("timezone", "Mars/Base", "IANA"),
+        ("statement_timeout", "0", "1ms to 1h"),
+        ("statement_timeout", "2h", "1ms to 1h"),
+        ("statement_timeout", "99999999999999999999h", "1ms to 1h"),
+        ("max_rows", "-1", "number of rows"),
+        ("schema", "nowhere", "SHOW SCHEMAS"),
+        ("timezon", "UTC", "did you mean 'timezone'?"),
+        ("work_mem", "1", "the settings are"),
+    ] {
+        let error = set(name, value).unwrap_err();
+        assert!(error.contains(part), "{name} = {value}: {error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Does each caller get as much as it may, no more, and no less for others? On a clock that moves when the test says so.
+
+use std::pin::pin;
+
+use futures::FutureExt;
+use tidewater_query::Principal;
+use tidewater_storage::env::ManualClock;
+use tidewater_storage::{ErrorKind, Token, User};
+
+use super::*;
+use crate::auth::Proof;
+
+const NONE: TokenLimits = TokenLimits { requests_per_s: None, bytes_per_s: None, concurrent_queries: None };
+
+fn limits(defaults: TokenLimits) -> (Limits, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(0));
+    (Limits::new(defaults, Arc::<ManualClock>::clone(&clock)), clock)
+}
+
+fn user(name: &str) -> Caller {
+    let user = User {
+        name: name.to_owned(),
+        password_hash: None,
+        grants: Vec::new(),
+        disabled: false,
+        created_at_us: 0,
+        changed_at_us: 0,
+    };
+    Caller { principal: Principal::admin(name), proof: Proof::Password(Arc::new(user)) }
+}
+
+fn with_token(id: &str, limits: TokenLimits) -> Caller {
+    let token = Token {
+        id: id.to_owned(),
+        user: "alice".to_owned(),
+        secret_hash: [0; 32],
+        label: String::new(),
+        grants: Vec::new(),
+        created_at_us: 0,
+        expires_at_us: None,
+        limits,
+    };
+    Caller { proof: Proof::Token(Arc::new(token)), ..user("alice") }
+}
+
+/// After how many milliseconds, rounded up, a refused caller may come again.
+fn wait_ms(refused: Result<()>) -> u128 {
+    let error = refused.expect_err("refused");
+    assert_eq!((error.code(), error.kind()), (Code::RateLimited, ErrorKind::ResourceExhausted));
+    error.retry_delay().expect("a time to wait").as_nanos().div_ceil(1_000_000)
+}
+
+fn n_taken(mut take: impl FnMut() -> Result<()>) -> usize {
+    std::iter::from_fn(|| take().ok()).take(10_000).count()
+}
+
+#[test]
+fn requests_come_at_their_rate_and_a_second_of_them_at_once() {
+    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(10), ..NONE });
+    let alice = limits.of(&user("alice"));
+    assert_eq!(n_taken(|| alice.request()), 10);
+    assert_eq!(wait_ms(alice.request()), 100);
+    clock.advance(Duration::from_millis(99));
+    assert_eq!(wait_ms(alice.request()), 1);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(n_taken(|| alice.request()), 1);
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(n_taken(|| alice.request()), 10, "no more than a second's worth gathers");
+    // It is the same counter for whoever asks as alice, and another one for bob.
+    assert!(limits.of(&user("alice")).request().is_err());
+    assert_eq!(n_taken(|| limits.of(&user("bob")).request()), 10);
+}
+
+#[test]
+fn nobody_gives_themselves_more_than_everybody_has() {
+    let (limits, _) = limits(TokenLimits { requests_per_s: Some(10), concurrent_queries: Some(2), ..NONE });
+    for own in [
+        NONE,
+        TokenLimits { requests_per_s: Some(10), concurrent_queries: Some(1), ..NONE },
+        // Nobody has this limit.
+        TokenLimits { bytes_per_s: Some(u64::MAX), ..NONE },
+    ] {
+        assert!(limits.check_own(&own).is_ok(), "{own:?}");
+    }
+    for own in [
+        TokenLimits { requests_per_s: Some(11), ..NONE },
+        TokenLimits { requests_per_s: Some(1), concurrent_queries: Some(u32::MAX), ..NONE },
+    ] {
+        assert_eq!(limits.check_own(&own).expect_err("refused").code(), Code::PermissionDenied, "{own:?}");
+    }
+}
+
+#[test]
+fn a_batch_beyond_a_second_counts_for_all_that_it_is() {
+    let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    assert!(alice.bytes(0).is_ok() && alice.bytes(16 << 20).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1)), 16_000);
+    clock.advance(Duration::from_secs(15));
+    assert_eq!(wait_ms(alice.bytes(1)), 1_000);
+    clock.advance(Duration::from_secs(1));
+    // 16 MiB came in 16 seconds.
+    assert!(alice.bytes(1 << 19).is_ok());
+    assert_eq!(wait_ms(alice.bytes(16 << 20)), 500, "only when nothing was taken for a second");
+    clock.advance(Duration::from_millis(500));
+    assert!(alice.bytes(16 << 20).is_ok());
+    // What nobody can send closes the limit for a day, not for ever.
+    clock.advance(Duration::from_secs(17));
+    assert!(alice.bytes(u64::MAX).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1)), 86_400_000);
+}
+
+#[test]
+fn as_many_statements_run_as_may() {
+    let (limits, _) = limits(TokenLimits { concurrent_queries: Some(2), ..NONE });
+    let alice = limits.of(&user("alice"));
+    let running = [alice.query().expect("the first"), alice.query().expect("the second")];
+    let refused = || limits.of(&user("alice")).query().map(drop);
+    assert_eq!(wait_ms(refused()), 1_000);
+    assert!(limits.of(&user("bob")).query().is_ok());
+    drop(running);
+    assert!(refused().is_ok());
+}
+
+#[test]
+fn a_token_has_its_own_limits_and_the_general_ones_for_the_rest() {
+    let (limits, _) = limits(TokenLimits { requests_per_s: Some(5), concurrent_queries: Some(1), ..NONE });
+    let own = TokenLimits { requests_per_s: Some(2), ..NONE };
+    assert_eq!(n_taken(|| limits.of(&with_token("a", own)).request()), 2);
+    assert_eq!(n_taken(|| limits.of(&with_token("b", NONE)).request()), 5);
+    // Not even its user's are touched.
+    assert_eq!(n_taken(|| limits.of(&user("alice")).request()), 5);
+    let limiter = limits.of(&with_token("a", own));
+    let _running = limiter.query().expect("the first");
+    assert!(limiter.query().is_err());
+    // Other limits under the same name begin anew.
+    let more = TokenLimits { requests_per_s: Some(3), ..NONE };
+    assert_eq!(n_taken(|| limits.of(&with_token("a", more)).request()), 3);
+}
+
+#[test]
+fn without_limits_nothing_is_counted() {
+    let (limits, _) = limits(NONE);
+    let alice = limits.of(&user("alice"));
+    assert_eq!(n_taken(|| alice.request()), 10_000);
+    assert!(alice.bytes(u64::MAX).is_ok());
+    let running: Vec<_> = (0..100).map(|_| alice.query().expect("no limit")).collect();
+    assert_eq!(running.len(), 100);
+    assert!(limits.known.lock().limiters.is_empty());
+}
+
+#[test]
+fn who_does_not_come_any_more_is_forgotten() {
+    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(1), ..NONE });
+    let held = limits.of(&user("held"));
+    for n in 0..2 * SWEEP_FROM {
+        limits.of(&user(&format!("u{n}")));
+    }
+    clock.advance(2 * IDLE);
+    for n in 0..2 * SWEEP_FROM {
+        limits.of(&user(&format!("v{n}")));
+    }
+    let known = limits.known.lock();
+    assert!(known.limiters.len() <= 2 * SWEEP_FROM + 2, "{}", known.limiters.len());
+    assert!(known.limiters.contains_key(&Key::User("held".to_owned())), "somebody uses it");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_stream_waits_instead() {
+    let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    alice.bytes_in_time(1 << 20).await;
+    let mut waiting = pin!(alice.bytes_in_time(1 << 10));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_secs(1));
+    waiting.await;
+}

@@ -1,0 +1,353 @@
+//! Is everybody let in who proves who they are, and nobody else, at every moment?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tidewater_query::{Grant, Principal, Role, TablePattern};
+use tidewater_storage::env::{Env, ManualClock};
+use tidewater_storage::{AccountChange, Code, Engine, EngineOptions, Result, Token, TokenLimits, User};
+
+use super::grants::{check_scope, scoped, to_stored};
+use super::header::{Presented, parse};
+use super::sessions::{MAX_SESSIONS, Sessions};
+use super::{Auth, Proof, Secret, hash_of, passwords};
+
+const START_US: i64 = 1_700_000_000_000_000;
+const PASSWORD: &str = "correct horse: battery";
+
+/// An engine without users, under a clock that a test moves.
+struct Fixture {
+    storage: Arc<Engine>,
+    clock: Arc<ManualClock>,
+    auth: Auth,
+    _folder: TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::at(START_US));
+        let env = Env { clock: Arc::<ManualClock>::clone(&clock), ..Env::system() };
+        let options = EngineOptions {
+            min_free_bytes: 0,
+            seals_by_itself: false,
+            env,
+            ..EngineOptions::new(folder.path().join("data"), 1 << 30)
+        };
+        let opened = tokio::task::spawn_blocking(move || Engine::open(options)).await.expect("no panic");
+        let (storage, _) = opened.expect("opens");
+        let auth = Auth::on(&storage);
+        Self { storage, clock, auth, _folder: folder }
+    }
+
+    async fn with_anna() -> Self {
+        let fixture = Self::new().await;
+        fixture.put(user("anna", PASSWORD, &[writer("shop.*")]).await).await;
+        fixture
+    }
+
+    async fn change(&self, change: AccountChange) {
+        self.storage.change_accounts(move |_| Ok(change)).await.expect("changed");
+    }
+
+    async fn put(&self, user: User) {
+        self.change(AccountChange::PutUser(user)).await;
+    }
+
+    async fn token(&self, id: &str, scope: &[Grant], expires_at_us: Option<i64>) -> String {
+        let token = Token {
+            id: id.to_owned(),
+            user: "anna".to_owned(),
+            secret_hash: hash_of("se_cret"),
+            label: String::new(),
+            grants: to_stored(scope),
+            created_at_us: START_US,
+            expires_at_us,
+            limits: TokenLimits::default(),
+        };
+        self.change(AccountChange::PutToken(token)).await;
+        format!("Bearer tw_{id}_se_cret")
+    }
+
+    async fn code(&self, header: &str) -> Option<Code> {
+        self.auth.authenticate(Some(header)).await.err().map(|error| error.code())
+    }
+}
+
+async fn user(name: &str, password: &str, grants: &[Grant]) -> User {
+    let env = Env::system();
+    User {
+        name: name.to_owned(),
+        password_hash: Some(passwords::hash(Secret::new(password), &*env.rng).await.expect("hashed")),
+        grants: to_stored(grants),
+        disabled: false,
+        created_at_us: START_US,
+        changed_at_us: START_US,
+    }
+}
+
+fn grant(role: Role, tables: &str) -> Grant {
+    Grant::new(role, tables.parse().expect("a pattern"))
+}
+
+fn writer(tables: &str) -> Grant {
+    grant(Role::Writer, tables)
+}
+
+fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
+}
+
+#[test]
+fn a_password_is_read_in_every_base64_that_clients_send() {
+    // Zero, one and two signs of padding, and signs that differ between the alphabets.
+    for password in ["abc", "abcd", "abcde", "a:b:c", "ÿÿÿ>>>???", ""] {
+        let text = format!("anna:{password}");
+        let forms =
+            [BASE64_STANDARD.encode(&text), BASE64_STANDARD_NO_PAD.encode(&text), BASE64_URL_SAFE.encode(&text)];
+        for form in forms {
+            for header in [format!("Basic {form}"), format!("basic  {form} ")] {
+                let Some(Presented::Password { user, password: read }) = parse(&header) else { panic!("{header}") };
+                assert_eq!((user.as_str(), read.expose()), ("anna", password), "{header}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_header_of_ours_proves_nothing() {
+    let long = format!("Basic {}", "a".repeat(10_000));
+    for header in
+        ["", "Basic", "Basic ", "Basic !!", "Basic YW5uYQ==", "Digest x", "Bearer", "Bearer x", "Bearer tw_x", &long]
+    {
+        assert!(parse(header).is_none(), "{header}");
+    }
+    let Some(Presented::Token { id, secret }) = parse("bearer tw_ab12_x_y-z") else { panic!() };
+    assert_eq!((id.as_str(), secret.expose()), ("ab12", "x_y-z"));
+    assert!(matches!(parse("Bearer tws_abc"), Some(Presented::Session(_))));
+}
+
+#[test]
+fn nothing_of_a_secret_is_printed() {
+    let presented = parse(&basic("anna", PASSWORD)).expect("read");
+    let printed = format!("{presented:?} {:?}", Secret::new(PASSWORD));
+    assert!(printed.contains("***") && !printed.contains("horse"), "{printed}");
+}
+
+#[test]
+fn the_hash_of_nobody_costs_what_every_hash_costs() {
+    let nobody = argon2::PasswordHash::new(passwords::NOBODY).expect("a hash");
+    let params = argon2::Params::try_from(&nobody).expect("parameters");
+    let usual = argon2::Params::default();
+    let costs = |params: &argon2::Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    assert_eq!(costs(&params), costs(&usual));
+}
+
+#[test]
+fn passwords_that_nobody_should_have_are_refused() {
+    let code = |text: &str| passwords::check(&Secret::new(text)).err().map(|error| error.code());
+    for text in ["", "1234567", "line\nbreak", &"x".repeat(1025)] {
+        assert_eq!(code(text), Some(Code::InvalidPassword), "{text:?}");
+    }
+    for text in ["12345678", "ünïcödé!", PASSWORD] {
+        assert_eq!(code(text), None, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_lets_its_user_in_and_nobody_else() {
+    let fixture = Fixture::with_anna().await;
+    let caller = fixture.auth.caller(Some(&basic("anna", PASSWORD))).await.expect("let in");
+    assert_eq!(caller.principal, Principal::new("anna", vec![writer("shop.*")]));
+    assert!(matches!(caller.proof, Proof::Password(_)));
+    let wrong = fixture.auth.authenticate(Some(&basic("anna", "wrong password"))).await.expect_err("refused");
+    let nobody = fixture.auth.authenticate(Some(&basic("nobody", PASSWORD))).await.expect_err("refused");
+    // The two cannot be told apart.
+    assert_eq!((wrong.code(), wrong.to_string()), (Code::Unauthenticated, nobody.to_string()));
+    for header in [basic("Anna", PASSWORD), basic("anna", ""), basic("", ""), "Bearer anonymous".to_owned()] {
+        assert_eq!(fixture.code(&header).await, Some(Code::Unauthenticated), "{header}");
+    }
+    assert_eq!(fixture.auth.authenticate(None).await.expect_err("refused").code(), Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_true_is_looked_at_again_when_the_user_changes() {
+    let fixture = Fixture::with_anna().await;
+    let old = basic("anna", PASSWORD);
+    assert_eq!((fixture.code(&old).await, fixture.code(&old).await), (None, None));
+    let disabled = User { disabled: true, ..User::clone(&fixture.storage.user("anna").expect("there")) };
+    fixture.put(disabled.clone()).await;
+    assert_eq!(fixture.code(&old).await, Some(Code::Unauthenticated));
+    fixture.put(User { disabled: false, grants: to_stored(&[]), ..disabled }).await;
+    assert_eq!(fixture.auth.authenticate(Some(&old)).await.expect("let in"), Principal::new("anna", vec![]));
+    fixture.put(user("anna", "another password", &[]).await).await;
+    assert_eq!(fixture.code(&old).await, Some(Code::Unauthenticated));
+    let new = basic("anna", "another password");
+    assert_eq!(fixture.code(&new).await, None);
+    fixture.change(AccountChange::DropUser("anna".to_owned())).await;
+    assert_eq!(fixture.code(&new).await, Some(Code::Unauthenticated));
+    // The same name and the same password, and yet another user.
+    fixture.put(user("anna", "another password", &[]).await).await;
+    assert_eq!(fixture.code(&new).await, None);
+    fixture.clock.advance(Duration::from_secs(3600));
+    assert_eq!(fixture.code(&new).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_lets_in_until_it_is_revoked_or_expires() {
+    let fixture = Fixture::with_anna().await;
+    let endless = fixture.token("e1", &[], None).await;
+    let short = fixture.token("s1", &[grant(Role::Reader, "shop.orders")], Some(START_US + 1_000_000)).await;
+    let principal = |header: String| {
+        let auth = &fixture.auth;
+        async move { auth.authenticate(Some(&header)).await }
+    };
+    assert_eq!(principal(endless.clone()).await.expect("let in"), Principal::new("anna", vec![writer("shop.*")]));
+    let reader = Principal::new("anna", vec![grant(Role::Reader, "shop.orders")]);
+    assert_eq!(principal(short.clone()).await.expect("let in"), reader);
+    let caller = fixture.auth.caller(Some(&short)).await.expect("let in");
+    assert_eq!(caller.token().map(|token| token.id.as_str()), Some("s1"));
+    for wrong in ["Bearer tw_e1_secret", "Bearer tw_e2_se_cret", "Bearer tw__se_cret", "Bearer tw_e1_"] {
+        assert_eq!(fixture.code(wrong).await, Some(Code::Unauthenticated), "{wrong}");
+    }
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.code(&short).await, Some(Code::Unauthenticated));
+    assert_eq!(fixture.auth.again(&caller.proof).expect_err("over").code(), Code::Unauthenticated);
+    let proof = fixture.auth.caller(Some(&endless)).await.expect("let in").proof;
+    assert_eq!(fixture.auth.again(&proof).expect("let in").name, "anna");
+    fixture.change(AccountChange::RevokeToken("e1".to_owned())).await;
+    assert_eq!(fixture.code(&endless).await, Some(Code::Unauthenticated));
+    assert_eq!(fixture.auth.again(&proof).expect_err("revoked").code(), Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_never_has_more_than_its_user_has_now() {
+    let fixture = Fixture::with_anna().await;
+    let token = fixture.token("t1", &[writer("shop.orders")], None).await;
+    let anna = User::clone(&fixture.storage.user("anna").expect("there"));
+    let with = |grants: &[Grant]| User { grants: to_stored(grants), ..anna.clone() };
+    let cases: [(&[Grant], &[Grant]); 4] = [
+        (&[grant(Role::Reader, "*")], &[grant(Role::Reader, "shop.orders")]),
+        (&[grant(Role::Admin, "shop.ord*")], &[writer("shop.orders")]),
+        (&[grant(Role::Admin, "other.*")], &[]),
+        (&[], &[]),
+    ];
+    for (own, left) in cases {
+        fixture.put(with(own)).await;
+        let principal = fixture.auth.authenticate(Some(&token)).await.expect("let in");
+        assert_eq!(&*principal.grants, left, "{own:?}");
+    }
+    fixture.put(User { disabled: true, ..anna }).await;
+    assert_eq!(fixture.code(&token).await, Some(Code::Unauthenticated));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_gives_a_session_that_ends_when_nobody_uses_it() {
+    let fixture = Fixture::with_anna().await;
+    let session = fixture.auth.session(Some(&basic("anna", PASSWORD))).await.expect("begun");
+    let header = format!("Bearer {}", session.expose());
+    assert_eq!(fixture.code(&header).await, None);
+    // Shown again it stays what it is, as does a token.
+    assert_eq!(fixture.auth.session(Some(&header)).await.expect("shown").expose(), session.expose());
+    let token = fixture.token("t1", &[], None).await;
+    assert_eq!(format!("Bearer {}", fixture.auth.session(Some(&token)).await.expect("shown").expose()), token);
+    for _ in 0..3 {
+        fixture.clock.advance(Duration::from_secs(23 * 3600));
+        assert_eq!(fixture.code(&header).await, None);
+    }
+    fixture.clock.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(fixture.code(&header).await, Some(Code::Unauthenticated));
+    let session = fixture.auth.session(Some(&basic("anna", PASSWORD))).await.expect("begun");
+    fixture.put(user("anna", "another password", &[]).await).await;
+    assert_eq!(fixture.code(&format!("Bearer {}", session.expose())).await, Some(Code::Unauthenticated));
+    assert!(fixture.auth.session(Some(&basic("anna", PASSWORD))).await.is_err());
+}
+
+#[test]
+fn who_begins_too_many_sessions_ends_their_own() {
+    let (clock, env) = (Arc::new(ManualClock::at(START_US)), Env::system());
+    let sessions = Sessions::new(Arc::<ManualClock>::clone(&clock));
+    let named = |name: &str| {
+        let (name, grants) = (name.to_owned(), Vec::new());
+        let (created_at_us, changed_at_us) = (START_US, START_US);
+        Arc::new(User { name, password_hash: None, grants, disabled: false, created_at_us, changed_at_us })
+    };
+    let (anna, bert) = (named("anna"), named("bert"));
+    let annas = sessions.begin(Arc::clone(&anna), &*env.rng);
+    clock.advance(Duration::from_secs(1));
+    let first = sessions.begin(Arc::clone(&bert), &*env.rng);
+    clock.advance(Duration::from_secs(1));
+    for _ in 2..=MAX_SESSIONS {
+        sessions.begin(Arc::clone(&bert), &*env.rng);
+    }
+    clock.advance(Duration::from_secs(1));
+    assert!(sessions.get(&annas).is_some() && sessions.get(&first).is_none());
+    // Somebody must go for who has none.
+    let carls = sessions.begin(named("carl"), &*env.rng);
+    assert!(sessions.get(&carls).is_some() && sessions.get(&annas).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_user_is_made_once_with_the_code_of_this_start() {
+    let fixture = Fixture::new().await;
+    let Auth::On(keeper) = &fixture.auth else { panic!() };
+    let code = fixture.auth.setup_code().expect("there is no user");
+    let set_up = async |code: &Secret, name: &str, password: &str| -> Result<()> {
+        keeper.set_up(code, name.to_owned(), Secret::new(password)).await
+    };
+    let refused = async |code: &Secret, name: &str, password: &str| {
+        set_up(code, name, password).await.expect_err("refused").code()
+    };
+    assert_eq!(refused(&Secret::new("guessed"), "root", PASSWORD).await, Code::Unauthenticated);
+    assert_eq!(refused(&code, "root", "short").await, Code::InvalidPassword);
+    assert_eq!(refused(&code, "ro ot", PASSWORD).await, Code::InvalidName);
+    assert_eq!(refused(&code, "anonymous", PASSWORD).await, Code::InvalidName);
+    assert!(fixture.auth.setup_code().is_some());
+    set_up(&code, "root", PASSWORD).await.expect("made");
+    assert!(fixture.auth.authenticate(Some(&basic("root", PASSWORD))).await.expect("let in").is_admin());
+    assert!(fixture.auth.setup_code().is_none());
+    assert_eq!(refused(&code, "second", PASSWORD).await, Code::UserExists);
+    assert!(Auth::on(&fixture.storage).setup_code().is_none(), "nor after a restart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_access_control_everybody_is_admin() {
+    for header in [None, Some("Bearer tw_x_y"), Some("nonsense")] {
+        assert!(Auth::Off.authenticate(header).await.expect("let in").is_admin());
+    }
+    assert_eq!(Auth::Off.session(None).await.expect("given").expose(), "anonymous");
+    assert!(Auth::Off.setup_code().is_none());
+}
+
+fn patterns() -> impl Strategy<Value = TablePattern> {
+    let names = || "[ab]{1,2}";
+    prop_oneof![
+        Just(TablePattern::All),
+        (names(), "[ab]{0,2}").prop_map(|(schema, prefix)| TablePattern::Prefix { schema, prefix }),
+        (names(), names()).prop_map(|(schema, table)| TablePattern::Table { schema, table }),
+    ]
+}
+
+fn some_grants() -> impl Strategy<Value = Vec<Grant>> {
+    let role = prop_oneof![Just(Role::Reader), Just(Role::Writer), Just(Role::Admin)];
+    proptest::collection::vec((role, patterns()).prop_map(|(role, tables)| Grant::new(role, tables)), 0..4)
+}
+
+proptest! {
+    /// On every table a token has the lesser of what its scope and its user have.
+    #[test]
+    fn a_scope_is_what_both_allow(own in some_grants(), scope in some_grants(), schema in "[ab]{1,2}", table in "[ab]{1,3}") {
+        let principal = |grants: Vec<Grant>| Principal::new("anna", grants);
+        let on = |grants: &[Grant]| principal(grants.to_vec()).role_on(&schema, &table);
+        let both = scoped(own.clone(), &to_stored(&scope));
+        let expected = if scope.is_empty() { on(&own) } else { on(&own).min(on(&scope)) };
+        prop_assert_eq!(on(&both), expected);
+        if check_scope("anna", &own, &scope).is_ok() {
+            prop_assert!(on(&scope) <= on(&own));
+        }
+    }
+}

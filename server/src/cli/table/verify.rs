@@ -1,0 +1,97 @@
+//! Are tables as they should be? The checks of one table, or of all.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::TryStreamExt;
+use tidewater_client::Client;
+
+use super::{Printer, call, identifier};
+use crate::cli::ChecksFailed;
+use crate::cli::args::{Remote, VerifyArgs};
+
+/// Prints the checks of the named tables, or of all, and fails if one of them did.
+pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow::Result<()> {
+    let client = crate::cli::connect(server).await?;
+    let tables = if args.tables.is_empty() { all(&client).await? } else { args.tables };
+    let mut printer = Printer::new(args.format);
+    let (mut n_failed, mut has_begun) = (0, false);
+    // Tables are checked whether or not somebody reads on: the status says how they are.
+    let mut printed = Ok(());
+    for table in &tables {
+        let mut checks = client.sql(&call("verify", table)?).await?;
+        let schema = with_table(checks.schema());
+        if !std::mem::replace(&mut has_begun, true) {
+            printed = printer.begin(&schema);
+        }
+        while let Some(batch) = checks.try_next().await? {
+            n_failed += failed(&batch)?;
+            let names = std::iter::repeat_n(table, batch.num_rows());
+            let names: ArrayRef = Arc::new(StringArray::from_iter_values(names));
+            let columns = std::iter::once(names).chain(batch.columns().iter().cloned()).collect();
+            let rows = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+            printed = printed.and_then(|()| printer.batch(rows));
+        }
+    }
+    if has_begun {
+        printed = printed.and_then(|()| printer.end());
+    }
+    outcome(n_failed)?;
+    printed
+}
+
+/// Prints the checks of a table, and fails if one of them did.
+pub(super) async fn one(client: &Client, name: &str, printer: &mut Printer) -> anyhow::Result<()> {
+    let mut checks = client.sql(&call("verify", name)?).await?;
+    let mut printed = printer.begin(checks.schema());
+    let mut n_failed = 0;
+    while let Some(batch) = checks.try_next().await? {
+        n_failed += failed(&batch)?;
+        printed = printed.and_then(|()| printer.batch(batch));
+    }
+    printed = printed.and_then(|()| printer.end());
+    outcome(n_failed)?;
+    printed
+}
+
+/// How many checks failed. What is NULL could not be checked; it says why.
+fn failed(checks: &RecordBatch) -> anyhow::Result<usize> {
+    let ok = checks.column_by_name("ok").and_then(|ok| ok.as_boolean_opt()).context("the answer has no column 'ok'")?;
+    Ok(ok.iter().filter(|ok| *ok == Some(false)).count())
+}
+
+fn outcome(n_failed: usize) -> anyhow::Result<()> {
+    if n_failed == 0 {
+        return Ok(());
+    }
+    let message = format!("checks that failed: {n_failed}; 'tidewater doctor' says what to do about damaged files");
+    Err(ChecksFailed(message).into())
+}
+
+fn with_table(checks: &SchemaRef) -> SchemaRef {
+    let table = Arc::new(Field::new("table", DataType::Utf8, false));
+    Arc::new(Schema::new(std::iter::once(table).chain(checks.fields().iter().cloned()).collect::<Vec<_>>()))
+}
+
+/// The names of all tables that the caller sees, as SQL writes them.
+async fn all(client: &Client) -> anyhow::Result<Vec<String>> {
+    let mut rows = client.sql("SELECT schema, name FROM system.tables ORDER BY schema, name").await?;
+    let mut names = Vec::new();
+    while let Some(batch) = rows.try_next().await? {
+        let text = |column: usize| batch.column(column).as_string_opt::<i32>().context("the answer is not text");
+        let (schemas, tables) = (text(0)?, text(1)?);
+        names.extend((0..batch.num_rows()).map(|row| named(schemas.value(row), tables.value(row))));
+    }
+    Ok(names)
+}
+
+/// A table's name as people write it: with quotes only where they are needed.
+fn named(schema: &str, table: &str) -> String {
+    let part = |name: &str| {
+        let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if is_plain { name.to_owned() } else { identifier(name) }
+    };
+    format!("{}.{}", part(schema), part(table))
+}

@@ -1,0 +1,17 @@
+//! With which certificate do both ports answer? Read from PEM files, checked, and read again when they change.
+
+mod pair;
+mod reload;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use pair::{TlsFiles, Validity};
+pub use reload::Tls;
+pub(crate) use reload::watch;
+
+/// The application protocols (ALPN) of the gRPC port.
+pub(crate) const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
+
+/// Those of the HTTP port, the better one first.
+pub(crate) const HTTP_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];

@@ -1,0 +1,185 @@
+//! Which certificate does the next connection get? The one in the files; connections that are there keep theirs.
+//!
+//! Files are looked at every few seconds by what the file system says of them, through links, so that a folder that is swapped
+//! as a whole (as Kubernetes does with secrets) is seen as well. They are read when two looks see the same change: whoever
+//! writes them is done then. A pair that does not fit is logged, and the one before stays.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tidewater_storage::env::Clock;
+use tidewater_storage::{Error, Result};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::pair::{Content, Pair, TlsFiles, Validity};
+
+/// How often the files are looked at. A new pair is in use after two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A certificate that ends so soon is warned of.
+const WARN_BEFORE_S: u64 = 14 * 86_400;
+
+/// How often that is said.
+const WARN_INTERVAL: Duration = Duration::from_secs(86_400);
+
+/// What the file system says of a file: its device, number, size, and when it and what is known of it were changed; `None` if
+/// there is none.
+type Stamp = Option<(u64, u64, u64, [i64; 4])>;
+
+/// The certificate that connections get, and its files.
+#[derive(Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Pair>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// The files when they were last read.
+    read: [Stamp; 2],
+    /// How the last look found them, if that was otherwise.
+    changed: Option<[Stamp; 2]>,
+}
+
+impl Tls {
+    /// Reads both files. `INVALID_CONFIG` says which of them is wrong, and how.
+    pub fn load(files: TlsFiles) -> Result<Arc<Self>> {
+        // Before they are read: what changes meanwhile is seen by the next look.
+        let read = stamps(&files);
+        let pair = Content::read(&files)?.pair(&files)?;
+        note(&pair);
+        Ok(Arc::new(Self { files, current: RwLock::new(pair), seen: Mutex::new(Seen { read, changed: None }) }))
+    }
+
+    /// What shakes hands with clients, in TLS 1.2 or 1.3, for one of `protocols`.
+    pub(crate) fn acceptor(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<TlsAcceptor> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|reason| Error::internal(format!("TLS cannot be set up: {reason}")))?;
+        let resolver = Arc::clone(self) as Arc<dyn ResolvesServerCert>;
+        let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Reads both files now and takes what they hold; `false` if that is what is in use. On an error the pair in use stays.
+    pub fn reload(&self) -> Result<bool> {
+        let read = stamps(&self.files);
+        *self.seen.lock() = Seen { read, changed: None };
+        let content = Content::read(&self.files)?;
+        if content.digest() == self.current.read().digest {
+            return Ok(false);
+        }
+        let pair = content.pair(&self.files)?;
+        note(&pair);
+        *self.current.write() = pair;
+        Ok(true)
+    }
+
+    /// Looks at the files, and reloads them if they were changed and are so since the look before.
+    pub(super) fn look(&self) {
+        let now = stamps(&self.files);
+        {
+            let mut seen = self.seen.lock();
+            if seen.read == now {
+                seen.changed = None;
+                return;
+            }
+            if seen.changed != Some(now) {
+                seen.changed = Some(now);
+                return;
+            }
+        }
+        let (cert, key) = (self.files.cert.display(), self.files.key.display());
+        match self.reload() {
+            Ok(true) => {
+                let until = self.validity().map(|validity| validity.end());
+                tracing::info!(%cert, until, "the TLS certificate was changed: new connections get the new one");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%cert, %key, %error, "the TLS certificate cannot be changed: the one in use stays");
+            }
+        }
+    }
+
+    /// From when until when the certificate in use holds.
+    pub fn validity(&self) -> Option<Validity> {
+        self.current.read().validity
+    }
+
+    /// Why clients refuse the certificate in use at this time, if they do. `now_us` is in microseconds since 1970.
+    pub fn fault(&self, now_us: i64) -> Option<String> {
+        let now_s = seconds(now_us);
+        let validity = self.validity()?;
+        if now_s > validity.not_after_s {
+            return Some(format!("the TLS certificate expired at {}", validity.end()));
+        }
+        (now_s < validity.not_before_s).then(|| "the TLS certificate does not hold yet".to_owned())
+    }
+
+    /// Says so if clients refuse the certificate, or soon will.
+    pub(crate) fn warn(&self, now_us: i64) {
+        let cert = self.files.cert.display();
+        if let Some(fault) = self.fault(now_us) {
+            tracing::warn!(%cert, "{fault}: clients refuse it");
+            return;
+        }
+        let ends_soon = |validity: &Validity| validity.not_after_s - seconds(now_us) < WARN_BEFORE_S;
+        if let Some(validity) = self.validity().filter(ends_soon) {
+            tracing::warn!(%cert, until = validity.end(), "the TLS certificate expires soon");
+        }
+    }
+}
+
+impl ResolvesServerCert for Tls {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().key))
+    }
+}
+
+/// Looks at the files until `stop`.
+pub(crate) async fn watch(tls: Arc<Tls>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    let mut warn_at = Instant::now() + WARN_INTERVAL;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        // A file system elsewhere may not answer for long.
+        let looker = Arc::clone(&tls);
+        if tokio::task::spawn_blocking(move || looker.look()).await.is_err() {
+            tracing::error!("looking at the TLS certificate panicked");
+        }
+        if Instant::now() >= warn_at {
+            warn_at += WARN_INTERVAL;
+            tls.warn(clock.now_us());
+        }
+    }
+}
+
+fn note(pair: &Pair) {
+    if let Some(validity) = pair.validity {
+        metrics::gauge!("tidewater_tls_certificate_expiry_timestamp_seconds").set(validity.not_after_s as f64);
+    }
+}
+
+fn seconds(now_us: i64) -> u64 {
+    u64::try_from(now_us / 1_000_000).unwrap_or_default()
+}
+
+fn stamps(files: &TlsFiles) -> [Stamp; 2] {
+    [stamp(&files.cert), stamp(&files.key)]
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let data = std::fs::metadata(path).ok()?;
+    let times = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];
+    Some((data.dev(), data.ino(), data.size(), times))
+}

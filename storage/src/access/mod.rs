@@ -1,0 +1,13 @@
+//! Which users and tokens are there? Records that are kept as definitions of tables are; what roles and hashes mean is the server's matter.
+
+mod accounts;
+mod disk;
+mod names;
+mod records;
+
+#[cfg(test)]
+mod tests;
+
+pub use accounts::{AccountChange, Accounts};
+pub(crate) use accounts::{AccountKind, AccountRecord};
+pub use records::{StoredGrant, Token, TokenLimits, User};

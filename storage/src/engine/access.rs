@@ -1,0 +1,71 @@
+//! How do users and tokens come and go? One at a time, each change in one synced commit before anybody sees it.
+
+use std::sync::Arc;
+
+use super::{Engine, to_its_end};
+use crate::access::{AccountChange, Accounts, Token, User};
+use crate::error::Result;
+use crate::log::{Family, Store, meta_key};
+use crate::table::{Write, account};
+
+impl Engine {
+    /// All users, sorted by name.
+    pub fn users(&self) -> Vec<Arc<User>> {
+        self.accounts.read().users().cloned().collect()
+    }
+
+    pub fn user(&self, name: &str) -> Option<Arc<User>> {
+        self.accounts.read().user(name).cloned()
+    }
+
+    /// Whether there is any user.
+    pub fn has_users(&self) -> bool {
+        self.accounts.read().users().next().is_some()
+    }
+
+    /// All tokens, sorted by id.
+    pub fn tokens(&self) -> Vec<Arc<Token>> {
+        self.accounts.read().tokens().cloned().collect()
+    }
+
+    pub fn token(&self, id: &str) -> Option<Arc<Token>> {
+        self.accounts.read().token(id).cloned()
+    }
+
+    /// Makes the change that `decide` names, having seen all users and tokens; no other change comes in between. Durable when this returns.
+    ///
+    /// The errors of `decide`; `USER_NOT_FOUND`, `TOKEN_NOT_FOUND`, `TOO_MANY_ACCOUNTS`, `INVALID_NAME`, `INVALID_DEFINITION`, `DISK_FULL`.
+    pub async fn change_accounts(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&Accounts) -> Result<AccountChange> + Send + 'static,
+    ) -> Result<()> {
+        let engine = Arc::clone(self);
+        to_its_end(async move {
+            let _changing = engine.changing.lock().await;
+            let (change, records) = {
+                let accounts = engine.accounts.read();
+                let change = decide(&accounts)?;
+                let records = accounts.records(&change)?;
+                (change, records)
+            };
+            let write = if change.is_removal() { Write::Freeing } else { Write::Small };
+            engine.parts.gate.check_space(write)?;
+            engine.log.commit(account(records)).await?;
+            engine.accounts.write().apply(change);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What the folder knows of users and tokens.
+pub(super) fn load_accounts(store: &Store) -> Result<Accounts> {
+    let mut accounts = Accounts::default();
+    for record in store.scan(Family::Meta, &[meta_key::USER])? {
+        accounts.apply(AccountChange::PutUser(User::from_disk(&record?.1)?));
+    }
+    for record in store.scan(Family::Meta, &[meta_key::TOKEN])? {
+        accounts.apply(AccountChange::PutToken(Token::from_disk(&record?.1)?));
+    }
+    Ok(accounts)
+}

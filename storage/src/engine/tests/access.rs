@@ -1,0 +1,103 @@
+//! Are users and tokens there after every start, and does nobody see half a change?
+
+use super::support::{Fixture, abandon};
+use super::*;
+use crate::access::{AccountChange, StoredGrant, Token, TokenLimits, User};
+
+fn user(name: &str) -> User {
+    User {
+        name: name.to_owned(),
+        password_hash: None,
+        grants: vec![StoredGrant { role: 3, tables: "*".to_owned() }],
+        disabled: false,
+        created_at_us: 1,
+        changed_at_us: 2,
+    }
+}
+
+fn token(id: &str, user: &str) -> Token {
+    Token {
+        id: id.to_owned(),
+        user: user.to_owned(),
+        secret_hash: [7; 32],
+        label: String::new(),
+        grants: Vec::new(),
+        created_at_us: 1,
+        expires_at_us: None,
+        limits: TokenLimits::default(),
+    }
+}
+
+async fn make(fixture: &Fixture, change: AccountChange) -> crate::Result<()> {
+    fixture.engine().change_accounts(move |_| Ok(change)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_tokens_are_kept_over_a_restart() {
+    let mut fixture = Fixture::open();
+    assert!(!fixture.engine().has_users());
+    for name in ["anna", "bert"] {
+        make(&fixture, AccountChange::PutUser(user(name))).await.expect("made");
+    }
+    for (id, name) in [("a1", "anna"), ("a2", "anna"), ("b1", "bert")] {
+        make(&fixture, AccountChange::PutToken(token(id, name))).await.expect("made");
+    }
+    let changed = User { disabled: true, changed_at_us: 3, ..user("bert") };
+    make(&fixture, AccountChange::PutUser(changed.clone())).await.expect("changed");
+    make(&fixture, AccountChange::RevokeToken("a2".to_owned())).await.expect("revoked");
+    fixture.restart().await;
+    let engine = fixture.engine();
+    assert_eq!(engine.users().iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["anna", "bert"]);
+    assert_eq!(engine.user("bert").as_deref(), Some(&changed));
+    assert_eq!(engine.token("a1").as_deref(), Some(&token("a1", "anna")));
+    assert!(engine.token("a2").is_none() && engine.has_users());
+    make(&fixture, AccountChange::DropUser("anna".to_owned())).await.expect("dropped");
+    assert!(fixture.engine().token("a1").is_none(), "her tokens go with her");
+    fixture.restart().await;
+    let engine = fixture.engine();
+    assert_eq!(engine.tokens().iter().map(|token| token.id.as_str()).collect::<Vec<_>>(), ["b1"]);
+    assert!(engine.user("anna").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_one_of_many_who_decide_at_once_makes_the_first_user() {
+    let fixture = Fixture::open();
+    let makers = (0..16).map(|i| {
+        let engine = Arc::clone(fixture.engine());
+        tokio::spawn(async move {
+            let first = engine.change_accounts(move |accounts| match accounts.users().next() {
+                Some(_) => Err(Error::new(Code::UserExists, "there is a user")),
+                None => Ok(AccountChange::PutUser(user(&format!("u{i}")))),
+            });
+            first.await.is_ok()
+        })
+    });
+    let mut n_made = 0;
+    for maker in makers.collect::<Vec<_>>() {
+        n_made += usize::from(maker.await.expect("no panic"));
+    }
+    assert_eq!((n_made, fixture.engine().users().len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_leaves_memory_and_disk_alike() {
+    let mut fixture = Fixture::open();
+    abandon(fixture.engine().change_accounts(|_| Ok(AccountChange::PutUser(user("anna"))))).await;
+    make(&fixture, AccountChange::PutUser(user("bert"))).await.expect("made");
+    // What was abandoned came before, if at all.
+    let before = fixture.engine().users();
+    fixture.restart().await;
+    assert_eq!(fixture.engine().users(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_refuses_the_folder() {
+    let mut fixture = Fixture::open();
+    fixture.close().await;
+    {
+        let store = Store::open(fixture.path()).expect("opens");
+        let key = meta_key::of_account(meta_key::USER, "anna");
+        store.write(&[crate::log::Op::Put(Family::Meta, key, b"{}".to_vec())], true).expect("written");
+    }
+    assert_eq!(fixture.reopen().expect_err("refused").code(), Code::LogDamaged);
+}
