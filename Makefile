@@ -21,7 +21,7 @@ help: ## List the targets
 demo: ## Run a server and a live stream for it until Ctrl-C, then check that all of it is there
 	@test -x "$(CARGO_TARGET_DIR)/release/tidewater" || \
 	  echo "The first build takes 20 to 40 minutes on two cores, once; it is kept in $(CARGO_TARGET_DIR)." >&2
-	@$(ENV); cargo build --locked --release --bin tidewater
+	@$(ENV); cargo build --locked --release --workspace --bin tidewater
 	@"$(CARGO_TARGET_DIR)/release/tidewater" demo
 
 # The Python half is installed first: what it misses is told at once, not when the Rust tests are through.
@@ -57,6 +57,6 @@ bench: ## Keys and load, in release; figures beside the same run's yardsticks
 	@python=$$(clients/conformance/venv.sh); "$(CARGO_TARGET_DIR)/release/load" --python "$$python"
 
 package: ## A wheel, a .deb and what a container is built from; both are installed and tried
-	@$(ENV); cargo build --locked --release --bin tidewater
+	@$(ENV); cargo build --locked --release --workspace --bin tidewater
 	@"$${PYTHON:-python3}" -B scripts/package/build.py "$(CARGO_TARGET_DIR)/release/tidewater" "$(CARGO_TARGET_DIR)/package"
 	@scripts/package/test.sh "$(CARGO_TARGET_DIR)/package"

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import time
 import urllib.request
 
 import adbc_driver_flightsql.dbapi
@@ -11,10 +12,13 @@ import grpc
 import pyarrow.flight
 import pytest
 from adbc_driver_flightsql import DatabaseOptions
+from google.protobuf import duration_pb2
 
 from harness import http
 from harness.server import Server
-from harness.stubs import admin, admin_grpc
+from harness.stubs import admin, admin_grpc, query, query_grpc
+
+TIMEOUT_S = 60
 
 # Three lengths of Basic: without padding, with one and with two signs of it.
 PASSWORDS = {"admin": "admin password", "anna": "annas password", "bert": "berts passwords"}
@@ -135,6 +139,58 @@ def test_a_token_until_it_is_revoked(server):
         with pytest.raises(adbc_driver_manager.Error, match="TW-1401"):
             with connect_with(server, token) as connection:
                 count(connection)
+
+
+def refusals(server, token: str) -> list[tuple[int, str]]:
+    """What HTTP, gRPC and Flight SQL say to a token: 200 or OK, or the refusal and its text."""
+    status, _, body = post(server.http, "/api/v1/sql", b"SELECT 1", {"Content-Type": "text/plain", "Authorization": f"Bearer {token}"})
+    said = [(status, json.loads(body).get("detail", ""))]
+    with grpc.insecure_channel(server.grpc) as channel:
+        try:
+            metadata = [("authorization", f"Bearer {token}")]
+            list(query_grpc.QueryStub(channel).Execute(query.QueryRequest(sql="SELECT 1"), metadata=metadata, timeout=TIMEOUT_S))
+            said.append((0, ""))
+        except grpc.RpcError as error:
+            said.append((error.code().value[0], error.details()))
+    try:
+        with connect_with(server, token) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            said.append((0, ""))
+    except adbc_driver_manager.Error as error:
+        said.append((int(error.status_code), str(error)))
+    return said
+
+
+ACCEPTED = [200, 0, 0]
+REFUSED = [401, grpc.StatusCode.UNAUTHENTICATED.value[0], int(adbc_driver_manager.AdbcStatusCode.UNAUTHENTICATED)]
+
+
+def test_a_token_that_is_wrong_is_refused_on_each_interface(server):
+    with Admin(server, "anna") as anna:
+        token = anna.token(label="right")
+    assert [code for code, _ in refusals(server, token)] == ACCEPTED
+    prefix, id, secret = token.split("_", 2)
+    other = "a" if secret[-1] != "a" else "b"
+    for wrong in (token[:-1], f"{token[:-1]}{other}", f"{prefix}_{id}x_{secret}", f"{prefix}_{id}", secret, "x", "tw__", token.upper(), "x" * 4096):
+        said = refusals(server, wrong)
+        assert [code for code, _ in said] == REFUSED, (wrong, said)
+        # Nobody is told which part was right, and no part of a secret comes back.
+        assert not any(secret[:8] in text for _, text in said), said
+
+
+def test_a_token_until_it_expires(server):
+    with Admin(server, "anna") as anna:
+        token = anna.token(label="brief", expires_in=duration_pb2.Duration(seconds=2))
+    with connect_with(server, token) as connection:
+        assert count(connection) == 2
+        deadline = time.monotonic() + TIMEOUT_S
+        while (said := refusals(server, token))[0][0] == 200:
+            assert time.monotonic() < deadline
+        said = refusals(server, token)
+        assert [code for code, _ in said] == REFUSED and all("expired" in text for _, text in said), said
+        # A connection that was made while it held is no way round.
+        with pytest.raises(adbc_driver_manager.Error, match="expired.*TW-1401|TW-1401.*expired"):
+            count(connection)
 
 
 def test_a_token_is_never_wider_than_its_user(server):

@@ -14,6 +14,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 # What cannot be run here, by page and reason. A block is not run if a comment `<!-- not run: reason -->` stands above it.
 NOT_RUN = {
     ("access.md", "needs a certificate"),
+    ("access.md", "needs openssl"),
     ("cli.md", "the demo takes half a minute and its own test"),
     ("cli.md", "needs the folder of another server"),
     ("operate.md", "needs root"),

@@ -9,7 +9,7 @@ from harness.client import Client, arrow_payload
 from harness.server import Server
 from harness.stubs import ingest
 
-EXIT_TAKEN, EXIT_DAMAGED = 73, 75
+EXIT_USAGE, EXIT_TAKEN, EXIT_DAMAGED = 64, 73, 75
 
 
 @pytest.fixture
@@ -58,6 +58,25 @@ def test_a_port_that_is_taken(stored, tmp_path, port):
         assert write(client, 4).accepted == 1
     assert_rows(stored, 4)
     assert Server(tmp_path / "other").start().stop() == 0
+
+
+def test_mistakes_of_a_configuration_are_told_together_and_nothing_starts(tmp_path):
+    """In the file with their lines, in the environment and on the command line."""
+    server = Server(tmp_path / "server", settings={"auth": "maybe"}, environment={"TIDEWATER__LOG__LEVELS": "info"})
+    file = server.folder / "tidewater.toml"
+    file.write_text('[server]\ngprc = "127.0.0.1:1"\n\n[query]\nthreads = 0\nspill = []\n[sever]\n')
+    code, said = server.refused()
+    assert code == EXIT_USAGE, said
+    for part in ("tidewater.toml:2:1", "'server.grpc'", "tidewater.toml:5:11", "tidewater.toml:6:", "LOG__LEVELS", "auth is 'maybe'", "TW-1407"):
+        assert part in said, (part, said)
+    assert not server.data.exists()
+    # A file that is none is told with its place, too.
+    file.write_text("[memory]\nlimit = 1 GiB\n")
+    code, said = server.refused()
+    assert code == EXIT_USAGE and "tidewater.toml:2:" in said, said
+    file.unlink()
+    server.settings, server.environment = {}, {}
+    assert server.start().stop() == 0
 
 
 def test_a_folder_that_another_process_holds(stored):

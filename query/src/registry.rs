@@ -43,7 +43,7 @@ impl StopReason {
             StopReason::Cancelled(by) => Error::new(Code::QueryCancelled, format!("the query was cancelled by {by}")),
             StopReason::Dropped => Error::new(Code::QueryCancelled, "the query was cancelled: its reader has gone"),
             StopReason::Deadline(limit) => {
-                Error::new(Code::QueryDeadline, format!("the query did not end within {} ms", limit.as_millis()))
+                Error::new(Code::QueryDeadline, format!("the query did not end within {limit:?}"))
                     .hint("filter more, or raise statement_timeout (at most one hour)")
             }
             StopReason::Memory => Error::new(
@@ -246,7 +246,7 @@ impl Query {
             files_pruned: read.files_pruned(),
             files_read: read.files_read(),
             planned_ms: self.planned_us.load(Ordering::Relaxed) as f64 / 1e3,
-            ran_ms: ran.map_or(0.0, |ran| ran.as_secs_f64() * 1e3),
+            ran_ms: ran.map_or(0.0, |ran| ran.as_micros() as f64 / 1e3),
             cpu_ms: self.meter.busy_ms(),
             memory_peak: self.pool.peak(),
             spilled: self.spilled.load(Ordering::Relaxed),

@@ -1,8 +1,10 @@
 """Where does a test get a small disk, a full one, or one that nobody can write? A mount of its own, in a namespace that ends with the
 test."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
@@ -39,6 +41,27 @@ def without_override() -> list[str]:
     if not works:
         pytest.skip("NOT CHECKED: permissions do not bind root, and there is no setpriv to change that")
     return wrapper
+
+
+@contextlib.contextmanager
+def syncs(process_id: int, inject: str):
+    """Meanwhile each sync of a process to its disk does what `inject` says as strace has it: `delay_enter=500000` (microseconds), `error=EIO`."""
+    calls = "fsync,fdatasync,msync,sync_file_range,syncfs"
+    command = ["strace", "-f", "-o", os.devnull, "-e", f"trace={calls}", "-e", f"inject={calls}:{inject}", "-p", str(process_id)]
+    try:
+        strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        pytest.skip("NOT CHECKED: there is no strace to make a disk slow or broken")
+    try:
+        said = strace.stderr.readline()
+        if "attached" not in said:
+            pytest.skip(f"NOT CHECKED: strace may not watch the server here: {said.strip()}")
+        yield
+    finally:
+        # It lets go of the process; killed, it would leave it as it is.
+        strace.send_signal(signal.SIGINT)
+        strace.wait(STOP_TIMEOUT_S)
+        strace.stderr.close()
 
 
 class SmallDisk:

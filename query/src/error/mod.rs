@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod words;
 
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
@@ -114,7 +115,7 @@ fn from_arrow(error: &ArrowError) -> Error {
         ArrowError::IoError(_, io) => from_io(io).unwrap_or_else(|| failed(error.to_string())),
         ArrowError::DivideByZero => failed("division by zero".into()).hint("use NULLIF(divisor, 0)"),
         ArrowError::ArithmeticOverflow(message) => failed(message.clone()).hint(WIDER),
-        ArrowError::CastError(message) => failed(message.clone()).hint("TRY_CAST gives NULL instead"),
+        ArrowError::CastError(message) => failed(words::of_cast(message)).hint("TRY_CAST gives NULL instead"),
         other => failed(other.to_string()),
     }
 }
@@ -187,7 +188,7 @@ fn planning(message: &str) -> Error {
         return Error::new(Code::SchemaNotFound, format!("there is no catalog '{catalog}'"))
             .hint("the only catalog is tidewater");
     }
-    Error::new(Code::InvalidStatement, message)
+    words::of_planner(&message).unwrap_or_else(|| Error::new(Code::InvalidStatement, message))
 }
 
 fn exhausted(message: &str) -> Error {
@@ -197,7 +198,7 @@ fn exhausted(message: &str) -> Error {
     let mut lines = message.lines();
     let first = lines.next().unwrap_or_default();
     Error::new(Code::QueryMemory, format!("the query needs more memory than it may have: {}", clean(first)))
-        .hint("filter or aggregate earlier, select fewer columns, or raise memory_limit")
+        .hint("filter or aggregate earlier, select fewer columns, or raise memory.limit")
 }
 
 fn is_about_spill(message: &str) -> bool {
@@ -206,7 +207,7 @@ fn is_about_spill(message: &str) -> bool {
 
 fn spill(message: &str) -> Error {
     Error::new(Code::QuerySpill, format!("the query spills more to disk than it may: {}", clean(message)))
-        .hint("filter or aggregate earlier, or free disk space")
+        .hint("filter or aggregate earlier, free disk space, or raise query.spill")
 }
 
 /// What to do about a number that does not fit.

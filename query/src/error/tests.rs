@@ -59,3 +59,37 @@ fn other_errors_have_their_codes() {
         assert_eq!(from_datafusion(error).code(), code, "{text}");
     }
 }
+
+#[test]
+fn what_the_planner_complains_of_is_said_in_the_words_of_sql() {
+    for (message, said) in [
+        (
+            "Internal error: Function 'sum' failed to match any signature, errors: Error during planning: Function 'sum' \
+             requires Decimal, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires \
+             UInt64, but received String (DataType: Utf8).",
+            "sum(VARCHAR) cannot be computed",
+        ),
+        (
+            "Function 'upper' expects 1 arguments but received 2. No function matches the given name and argument types \
+             'upper(Int64, Decimal128(10, 2))'. You might need to add explicit type casts.",
+            "upper(BIGINT, DECIMAL(10,2)) cannot be computed",
+        ),
+        (
+            "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"t.name\" \
+             must appear in the GROUP BY clause or must be part of an aggregate function, currently only \"t.id\"",
+            "the column 't.name' stands neither in GROUP BY nor in an aggregate function",
+        ),
+        ("something else", "something else"),
+    ] {
+        let error = from_datafusion(DataFusionError::Plan(message.into()));
+        assert_eq!((error.code(), error.message()), (Code::InvalidStatement, said));
+    }
+    for (message, said) in [
+        ("Cannot cast string 'x' to value of Int64 type", "Cannot cast string 'x' to BIGINT"),
+        ("Can't cast value 70000 to type Int16", "Can't cast value 70000 to SMALLINT"),
+        ("something else", "something else"),
+    ] {
+        let error = from_datafusion(DataFusionError::ArrowError(Box::new(ArrowError::CastError(message.into())), None));
+        assert_eq!((error.code(), error.message()), (Code::QueryFailed, said));
+    }
+}

@@ -277,13 +277,13 @@ impl Principal {
             return Ok(());
         }
         Err(Error::new(Code::PermissionDenied, format!("'{}' may not {what}", self.name))
-            .hint("that takes the role 'admin' on every table (*): ask an administrator"))
+            .hint("that takes the role 'admin' on every table (*), of a token as of its user: ask an administrator"))
     }
 
     fn denied(&self, needed: Role, schema: &str, table: &str, what: &str) -> Error {
         let message = format!("'{}' may not {what} {}.{}", self.name, cut(schema), cut(table));
         Error::new(Code::PermissionDenied, message)
-            .hint(format!("that takes the role '{needed}' on it: ask an administrator"))
+            .hint(format!("that takes the role '{needed}' on it, of a token as of its user: ask an administrator"))
     }
 }
 

@@ -47,10 +47,10 @@ impl Visitor for Audit {
     fn pre_visit_query(&mut self, query: &Query) -> Verdict {
         refuse_if(
             !query.locks.is_empty(),
-            "FOR UPDATE and FOR SHARE",
+            "FOR UPDATE or FOR SHARE",
             "reads need no locks here: a query sees one snapshot",
         )?;
-        refuse_if(query.for_clause.is_some(), "FOR XML and FOR JSON", LEAVE_OUT)?;
+        refuse_if(query.for_clause.is_some(), "FOR XML or FOR JSON", LEAVE_OUT)?;
         refuse_if(query.settings.is_some(), "SETTINGS in a query", "use SET before it")?;
         refuse_if(query.format_clause.is_some(), "FORMAT in a query", "the interface decides the format")?;
         refuse_if(!query.pipe_operators.is_empty(), "pipe syntax", "write a SELECT")?;

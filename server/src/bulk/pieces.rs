@@ -1,18 +1,16 @@
 //! Which rows come next? A large body read piece by piece, each of some megabytes.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::reader::ChunkReader;
-use serde::de::IgnoredAny;
 use tidewater_storage::admission::IncomingRows;
 use tidewater_storage::admission::json::{JsonRow, decode_rows};
 use tidewater_storage::catalog::TableDef;
@@ -53,14 +51,7 @@ pub(super) trait Pieces: Send {
 pub(super) struct TextReader {
     def: Arc<TableDef>,
     ignores_unknown: bool,
-    csv: Option<Csv>,
-}
-
-struct Csv {
-    columns: CsvColumns,
-    /// By column: its name as JSON, and whether its values are JSON themselves.
-    names: Vec<(String, bool)>,
-    null: Option<String>,
+    csv: Option<CsvColumns>,
 }
 
 impl TextReader {
@@ -68,7 +59,7 @@ impl TextReader {
     pub fn new<R: Read>(def: &Arc<TableDef>, options: &Options, cutter: &mut Cutter<R>) -> Result<Self> {
         let ignores_unknown = options.ignores_unknown_columns();
         let csv = match options.format {
-            Format::Csv => Some(Csv::new(def, &options.csv, ignores_unknown, cutter)?),
+            Format::Csv => Some(csv_columns(def, &options.csv, ignores_unknown, cutter)?),
             _ => None,
         };
         Ok(Self { def: Arc::clone(def), ignores_unknown, csv })
@@ -81,7 +72,7 @@ impl TextReader {
 
     pub fn rows(&self, records: &Records) -> Result<IncomingRows> {
         match &self.csv {
-            Some(csv) => decode_rows(&self.def, csv.rows(records), self.ignores_unknown),
+            Some(columns) => decode_rows(&self.def, csv_rows(columns, records), self.ignores_unknown),
             None => decode_rows(&self.def, records.iter().map(|record| line(record.bytes)), self.ignores_unknown),
         }
     }
@@ -106,67 +97,37 @@ fn line(bytes: &[u8]) -> JsonRow<'_> {
     }
 }
 
-impl Csv {
-    fn new<R: Read>(def: &TableDef, form: &CsvForm, ignores_unknown: bool, cutter: &mut Cutter<R>) -> Result<Self> {
-        let first = cutter.next(1, usize::MAX).map_err(|error| unreadable_text(&error))?;
-        let Some(header) = first.as_ref().and_then(|first| first.get(0)) else {
-            return Err(Error::new(Code::MalformedPayload, "the body is empty: the first line must name the columns"));
-        };
-        let columns = CsvColumns::delimited(header.bytes, form.delimiter).map_err(|error| unreadable_text(&error))?;
-        if !ignores_unknown {
-            columns.check(&def.arrow_schema).map_err(|error| {
-                Error::new(Code::SchemaMismatch, format!("table '{}': {error}", def.name))
-                    .hint("the first line must name columns of the table, apart by the delimiter")
-            })?;
-        }
-        let nested: HashMap<String, bool> = def
-            .arrow_schema
-            .fields()
-            .iter()
-            .map(|field| (field.name().to_lowercase(), field.data_type().is_nested()))
-            .collect();
-        let name = |field: &Arc<Field>| {
-            let is_nested = nested.get(&field.name().to_lowercase()).copied().unwrap_or_default();
-            (serde_json::Value::from(field.name().as_str()).to_string(), is_nested)
-        };
-        Ok(Self { names: columns.schema().fields().iter().map(name).collect(), columns, null: form.null.clone() })
+/// The columns that the first line names.
+fn csv_columns<R: Read>(
+    def: &TableDef,
+    form: &CsvForm,
+    ignores_unknown: bool,
+    cutter: &mut Cutter<R>,
+) -> Result<CsvColumns> {
+    let first = cutter.next(1, usize::MAX).map_err(|error| unreadable_text(&error))?;
+    let Some(header) = first.as_ref().and_then(|first| first.get(0)) else {
+        return Err(Error::new(Code::MalformedPayload, "the body is empty: the first line must name the columns"));
+    };
+    let columns = CsvColumns::delimited(header.bytes, form.delimiter).map_err(|error| unreadable_text(&error))?;
+    if !ignores_unknown {
+        columns.check(&def.arrow_schema).map_err(|error| {
+            Error::new(Code::SchemaMismatch, format!("table '{}': {error}", def.name)).hint(
+                "the first line must name columns of the table; ?delimiter= says what stands between them, and \
+                 ?ignore_unknown_columns=true drops those that the table does not have",
+            )
+        })?;
     }
+    let mut columns = columns.with_null(form.null.clone());
+    columns.fit(&def.arrow_schema);
+    Ok(columns)
+}
 
-    /// Each record as a JSON object; one that cannot be read with the reason.
-    fn rows<'a>(&'a self, records: &'a Records) -> impl Iterator<Item = JsonRow<'a>> {
-        self.columns.parts(records, 0..records.len()).flat_map(move |part| match part {
-            Part::Rows(rows) => Objects::Rows(self, rows, 0),
-            Part::Bad(at, why) => Objects::Bad(Some(unread(records, at, &why))),
-        })
-    }
-
-    fn object(&self, rows: &RecordBatch, row: usize) -> String {
-        let mut text = String::from("{");
-        for (column, (name, is_nested)) in rows.columns().iter().zip(&self.names) {
-            let Some(value) = column.as_string_opt::<i32>().and_then(|texts| self.value(texts, row)) else { continue };
-            if text.len() > 1 {
-                text.push(',');
-            }
-            text.push_str(name);
-            text.push(':');
-            // Lists and structs are JSON in their field. Nothing but one whole value may stand there.
-            match *is_nested && serde_json::from_str::<IgnoredAny>(value).is_ok() {
-                true => text.push_str(value),
-                false => text.push_str(&serde_json::Value::from(value).to_string()),
-            }
-        }
-        text.push('}');
-        text
-    }
-
-    /// `None` for NULL. The reader takes every empty field for one.
-    fn value<'t>(&self, texts: &'t StringArray, row: usize) -> Option<&'t str> {
-        let value = texts.is_valid(row).then(|| texts.value(row));
-        match &self.null {
-            None => value,
-            Some(null) => Some(value.unwrap_or_default()).filter(|value| *value != null.as_str()),
-        }
-    }
+/// Each record as a JSON object; one that cannot be read with the reason.
+fn csv_rows<'a>(columns: &'a CsvColumns, records: &'a Records) -> impl Iterator<Item = JsonRow<'a>> {
+    columns.parts(records, 0..records.len()).flat_map(move |part| match part {
+        Part::Rows(rows) => Objects::Rows(columns, rows, 0),
+        Part::Bad(at, why) => Objects::Bad(Some(unread(records, at, &why))),
+    })
 }
 
 fn unread<'a>(records: &'a Records, at: usize, why: &str) -> JsonRow<'a> {
@@ -183,7 +144,7 @@ fn unread<'a>(records: &'a Records, at: usize, why: &str) -> JsonRow<'a> {
 /// Rows of CSV on their way.
 enum Objects<'a> {
     /// And the next of them.
-    Rows(&'a Csv, RecordBatch, usize),
+    Rows(&'a CsvColumns, RecordBatch, usize),
     Bad(Option<JsonRow<'a>>),
 }
 
@@ -192,8 +153,8 @@ impl<'a> Iterator for Objects<'a> {
 
     fn next(&mut self) -> Option<JsonRow<'a>> {
         match self {
-            Objects::Rows(csv, rows, at) if *at < rows.num_rows() => {
-                let object = csv.object(rows, *at);
+            Objects::Rows(columns, rows, at) if *at < rows.num_rows() => {
+                let object = columns.object(rows, *at);
                 *at += 1;
                 Some(JsonRow::Text(Cow::Owned(object)))
             }

@@ -288,6 +288,9 @@ pub struct IngestArgs {
     /// Form of the files [default: by their names]
     #[arg(long, value_enum)]
     pub format: Option<InputFormat>,
+    /// CSV: the text of NULL, such as \N; empty fields are empty texts then [default: an empty field is NULL]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub null: Option<String>,
     /// Create the table in the shape of the first file if it does not exist; one with another key, time or order than asked for
     /// is refused
     #[arg(long)]

@@ -78,7 +78,7 @@ pub async fn run(cli: Cli) -> u8 {
         Ok(()) => exit::SUCCESS,
         Err(error) if terminal::is_broken_pipe(&error) => exit::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error:#}"));
+            say(&format!("error: {error:#}{}", advice(&error, &cli.server)));
             exit_code(&error)
         }
     }
@@ -88,6 +88,20 @@ pub async fn run(cli: Cli) -> u8 {
 pub fn fail(message: &str) -> u8 {
     say(&format!("error: {message}"));
     exit::FAILED
+}
+
+/// What to try on the command line where the server cannot say it: it closed the connection without a word, as one with TLS does when it
+/// is spoken to without, or it speaks of headers.
+fn advice(error: &anyhow::Error, server: &Remote) -> &'static str {
+    let Some(error) = error.downcast_ref::<tidewater_client::Error>() else { return "" };
+    let is_plain = !server.address.starts_with("https:");
+    match error.message() {
+        "operation was canceled" if is_plain && error.reason().is_empty() => {
+            "; the server closed the connection: if it speaks TLS, name it https://HOST:PORT"
+        }
+        text if text.contains("send an Authorization header") => "; here: --user NAME, or a token in TIDEWATER_TOKEN",
+        _ => "",
+    }
 }
 
 /// The exit status of an error.
@@ -115,6 +129,9 @@ async fn connect(server: &Remote) -> anyhow::Result<Client> {
         let hint = match error.message() {
             text if ["UnknownIssuer", "BadSignature", "native certs"].iter().any(|reason| text.contains(reason)) => {
                 "name the file of its certificate, or of who issued it, with --ca"
+            }
+            text if text.contains("CaUsedAsEndEntity") => {
+                "its certificate is one for issuing others: make one with basicConstraints=critical,CA:FALSE"
             }
             text if text.contains("invalid peer certificate") => {
                 "have its certificate issued anew, for the name used here"

@@ -1,24 +1,29 @@
 //! What do the lines of a CSV file say? Texts under the names of its first line; the table's types are the server's business.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::de::IgnoredAny;
 use tidewater_storage::catalog::nearest;
 
 use super::records::Records;
 
-/// The columns of a file. An empty field is NULL, with and without quotes: the reader does not tell them apart.
+/// The columns of a file. An empty field is NULL, with and without quotes: the reader does not tell them apart. Where another text stands
+/// for NULL, an empty field is an empty text.
 pub(crate) struct CsvColumns {
     schema: SchemaRef,
     delimiter: u8,
+    null: Option<String>,
+    /// By column: its name as JSON, and whether its values are JSON themselves.
+    names: Vec<(String, bool)>,
 }
 
 /// Records that were read, in their order.
@@ -37,8 +42,23 @@ impl CsvColumns {
     /// The same, with another character between fields than the comma.
     pub(crate) fn delimited(header: &[u8], delimiter: u8) -> anyhow::Result<Self> {
         let names = names(header, delimiter).context("the first line cannot be read as CSV")?;
-        let fields: Vec<Field> = names.into_iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
-        Ok(Self { schema: Arc::new(Schema::new(fields)), delimiter })
+        let fields: Vec<Field> = names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
+        let names = names.into_iter().map(|name| (serde_json::Value::from(name).to_string(), false)).collect();
+        Ok(Self { schema: Arc::new(Schema::new(fields)), delimiter, null: None, names })
+    }
+
+    /// The same, with the text that stands for NULL.
+    pub(crate) fn with_null(self, null: Option<String>) -> Self {
+        Self { null, ..self }
+    }
+
+    /// Lists and structs of the table are JSON in their fields.
+    pub(crate) fn fit(&mut self, table: &Schema) {
+        let nested = table.fields().iter().filter(|field| field.data_type().is_nested());
+        let nested: HashSet<String> = nested.map(|field| field.name().to_lowercase()).collect();
+        for (field, (_, is_nested)) in self.schema.fields().iter().zip(&mut self.names) {
+            *is_nested = nested.contains(&field.name().to_lowercase());
+        }
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -79,7 +99,45 @@ impl CsvColumns {
                 Part::Bad(..) => None,
             })
             .collect();
-        Ok(concat_batches(&self.schema, &rows)?)
+        let rows = concat_batches(&self.schema, &rows)?;
+        if self.null.is_none() {
+            return Ok(rows);
+        }
+        let with_nulls = rows.columns().iter().map(|column| {
+            let texts = column.as_string::<i32>();
+            let texts: StringArray = (0..texts.len()).map(|row| self.value(texts, row)).collect();
+            Arc::new(texts) as ArrayRef
+        });
+        Ok(RecordBatch::try_new(self.schema.clone(), with_nulls.collect())?)
+    }
+
+    /// A row of texts as a JSON object, on one line. What is NULL is left out.
+    pub(crate) fn object(&self, rows: &RecordBatch, row: usize) -> String {
+        let mut text = String::from("{");
+        for (column, (name, is_nested)) in rows.columns().iter().zip(&self.names) {
+            let Some(value) = column.as_string_opt::<i32>().and_then(|texts| self.value(texts, row)) else { continue };
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str(name);
+            text.push(':');
+            // Nothing but one whole value may stand in a field that is JSON. Its line breaks are white space: within texts they are escaped.
+            match *is_nested && serde_json::from_str::<IgnoredAny>(value).is_ok() {
+                true => text.push_str(&value.replace(['\n', '\r'], " ")),
+                false => text.push_str(&serde_json::Value::from(value).to_string()),
+            }
+        }
+        text.push('}');
+        text
+    }
+
+    /// `None` for NULL. The reader takes every empty field for one.
+    fn value<'t>(&self, texts: &'t StringArray, row: usize) -> Option<&'t str> {
+        let value = texts.is_valid(row).then(|| texts.value(row));
+        match &self.null {
+            None => value,
+            Some(null) => Some(value.unwrap_or_default()).filter(|value| *value != null.as_str()),
+        }
     }
 
     /// The records as rows of texts, those that cannot be read between them. Reads all records at once, and where that fails each half:

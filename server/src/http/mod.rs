@@ -70,6 +70,7 @@ pub fn router(app: Arc<App>, metrics: PrometheusHandle, guard: Guard) -> Router 
     routes::router()
         .method_not_allowed_fallback(|method: Method| async move {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible here"))
+                .hint("the header 'allow' of this answer says what is")
         })
         .fallback(|| async {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address").hint(routes::listed())

@@ -32,7 +32,7 @@ pub(crate) fn find_table(
     principal.check(needed, schema, &name.table, what)?;
     app.storage.table(schema, &name.table).ok_or_else(|| {
         Error::new(Code::TableNotFound, format!("table '{}.{}' not found", cut(schema), cut(&name.table)))
-            .hint("create it first; SHOW TABLES lists what there is")
+            .hint("create it first, by CREATE TABLE or 'tidewater ingest --create'; SHOW TABLES lists what there is")
     })
 }
 

@@ -147,7 +147,10 @@ pub(super) fn bad_rows(def: &TableDef, rejected: &[RejectedRow], n_bad: usize, r
         }
         None => error,
     }
-    .hint("correct these rows and send the batch again, or let good rows be stored with on_error = keep")
+    .hint(
+        "correct these rows and send all again; ingest by gRPC, HTTP and the command line can store the good ones: on_error = \
+         keep",
+    )
 }
 
 /// `text` cut to what a message shows.

@@ -87,6 +87,8 @@ fn every_sql_type_has_its_storage_type_and_back() {
         ("BIGINT[]", "BIGINT[]"),
         ("ARRAY<VARCHAR>", "VARCHAR[]"),
         ("STRUCT<a BIGINT, b TEXT[]>", "STRUCT<a BIGINT, b VARCHAR[]>"),
+        ("STRUCT<a STRUCT<b BIGINT[]>>[]", "STRUCT<a STRUCT<b BIGINT[]> >[]"),
+        ("STRUCT<a STRUCT<b ARRAY<ARRAY<BIGINT>>>>[] []", "STRUCT<a STRUCT<b BIGINT[][]> >[][]"),
     ] {
         let sql: &'static str = Box::leak(format!("CREATE TABLE t (c {declared})").into_boxed_str());
         let column = create(sql).columns.remove(0);

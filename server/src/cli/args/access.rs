@@ -97,7 +97,7 @@ pub enum TokenCommand {
         #[arg(long = "grant", value_name = "ROLE:TABLES", value_parser = grant)]
         grants: Vec<Grant>,
         /// After which time it lets nobody in, such as 90d or 12h [default: never]
-        #[arg(long = "expires-in", value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long = "expires-in", value_name = "TIME", value_parser = time_span)]
         expires_in: Option<Duration>,
         /// Requests and batches a second [default: the server's limit]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -114,6 +114,10 @@ pub enum TokenCommand {
         /// As in 'token list'; also the middle of the token itself, tw_ID_…
         id: String,
     },
+}
+
+fn time_span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 90d, 12h or '1h 30m'"))
 }
 
 fn grant(text: &str) -> Result<Grant, String> {

@@ -26,9 +26,11 @@ pub(super) async fn check(server: &Remote) -> Vec<Finding> {
         Err(error) => return vec![Finding::fail(CHECK, format!("{error:#}"), "start it, or name it with --server")],
     };
     if let Err(error) = client.health().await {
-        return vec![Finding::fail(CHECK, format!("{server} takes no requests: {error}"), "see its log")];
+        let action = "see its log; if it speaks TLS, name it https://HOST:PORT";
+        return vec![Finding::fail(CHECK, format!("{server} takes no requests: {error}"), action)];
     }
     let mut findings = vec![Finding::ok(CHECK, format!("{server} takes requests"))];
+    let mut told = String::new();
     for (check, found) in [
         ("version", version(&client).await),
         ("access", access(&client).await),
@@ -37,9 +39,18 @@ pub(super) async fn check(server: &Remote) -> Vec<Finding> {
         ("damage", damage(&client).await),
         ("unpublished", unpublished(&client).await),
     ] {
-        findings.extend(found.unwrap_or_else(|error| {
-            vec![Finding::warn(check, format!("the server cannot be asked: {error:#}"), "ask as an admin")]
-        }));
+        let detail = match found {
+            Ok(found) => {
+                findings.extend(found);
+                continue;
+            }
+            Err(error) => format!("the server cannot be asked: {error:#}"),
+        };
+        // Who is not let in is told so once, not for each question.
+        if detail != told {
+            findings.push(Finding::warn(check, detail.clone(), "ask as an admin: --user or TIDEWATER_TOKEN"));
+            told = detail;
+        }
     }
     findings
 }

@@ -48,7 +48,7 @@ pub(super) async fn run(server: &Remote, args: IngestArgs) -> anyhow::Result<()>
     };
     for file in &args.files {
         let name = file.display().to_string();
-        let source = open(file, &args, shape.clone()).await.with_context(|| name.clone())?;
+        let mut source = open(file, &args, shape.clone()).await.with_context(|| name.clone())?;
         let of_table = match shape.take() {
             Some(shape) => shape,
             None => create(&client, &to, source.shape(), &args).await.with_context(|| name.clone())?,
@@ -62,8 +62,8 @@ pub(super) async fn run(server: &Remote, args: IngestArgs) -> anyhow::Result<()>
 
 /// Opening reads the whole file once, for its identity.
 async fn open(file: &Path, args: &IngestArgs, shape: Option<SchemaRef>) -> anyhow::Result<Source> {
-    let (file, format, rows) = (file.to_owned(), args.format, args.chunk_rows as usize);
-    tokio::task::spawn_blocking(move || Source::open(&file, format, shape, rows)).await?
+    let (file, format, rows, null) = (file.to_owned(), args.format, args.chunk_rows as usize, args.null.clone());
+    tokio::task::spawn_blocking(move || Source::open(&file, format, shape, rows, null.as_deref())).await?
 }
 
 /// Creates the table unless it exists, and returns the shape that it has.

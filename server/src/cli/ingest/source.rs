@@ -46,12 +46,13 @@ pub(super) enum Chunks {
 
 impl Source {
     /// Opens a file, or standard input as `-`. A file is read once for its hash. With the schema of a `table` that is there the types of CSV and
-    /// NDJSON are not guessed; which row has which number does not depend on it.
+    /// NDJSON are not guessed; which row has which number does not depend on it. `null` stands for NULL in CSV; empty fields are texts then.
     pub(super) fn open(
         path: &Path,
         format: Option<InputFormat>,
         table: Option<SchemaRef>,
         chunk_rows: usize,
+        null: Option<&str>,
     ) -> anyhow::Result<Self> {
         let is_stdin = path.as_os_str() == "-";
         if !is_stdin {
@@ -63,10 +64,13 @@ impl Source {
                 bail!("the form of the file cannot be told by its name: say --format parquet, csv, ndjson or arrow")
             }
         };
+        if null.is_some() && !matches!(format, InputFormat::Csv) {
+            bail!("--null is for CSV: leave it out, or say --format csv");
+        }
         let original = if is_stdin { None } else { Some(Arc::new(Original::open(path)?)) };
         let file = original.as_deref().map(Original::reader).transpose()?;
         let opened = match (format, file) {
-            (InputFormat::Csv, file) => csv(input(file), table, chunk_rows)?,
+            (InputFormat::Csv, file) => csv(input(file), table, chunk_rows, null)?,
             (InputFormat::Ndjson, file) => ndjson(input(file), table, chunk_rows)?,
             (InputFormat::Parquet, Some(file)) => parquet(file, chunk_rows)?,
             (InputFormat::Arrow, Some(file)) => arrow(file, chunk_rows)?,
@@ -84,8 +88,8 @@ impl Source {
     }
 
     /// Compares the file with the table it is to go into, as far as that can be done before its rows are read.
-    pub(super) fn check(&self, table: &SchemaRef) -> anyhow::Result<()> {
-        match &self.chunks {
+    pub(super) fn check(&mut self, table: &SchemaRef) -> anyhow::Result<()> {
+        match &mut self.chunks {
             Chunks::Text(chunks) => chunks.check(table),
             // The server compares schemas, once, and refuses the first chunk.
             Chunks::Rows(_) => Ok(()),
@@ -169,10 +173,16 @@ fn arrow(mut file: File, chunk_rows: usize) -> anyhow::Result<Opened> {
     })
 }
 
-fn csv(mut input: Box<dyn Read + Send>, table: Option<SchemaRef>, chunk_rows: usize) -> anyhow::Result<Opened> {
+fn csv(
+    mut input: Box<dyn Read + Send>,
+    table: Option<SchemaRef>,
+    chunk_rows: usize,
+    null: Option<&str>,
+) -> anyhow::Result<Opened> {
     let head = head(&mut input)?;
+    let with_null = |columns: CsvColumns| columns.with_null(null.map(str::to_owned));
     let columns = |cutter: &mut Cutter<_>| match cutter.next(1, usize::MAX)?.as_ref().and_then(|first| first.get(0)) {
-        Some(header) => CsvColumns::named_by(header.bytes),
+        Some(header) => CsvColumns::named_by(header.bytes).map(with_null),
         None => bail!("the file is empty: the first line must name the columns"),
     };
     let shape = match table {

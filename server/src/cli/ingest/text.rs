@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use anyhow::bail;
 use arrow::datatypes::Schema;
-use arrow::json::LineDelimitedWriter;
 use tidewater_storage::limits::{MAX_BATCH_BYTES, MAX_REJECTED_ROW_BYTES};
 
 use super::chunks::Chunk;
@@ -80,10 +79,14 @@ impl TextChunks {
         Self { stored, ..self }
     }
 
-    /// Whether these rows can go into a table of this shape at all.
-    pub(super) fn check(&self, table: &Schema) -> anyhow::Result<()> {
-        match &self.language {
-            Language::Csv(columns) => columns.check(table),
+    /// Whether these rows can go into a table of this shape at all. They are read as such a table has them from then on.
+    pub(super) fn check(&mut self, table: &Schema) -> anyhow::Result<()> {
+        match &mut self.language {
+            Language::Csv(columns) => {
+                columns.check(table)?;
+                columns.fit(table);
+                Ok(())
+            }
             // Each object has names of its own.
             Language::Ndjson => Ok(()),
         }
@@ -148,14 +151,15 @@ impl Iterator for TextChunks {
     }
 }
 
-/// Each record of CSV as a JSON object of texts. One that cannot be read becomes an object that the server rejects with the reason.
+/// Each record of CSV as a JSON object. One that cannot be read becomes an object that the server rejects with the reason.
 fn texts(columns: &CsvColumns, records: &Records, range: Range<usize>, out: &mut JsonRows) -> anyhow::Result<()> {
     for part in columns.parts(records, range) {
         match part {
             Part::Rows(rows) => {
-                let mut writer = LineDelimitedWriter::new(&mut out.payload);
-                writer.write(&rows)?;
-                writer.finish()?;
+                for row in 0..rows.num_rows() {
+                    out.payload.extend_from_slice(columns.object(&rows, row).as_bytes());
+                    out.payload.push(b'\n');
+                }
             }
             Part::Bad(at, why) => out.reject(records, at, &why)?,
         }

@@ -39,7 +39,7 @@ fn parquet(rows: &RecordBatch) -> Vec<u8> {
 }
 
 fn open(path: &Path, format: Option<InputFormat>) -> Source {
-    Source::open(path, format, None, 10_000).unwrap()
+    Source::open(path, format, None, 10_000, None).unwrap()
 }
 
 fn row_chunks(source: Source) -> RowChunks {
@@ -60,7 +60,7 @@ fn text_chunks(source: Source) -> TextChunks {
 fn chunks_of(name: &str, content: &[u8], chunk_rows: usize, stored: u64) -> Vec<Chunk<JsonRows>> {
     let (_folder, path) = file(name, content);
     let table = Arc::new(arrow::datatypes::Schema::empty());
-    let source = Source::open(&path, None, Some(table), chunk_rows).unwrap();
+    let source = Source::open(&path, None, Some(table), chunk_rows, None).unwrap();
     text_chunks(source).behind(stored).map(Result::unwrap).collect()
 }
 

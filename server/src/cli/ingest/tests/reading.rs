@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use serde_json::{Value, json};
 
 use super::super::source::Source;
-use super::{chunks_of, file, numbers, open, parquet, row_chunks, sent_lines};
+use super::{chunks_of, file, numbers, open, parquet, row_chunks, sent_lines, text_chunks};
 use crate::cli::args::InputFormat;
 
 fn objects(name: &str, text: &[u8]) -> Vec<Value> {
@@ -85,7 +85,7 @@ fn lines_of_json_go_as_they_are_or_with_a_reason() {
 #[test]
 fn a_json_array_is_refused_with_what_to_do() {
     let (_folder, path) = file("a.json", b"\xEF\xBB\xBF\n [{\"id\": 1},\n{\"id\": 2}]\n");
-    let error = Source::open(&path, None, None, 10).err().unwrap().to_string();
+    let error = Source::open(&path, None, None, 10, None).err().unwrap().to_string();
     assert!(error.contains("one object a line"), "{error}");
 }
 
@@ -102,13 +102,39 @@ fn a_header_that_does_not_fit_the_table_is_refused_before_anything_is_sent() {
         ("name", Some("'id', which may not be NULL")),
     ] {
         let (_folder, path) = file("a.csv", format!("{header}\n").as_bytes());
-        let checked = Source::open(&path, None, Some(table.clone()), 10).unwrap().check(&table);
+        let checked = Source::open(&path, None, Some(table.clone()), 10, None).unwrap().check(&table);
         match (checked, part) {
             (Ok(()), None) => {}
             (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{header}: {error}"),
             (checked, _) => panic!("{header}: {checked:?}"),
         }
     }
+}
+
+#[test]
+fn lists_and_structs_are_json_in_a_csv_field() {
+    let item = Arc::new(Field::new("item", DataType::Int64, true));
+    let table = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("L", DataType::List(item), true),
+    ]));
+    let (_folder, path) = file("a.csv", b"id,l\n1,\"[1,\n2]\"\n2,\n3,[1\n");
+    let mut source = Source::open(&path, None, Some(table.clone()), 10, None).unwrap();
+    source.check(&table).unwrap();
+    let chunks: Vec<_> = text_chunks(source).map(Result::unwrap).collect();
+    assert_eq!(sent_lines(&chunks), [r#"{"id":"1","l":[1, 2]}"#, r#"{"id":"2"}"#, r#"{"id":"3","l":"[1"}"#]);
+}
+
+#[test]
+fn where_a_text_is_null_an_empty_field_is_a_text() {
+    let (_folder, path) = file("a.csv", b"id,name,n\n1,\\N,\\N\n2,,7\n\\N,\"\",8\n");
+    let source = Source::open(&path, None, None, 10, Some("\\N")).unwrap();
+    let types: Vec<_> = source.shape().fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(types, [DataType::Int64, DataType::Utf8, DataType::Int64]);
+    let chunks: Vec<_> = text_chunks(source).map(Result::unwrap).collect();
+    assert_eq!(sent_lines(&chunks), [r#"{"id":"1"}"#, r#"{"id":"2","name":"","n":"7"}"#, r#"{"name":"","n":"8"}"#]);
+    let refused = Source::open(&path, Some(InputFormat::Ndjson), None, 10, Some("\\N")).err().unwrap().to_string();
+    assert!(refused.contains("--null is for CSV"), "{refused}");
 }
 
 #[test]
@@ -122,7 +148,7 @@ fn arrow_files_and_streams_are_told_apart() {
     whole.finish().unwrap();
     for content in [stream.get_ref(), whole.get_ref()] {
         let (_folder, path) = file("a.arrow", content);
-        let source = Source::open(&path, None, None, 10).unwrap();
+        let source = Source::open(&path, None, None, 10, None).unwrap();
         let sizes: Vec<_> = row_chunks(source).map(|chunk| chunk.unwrap().n_rows).collect();
         assert_eq!(sizes, [10, 10, 5]);
     }
@@ -140,10 +166,10 @@ fn parquet_knows_its_rows() {
 #[test]
 fn a_file_of_unknown_form_is_refused() {
     let (_folder, path) = file("a.dat", b"x");
-    assert!(Source::open(&path, None, None, 10).err().unwrap().to_string().contains("--format"));
-    assert!(Source::open(&path, Some(InputFormat::Parquet), None, 10).is_err());
+    assert!(Source::open(&path, None, None, 10, None).err().unwrap().to_string().contains("--format"));
+    assert!(Source::open(&path, Some(InputFormat::Parquet), None, 10, None).is_err());
     let (_folder, empty) = file("a.csv", b"");
-    assert!(Source::open(&empty, None, None, 10).is_err());
+    assert!(Source::open(&empty, None, None, 10, None).is_err());
 }
 
 /// What can be read only once would be empty when it is read for its rows.
@@ -151,7 +177,7 @@ fn a_file_of_unknown_form_is_refused() {
 fn what_is_no_regular_file_is_refused() {
     let (folder, path) = file("a.csv", b"n\n1\n");
     let refusal = |path: &std::path::Path| {
-        Source::open(path, Some(InputFormat::Ndjson), None, 10).err().map(|error| format!("{error:#}"))
+        Source::open(path, Some(InputFormat::Ndjson), None, 10, None).err().map(|error| format!("{error:#}"))
     };
     assert!(refusal("/dev/null".as_ref()).unwrap().contains("pipe it in as '-'"));
     assert!(refusal(folder.path()).unwrap().contains("name the files in it"));

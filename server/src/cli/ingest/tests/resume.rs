@@ -48,7 +48,7 @@ impl Fixture {
         let words = [&["t", path.to_str().unwrap()], words].concat();
         let args = ingest_args(&words);
         let table = self.client.table_schema("t").await?.schema;
-        let source = Source::open(path, args.format, Some(table), args.chunk_rows as usize)?;
+        let source = Source::open(path, args.format, Some(table), args.chunk_rows as usize, None)?;
         load(&self.client, TableName::new("public", "t"), source, &args).await
     }
 
@@ -72,7 +72,7 @@ impl Fixture {
 
 /// Stores the first chunk only, as a run does that is killed then.
 async fn break_off(fixture: &Fixture, path: &Path, chunk_rows: usize) {
-    let open = || Source::open(path, None, None, chunk_rows).unwrap();
+    let open = || Source::open(path, None, None, chunk_rows, None).unwrap();
     let id = open().producer_id("t");
     if path.extension().is_some_and(|name| name == "parquet") {
         let options = ProducerOptions { mode: SequenceMode::Monotonic, ..ProducerOptions::default() };

@@ -51,7 +51,7 @@ fn json_objects_have_a_shape() {
     assert_eq!(shape.field_with_name("n").unwrap().data_type(), &DataType::Utf8);
     assert!(shape.field_with_name("tags").unwrap().data_type().is_nested());
     let (_folder, nothing) = file("a.ndjson", b"x\n\n");
-    assert!(Source::open(&nothing, None, None, 10).err().unwrap().to_string().contains("no JSON object"));
+    assert!(Source::open(&nothing, None, None, 10, None).err().unwrap().to_string().contains("no JSON object"));
 }
 
 /// The columns that a table for these lines gets.
@@ -170,7 +170,9 @@ fn lines_that_no_table_takes_shape_nothing() {
     }
     check_columns(&deep(16), &[&format!("deep BIGINT{}", "[]".repeat(16))]);
     let (_folder, path) = file("a.ndjson", b"{}\n{\"a\": \"\xFF\"}\n");
-    assert!(Source::open(&path, None, None, 10).err().unwrap().to_string().contains("no JSON object with fields"));
+    assert!(
+        Source::open(&path, None, None, 10, None).err().unwrap().to_string().contains("no JSON object with fields")
+    );
 }
 
 /// Where Arrow and the server do not agree on what a time is, it is a text; CSV and JSON go by the same rule.

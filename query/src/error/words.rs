@@ -1,0 +1,70 @@
+//! Which complaints of DataFusion are said in the words of SQL? Those that name its own types and signatures.
+
+use arrow::datatypes::DataType;
+use tidewater_storage::catalog::sql_type;
+use tidewater_storage::{Code, Error};
+
+/// What the planner complains of, in other words; `None` where its own will do.
+pub(super) fn of_planner(message: &str) -> Option<Error> {
+    wrong_arguments(message).or_else(|| not_grouped(message))
+}
+
+/// A value that cannot be cast, with the type as SQL names it.
+pub(super) fn of_cast(message: &str) -> String {
+    let parts = message
+        .split_once(" to value of ")
+        .and_then(|(value, rest)| Some((value, rest.strip_suffix(" type")?)))
+        .or_else(|| message.split_once(" to type "));
+    match parts {
+        Some((value, data_type)) => format!("{value} to {}", in_sql(data_type)),
+        None => message.to_owned(),
+    }
+}
+
+fn wrong_arguments(message: &str) -> Option<Error> {
+    let (function, types) = match message.split_once("given name and argument types '") {
+        Some((_, rest)) => rest.split_once("'. ")?.0.strip_suffix(')')?.split_once('(')?,
+        None => {
+            let (_, rest) = message.split_once("Function '")?;
+            let (function, rest) = rest.split_once("' failed to match any signature")?;
+            let (_, rest) = rest.split_once("(DataType: ")?;
+            (function, rest.split_once(").")?.0)
+        }
+    };
+    let types: Vec<String> = arguments(types).into_iter().map(in_sql).collect();
+    Some(
+        Error::new(Code::InvalidStatement, format!("{function}({}) cannot be computed", types.join(", ")))
+            .hint(format!("give {function} as many arguments as it takes, and CAST them to types that it takes")),
+    )
+}
+
+fn not_grouped(message: &str) -> Option<Error> {
+    let (before, _) = message.split_once("\" must appear in the GROUP BY clause")?;
+    let (_, column) = before.rsplit_once("column \"")?;
+    Some(
+        Error::new(
+            Code::InvalidStatement,
+            format!("the column '{column}' stands neither in GROUP BY nor in an aggregate function"),
+        )
+        .hint("add it to GROUP BY, or say which of its values: min, max, first_value"),
+    )
+}
+
+/// The parts between the outermost commas.
+fn arguments(text: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let parts = text.split(|sign: char| {
+        match sign {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        sign == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+/// Arrow's name of a type as SQL has it, where it is one.
+fn in_sql(arrow: &str) -> String {
+    arrow.parse::<DataType>().map_or_else(|_| arrow.to_owned(), |data_type| sql_type(&data_type))
+}
