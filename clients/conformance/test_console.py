@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 FILES = {"/": "text/html", "/console.css": "text/css", "/console.js": "text/javascript", "/favicon.svg": "image/svg+xml"}
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror=\"window.hacked = 1\"><b>bold</b>"
-PASSWORDS = {"ädmin": "correct horse", "rita": "battery staple"}
+PASSWORDS = {"admin": "correct horse", "rita": "battery staple"}
 # Runs for hours, whatever the machine.
 ENDLESS = "SELECT count(*) FROM big a CROSS JOIN big b CROSS JOIN big c CROSS JOIN big d WHERE a.id + b.id > c.id + d.id"
 
@@ -377,7 +377,7 @@ def guarded(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("guarded"), settings={"auth": "on"}).start()
     server.wait_for_log("setup http://")
     (code,) = re.findall(r"^setup http://\S+/setup\?code=(\S+)$", server.log.read_text(), re.MULTILINE)
-    body = json.dumps({"code": code, "name": "ädmin", "password": PASSWORDS["ädmin"]}).encode()
+    body = json.dumps({"code": code, "name": "admin", "password": PASSWORDS["admin"]}).encode()
     request = urllib.request.Request(f"http://{server.http}/api/v1/setup", body, {"Content-Type": "application/json"})
     assert http._ask(request)[0] == 201
     yield server
@@ -396,21 +396,21 @@ def test_signing_in_and_out(visit, guarded):
     expect(page.locator("#access")).to_have_text("Access on: sign in")
     expect(page.locator("#user")).to_be_focused()
     assert violations(page) == []
-    sign_in(page, "ädmin", "wrong")
+    sign_in(page, "admin", "wrong")
     expect(page.locator("#sign-in-problem")).to_contain_text("The name or the password is wrong")
-    sign_in(page, "ädmin", PASSWORDS["ädmin"])
-    expect(page.locator("#access")).to_have_text("Signed in as ädmin (admin)")
+    sign_in(page, "admin", PASSWORDS["admin"])
+    expect(page.locator("#access")).to_have_text("Signed in as admin (admin)")
     expect(page.locator("#sentence-text")).to_have_text("Healthy. No table yet.")
     run(page, "SELECT 7 AS seven")
     expect(page.locator("#answer tbody td")).to_have_text("7")
     kept = page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie])")
-    assert PASSWORDS["ädmin"] not in kept and page.input_value("#password") == ""
+    assert PASSWORDS["admin"] not in kept and page.input_value("#password") == ""
     (token,) = json.loads(kept)[0].values()
     headers = {"Authorization": f"Bearer {token}"}
     assert ask(guarded, "/metrics", headers)[0] == 200
 
     page.reload()
-    expect(page.locator("#access")).to_have_text("Signed in as ädmin (admin)")
+    expect(page.locator("#access")).to_have_text("Signed in as admin (admin)")
     with page.expect_response("**/api/v1/session") as ended:
         page.click("#sign-out")
     assert ended.value.status == 204
@@ -423,14 +423,14 @@ def test_signing_in_and_out(visit, guarded):
 def test_others_see_what_is_theirs(visit, guarded):
     page = visit.page
     visit_address(page, guarded)
-    sign_in(page, "ädmin", PASSWORDS["ädmin"])
+    sign_in(page, "admin", PASSWORDS["admin"])
     expect(page.locator("#sentence-text")).to_contain_text("Healthy.")
     for statement in ["CREATE TABLE shop.orders (id BIGINT)", "CREATE TABLE secret (id BIGINT)"]:
         run(page, statement)
         expect(page.locator("#run-note")).to_contain_text("ms")
     expect(page.locator("#tables tbody tr")).to_have_count(2)
     page.click("#sign-out")
-    basic = base64.b64encode(f"ädmin:{PASSWORDS['ädmin']}".encode()).decode()
+    basic = base64.b64encode(f"admin:{PASSWORDS['admin']}".encode()).decode()
     reader = admin.CreateUserRequest(name="rita", password=PASSWORDS["rita"], grants=[admin.Grant(role="ROLE_READER", tables="shop.*")])
     with guarded.channel() as channel:
         admin_grpc.AdminStub(channel).CreateUser(reader, metadata=[("authorization", f"Basic {basic}")])
