@@ -43,7 +43,7 @@ pub(crate) fn read_text(sql: &str) -> Result<Read> {
     let mut tokens =
         Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| from_parser(&ParserError::from(e)))?;
     check_words(&tokens)?;
-    part_ends_of_types(&mut tokens);
+    tokens = part_ends_of_types(tokens);
     if undrop::begins(&tokens) {
         return undrop::read(tokens).map(Read::Undrop);
     }
@@ -126,19 +126,23 @@ fn check_words(tokens: &[TokenWithSpan]) -> Result<()> {
 
 /// Makes `>>` in front of `[` the ends of two types: the parser would take a list of the outer type for one of the inner. No shift has a
 /// bracket there.
-fn part_ends_of_types(tokens: &mut Vec<TokenWithSpan>) {
+fn part_ends_of_types(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut parted = Vec::with_capacity(tokens.len());
     let mut is_before_bracket = false;
-    for at in (0..tokens.len()).rev() {
-        match &tokens[at].token {
+    for mut token in tokens.into_iter().rev() {
+        match &token.token {
             Token::Whitespace(_) => {}
             Token::ShiftRight if is_before_bracket => {
-                tokens[at].token = Token::Gt;
-                tokens.insert(at, tokens[at].clone());
+                token.token = Token::Gt;
+                parted.push(token.clone());
                 is_before_bracket = false;
             }
-            token => is_before_bracket = *token == Token::LBracket,
+            other => is_before_bracket = *other == Token::LBracket,
         }
+        parted.push(token);
     }
+    parted.reverse();
+    parted
 }
 
 /// Names each `?` `$1`, `$2`, … in order, and returns how many parameters there are.
