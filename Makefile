@@ -9,8 +9,8 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 ENV := variables=$$(scripts/environment.sh); eval "$$variables"
 
 # The Python tests' own environments: theirs, and the one of a DuckDB with its delta extension.
-PYTEST = python=$$(clients/conformance/venv.sh); export TIDEWATER_DUCKDB_PYTHON=$$(clients/conformance/venv.sh duckdb) TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater"; \
-  "$$python" -m pytest -q clients/conformance
+PYTEST = python=$$(clients/conformance/venv.sh); export TIDEWATER_DUCKDB_PYTHON=$$(clients/conformance/venv.sh duckdb) TIDEWATER_DBAPI_PYTHON=$$(clients/conformance/venv.sh dbapi) TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater"; \
+  "$$python" -m pytest -q clients/python/tests; "$$python" -m pytest -q clients/conformance
 
 .PHONY: help demo test conformance check build rust-tests python-tests bench package
 
@@ -28,6 +28,7 @@ demo: ## Run a server and a live stream for it until Ctrl-C, then check that all
 test: ## Everything that decides whether a change is sound: Rust tests, then the clients from outside
 	@clients/conformance/venv.sh >/dev/null
 	@clients/conformance/venv.sh duckdb >/dev/null
+	@clients/conformance/venv.sh dbapi >/dev/null
 	@$(MAKE) --no-print-directory rust-tests
 	@$(MAKE) --no-print-directory python-tests
 
@@ -35,11 +36,20 @@ rust-tests:
 	@$(ENV); cargo test --locked --workspace
 
 python-tests: build
-	@$(PYTEST) -m "not spark and not slow"
+	@$(PYTEST) -m "not spark and not slow and not superset"
 
-# Spark and its JVM are 550 MB, a browser is 350, so only here.
-conformance: build ## All tests from outside, Spark as a reader of the Delta tables too
-	@spark=$$(clients/conformance/spark.sh) || echo "Spark is NOT CHECKED" >&2; export TIDEWATER_SPARK_PYTHON=$$spark; \
+# Spark and its JVM are 550 MB, a browser is 350, so only here. ADBC_VALIDATION=DIR is a local copy of adbc-drivers/validation.
+conformance: build ## All tests from outside, Spark as a reader of the Delta tables too; writes clients/conformance/RESULTS.md
+	@export TIDEWATER_RESULTS="$(CURDIR)/clients/conformance/RESULTS.md"; \
+	  spark=$$(clients/conformance/spark.sh) || echo "Spark is NOT CHECKED" >&2; export TIDEWATER_SPARK_PYTHON=$$spark; \
+	  go=$$(clients/conformance/go.sh) || echo "Go is NOT CHECKED" >&2; export TIDEWATER_GO_PROGRAMS=$$go; \
+	  node=$$(clients/conformance/node.sh) || echo "Node is NOT CHECKED" >&2; export TIDEWATER_NODE_PACKAGES=$$node; \
+	  jdbc=$$(clients/conformance/jdbc.sh) || echo "The JDBC driver is NOT CHECKED" >&2; export TIDEWATER_JDBC=$$jdbc; \
+	  superset=$$(clients/conformance/venv.sh superset) || echo "Superset is NOT CHECKED" >&2; export TIDEWATER_SUPERSET_PYTHON=$$superset; \
+	  if [ -n "$(ADBC_VALIDATION)" ]; then \
+	    validation=$$(clients/conformance/adbc_validation.sh "$(abspath $(ADBC_VALIDATION))") || echo "The ADBC validation suite is NOT CHECKED" >&2; \
+	    export TIDEWATER_ADBC_VALIDATION="$(abspath $(ADBC_VALIDATION))" TIDEWATER_ADBC_VALIDATION_PYTHON=$$validation; \
+	  fi; \
 	  browser=$$(clients/conformance/browser.sh); export TIDEWATER_BROWSER=$$browser; $(PYTEST)
 
 # As the Rust tests build it: `cargo build` resolves other features and would compile the dependencies a second time.

@@ -123,6 +123,7 @@ fn table(class: Class) -> TableDef {
             data_type: data_type.clone(),
             nullable: false,
             comment: None,
+            max_chars: None,
         }],
         key: vec![0],
         options: TableOptions {

@@ -1,8 +1,11 @@
 """What does a test find ready? A server of its own folder, clients, and loaded tables."""
 
+import subprocess
+
 import adbc_driver_flightsql.dbapi
 import pytest
 
+from harness import known_bugs, results
 from harness.client import Client
 from harness.engines import ENGINES
 from harness.server import Server, binary
@@ -12,11 +15,31 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: waits for time-outs; `make test` leaves these out, `make conformance` does not")
     config.addinivalue_line("markers", "browser: needs a Chromium; `make test` leaves these out, `make conformance` does not")
     config.addinivalue_line("markers", "spark: needs Spark and a JVM; `make test` leaves these out, `make conformance` does not")
+    config.addinivalue_line("markers", "jdbc: needs a JVM; `make test` leaves these out, `make conformance` does not")
+    config.addinivalue_line("markers", "go: needs Go; `make test` leaves these out, `make conformance` does not")
+    config.addinivalue_line("markers", "node: needs Node; `make test` leaves these out, `make conformance` does not")
+    config.addinivalue_line("markers", "superset: needs Apache Superset; `make test` leaves these out, `make conformance` does not")
 
 
 def pytest_sessionstart(session):
     if not session.config.option.collectonly and not binary().exists():
         pytest.exit(f"there is no server at {binary()}: build it, or set TIDEWATER_BIN", returncode=2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """The tests of a module that says `SUITE = (name, version)` are a suite's cases. Suites that run elsewhere record their own."""
+    report = yield
+    if suite := getattr(item.module, "SUITE", None):
+        results.suite(*suite).reports(item.name, report)
+    return report
+
+
+def pytest_sessionfinish(session):
+    if not session.config.option.collectonly:
+        known_bugs.record(session.config.pluginmanager.get_plugin("terminalreporter").stats)
+    program = subprocess.run([binary(), "--version"], capture_output=True, text=True).stdout if binary().exists() else ""
+    results.write(program.strip())
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -337,7 +337,7 @@ class TestEndsAndChanges:
             server.kill()
 
     def test_a_stream_goes_on_when_its_table_gets_a_column(self, client, table):
-        """The protocol has no message for it: the schema's version says so to who asks, and what names a version is refused."""
+        """What names a version is refused from then on; the others go on, with the new column and without."""
         version = client.schema(table).version
         with client.stream(table) as stream, client.stream(table, expected_schema_version=version) as strict:
             assert (stream.opened.schema.version, strict.opened.schema.version) == (version, version)
@@ -351,6 +351,37 @@ class TestEndsAndChanges:
             assert stream.write(arrow_payload(wider)).accepted == 1
             assert refused(strict.write, rows(5)).name == "FAILED_PRECONDITION SCHEMA_VERSION_MISMATCH"
         assert client.rows(f"SELECT id, more FROM {table} ORDER BY id") == [(1, None), (2, None), (3, None), (4, "x")]
+
+    def test_a_new_schema_is_told_before_the_first_result_under_it(self, client, table):
+        may_go_on = threading.Semaphore(0)
+
+        def batches():
+            for i in range(1, 5):
+                assert may_go_on.acquire(timeout=TIMEOUT_S)
+                yield rows(i)
+
+        flood = Flood(client, table, batches())
+        try:
+            kind, opened = flood.next()
+            assert kind == "opened"
+            may_go_on.release()
+            assert flood.next()[0] == "result"
+            version = opened.schema.version
+            # With a batch behind it, which tells of it at once; and with none.
+            for column, is_alone in (("more", False), ("and_more", True), ("still_more", False)):
+                client.execute(f"ALTER TABLE {table} ADD COLUMN {column} VARCHAR")
+                if not is_alone:
+                    may_go_on.release()
+                kind, changed = flood.next()
+                assert (kind, changed.schema.version) == ("schema_changed", version + 1), changed
+                assert column in pa.ipc.read_schema(pa.py_buffer(changed.schema.arrow_schema)).names
+                version += 1
+                if not is_alone:
+                    assert flood.next()[0] == "result"
+            may_go_on.release()
+            assert [flood.next()[0] for _ in range(2)] == ["result", "end"]
+        finally:
+            flood.close()
 
     def test_a_batch_above_the_limit_is_refused_with_the_limit(self, client, table):
         with client.stream(table) as stream:
@@ -389,7 +420,7 @@ class Running:
 
 
 class TestAnswers:
-    """H10. There is no Progress: the field is reserved, and the connection is kept alive by HTTP/2 itself."""
+    """H10."""
 
     def test_started_comes_before_the_work(self, client):
         running = Running(client, 1)
@@ -415,6 +446,38 @@ class TestAnswers:
         assert set(kinds[1:-1]) <= {"arrow_message" if form == query.FORMAT_ARROW_IPC else "json"}
         if form == query.FORMAT_JSON_ROWS:
             assert messages[-1][1].rows == sum(lines.count(b"\n") for _, lines in messages[1:-1])
+
+    def test_progress_comes_every_half_second_for_who_asks(self, client):
+        request = query.QueryRequest(sql=ENDLESS.format(n=4), progress=True)
+        answers = client.queries.Execute(request, timeout=TIMEOUT_S)
+        assert next(answers).WhichOneof("msg") == "started"
+        came = []
+        for _ in range(4):
+            answer = next(answers)
+            came.append((time.monotonic(), answer.progress.elapsed.ToTimedelta().total_seconds()))
+            assert answer.WhichOneof("msg") == "progress"
+            # It reads no table.
+            assert (answer.progress.rows_read, answer.progress.HasField("fraction")) == (0, False)
+        answers.cancel()
+        assert all(after - before >= 0.5 for (_, before), (_, after) in zip(came, came[1:]))
+        assert came[-1][0] - came[0][0] < 10
+
+    def test_progress_counts_what_is_read(self, client, table_name):
+        """A scan that goes on for long: rows that are read for a join which compares each of them with many."""
+        n = 1_000_000
+        client.execute(f"CREATE TABLE {table_name} (id BIGINT, v BIGINT)")
+        client.execute(f"INSERT INTO {table_name} SELECT value, value % 1000 FROM generate_series(1, {n})")
+        client.execute(f"CALL seal('{table_name}')")
+        sql = f"SELECT count(*) FROM {table_name} a, generate_series(1, 30) b WHERE (a.v * b.value + a.id) % 7 = 3"
+        messages = messages_of(client, sql, progress=True)
+        assert [kind for kind, _ in messages if kind != "progress"] == ["started", "arrow_message", "summary"]
+        progress = [message for kind, message in messages if kind == "progress"]
+        assert progress, "it took less than half a second"
+        read = [message.rows_read for message in progress]
+        parts = [message.fraction for message in progress]
+        assert read == sorted(read) and parts == sorted(parts) and all(0 <= part <= 1 for part in parts)
+        assert all(rows <= n for rows in read) and messages[-1][1].rows_read_sealed == n
+        assert all(message.bytes_read > 0 for message in progress if message.rows_read)
 
     def test_an_answer_that_breaks_has_no_summary(self, client):
         sql = "SELECT 1 / (value - 299999) FROM generate_series(1, 300000)"

@@ -1,20 +1,23 @@
 """Does the documentation hold? Every command, query and program of every page is run, in order, as a reader would; types and links are looked up."""
 
 import itertools
+import json
+import pathlib
 import re
 import shutil
+import tomllib
 
 import pytest
 
 from harness.client import Client
 from harness.pages import CHECKED, DOCS, ROOT, RUN, SHOWN, Block, Reader, blocks, is_like
 
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+CONFORMANCE = pathlib.Path(__file__).parent
+CLIENTS = DOCS / "clients.md"
+PAGES = [ROOT / "README.md", ROOT / "clients/python/README.md", *sorted(DOCS.glob("*.md"))]
 
 # What cannot be run here, by page and reason. A block is not run if a comment `<!-- not run: reason -->` stands above it.
 NOT_RUN = {
-    ("access.md", "needs a certificate"),
-    ("access.md", "needs openssl"),
     ("cli.md", "the demo takes half a minute and its own test"),
     ("cli.md", "needs the folder of another server"),
     ("operate.md", "needs root"),
@@ -40,8 +43,8 @@ PREPARED = {
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_what_stands_there_works(page, tmp_path):
-    if shutil.which("curl") is None:
-        pytest.skip("NOT CHECKED: there is no curl")
+    if missing := [program for program in ("curl", "openssl") if shutil.which(program) is None and f"\n{program} " in page.read_text()]:
+        pytest.skip(f"NOT CHECKED: there is no {' and no '.join(missing)}")
     wrong, printed, before = [], "", None
     with Reader(tmp_path) as reader:
         for line in PREPARED.get(page.name, []):
@@ -102,6 +105,41 @@ def test_the_index_has_every_page():
     index = (DOCS / "README.md").read_text()
     missing = [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"]({page.name})" not in index]
     assert not missing, missing
+
+
+def test_the_readme_connects_as_the_recipes_do():
+    """The short forms of README.md stand in recipes of the page of clients, which are run."""
+    _, _, rest = (ROOT / "README.md").read_text().partition("## Connect your tools")
+    short = {form.rstrip(")") for form in re.findall(r"`([^`\n]*8815[^`\n]*)`", rest.partition("\n## ")[0])}
+    recipes = [block.text for block in blocks(CLIENTS) if not block.reason]
+    missing = [form for form in short if not any(form in recipe for recipe in recipes)]
+    assert len(short) >= 7 and not missing, missing
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (CONFORMANCE / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def test_versions_are_those_that_are_tried():
+    own, dbapi, superset = pins("requirements.txt"), pins("requirements-dbapi.txt"), pins("requirements-superset.txt")
+    node = json.loads((CONFORMANCE / "javascript/package.json").read_text())["dependencies"]
+    go = dict(re.findall(r"(github.com/apache/arrow-go/\S+) (\S+)", (CONFORMANCE / "go/go.mod").read_text()))
+    (jdbc,) = re.findall(r"^versions=\((.+)\)$", (CONFORMANCE / "jdbc.sh").read_text(), re.MULTILINE)
+    client = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+    (grafana,) = re.findall(r"influxdata-flightsql-datasource, as (\S+) asks", (CONFORMANCE / "test_go.py").read_text())
+    tried = {
+        client["name"]: f"{client['version']}, with Python {client['requires-python'].removeprefix('>=')}",
+        **{name: own[name] for name in ("adbc-driver-flightsql", "pandas", "polars", "pyarrow")},
+        "SQLAlchemy": f"{dbapi['SQLAlchemy']}, {own['SQLAlchemy']}",
+        "apache-superset": superset["apache-superset"],
+        "flightsql-dbapi": dbapi["flightsql-dbapi"],
+        "org.apache.arrow:flight-sql-jdbc-driver": f"{jdbc.replace(' ', ', ')}, the newest",
+        "influxdata-flightsql-datasource": f"{grafana}, as it asks",
+        **go,
+        **{name: node[name] for name in ("@gizmodata/gizmosql-client", "@lancedb/arrow-flight-sql-client")},
+    }
+    assert {name: versions for name, versions in table_rows(CLIENTS, "| client | versions |")} == tried
 
 
 def table_rows(path, header: str) -> list[list[str]]:

@@ -180,6 +180,20 @@ def test_ctrl_c_cancels_a_statement(shell, server):
     shell.run("SELECT 5 AS five;", "| 5    |")
 
 
+def test_a_statement_that_takes_its_time_says_how_far_it_is(shell, server):
+    shell.type(endless("slow") + ";" + ENTER)
+    shell.expect("0 rows read, 1.")
+    shell.expect("0 rows read, 2.")
+    shell.type(CTRL_C)
+    shell.expect("TW-1105")
+    shell.expect(shell.prompt)
+    # What is soon done says nothing of it.
+    shell.type("SELECT 5 AS five;" + ENTER)
+    shell.expect("| 5    |")
+    assert "rows read" not in shell.shown
+    shell.expect(shell.prompt)
+
+
 def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(shell, server):
     shell.type(endless("two") + ";" + ENTER)
     wait_for_state(server, endless("two"), "running")

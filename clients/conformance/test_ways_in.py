@@ -68,6 +68,7 @@ COLUMNS = {
     "price": ("DECIMAL(10,2)", pa.decimal128(10, 2), [decimal.Decimal(text) for text in ("99999999.99", "-99999999.99", "0.00", "-0.01", "12.30")]),
     "dec": ("DECIMAL(38,10)", pa.decimal128(38, 10), [decimal.Decimal(sign + "9" * 28 + "." + "9" * 10) for sign in ("", "-")]),
     "s": ("VARCHAR", pa.string(), TEXTS),
+    "short": ("VARCHAR(20)", pa.string(), ["", "x" * 20, "ä" * 20]),
     "bin": ("VARBINARY", pa.binary(), [b"", b"\x00", b"\xff\x00", b"0x", bytes(range(256)) * 200]),
     "day": ("DATE", pa.date32(), [FIRST.date(), LAST.date(), EARLY.date(), LATE.date()]),
     "tod": ("TIME", pa.time64("us"), [datetime.time(0), LAST.time(), datetime.time(12, 0, 0, 500_000)]),
@@ -306,4 +307,4 @@ def test_there_is_every_type():
     """Each type that the documentation has is a column, or a part of one."""
     names = re.findall(r"^\| `([^`]+)` \|", TYPES_PAGE.read_text().split("Other names")[0], re.MULTILINE)
     have = {sql for sql, _, _ in COLUMNS.values()}
-    assert len(names) == 20 and set(names) <= have, set(names) - have
+    assert len(names) == 21 and set(names) <= have, set(names) - have

@@ -23,4 +23,12 @@ if [ ! -e "$venv/complete" ]; then
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
   touch "$venv/complete"
 fi
+# The Python client as it stands here, whatever it was when the environment was made.
+if [ -z "${1:-}" ]; then
+  client="$PWD/clients/python $(sha256sum <clients/python/pyproject.toml)"
+  if [ "$(cat "$venv/client" 2>/dev/null)" != "$client" ]; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable clients/python >&2
+    echo "$client" >"$venv/client"
+  fi
+fi
 echo "$venv/bin/python"

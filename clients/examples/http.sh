@@ -19,13 +19,11 @@ for attempt in 1 2; do
 {"id": 2, "sensor": "south", "value": 21.25}
 {"id": 3, "sensor": "south", "value": "much"}
 ROWS
-  echo
 done
 
 echo 'JSON, with a parameter:'
 curl --silent --show-error --fail-with-body "$server/api/v1/sql" -H 'Content-Type: application/json' \
   -d '{"sql": "SELECT sensor, count(*) AS n, max(value) AS highest FROM readings WHERE id >= $1 GROUP BY sensor ORDER BY sensor", "params": [1]}'
-echo
 echo 'CSV:'
 ask -H 'Accept: text/csv' -d 'SELECT id, sensor, value FROM readings ORDER BY id'
 echo 'Arrow:'

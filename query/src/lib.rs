@@ -20,9 +20,11 @@ pub mod wire_types;
 
 pub use engine::{
     Canceled, EventRow, Parameters, PendingQuery, Planned, PlannedKind, Prepared, QueryEngine, QueryEngineOptions,
-    QueryInfo, QueryState, QueryStream, QueryThreads, RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
+    QueryInfo, QueryState, QueryStream, QueryThreads, QueryWatch, RunOptions, RunSummary, SettingRow, SystemSources,
+    TableFreshness, UpdateOutcome,
 };
 pub use functions::instant_us;
+pub use registry::CONSOLE_MARK;
 pub use session::{Grant, Interface, Principal, Role, Session, SessionSettings, TablePattern, VisibleCatalog};
 pub use system::is_admin_table;
 pub use tidewater_storage::{Code, Error, ErrorKind, Result};

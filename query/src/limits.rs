@@ -87,8 +87,12 @@ pub const MAX_FIXED_BYTES: u64 = 32 << 10;
 /// Batches between query and reader.
 pub const RESULT_QUEUE_BATCHES: usize = 4;
 
-/// Ended queries that `system.queries` remembers.
+/// Ended queries that `system.queries` remembers, without [`RECENT_POLLS`].
 pub const RECENT_QUERIES: usize = 1_000;
+
+/// Ended statements that nobody typed: the console's, and the server's own.
+pub const RECENT_POLLS: usize = 100;
+
 /// Text of a statement that is kept with a query.
 pub const KEPT_SQL_BYTES: usize = 16 << 10;
 /// A repeated cancel within this time is answered like the first.

@@ -1,5 +1,7 @@
 //! Which queries run, and which ran? Their state, what they used, and how they are stopped.
 
+mod recent;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +14,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::recent::CONSOLE_MARK;
+use self::recent::Recent;
 use crate::engine::{Canceled, QueryInfo, QueryState, RunSummary};
-use crate::limits::{CANCEL_MEMORY, KEPT_SQL_BYTES, MAX_STALL, MAX_STATEMENT_TIMEOUT, RECENT_QUERIES};
+use crate::limits::{CANCEL_MEMORY, KEPT_SQL_BYTES, MAX_STALL, MAX_STATEMENT_TIMEOUT};
 use crate::memory::QueryPool;
 use crate::provider::StatementCatalog;
 use crate::runtime::Meter;
@@ -234,23 +238,15 @@ impl Query {
         let ran =
             progress.ran.or_else(|| progress.running_since.map(|since| self.env.clock.uptime().saturating_sub(since)));
         let catalog = self.catalog.lock().clone();
-        let (read, tokens) = match catalog {
-            Some(catalog) => (catalog.metrics(), catalog.tokens()),
-            None => (Arc::default(), Vec::new()),
-        };
         RunSummary {
             rows_out: self.rows_out.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
-            rows_read_realtime: read.rows_read_realtime(),
-            rows_read_sealed: read.rows_read_sealed(),
-            files_pruned: read.files_pruned(),
-            files_read: read.files_read(),
             planned_ms: self.planned_us.load(Ordering::Relaxed) as f64 / 1e3,
             ran_ms: ran.map_or(0.0, |ran| ran.as_micros() as f64 / 1e3),
             cpu_ms: self.meter.busy_ms(),
             memory_peak: self.pool.peak(),
             spilled: self.spilled.load(Ordering::Relaxed),
-            tokens,
+            ..catalog.map(|catalog| RunSummary::of_scans(&catalog)).unwrap_or_default()
         }
     }
 
@@ -313,7 +309,7 @@ impl Drop for Running {
     }
 }
 
-/// All queries that run, and the last 1,000 that ended.
+/// All queries that run, and those that ended lately.
 pub(crate) struct Registry {
     env: Env,
     slow_log: SlowLog,
@@ -325,8 +321,7 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct State {
     running: HashMap<String, Arc<Query>>,
-    /// With who asked. Shared, so that looking at them copies nothing while the lock is held.
-    recent: VecDeque<(Principal, Arc<QueryInfo>)>,
+    recent: Recent,
     /// Id, who owned it, and until when a repeated cancel is answered.
     cancelled: VecDeque<(String, String, Duration)>,
 }
@@ -407,10 +402,7 @@ impl Registry {
         let mut state = self.state.lock();
         state.running.remove(&query.id);
         crate::metrics::running(state.running.len());
-        if state.recent.len() == RECENT_QUERIES {
-            state.recent.pop_front();
-        }
-        state.recent.push_back((query.session.principal.clone(), Arc::new(info)));
+        state.recent.push(query.session.principal.clone(), info);
         if matches!(query.stop_reason(), Some(StopReason::Cancelled(_))) {
             let until = now + CANCEL_MEMORY;
             state.cancelled.push_back((query.id.clone(), query.session.principal.name.clone(), until));

@@ -242,9 +242,9 @@ fn parameters_are_bound_by_position() {
         let rows = run_with(&fixture, &session, "SELECT ? IS NULL", batch(vec![null])).await.expect("null");
         assert_eq!(rows, ["true"]);
         let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-        for (sql, columns) in
-            [("SELECT $1", vec![Arc::clone(&two)]), ("SELECT $1, $2", vec![Arc::clone(&one)]), ("SELECT 1", vec![one])]
-        {
+        let each = run_with(&fixture, &session, "SELECT $1", batch(vec![two])).await.expect("one row an execution");
+        assert_eq!(each, ["1", "2"]);
+        for (sql, columns) in [("SELECT $1, $2", vec![Arc::clone(&one)]), ("SELECT 1", vec![one])] {
             assert_eq!(
                 code(run_with(&fixture, &session, sql, batch(columns)).await),
                 Some(Code::InvalidParameter),
@@ -438,15 +438,50 @@ fn a_query_is_accounted() {
             batch.expect("a batch");
         }
         let summary = stream.summary();
-        assert_eq!((summary.rows_out, summary.rows_read_realtime, summary.tokens.len()), (1000, 1000, 1));
+        assert_eq!((summary.rows_out, summary.rows_read_realtime, summary.tables.len()), (1000, 1000, 1));
+        assert_eq!((summary.rows_read_sealed, summary.rows_read_built, summary.fraction), (0, 0, Some(1.0)));
         assert!(summary.bytes_out >= 8000 && summary.cpu_ms > 0.0 && summary.memory_peak > 0, "{summary:?}");
         let newest = &fixture.engine.queries(&session.principal)[0];
         assert_eq!((newest.state, newest.summary.rows_out), (QueryState::Finished, 1000));
-        let options = RunOptions { min_commit: summary.tokens.clone(), ..RunOptions::default() };
+        let min_commit = summary.tables.iter().map(|table| table.token).collect();
+        let options = RunOptions { min_commit, ..RunOptions::default() };
         assert!(fixture.engine.plan(&session, "SELECT 1", None, options).await.is_ok());
         drop(fixture.run(&session, "SELECT nosuch FROM t").await.expect_err("refused"));
         let newest = &fixture.engine.queries(&session.principal)[0];
         assert_eq!((newest.state, newest.error_code.as_deref()), (QueryState::Failed, Some("TW-1012")));
+    });
+}
+
+#[test]
+fn rows_are_counted_where_they_are() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (a BIGINT PRIMARY KEY)").await.expect("created");
+        fixture.run(&session, "INSERT INTO t SELECT value FROM generate_series(1, 1000)").await.expect("inserted");
+        let read = async || {
+            let mut stream = fixture.start(&session, "SELECT a FROM t WHERE a % 10 = 3").await.expect("started");
+            while let Some(batch) = stream.next().await {
+                batch.expect("a batch");
+            }
+            stream.summary()
+        };
+        let fresh = read().await;
+        assert_eq!((fresh.rows_out, fresh.rows_read_realtime, fresh.rows_read_sealed), (100, 1000, 0));
+        assert_eq!((fresh.bytes_read, fresh.fraction), (0, Some(1.0)));
+        fixture.run(&session, "CALL build('t')").await.expect("built");
+        let built = read().await;
+        assert_eq!((built.rows_out, built.rows_read_realtime, built.rows_read_sealed), (100, 0, 1000));
+        assert!(built.rows_read_built == 0 || built.rows_read_built == 1000, "{built:?}");
+        fixture.run(&session, "CALL seal('t')").await.expect("sealed");
+        let sealed = read().await;
+        assert_eq!((sealed.rows_read_realtime, sealed.rows_read_sealed, sealed.rows_read_built), (0, 1000, 0));
+        assert_eq!((sealed.bytes_read > 0, sealed.fraction), (true, Some(1.0)));
+        // What is known of the files answers, and nothing is read.
+        let mut stream = fixture.start(&session, "SELECT count(*) FROM t").await.expect("started");
+        while stream.next().await.is_some() {}
+        let counted = stream.summary();
+        assert_eq!((counted.rows_read_sealed, counted.fraction, counted.tables.len()), (0, None, 1));
     });
 }
 

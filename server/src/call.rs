@@ -14,7 +14,7 @@ use crate::App;
 use crate::auth::{Caller, Limiter, Proof};
 
 /// Where the C++ clients of Arrow Flight put what a handshake gave them.
-const FLIGHT_TOKEN: &str = "auth-token-bin";
+pub(crate) const FLIGHT_TOKEN: &str = "auth-token-bin";
 
 /// How long a client should wait for a server that shuts down.
 pub const RESTART_DELAY: Duration = Duration::from_secs(1);

@@ -6,10 +6,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::http::Extensions;
 use tidewater_storage::{Code, Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::tls::common_name;
 
 /// Connections of one port. Further ones wait in the operating system's queue.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -91,13 +94,13 @@ impl Listener {
                         tracing::debug!(%reason, "TCP_NODELAY cannot be set");
                     }
                     let deadline = Box::pin(tokio::time::sleep(self.opening_timeout));
-                    let info = stream.connect_info();
+                    let peer = Peer::at(stream.peer_addr().ok());
                     let transport = match &self.tls {
                         Some(tls) => Transport::Handshake(Box::new(tls.accept(stream))),
                         None => Transport::Plain(stream),
                     };
                     let opening = Some(Opening { deadline, n_matched: 0 });
-                    return Connection { transport, opening, info, port: self.setting, _slot: slot };
+                    return Connection { transport, opening, peer, port: self.setting, _slot: slot };
                 }
                 Err(reason) => {
                     tracing::warn!(%reason, "a connection cannot be accepted");
@@ -108,12 +111,59 @@ impl Listener {
     }
 }
 
+/// Who is at the other end of a connection; every request over it has this among its extensions.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub address: Option<SocketAddr>,
+    /// The common name of the certificate that it showed; empty until the handshake is over.
+    certificate: Arc<OnceLock<Option<String>>>,
+    /// Held as long as the connection, or a request over it, is there.
+    presence: Arc<()>,
+}
+
+impl Peer {
+    pub(crate) fn at(address: Option<SocketAddr>) -> Self {
+        Self { address, certificate: Arc::default(), presence: Arc::default() }
+    }
+
+    /// Tells whether the connection is still there.
+    pub fn presence(&self) -> Presence {
+        Presence(Some(Arc::downgrade(&self.presence)))
+    }
+
+    /// The common name of the certificate that it showed, and that was verified.
+    pub fn certificate_name(&self) -> Option<&str> {
+        self.certificate.get()?.as_deref()
+    }
+
+    fn learn(&self, stream: &TlsStream<TcpStream>) {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        self.certificate.get_or_init(|| shown.and_then(common_name));
+    }
+}
+
+/// Whether a connection is still there. Keeps nothing of it.
+#[derive(Debug, Clone, Default)]
+pub struct Presence(Option<Weak<()>>);
+
+impl Presence {
+    /// Of the connection that a request with these extensions came over. Of a request without one nobody knows when its client is gone.
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Peer>().map(Peer::presence).unwrap_or_default()
+    }
+
+    /// The connection is known to have ended.
+    pub fn is_gone(&self) -> bool {
+        self.0.as_ref().is_some_and(|presence| presence.strong_count() == 0)
+    }
+}
+
 /// An accepted connection; its slot is free again when it is dropped.
 pub struct Connection {
     transport: Transport,
     /// Until the protocol is known.
     opening: Option<Opening>,
-    info: TcpConnectInfo,
+    peer: Peer,
     port: &'static str,
     _slot: Option<OwnedSemaphorePermit>,
 }
@@ -151,7 +201,10 @@ impl Connection {
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut dyn ByteStream>> {
         if let Transport::Handshake(accept) = &mut self.transport {
             self.transport = match Pin::new(&mut **accept).poll(cx) {
-                Poll::Ready(Ok(stream)) => Transport::Tls(Box::new(stream)),
+                Poll::Ready(Ok(stream)) => {
+                    self.peer.learn(&stream);
+                    Transport::Tls(Box::new(stream))
+                }
                 Poll::Ready(Err(reason)) => {
                     self.note_failed(&reason);
                     self.transport = Transport::Broken;
@@ -176,7 +229,7 @@ impl Connection {
 
     /// The other side may do as it likes, so this is nothing to worry about; whoever wonders why it cannot connect reads it.
     fn note_failed(&self, reason: &io::Error) {
-        let (port, peer) = (self.port, self.info.remote_addr);
+        let (port, peer) = (self.port, self.peer.address);
         let is_plain = matches!(
             reason.get_ref().and_then(|reason| reason.downcast_ref::<rustls::Error>()),
             Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
@@ -189,10 +242,10 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.info.clone()
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 
@@ -207,7 +260,7 @@ impl AsyncRead for Connection {
             Poll::Ready(Ok(())) => {
                 let bytes = &buf.filled()[n_before..];
                 if opening.n_matched == 0 && bytes.starts_with(TLS_HANDSHAKE) {
-                    let (port, peer) = (this.port, this.info.remote_addr);
+                    let (port, peer) = (this.port, this.peer.address);
                     tracing::debug!(port, ?peer, "TLS came to a port without: the client must use http");
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }

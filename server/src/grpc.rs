@@ -26,7 +26,7 @@ use tower::util::MapRequestLayer;
 
 use self::admitted::Admitted;
 use crate::connections::Listener;
-use crate::{App, request_id};
+use crate::{App, request_id, tls};
 
 /// HTTP/2's own 64 KiB would stall results on a long line.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -128,6 +128,7 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .add_service(Admitted::new(crate::ingest::service(Arc::clone(app)), app))
         .add_service(Admitted::new(crate::query_api::service(Arc::clone(app)), app));
     let label = middleware::from_fn_with_state(Arc::clone(app), request_id::label);
+    let certificate = middleware::from_fn_with_state(Arc::clone(app), tls::present);
     let router = Server::builder()
         .layer(whole_requests())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -136,7 +137,7 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .add_routes(services.into_axum_router().layer(label).into());
+        .add_routes(services.into_axum_router().layer(certificate).layer(label).into());
     Ok(router)
 }
 

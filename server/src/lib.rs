@@ -19,6 +19,7 @@ mod logging;
 mod metrics;
 pub mod query_api;
 mod request_id;
+pub mod sessions;
 pub mod status;
 pub mod tls;
 pub mod version;
@@ -38,6 +39,8 @@ pub struct App {
     pub query: Arc<QueryEngine>,
     pub auth: auth::Auth,
     pub limits: auth::Limits,
+    /// What clients of Flight SQL come back to: sessions, prepared statements, planned queries.
+    pub kept: Arc<flight_sql::Kept>,
     /// The certificate of both ports; `None`: they are plain.
     pub tls: Option<Arc<tls::Tls>>,
     /// Cancelled when the process begins to shut down: streams say goodbye, new work is refused.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::connections::Listener;
+use crate::flight_sql::Kept;
 use crate::grpc::{self, Health};
 use crate::tls::{self, GRPC_PROTOCOLS, HTTP_PROTOCOLS, Tls};
 use crate::{App, auth, events, http, metrics};
@@ -34,9 +35,11 @@ impl Server {
     pub async fn start_in(config: Config, env: Env) -> Result<Running> {
         let metrics = metrics::handle()?;
         let clock = Arc::clone(&env.clock);
-        let tls = config.tls.clone().map(Tls::load).transpose()?;
+        let tls = config.tls.clone().map(|files| Tls::load_with(files, config.client_certificates.as_ref()));
+        let tls = tls.transpose()?;
         let (storage, recovery) = open_storage(&config, env).await?;
-        let query = match open_queries(&storage, &config, &metrics) {
+        let kept = Arc::new(Kept::new(&storage));
+        let query = match open_queries(&storage, &kept, &config, &metrics) {
             Ok(query) => query,
             Err(error) => {
                 close_storage(&storage).await;
@@ -45,7 +48,7 @@ impl Server {
         };
         let auth = if config.auth_is_on { auth::Auth::on(&storage) } else { auth::Auth::Off };
         let limits = auth::Limits::new(config.limits, clock);
-        let app = Arc::new(App { storage, query, auth, limits, tls, draining: CancellationToken::new() });
+        let app = Arc::new(App { storage, query, auth, limits, kept, tls, draining: CancellationToken::new() });
         match listen(&app, &config, metrics).await {
             Ok(running) => Ok(Running { recovery, ..running }),
             Err(error) => {
@@ -82,13 +85,20 @@ async fn open_storage(config: &Config, env: Env) -> Result<(Arc<Engine>, Recover
 }
 
 /// Phase 2: the query engine with its own threads.
-fn open_queries(storage: &Arc<Engine>, config: &Config, metrics: &PrometheusHandle) -> Result<Arc<QueryEngine>> {
+fn open_queries(
+    storage: &Arc<Engine>,
+    kept: &Arc<Kept>,
+    config: &Config,
+    metrics: &PrometheusHandle,
+) -> Result<Arc<QueryEngine>> {
     let rows = config.rows.clone();
-    let (handle, engine) = (metrics.clone(), Arc::downgrade(storage));
+    // Planned queries, which are kept, hold the query engine in their turn.
+    let (handle, parts) = (metrics.clone(), (Arc::downgrade(storage), Arc::downgrade(kept)));
     let sources = SystemSources {
         settings: Arc::new(move || rows.clone()),
         metrics: Arc::new(move || {
-            engine.upgrade().map_or_else(String::new, |engine| metrics::render(&handle, &engine))
+            let (Some(storage), Some(kept)) = (parts.0.upgrade(), parts.1.upgrade()) else { return String::new() };
+            metrics::render(&handle, &storage, &kept)
         }),
         events: Arc::new(events::recent),
     };
@@ -211,6 +221,7 @@ impl Running {
             self.grpc.abort();
             self.http.abort();
         }
+        self.app.kept.end();
         self.app.query.shutdown(deadline.saturating_duration_since(Instant::now())).await;
         let closed = self.app.storage.shutdown().await;
         self.upkeep.abort();

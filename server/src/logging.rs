@@ -21,8 +21,8 @@ use crate::version::{COMMIT, DISK_FORMAT, VERSION};
 pub fn begin(config: &Config) -> Result<(), TryInitError> {
     let is_terminal = io::stderr().is_terminal();
     let lines = match config.log_format {
-        LogFormat::Text => text(is_terminal),
-        LogFormat::Auto if is_terminal => text(is_terminal),
+        LogFormat::Text => text(io::stderr, is_terminal),
+        LogFormat::Auto if is_terminal => text(io::stderr, is_terminal),
         LogFormat::Json | LogFormat::Auto => json(io::stderr),
     };
     // What `system.events` shows does not depend on what is written to the log.
@@ -48,10 +48,42 @@ fn tell_panic(place: &str, said: &str) {
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn text(is_terminal: bool) -> Lines {
+fn text<W, F>(writer: F, is_terminal: bool) -> Lines
+where
+    W: io::Write + 'static,
+    F: Fn() -> W + Send + Sync + 'static,
+{
     let is_plain = |name: &str, plain: fn(&str) -> bool| std::env::var(name).is_ok_and(|value| plain(&value));
     let wants_none = is_plain("NO_COLOR", |value| !value.is_empty()) || is_plain("TERM", |value| value == "dumb");
-    tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(is_terminal && !wants_none).boxed()
+    let lines = move || OneLine(writer());
+    tracing_subscriber::fmt::layer().with_writer(lines).with_ansi(is_terminal && !wants_none).boxed()
+}
+
+/// Writes an event, which comes as a whole, as one line: nobody who has a line break in a name writes lines of their own.
+struct OneLine<W>(W);
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (line, end): (&[u8], &[u8]) = match event.strip_suffix(b"\n") {
+            Some(line) => (line, b"\n"),
+            None => (event, b""),
+        };
+        let mut out = Vec::with_capacity(event.len());
+        for &byte in line {
+            match byte {
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                other => out.push(other),
+            }
+        }
+        out.extend_from_slice(end);
+        self.0.write_all(&out)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// An object a line: timestamp, level, target, message, the event's fields, and the request that it belongs to.

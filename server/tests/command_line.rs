@@ -264,6 +264,10 @@ fn answers_are_printed_in_every_form() {
     assert_eq!(failed.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&failed.stdout), "a\n1\n");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("nothing"));
+    // Planned, and wrong at its first row: not even its columns are printed. Nothing that is for a terminal is, either.
+    let failed = server.run(&["sql", "-c", "SELECT 1 / (value - 1) AS a FROM generate_series(1, 3)"]);
+    assert_eq!((failed.status.code(), failed.stdout.as_slice()), (Some(1), b"".as_slice()));
+    assert_eq!(server.output(&["sql", "-c", "SELECT 1 AS a WHERE false"]), "a\n");
 
     let mut piped = program(&["sql"])
         .env("TIDEWATER_SERVER", &server.grpc)

@@ -67,7 +67,13 @@ fn every_table_option_is_explained_with_its_default() {
         schema_name: "public".to_owned(),
         name: "t".to_owned(),
         columns: [("id", DataType::Int64), ("at", DataType::Timestamp(TimeUnit::Microsecond, None))]
-            .map(|(name, data_type)| ColumnDef { name: name.to_owned(), data_type, nullable: false, comment: None })
+            .map(|(name, data_type)| ColumnDef {
+                name: name.to_owned(),
+                data_type,
+                nullable: false,
+                comment: None,
+                max_chars: None,
+            })
             .to_vec(),
         key: vec!["id".to_owned()],
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),

@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tempfile::TempDir;
-use tidewater_client::{Client, ClientOptions, Error};
+use tidewater_client::{Client, ClientCertificate, ClientOptions, Error};
 use tidewater_server::config::{Config, FileSource, Sources};
 use tidewater_server::{Running, Server};
 use tidewater_storage::Code;
@@ -67,6 +67,17 @@ impl Issuer {
         let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
         Arc::new(config.with_no_client_auth()).into()
     }
+
+    /// The same for a client that shows a certificate.
+    fn connector_with(&self, (cert, key): &(String, String)) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.0.pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        Arc::new(config.with_root_certificates(roots).with_client_auth_cert(vec![cert], key).unwrap()).into()
+    }
 }
 
 #[derive(Debug)]
@@ -99,8 +110,12 @@ impl Fixture {
     }
 
     async fn start(&self) -> Result<Running, tidewater_storage::Error> {
+        self.start_with(&[]).await
+    }
+
+    async fn start_with(&self, more: &[(&str, &str)]) -> Result<Running, tidewater_storage::Error> {
         let flag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let flags = vec![
+        let mut flags = vec![
             flag("server.data", self.path("data").to_str().unwrap()),
             flag("server.grpc", "127.0.0.1:0"),
             flag("server.http", "127.0.0.1:0"),
@@ -108,6 +123,7 @@ impl Fixture {
             flag("tls.cert", self.path("cert.pem").to_str().unwrap()),
             flag("tls.key", self.path("key.pem").to_str().unwrap()),
         ];
+        flags.extend(more.iter().map(|(name, value)| flag(name, value)));
         Server::start(Config::load(Sources { flags, env: Vec::new(), file: FileSource::None })?).await
     }
 }
@@ -172,6 +188,54 @@ async fn both_ports_speak_tls_and_nothing_else() {
     let _ = tokio::time::timeout(PATIENCE, plain.read_to_end(&mut answer)).await.unwrap();
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     running.shutdown(GRACE).await.unwrap();
+}
+
+/// Whether the server answers. In TLS 1.3 a client finds out that its certificate was refused when it reads.
+async fn answers(address: SocketAddr, connector: &TlsConnector) -> bool {
+    let Ok(mut stream) = open(address, connector).await else { return false };
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = Vec::new();
+    if stream.write_all(request).await.is_ok() {
+        // What came counts, however it ended.
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+    }
+    answer.starts_with(b"HTTP/1.1 200 OK")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_show_certificates_of_their_authority() {
+    let (issuer, clients) = (Issuer::new(), Issuer::new());
+    let server = Fixture::with(&issuer.issue(2100));
+    let ca = server.path("clients.pem");
+    std::fs::write(&ca, clients.0.pem()).unwrap();
+    let shows = |certificate: (String, String)| issuer.connector_with(&certificate);
+    let (trusted, expired) = (shows(clients.issue(2100)), shows(clients.issue(2020)));
+    let foreign = shows(issuer.issue(2100));
+    for mode in ["required", "optional"] {
+        let settings = [("tls.client_ca", ca.to_str().unwrap()), ("tls.client_auth", mode)];
+        let running = server.start_with(&settings).await.unwrap();
+        let http = running.http_addr();
+        assert!(answers(http, &trusted).await, "{mode}");
+        // With tickets of the connection before: each shows its certificate, so that none goes on when it has expired.
+        let again = open(http, &trusted).await.unwrap();
+        assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "{mode}");
+        drop(again);
+        assert!(!answers(http, &foreign).await && !answers(http, &expired).await, "{mode}");
+        assert_eq!(answers(http, &issuer.connector(None)).await, mode == "optional");
+        let silent = match connect(&running, &issuer).await {
+            Ok(client) => tokio::time::timeout(PATIENCE, client.health()).await.unwrap(),
+            Err(error) => Err(error),
+        };
+        assert_eq!(silent.is_ok(), mode == "optional");
+        let (cert, key) = clients.issue(2100);
+        let own = ClientCertificate { certificates_pem: cert.into_bytes(), key_pem: key.into_bytes() };
+        let options = ClientOptions { certificate: Some(own), ..issuer.options() };
+        let url = format!("https://{}", running.grpc_addr());
+        Client::connect_with(&url, options.clone()).await.unwrap().health().await.unwrap();
+        let plain = Client::connect_with(&running.grpc_addr().to_string(), options).await.map(drop).unwrap_err();
+        assert!(plain.to_string().contains("must begin with https://"), "{plain}");
+        running.shutdown(GRACE).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,4 +322,8 @@ async fn a_client_says_what_is_wrong_with_what_it_was_given() {
     let options = ClientOptions { ca_certificates_pem: Some(b"nothing".to_vec()), ..ClientOptions::default() };
     let error = Client::connect_with("https://127.0.0.1:1", options).await.map(drop).unwrap_err();
     assert!(error.to_string().contains("has no certificate in PEM"), "{error}");
+    let own = ClientCertificate { certificates_pem: b"nothing".to_vec(), key_pem: b"nothing".to_vec() };
+    let options = ClientOptions { certificate: Some(own), ..ClientOptions::default() };
+    let error = Client::connect_with("https://127.0.0.1:1", options).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("certificate has no certificate in PEM"), "{error}");
 }

@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use self::access::load_accounts;
+use self::access::{OwnKey, load_accounts};
 pub use self::create::StagedTable;
 use crate::access::Accounts;
 use crate::attaching::parts_of;
@@ -124,6 +124,7 @@ pub struct Engine {
     log: Arc<LogWriter>,
     names: ArcSwap<Names>,
     accounts: parking_lot::RwLock<Accounts>,
+    own_key: OwnKey,
     epoch: AtomicU64,
     /// Held while the catalog changes.
     changing: Mutex<()>,
@@ -206,11 +207,13 @@ impl Engine {
         clean_unborn(&parts.store, &parts.env, &parts.gate.folder)?;
         let names = ArcSwap::from_pointee(names);
         let accounts = parking_lot::RwLock::new(load_accounts(&parts.store)?);
+        let own_key = OwnKey::load(&parts.store)?;
         let engine = Arc::new_cyclic(|engine: &Weak<Engine>| Engine {
             log: Arc::clone(&parts.log),
             parts,
             names,
             accounts,
+            own_key,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
             attaching: Mutex::new(()),
@@ -258,7 +261,7 @@ impl Engine {
             })?;
             engine.hide(&table).await?;
             table.close("it was dropped");
-            engine.dropped.lock().insert(table.def().id, Arc::downgrade(&table.shared));
+            engine.note_dropped(&table);
             Ok(())
         })
         .await

@@ -80,6 +80,7 @@ codes! {
     InvalidOption = 1017, InvalidArgument, "INVALID_OPTION";
     UnsupportedOption = 1018, Unsupported, "UNSUPPORTED_OPTION";
     TooManyTables = 1019, ResourceExhausted, "TOO_MANY_TABLES";
+    FunctionNotFound = 1020, NotFound, "FUNCTION_NOT_FOUND";
     // 11xx: running queries
     QueryFailed = 1101, InvalidArgument, "QUERY_FAILED";
     QueryMemory = 1102, ResourceExhausted, "QUERY_MEMORY";
@@ -97,7 +98,7 @@ codes! {
     ExpansionTooLarge = 1114, ResourceExhausted, "EXPANSION_TOO_LARGE";
     NoSession = 1115, FailedPrecondition, "NO_SESSION";
     ResultStalled = 1116, DeadlineExceeded, "RESULT_STALLED";
-    TicketExpired = 1117, FailedPrecondition, "TICKET_EXPIRED";
+    TicketExpired = 1117, NotFound, "TICKET_EXPIRED";
     // 12xx: ingest
     MalformedPayload = 1201, InvalidArgument, "MALFORMED_PAYLOAD";
     BatchTooLarge = 1202, InvalidArgument, "BATCH_TOO_LARGE";

@@ -24,7 +24,7 @@ mod sealing;
 mod table;
 mod trial;
 
-pub use access::{AccountChange, Accounts, StoredGrant, Token, TokenLimits, User};
+pub use access::{AccountChange, Accounts, SigningKey, StoredGrant, Token, TokenLimits, User};
 pub use compaction::Compacted;
 pub use engine::{Engine, EngineOptions, Recovery, StagedTable, View};
 pub use error::{Code, Error, ErrorKind, Result, RowFault};

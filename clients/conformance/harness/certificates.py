@@ -36,11 +36,11 @@ class Authority:
         self._certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
         self.pem = _pem(self._certificate)
 
-    def issue(self, *, days: int = 100) -> tuple[bytes, bytes]:
-        """A certificate that ends in so many days, and its key."""
+    def issue(self, *, days: int = 100, name: str = "server of a test") -> tuple[bytes, bytes]:
+        """A certificate of this common name that ends in so many days, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.timezone.utc)
-        builder = x509.CertificateBuilder().subject_name(_name("server of a test")).issuer_name(self._certificate.subject)
+        builder = x509.CertificateBuilder().subject_name(_name(name)).issuer_name(self._certificate.subject)
         builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(now - 500 * DAY).not_valid_after(now + days * DAY)
         builder = builder.add_extension(x509.SubjectAlternativeName(NAMES), critical=False)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+from .certificates import Authority, Files
 from .server import POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, binary, free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -23,13 +24,16 @@ BLOCK_TIMEOUT_S = 120
 # The addresses that pages name; each reader has others.
 GRPC, HTTP = "127.0.0.1:8815", "127.0.0.1:8080"
 
+# Where pages have the files of a server's TLS; each reader has its own.
+CERTIFICATES = "/etc/tidewater/"
+
 # What `serve --set auth=on` prints when there is no user; pages write it like this.
 SETUP_CODE = "vE0…"
 
 # Languages of blocks that are run, that are checked otherwise, and that are for people.
 RUN = ("sql", "sh", "console", "python")
 CHECKED = ("json", "toml")
-SHOWN = ("text", "csv", "markdown", "ini", "proto", "rust", "service", "yaml")
+SHOWN = ("text", "csv", "markdown", "ini", "proto", "rust", "service", "yaml", "go", "javascript", "java")
 
 # Packages beside those of requirements.txt that pages and examples may tell people to install.
 OPTIONAL_PACKAGES = {"pandas", "streamlit"}
@@ -110,6 +114,11 @@ class Reader:
         (self.private / "bin").mkdir(parents=True)
         for name in ("benches", "clients", "proto", "server"):
             (self.folder / name).symlink_to(ROOT / name)
+        self.certificates = self.private / "certificates"
+        self.certificates.mkdir()
+        authority = Authority()
+        Files(self.certificates).put(authority.issue())
+        (self.certificates / "clients.pem").write_bytes(authority.pem)
         self.grpc, self.http = (f"127.0.0.1:{port}" for port in free_ports(2))
         self.setup_code = None
         self.process = None
@@ -142,8 +151,8 @@ class Reader:
         shutil.rmtree(self.private)
 
     def here(self, text: str) -> str:
-        """A text of a page, with this reader's addresses."""
-        text = text.replace(GRPC, self.grpc).replace(HTTP, self.http)
+        """A text of a page, with this reader's addresses and certificates."""
+        text = text.replace(GRPC, self.grpc).replace(HTTP, self.http).replace(CERTIFICATES, f"{self.certificates}/")
         return text.replace(SETUP_CODE, self.setup_code) if self.setup_code else text
 
     def there(self, text: str) -> str:
@@ -236,16 +245,18 @@ class Reader:
 
     def _call(self, command: list[str], text: str) -> tuple[int, str]:
         """Status, and all that was printed."""
-        needs_server = command[:3] != ["tidewater", "config", "check"]
-        if needs_server and self.process is None:
+        is_check = command[:3] == ["tidewater", "config", "check"]
+        if not is_check and self.process is None:
             self.serve(["serve", "--data", str(self.folder / "data")])
+        # A file is checked as it stands there: what the environment says would count more.
+        environment = {name: value for name, value in self.environment.items() if not (is_check and name.startswith("TIDEWATER__"))}
         program = shutil.which(command[0], path=self.environment["PATH"])
         out, err, given = self.private / "stdout", self.private / "stderr", self.private / "stdin"
         given.write_text(text)
         # Files, not pipes: what a block leaves running would hold a pipe open.
         with given.open("rb") as stdin, out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [program, *command[1:]], stdin=stdin, stdout=stdout, stderr=stderr, cwd=self.folder, env=self.environment, start_new_session=True
+                [program, *command[1:]], stdin=stdin, stdout=stdout, stderr=stderr, cwd=self.folder, env=environment, start_new_session=True
             )
             try:
                 status = process.wait(BLOCK_TIMEOUT_S)
@@ -290,7 +301,8 @@ def without_installs(script: str) -> str:
                 pass
             case ["python" | "python3", "-m", "pip", "install", *packages]:
                 known = {name.split("==")[0].lower() for name in (ROOT / "clients/conformance/requirements.txt").read_text().split()}
-                unknown = {package for package in packages if package.lower() not in known | OPTIONAL_PACKAGES}
+                # The Python client is in the environment already.
+                unknown = {name for name in packages if name.lower() not in known | OPTIONAL_PACKAGES and not name.startswith("./clients/python")}
                 assert not unknown, f"the tests do without {unknown}: {line}"
             case _:
                 kept.append(line)

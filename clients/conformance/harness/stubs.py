@@ -18,6 +18,11 @@ _arguments = ["protoc", f"-I{PROTO}", f"-I{_include}", f"--python_out={_folder.n
 if protoc.main([*_arguments, *FILES]) != 0:
     raise RuntimeError(f"the stubs of {FILES} could not be generated")
 sys.path.insert(0, _folder.name)
+# Where the Python client is installed, its stubs have the same names. What is tested here is what the .proto files say now.
+for _name in ("admin", "ingest", "query"):
+    _package = importlib.import_module(f"tidewater.{_name}")
+    if isinstance(_package.__path__, list):
+        _package.__path__.insert(0, f"{_folder.name}/tidewater/{_name}")
 
 admin = importlib.import_module("tidewater.admin.v1.admin_pb2")
 admin_grpc = importlib.import_module("tidewater.admin.v1.admin_pb2_grpc")

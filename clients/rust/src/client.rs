@@ -11,7 +11,9 @@ use tidewater_proto::admin::v1::admin_client::AdminClient;
 use tidewater_proto::ingest::v1 as ingest;
 use tidewater_proto::ingest::v1::ingest_client::IngestClient;
 use tidewater_proto::query::v1::query_client::QueryClient;
-use tidewater_proto::query::v1::{CancelRequest, CancelState, ExplainRequest, Format, QueryRequest};
+use tidewater_proto::query::v1::{
+    CancelRequest, CancelState, ExplainRequest, Format, ListQueriesRequest, QueryInfo, QueryRequest,
+};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -57,12 +59,23 @@ pub enum Credentials {
     Bearer(String),
 }
 
+/// A certificate of the client's own, for servers that ask for one (mutual TLS).
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// The certificate in PEM, and behind it those that lead to its authority.
+    pub certificates_pem: Vec<u8>,
+    /// Its private key in PEM.
+    pub key_pem: Vec<u8>,
+}
+
 /// How to connect.
 #[derive(Clone)]
 pub struct ClientOptions {
     pub credentials: Credentials,
     /// Certificates in PEM that are trusted for `https://`, and no others; `None`: those that this machine trusts.
     pub ca_certificates_pem: Option<Vec<u8>>,
+    /// What is shown over `https://`. The server may know a user by it, without [`ClientOptions::credentials`].
+    pub certificate: Option<ClientCertificate>,
     /// Bound on making the first connection.
     pub connect_timeout: Duration,
     /// Of [`Client::write`] with an identity.
@@ -74,6 +87,7 @@ impl Default for ClientOptions {
         Self {
             credentials: Credentials::Anonymous,
             ca_certificates_pem: None,
+            certificate: None,
             connect_timeout: Duration::from_secs(10),
             retry: RetryPolicy::default(),
         }
@@ -130,6 +144,12 @@ impl Client {
     pub async fn cancel(&self, query_id: &str) -> Result<CancelState> {
         let request = CancelRequest { query_id: query_id.to_owned() };
         Ok(self.queries().cancel(request).await?.into_inner().state())
+    }
+
+    /// Queries that run, wait or ended lately, newest first: our own; an admin sees everybody's. It is no statement, so no limit on those
+    /// stands in its way.
+    pub async fn list_queries(&self) -> Result<Vec<QueryInfo>> {
+        Ok(self.queries().list_queries(ListQueriesRequest {}).await?.into_inner().queries)
     }
 
     /// OK if the server takes requests.
@@ -239,21 +259,35 @@ fn endpoint(address: &str, options: &ClientOptions) -> Result<Endpoint> {
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     if !url.starts_with("https://") {
+        if options.certificate.is_some() {
+            return Err(Error::invalid("a certificate is shown over TLS only: the address must begin with https://"));
+        }
         return Ok(endpoint);
     }
     let tls = match &options.ca_certificates_pem {
         // What is not understood would be left out, and then nobody trusted, without a word.
-        Some(pem) if !pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) => {
+        Some(pem) if !has_certificate(pem) => {
             return Err(Error::invalid("ClientOptions::ca_certificates_pem has no certificate in PEM"));
         }
         Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
         None => ClientTlsConfig::new().with_native_roots(),
+    };
+    let tls = match &options.certificate {
+        Some(own) if !has_certificate(&own.certificates_pem) => {
+            return Err(Error::invalid("ClientOptions::certificate has no certificate in PEM"));
+        }
+        Some(own) => tls.identity(tonic::transport::Identity::from_pem(&own.certificates_pem, &own.key_pem)),
+        None => tls,
     };
     // A server that takes the connection and does not shake hands must not be waited for longer, either.
     endpoint.tls_config(tls.timeout(options.connect_timeout)).map_err(|error| {
         let error = Error::from(error);
         error.with_message(format!("TLS with {address} cannot be set up: {}", error.message()))
     })
+}
+
+fn has_certificate(pem: &[u8]) -> bool {
+    pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE)
 }
 
 /// Adds the `authorization` header to every call.

@@ -53,7 +53,7 @@ mod table;
 mod write;
 
 pub use admin::{NewToken, TokenOptions, UserChange};
-pub use client::{Authorization, Client, ClientOptions, Credentials, Transport};
+pub use client::{Authorization, Client, ClientCertificate, ClientOptions, Credentials, Transport};
 pub use error::{Error, Result, RowError, reason};
 pub use ipc::Compression;
 pub use producer::{Ack, Producer, ProducerOptions, RetryPolicy};
@@ -63,6 +63,7 @@ pub use table::{TableInfo, TableName};
 pub use tidewater_proto::admin::v1::{Grant, Role, Token, TokenLimits, User};
 pub use tidewater_proto::ingest::v1::{Durability, OnRowError, SchemaPolicy, SequenceMode};
 pub use tidewater_proto::query::v1::{
-    CancelState, Format, OverflowMode, QueryRequest, Summary, Value, Values, query_request, value,
+    CancelState, Format, OverflowMode, Progress, QueryInfo, QueryRequest, QueryState, Summary, TableFreshness, Value,
+    Values, query_request, value,
 };
 pub use write::{BatchResult, CommitToken, Identity, WriteOptions};

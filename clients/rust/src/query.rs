@@ -8,11 +8,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use tidewater_proto::query::v1::query_response::Msg;
-use tidewater_proto::query::v1::{QueryResponse, Started, Summary};
+use tidewater_proto::query::v1::{Progress, QueryResponse, Started, Summary, TableFreshness};
 use tonic::{Code, Streaming};
 
 use crate::error::{Error, Result, reason};
 use crate::ipc::{Messages, decode_schema};
+
+type OnProgress = Box<dyn FnMut(&Progress) + Send>;
 
 /// The rows of one query. Dropping it cancels the query.
 pub struct QueryStream {
@@ -22,6 +24,7 @@ pub struct QueryStream {
     messages: Messages,
     ready: VecDeque<RecordBatch>,
     summary: Option<Summary>,
+    on_progress: Option<OnProgress>,
     ended: bool,
 }
 
@@ -33,7 +36,16 @@ impl QueryStream {
         };
         let schema = decode_schema(&started.arrow_schema)?;
         let messages = Messages::new(started.arrow_schema.clone());
-        Ok(Self { responses, started, schema, messages, ready: VecDeque::new(), summary: None, ended: false })
+        Ok(Self {
+            responses,
+            started,
+            schema,
+            messages,
+            ready: VecDeque::new(),
+            summary: None,
+            on_progress: None,
+            ended: false,
+        })
     }
 
     pub fn query_id(&self) -> &str {
@@ -50,6 +62,17 @@ impl QueryStream {
         self.started.is_update
     }
 
+    /// How fresh the tables are that the query reads; empty for DDL and DML.
+    pub fn tables(&self) -> &[TableFreshness] {
+        &self.started.tables
+    }
+
+    /// Calls `tell` while rows are read from this stream, each time that the server says how far the query is: every 500 ms if
+    /// [`QueryRequest::progress`](crate::QueryRequest) asks for it, else never.
+    pub fn on_progress(&mut self, tell: impl FnMut(&Progress) + Send + 'static) {
+        self.on_progress = Some(Box::new(tell));
+    }
+
     /// What the query did; `None` until the stream has ended.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref().filter(|_| self.ended)
@@ -59,6 +82,11 @@ impl QueryStream {
         match response.msg {
             Some(Msg::ArrowMessage(message)) => self.ready.extend(self.messages.read(message)?),
             Some(Msg::Summary(summary)) => self.summary = Some(summary),
+            Some(Msg::Progress(progress)) => {
+                if let Some(tell) = &mut self.on_progress {
+                    tell(&progress);
+                }
+            }
             Some(Msg::Started(_)) => return Err(Error::protocol("the server began an answer twice")),
             Some(Msg::Json(_)) => return Err(Error::protocol("the server sent JSON where Arrow was asked for")),
             // A kind of message that a later server may add.

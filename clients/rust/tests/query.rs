@@ -49,7 +49,8 @@ impl Query for Fake {
         let batches = if sql == "nothing" { vec![] } else { vec![batch(0..3), batch(3..5)] };
         let mut messages = messages(&batches).into_iter();
         let arrow_schema = messages.next().unwrap().into();
-        let mut replies = vec![Ok(Msg::Started(pb::Started { query_id: "q".into(), arrow_schema, is_update: false }))];
+        let started = pb::Started { query_id: "q".into(), arrow_schema, ..Default::default() };
+        let mut replies = vec![Ok(Msg::Started(started))];
         replies.extend(messages.map(|message| Ok(Msg::ArrowMessage(message.into()))));
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         match &*sql {

@@ -13,12 +13,14 @@ use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizer
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanBounds;
+use crate::functions::TextAsTime;
 
-/// DataFusion's own rules, bounded.
+/// DataFusion's own rules, bounded, and one that comes before them.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let bounded =
         |inner: Arc<dyn AnalyzerRule + Send + Sync>| Arc::new(Bounded(inner)) as Arc<dyn AnalyzerRule + Send + Sync>;
-    Analyzer::new().rules.into_iter().map(bounded).collect()
+    let first: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(TextAsTime);
+    std::iter::once(first).chain(Analyzer::new().rules).map(bounded).collect()
 }
 
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {

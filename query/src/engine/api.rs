@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, SecondsFormat};
 use tidewater_storage::ids::CommitToken;
 
 use super::stream::PendingQuery;
+use crate::provider::StatementCatalog;
 use crate::session::Interface;
 
 /// One row of `system.settings`.
@@ -59,7 +61,7 @@ pub struct QueryEngineOptions {
     pub sources: SystemSources,
 }
 
-/// Values for `$1`, `?`: one row; columns by position.
+/// Values for `$1`, `?`: a row for each execution; columns by position.
 #[derive(Debug, Clone)]
 pub struct Parameters(pub RecordBatch);
 
@@ -120,7 +122,13 @@ pub struct RunSummary {
     pub rows_out: u64,
     pub bytes_out: u64,
     pub rows_read_realtime: u64,
+    /// From files, and of these from files that are built and not in the Delta table yet.
     pub rows_read_sealed: u64,
+    pub rows_read_built: u64,
+    /// Bytes of files that were fetched, as they are stored.
+    pub bytes_read: u64,
+    /// How far its scans have come, 0.0 to 1.0; `None`: it reads no table.
+    pub fraction: Option<f64>,
     /// Files that their bounds ruled out, and files that were opened.
     pub files_pruned: u64,
     pub files_read: u64,
@@ -129,8 +137,46 @@ pub struct RunSummary {
     pub cpu_ms: f64,
     pub memory_peak: u64,
     pub spilled: u64,
-    /// The snapshot of each table.
-    pub tokens: Vec<CommitToken>,
+    /// The snapshot of each table that it reads, in the order of their names.
+    pub tables: Vec<TableFreshness>,
+}
+
+impl RunSummary {
+    /// What the scans of a statement have done so far.
+    pub(crate) fn of_scans(catalog: &StatementCatalog) -> Self {
+        let read = catalog.metrics();
+        Self {
+            rows_read_realtime: read.rows_read_realtime(),
+            rows_read_sealed: read.rows_read_sealed(),
+            rows_read_built: read.rows_read_built(),
+            bytes_read: read.bytes_read(),
+            fraction: read.fraction(),
+            files_pruned: read.files_pruned(),
+            files_read: read.files_read(),
+            tables: catalog.freshness(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How fresh what a query sees of one table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFreshness {
+    pub schema: String,
+    pub name: String,
+    /// Where the snapshot stands: the query sees all rows of entries up to this one.
+    pub token: CommitToken,
+    /// Event time through which all producers had come that were active within the minute before, microseconds since 1970; the query sees
+    /// all rows that it stands on. `None`: no producer was, or the table has no time column.
+    pub watermark_us: Option<i64>,
+}
+
+impl TableFreshness {
+    /// The watermark in RFC 3339, in UTC and with microseconds.
+    pub fn watermark(&self) -> Option<String> {
+        let at = DateTime::from_timestamp_micros(self.watermark_us?)?;
+        Some(at.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +189,7 @@ pub enum QueryState {
     Cancelled,
 }
 
-/// A running query, or one of the last 1,000 that ended.
+/// A running query, or one that ended lately.
 #[derive(Debug, Clone)]
 pub struct QueryInfo {
     pub query_id: String,

@@ -15,6 +15,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as PlannerStatement;
 use parking_lot::Mutex;
@@ -23,19 +24,19 @@ use tidewater_storage::memory::Share;
 use tidewater_storage::{Code, Engine, Error, Result, Table};
 
 use super::QueryEngineOptions;
-use super::params::parameter_index;
+use super::params::MovedTimes;
 use super::reach::reach;
 use crate::complexity::{self, PlanBounds};
 use crate::error::{OrError, to_datafusion};
-use crate::functions::ProcessLimit;
+use crate::functions::{CallerName, ProcessLimit};
 use crate::limits::BATCH_ROWS;
 use crate::memory::SpillFiles;
 use crate::planner::Waiter;
 use crate::provider::{CatalogOptions, StatementCatalog, ViewPlanner};
 use crate::session::{Session, SessionSettings, VisibleCatalog};
 use crate::statement::{
-    CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion, hide_system_columns,
-    reparse,
+    Announced, CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion,
+    hide_system_columns, reparse,
 };
 use crate::system::SystemState;
 
@@ -58,6 +59,8 @@ pub(super) struct StatementContext {
     pub(super) catalog: Arc<StatementCatalog>,
     pub(super) settings: SessionSettings,
     pub(super) bounds: PlanBounds,
+    /// How the columns of the answer are called where the plan calls them otherwise.
+    pub(super) announced: Announced,
     with_system_columns: bool,
     visible: VisibleCatalog,
 }
@@ -71,7 +74,7 @@ impl Contexts {
             .with_analyzer_rules(complexity::analyzer_rules())
             .with_optimizer_rules(complexity::optimizer_rules())
             .with_physical_optimizer_rules(complexity::physical_rules())
-            .with_expr_planners(crate::functions::expr_planners())
+            .with_expr_planners(expr_planners())
             .with_type_planner(Arc::new(ColumnTypes))
             .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
             .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
@@ -107,13 +110,16 @@ impl Contexts {
         let options = state.config_mut().options_mut();
         options.catalog.default_schema.clone_from(&settings.schema);
         options.extensions.insert(bounds.clone());
+        options.extensions.insert(CallerName::new(&session.principal.name));
+        catalog.set_table_functions(state.table_functions().clone());
         catalog.set_view_planner(view_planner(zoned, visible.clone(), with_system_columns));
         state.register_catalog_list(Arc::clone(&catalog) as _);
         state.mark_start_execution();
         // By the clock that stamps entries: what now() says, and which rows are past their retention.
         let started_us = self.storage.env().clock.now_us();
         state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(started_us);
-        Ok(StatementContext { state, catalog, settings, bounds, with_system_columns, visible })
+        let announced = statement.announced.clone();
+        Ok(StatementContext { state, catalog, settings, bounds, announced, with_system_columns, visible })
     }
 
     /// The state of all statements in a time zone. One clone of it is a statement's own.
@@ -147,6 +153,12 @@ impl Contexts {
     }
 }
 
+/// What operators and literals become, and what stands beside them.
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let ours: Arc<dyn ExprPlanner> = Arc::new(MovedTimes);
+    std::iter::once(ours).chain(crate::functions::expr_planners()).collect()
+}
+
 impl StatementContext {
     /// A table that the caller sees; `TABLE_NOT_FOUND` for anything else.
     pub(super) fn table(&self, name: &TableName) -> Result<Table> {
@@ -156,6 +168,20 @@ impl StatementContext {
     /// The definition of a table that the caller sees.
     pub(super) fn stored(&self, name: &TableName) -> Option<Arc<TableDef>> {
         self.visible.table(&name.schema, &name.name).map(|table| table.def())
+    }
+
+    /// The logical plan of a query whose rows are the answer. The planner refuses a name that `*` and another column have; then that column
+    /// gets another one, which the client is not told.
+    pub(super) async fn answer(&mut self, statement: PlannerStatement) -> Result<LogicalPlan> {
+        let apart = self.announced.beside_wildcard(&statement);
+        let error = match (self.logical(statement).await, &apart) {
+            (Err(error), Some(_)) if error.code() == Code::InvalidStatement => error,
+            (planned, _) => return planned,
+        };
+        let Some((statement, announced)) = apart else { return Err(error) };
+        let plan = self.logical(statement).await.map_err(|_| error)?;
+        self.announced = announced;
+        Ok(plan)
     }
 
     /// The logical plan of a query.
@@ -244,7 +270,8 @@ fn config(threads: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, "public")
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        // Ours is in the catalog.
+        .with_information_schema(false)
         .with_target_partitions(threads.max(1))
         .with_batch_size(BATCH_ROWS);
     let options = config.options_mut();
@@ -286,10 +313,4 @@ fn empty_folder(folder: &Path) -> Result<()> {
         removed.map_err(unusable)?;
     }
     Ok(())
-}
-
-/// Which parameters a plan has, by index from 0, with their types where they are known.
-pub(super) fn parameter_types(plan: &LogicalPlan) -> Result<HashMap<usize, arrow::datatypes::DataType>> {
-    let types = plan.get_parameter_types().or_error()?;
-    Ok(types.into_iter().filter_map(|(name, data_type)| Some((parameter_index(&name)?, data_type?))).collect())
 }

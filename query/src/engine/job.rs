@@ -1,11 +1,10 @@
 //! What happens on a planner thread? Text becomes a statement, a query becomes a physical plan, the rest a description of work.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::LogicalPlan;
@@ -17,17 +16,18 @@ use tidewater_storage::{Code, Error, Result, View};
 use tokio::runtime::Handle;
 
 use super::change::{
-    DeleteWork, InsertWork, attach_schema, call_schema, check_delete, plan_create_as, plan_insert, prepare_delete,
-    prepare_insert,
+    DeleteWork, IfExists, InsertWork, attach_schema, call_schema, check_delete, plan_create_as, plan_insert,
+    prepare_delete, prepare_insert,
 };
-use super::context::{Contexts, StatementContext, parameter_types};
+use super::context::{Contexts, StatementContext};
+use super::params::{EachRow, ParameterTypes, Rest, parameter_types};
 use super::{Parameters, Prepared, access, params, show};
 use crate::admission::{Class, class_of};
 use crate::error::OrError;
 use crate::functions::check_constants;
 use crate::memory::QueryPool;
-use crate::planner::Waiter;
-use crate::provider::StatementCatalog;
+use crate::planner::{Planner, Waiter};
+use crate::provider::{StatementCatalog, rows_to_pass};
 use crate::runtime::stoppable;
 use crate::session::Session;
 use crate::statement::{Alter, Attach, CATALOG, Call, Kind, Scope, Statement, TableName, classify, read_text, reparse};
@@ -41,6 +41,8 @@ pub(super) struct PlannedRows {
     /// As the client sees it.
     pub(super) schema: SchemaRef,
     pub(super) class: Class,
+    /// The same query for further rows of parameters.
+    pub(super) rest: Option<Box<Rest>>,
 }
 
 /// What a statement comes down to.
@@ -48,7 +50,7 @@ pub(super) enum Work {
     Rows(PlannedRows),
     Batch(RecordBatch),
     Set { name: String, value: Option<String> },
-    CreateTable { new: Box<NewTable>, if_not_exists: bool },
+    CreateTable { new: Box<NewTable>, if_not_exists: bool, or_replace: bool },
     DropTables { names: Vec<TableName>, if_exists: bool },
     Truncate { names: Vec<TableName>, if_exists: bool },
     CreateView { view: View, or_replace: bool, if_not_exists: bool },
@@ -91,6 +93,7 @@ pub(super) struct Job {
     pub(super) session: Session,
     pub(super) sql: String,
     pub(super) pool: Arc<QueryPool>,
+    pub(super) planner: Planner,
     /// See [`super::RunOptions::only_updates`].
     pub(super) only_updates: bool,
 }
@@ -103,7 +106,7 @@ impl Job {
         let handle = self.handle.clone();
         handle.block_on(async {
             Ok(match statement.kind {
-                Kind::Query(query) => Work::Rows(self.plan_query(&context, *query, rows.as_ref()).await?),
+                Kind::Query(query) => Work::Rows(self.plan_query(context, *query, rows).await?),
                 Kind::Show(what) => Work::Batch(show::answer(&what, &context).await?),
                 Kind::Insert(insert) => Work::Insert(plan_insert(&self, &context, insert, rows).await?),
                 Kind::Delete(delete) => Work::Delete(check_delete(&self, &mut context, delete, rows).await?),
@@ -112,9 +115,12 @@ impl Job {
                     Work::CreateView { view, or_replace, if_not_exists }
                 }
                 Kind::Set { name, value } => Work::Set { name, value },
-                Kind::CreateTable { new, if_not_exists } => Work::CreateTable { new, if_not_exists },
-                Kind::CreateTableAs { new, if_not_exists, query } => {
-                    Work::Insert(plan_create_as(&self, &context, new, if_not_exists, *query).await?)
+                Kind::CreateTable { new, if_not_exists, or_replace } => {
+                    Work::CreateTable { new, if_not_exists, or_replace }
+                }
+                Kind::CreateTableAs { new, if_not_exists, or_replace, query } => {
+                    let if_exists = IfExists::of(if_not_exists, or_replace);
+                    Work::Insert(plan_create_as(&self, &context, new, if_exists, *query).await?)
                 }
                 Kind::DropTables { names, if_exists } => Work::DropTables { names, if_exists },
                 Kind::Truncate { names, if_exists } => Work::Truncate { names, if_exists },
@@ -134,23 +140,25 @@ impl Job {
         let (is_update, runs_when_planned) = (statement.kind.is_update(), statement.kind.runs_when_planned());
         let handle = self.handle.clone();
         let (dataset_schema, known) = handle.block_on(async {
-            let nothing = || (Arc::new(Schema::empty()), HashMap::new());
+            let nothing = || (Arc::new(Schema::empty()), ParameterTypes::new());
             Ok::<_, Error>(match statement.kind {
                 Kind::Query(query) => {
-                    let plan = context.logical(*query).await?;
+                    let plan = context.answer(*query).await?;
                     let known = parameter_types(&plan)?;
                     let plan = if n == 0 { plan } else { params::bind_nulls(plan, &params::types(&known, n))? };
                     (self.physical(&context, &plan).await?.schema, known)
                 }
-                Kind::Show(what) => (wire_schema(&show::answer(&what, &context).await?.schema()), HashMap::new()),
+                Kind::Show(what) => {
+                    (wire_schema(&show::answer(&what, &context).await?.schema()), ParameterTypes::new())
+                }
                 Kind::Insert(insert) => (Arc::new(Schema::empty()), prepare_insert(&context, insert).await?),
                 Kind::Delete(delete) => (Arc::new(Schema::empty()), prepare_delete(&mut context, delete).await?),
-                Kind::Call(call) => (wire_schema(&call_schema(call.procedure)), HashMap::new()),
-                Kind::Attach(_) => (wire_schema(&attach_schema()), HashMap::new()),
+                Kind::Call(call) => (wire_schema(&call_schema(call.procedure)), ParameterTypes::new()),
+                Kind::Attach(_) => (wire_schema(&attach_schema()), ParameterTypes::new()),
                 _ => nothing(),
             })
         })?;
-        let parameter_schema = params::schema(&params::types(&known, n));
+        let parameter_schema = params::schema(&params::types(&known, n), self.session.types());
         Ok(Prepared { dataset_schema, parameter_schema, is_update, runs_when_planned })
     }
 
@@ -169,33 +177,34 @@ impl Job {
 
     async fn plan_query(
         &self,
-        context: &StatementContext,
+        mut context: StatementContext,
         query: PlannerStatement,
-        parameters: Option<&RecordBatch>,
+        parameters: Option<RecordBatch>,
     ) -> Result<PlannedRows> {
-        let mut plan = context.logical(query).await?;
-        if let Some(batch) = parameters {
-            params::one_row(batch)?;
-            plan = params::bind(plan, batch, 0)?;
+        let plan = context.answer(query).await?;
+        match parameters {
+            Some(rows) => EachRow { job: self.clone(), context, plan, rows }.begin().await,
+            None => self.physical(&context, &plan).await,
         }
-        self.physical(context, &plan).await
     }
 
     /// Optimises and plans physically; pins what the plan scans.
     pub(super) async fn physical(&self, context: &StatementContext, plan: &LogicalPlan) -> Result<PlannedRows> {
         let plan = context.state.create_physical_plan(plan).await.or_error()?;
         check_constants(&plan).or_error()?;
+        context.catalog.metrics().add_rows_to_pass(rows_to_pass(&plan));
         let plan = stoppable(plan, &self.pool).or_error()?;
         context.bounds.verdict()?;
         context.catalog.finish_planning();
         let pool = Arc::clone(&self.pool) as Arc<dyn MemoryPool>;
-        let class = if context.catalog.tokens().is_empty() { class_of(&plan) } else { Class::Tables };
+        let class = if context.catalog.freshness().is_empty() { class_of(&plan) } else { Class::Tables };
         Ok(PlannedRows {
-            schema: wire_schema(&plan.schema()),
+            schema: self.session.types().schema(&context.announced.of(plan.schema())),
             task: self.contexts.task(&context.state, pool)?,
             catalog: Arc::clone(&context.catalog),
             plan,
             class,
+            rest: None,
         })
     }
 
@@ -272,6 +281,3 @@ fn folded(ident: &Ident) -> String {
         None => ident.value.to_lowercase(),
     }
 }
-
-/// Types by parameter index, for [`Prepared`].
-pub(super) type ParameterTypes = HashMap<usize, DataType>;

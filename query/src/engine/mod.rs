@@ -18,9 +18,9 @@ use std::time::Duration;
 
 pub use api::{
     Canceled, EventRow, Parameters, Planned, PlannedKind, Prepared, QueryEngineOptions, QueryInfo, QueryState,
-    RunOptions, RunSummary, SettingRow, SystemSources, UpdateOutcome,
+    RunOptions, RunSummary, SettingRow, SystemSources, TableFreshness, UpdateOutcome,
 };
-pub use stream::{PendingQuery, QueryStream, QueryThreads};
+pub use stream::{PendingQuery, QueryStream, QueryThreads, QueryWatch};
 use tidewater_storage::{Engine, Result};
 
 use self::context::Contexts;
@@ -81,6 +81,9 @@ impl QueryEngine {
 
     /// Sets one setting of a session as `SET name = value` does; `None` resets it. `INVALID_SETTING` otherwise.
     pub fn set(&self, session: &Session, name: &str, value: Option<&str>) -> Result<()> {
+        if let Some(value) = value {
+            session.check_types(name, value)?;
+        }
         let visible = VisibleCatalog::new(&self.storage, &session.principal);
         let known = |schema: &str| matches!(schema, "system" | "information_schema") || visible.has_schema(schema);
         let mut settings = session.settings.lock();
@@ -92,6 +95,7 @@ impl QueryEngine {
 
     /// Sets what an earlier SET of the same client came to. Its schema was there then: whether it still is, the statement will find.
     pub fn restore(&self, session: &Session, name: &str, value: &str) -> Result<()> {
+        session.check_types(name, value)?;
         change(&mut session.settings.lock(), name, Some(value), &|_| true)
     }
 

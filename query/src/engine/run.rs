@@ -41,7 +41,7 @@ impl QueryEngine {
     }
 
     /// Plans a SELECT (EXPLAIN, SHOW, VALUES …), or runs DDL, DML and CALL. Exactly one statement, a trailing `;` is fine.
-    /// `parameters` has one row; DML takes several rows: as many executions, committed together.
+    /// `parameters` may have several rows: a query runs once for each, in one answer over one snapshot; DML runs as often and is committed once.
     pub async fn plan(
         &self,
         session: &Session,
@@ -107,6 +107,7 @@ impl QueryEngine {
             session: session.clone(),
             sql: sql.to_string(),
             pool,
+            planner: self.planner.clone(),
             only_updates,
         }
     }
@@ -211,7 +212,9 @@ impl QueryEngine {
                 self.set(session, &name, value.as_deref())?;
                 Ok(UpdateOutcome { settings: changed(session, &name)?, ..UpdateOutcome::default() })
             }
-            Work::CreateTable { new, if_not_exists } => ddl::create_table(storage, *new, if_not_exists).await,
+            Work::CreateTable { new, if_not_exists, or_replace } => {
+                ddl::create_table(storage, *new, if_not_exists, or_replace).await
+            }
             Work::DropTables { names, if_exists } => ddl::drop_tables(&visible, names, if_exists).await,
             Work::Truncate { names, if_exists } => ddl::truncate(&visible, names, if_exists).await,
             Work::CreateView { view, or_replace, if_not_exists } => {

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use tidewater_storage::catalog::sql_type;
+use tidewater_storage::catalog::{ColumnDef, sql_type};
 use tidewater_storage::{Code, Error, Result};
 
 use super::context::StatementContext;
@@ -42,9 +42,11 @@ async fn describe(table: &TableName, context: &StatementContext) -> Result<Recor
     let mut columns = vec![Vec::new(); 5];
     for (i, field) in fields.fields().iter().enumerate() {
         let key = def.as_ref().is_some_and(|def| def.key.contains(&i));
-        let comment = def.as_ref().and_then(|def| def.columns.get(i)?.comment.clone());
+        let column = def.as_ref().and_then(|def| def.columns.get(i));
+        let comment = column.and_then(|column| column.comment.clone());
+        let data_type = column.map_or_else(|| sql_type(field.data_type()), ColumnDef::sql_type);
         columns[0].push(Some(field.name().clone()));
-        columns[1].push(Some(sql_type(field.data_type())));
+        columns[1].push(Some(data_type));
         columns[2].push(Some(if field.is_nullable() { "YES" } else { "NO" }.to_string()));
         columns[3].push(key.then(|| "PRI".to_string()));
         columns[4].push(comment);

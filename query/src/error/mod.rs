@@ -8,6 +8,7 @@ use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use tidewater_storage::{Code, Error, Result};
+pub(crate) use words::in_sql;
 
 /// Our error as one that travels through DataFusion; [`from_datafusion`] gets it out again.
 pub(crate) fn to_datafusion(error: Error) -> DataFusionError {

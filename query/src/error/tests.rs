@@ -39,6 +39,8 @@ fn other_errors_have_their_codes() {
     for (error, code) in [
         (DataFusionError::Plan("table 'tidewater.public.x' not found".into()), Code::TableNotFound),
         (DataFusionError::Plan("failed to resolve schema: s".into()), Code::SchemaNotFound),
+        (DataFusionError::Plan("Invalid function 'x'.\nDid you mean 'e'?".into()), Code::FunctionNotFound),
+        (DataFusionError::Plan("table function 'x' not found".into()), Code::FunctionNotFound),
         (DataFusionError::Plan("something else".into()), Code::InvalidStatement),
         (DataFusionError::NotImplemented("PIVOT".into()), Code::UnsupportedStatement),
         (DataFusionError::Execution("bad input".into()), Code::QueryFailed),
@@ -83,6 +85,12 @@ fn what_the_planner_complains_of_is_said_in_the_words_of_sql() {
     ] {
         let error = from_datafusion(DataFusionError::Plan(message.into()));
         assert_eq!((error.code(), error.message()), (Code::InvalidStatement, said));
+    }
+    for (name, hint) in [("uper", "did you mean 'upper'?"), ("no_such", "SHOW FUNCTIONS lists what there is")] {
+        let error = DataFusionError::Plan(format!("Invalid function '{name}'.\nDid you mean 'upper'?"));
+        let error = from_datafusion(error);
+        assert_eq!(error.message(), format!("there is no function '{name}'"));
+        assert_eq!(error.hint_text(), Some(hint));
     }
     for (message, said) in [
         ("Cannot cast string 'x' to value of Int64 type", "Cannot cast string 'x' to BIGINT"),

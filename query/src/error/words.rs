@@ -6,7 +6,7 @@ use tidewater_storage::{Code, Error};
 
 /// What the planner complains of, in other words; `None` where its own will do.
 pub(super) fn of_planner(message: &str) -> Option<Error> {
-    wrong_arguments(message).or_else(|| not_grouped(message))
+    wrong_arguments(message).or_else(|| not_grouped(message)).or_else(|| no_function(message))
 }
 
 /// A value that cannot be cast, with the type as SQL names it.
@@ -50,6 +50,22 @@ fn not_grouped(message: &str) -> Option<Error> {
     )
 }
 
+/// The planner names the nearest function, however far it is.
+fn no_function(message: &str) -> Option<Error> {
+    let in_select = || {
+        let (name, rest) = message.strip_prefix("Invalid function '")?.split_once('\'')?;
+        let nearest = rest.split_once("Did you mean '").and_then(|(_, nearest)| nearest.strip_suffix("'?"));
+        Some((name, nearest))
+    };
+    let in_from = || Some((message.strip_prefix("table function '")?.strip_suffix("' not found")?, None));
+    let (name, nearest) = in_select().or_else(in_from)?;
+    let hint = match nearest.filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.8) {
+        Some(nearest) => format!("did you mean '{nearest}'?"),
+        None => "SHOW FUNCTIONS lists what there is".to_owned(),
+    };
+    Some(Error::new(Code::FunctionNotFound, format!("there is no function '{name}'")).hint(hint))
+}
+
 /// The parts between the outermost commas.
 fn arguments(text: &str) -> Vec<&str> {
     let mut depth = 0_usize;
@@ -65,6 +81,6 @@ fn arguments(text: &str) -> Vec<&str> {
 }
 
 /// Arrow's name of a type as SQL has it, where it is one.
-fn in_sql(arrow: &str) -> String {
+pub(crate) fn in_sql(arrow: &str) -> String {
     arrow.parse::<DataType>().map_or_else(|_| arrow.to_owned(), |data_type| sql_type(&data_type))
 }

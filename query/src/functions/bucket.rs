@@ -49,11 +49,11 @@ impl Width {
         if nanoseconds % 1000 != 0 {
             return exec_err!("a bucket's width must be whole microseconds");
         }
-        let us = i64::from(days) * DAY_US + nanoseconds / 1000;
-        if us <= 0 {
-            return exec_err!("a bucket's width must be positive");
+        match i64::from(days).checked_mul(DAY_US).and_then(|us| us.checked_add(nanoseconds / 1000)) {
+            Some(us) if us > 0 => Ok(Self::Time(us)),
+            None if days > 0 => exec_err!("a bucket's width must be less than 100,000,000 days"),
+            _ => exec_err!("a bucket's width must be positive"),
         }
-        Ok(Self::Time(us))
     }
 
     pub fn is_whole_days(self) -> bool {

@@ -11,8 +11,8 @@ use super::times::{chosen_zone, constant, floor, time_type};
 use super::zone;
 
 /// As PostgreSQL's: an instant is truncated by the wall clock of the zone given, else of its type's zone, else of the session's;
-/// plain times and dates as they are (a zone for them is an error). Units from microsecond to millennium. A DATE gives a
-/// TIMESTAMP.
+/// plain times and dates as they are (a zone for them is an error). Units from microsecond to millennium, to hour for a TIME. A DATE
+/// gives a TIMESTAMP.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct DateTrunc {
     signature: Signature,
@@ -26,6 +26,14 @@ impl DateTrunc {
 }
 
 const USAGE: &str = "use date_trunc(unit, time [, zone])";
+
+/// As [`time_type`], and a time of day.
+fn truncated_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Time32(_) | DataType::Time64(_) => Some(DataType::Time64(TimeUnit::Microsecond)),
+        other => time_type(other),
+    }
+}
 
 impl ScalarUDFImpl for DateTrunc {
     fn name(&self) -> &str {
@@ -41,7 +49,7 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        match arg_types.get(1).and_then(time_type) {
+        match arg_types.get(1).and_then(truncated_type) {
             Some(DataType::Date32) => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
             Some(time) => Ok(time),
             None => plan_err!("date_trunc needs a unit and a time; {USAGE}"),
@@ -55,7 +63,9 @@ impl ScalarUDFImpl for DateTrunc {
                 let time = self.return_type(&[unit.clone(), time.clone()])?;
                 Ok([DataType::Utf8, time].into_iter().chain(rest.iter().map(|_| DataType::Utf8)).collect())
             }
-            _ => plan_err!("date_trunc takes text, a TIMESTAMP, TIMESTAMPTZ or DATE, and the name of a zone; {USAGE}"),
+            _ => plan_err!(
+                "date_trunc takes text, a TIMESTAMP, TIMESTAMPTZ, DATE or TIME, and the name of a zone; {USAGE}"
+            ),
         }
     }
 
@@ -67,6 +77,9 @@ impl ScalarUDFImpl for DateTrunc {
         let Some(ScalarValue::Utf8(Some(unit))) = constant(unit, "unit of date_trunc")? else { return null() };
         let buckets = buckets(&unit)?;
         let time_type = time.data_type();
+        if matches!(time_type, DataType::Time64(_)) && buckets.width.is_whole_days() {
+            return exec_err!("a TIME has no {unit}; use hour, minute, second, millisecond or microsecond");
+        }
         let is_instant = matches!(time_type, DataType::Timestamp(_, Some(_)));
         let given = match rest.first() {
             None => None,
@@ -90,7 +103,7 @@ impl ScalarUDFImpl for DateTrunc {
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
         match inputs {
             [unit, time] if unit.sort_properties == SortProperties::Singleton => {
-                let plain = matches!(time.range.data_type(), DataType::Timestamp(_, None));
+                let plain = matches!(time.range.data_type(), DataType::Timestamp(_, None) | DataType::Time64(_));
                 Ok(if plain { time.sort_properties } else { SortProperties::Unordered })
             }
             _ => Ok(SortProperties::Unordered),

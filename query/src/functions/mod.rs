@@ -1,16 +1,16 @@
-//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, our version, integers that do not wrap round,
-//! guards on what expands.
+//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, constants of the session, integers that do not
+//! wrap round, signed counts, guards on what expands.
 
 mod aggregates;
 mod arithmetic;
 mod bucket;
+mod constants;
 mod date_trunc;
 mod guards;
 mod in_turn;
-mod now;
 mod time_bucket;
 mod times;
-mod version;
+mod wrapped;
 mod zone;
 
 #[cfg(test)]
@@ -24,7 +24,9 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::physical_expr::PhysicalExpr;
 
+pub(crate) use self::constants::CallerName;
 pub(crate) use self::guards::{ProcessLimit, check_constants};
+pub(crate) use self::wrapped::TextAsTime;
 pub use self::zone::instant_us;
 
 /// What operators and literals of a session become.
@@ -43,9 +45,8 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     in_turn::register(state);
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(time_bucket::TimeBucket::new())))?;
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
-    let now = now::Now::new(state.config_options());
-    state.register_udf(Arc::new(ScalarUDF::new_from_impl(now)))?;
-    state.register_udf(Arc::new(ScalarUDF::new_from_impl(version::Version::new())))?;
+    constants::register(state)?;
+    wrapped::register(state)?;
     aggregates::register(state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::CheckIntegers));
     guards::register(state)

@@ -3,9 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, TimestampMicrosecondArray, TimestampNanosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+};
 use arrow::compute::{cast, max, min};
-use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -117,6 +121,10 @@ fn floor_array(array: &ArrayRef, buckets: Buckets, zone: Option<&str>) -> Result
                 i32::try_from(start).or_else(|_| exec_err!("the bucket of day {day} is outside the range of dates"))
             };
             let floored: Date32Array = array.as_primitive::<Date32Type>().try_unary(in_days)?;
+            Arc::new(floored)
+        }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            let floored: Time64MicrosecondArray = array.as_primitive::<Time64MicrosecondType>().try_unary(floor)?;
             Arc::new(floored)
         }
         other => return exec_err!("{other} is not a time"),

@@ -20,6 +20,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The pool. A planning cannot be stopped from outside: one that overruns is abandoned, its thread ends when it looks at its [`Waiter`],
 /// and another takes its place, up to [`MAX_ABANDONED_PLANNERS`] at a time.
+#[derive(Clone)]
 pub(crate) struct Planner {
     permits: Arc<Semaphore>,
     deadline: Duration,

@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableFunction, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::TableType;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tidewater_storage::ids::CommitToken;
+use tidewater_storage::ids::TableId;
 use tidewater_storage::{Code, Error, TableSnapshot, View};
 
 use super::counters::ScanCounters;
+use super::information::InformationSchema;
 use super::table::HybridTable;
+use crate::engine::TableFreshness;
 use crate::error::{from_datafusion, to_datafusion};
 use crate::limits::MAX_VIEW_DEPTH;
 use crate::session::{Session, VisibleCatalog};
@@ -55,6 +58,7 @@ struct Shared {
     /// The SELECTs of views as they were at the start.
     views: Mutex<HashMap<(String, String), String>>,
     view_planner: OnceLock<ViewPlanner>,
+    table_functions: OnceLock<HashMap<String, Arc<TableFunction>>>,
     planned: AtomicBool,
     counters: Arc<ScanCounters>,
 }
@@ -74,6 +78,7 @@ impl StatementCatalog {
             tables: Mutex::default(),
             views: Mutex::default(),
             view_planner: OnceLock::new(),
+            table_functions: OnceLock::new(),
             planned: AtomicBool::new(false),
             counters: Arc::default(),
         };
@@ -85,20 +90,30 @@ impl StatementCatalog {
     pub fn pin(&self, tables: &[(String, String)], views: Vec<View>) {
         let visible = &self.shared.visible;
         let tables: Vec<_> = tables.iter().filter(|(schema, name)| visible.sees(schema, name)).cloned().collect();
+        // Before the snapshots are taken: they have all rows on which the watermarks stand.
+        let watermarks: Vec<_> = tables.iter().map(|(schema, name)| self.watermark(schema, name)).collect();
         let snapshots = visible.storage().snapshots(&tables);
         let mut pinned = self.shared.tables.lock();
-        for (name, snapshot) in tables.into_iter().zip(snapshots) {
+        for ((name, snapshot), watermark) in tables.into_iter().zip(snapshots).zip(watermarks) {
             if let Some(snapshot) = snapshot {
-                pinned.insert(name, self.table_of(snapshot));
+                pinned.insert(name, self.table_of(snapshot, watermark));
             }
         }
         let views = views.into_iter().map(|view| ((view.schema_name, view.name), view.sql));
         self.shared.views.lock().extend(views);
     }
 
-    fn table_of(&self, snapshot: TableSnapshot) -> Arc<HybridTable> {
+    /// The watermark of a table, with its id: another one may have the name in a moment.
+    fn watermark(&self, schema: &str, name: &str) -> Option<(TableId, i64)> {
+        let table = self.shared.visible.table(schema, name)?;
+        Some((table.def().id, table.watermark_us()?))
+    }
+
+    fn table_of(&self, snapshot: TableSnapshot, watermark: Option<(TableId, i64)>) -> Arc<HybridTable> {
         let with_system_columns = self.shared.options.with_system_columns && snapshot.def().options.system_columns;
-        Arc::new(HybridTable::new(snapshot, with_system_columns, self.metrics()))
+        let id = snapshot.def().id;
+        let watermark_us = watermark.filter(|(of, _)| *of == id).map(|(_, watermark_us)| watermark_us);
+        Arc::new(HybridTable::new(snapshot, with_system_columns, self.metrics()).with_watermark(watermark_us))
     }
 
     /// Without a planner, naming a view is an error. The first one given stays.
@@ -107,19 +122,28 @@ impl StatementCatalog {
         let _ = self.shared.view_planner.set(planner);
     }
 
+    /// Table functions of the session, for `information_schema.routines`. The first ones given stay.
+    pub fn set_table_functions(&self, functions: HashMap<String, Arc<TableFunction>>) {
+        let _ = self.shared.table_functions.set(functions);
+    }
+
+    fn information_schema(&self) -> InformationSchema {
+        let functions = self.shared.table_functions.get().cloned().unwrap_or_default();
+        let inner = InformationSchemaProvider::new(self.share()).with_table_functions(functions);
+        InformationSchema::new(inner, self.shared.visible.clone())
+    }
+
     /// Planning is over: from now on only `information_schema` asks for tables, and it leaves out a view that no longer
     /// plans (its table was dropped), where a statement that names it gets the error.
     pub fn finish_planning(&self) {
         self.shared.planned.store(true, Ordering::Release);
     }
 
-    /// The snapshots of the tables that the statement scans, in the order of their names.
-    pub fn tokens(&self) -> Vec<CommitToken> {
-        let tables = self.shared.tables.lock();
-        let mut tokens: Vec<_> =
-            tables.iter().filter_map(|(name, table)| Some((name, table.scanned_token()?))).collect();
-        tokens.sort_by(|a, b| a.0.cmp(b.0));
-        tokens.into_iter().map(|(_, token)| token).collect()
+    /// How fresh the tables are that the statement scans, in the order of their names.
+    pub fn freshness(&self) -> Vec<TableFreshness> {
+        let mut tables: Vec<_> = self.shared.tables.lock().values().filter_map(|table| table.freshness()).collect();
+        tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+        tables
     }
 
     /// What was pinned at the start of a table that the statement names.
@@ -150,7 +174,8 @@ impl StatementCatalog {
         if let Some(table) = tables.get(&key) {
             return Some(Arc::clone(table));
         }
-        let table = self.table_of(self.shared.visible.table(schema, name)?.snapshot());
+        let watermark = self.watermark(schema, name);
+        let table = self.table_of(self.shared.visible.table(schema, name)?.snapshot(), watermark);
         tables.insert(key, Arc::clone(&table));
         Some(table)
     }
@@ -213,6 +238,9 @@ impl CatalogProvider for StatementCatalog {
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SYSTEM_SCHEMA {
             return Some(Arc::new(SystemSchema { catalog: self.share() }));
+        }
+        if name == INFORMATION_SCHEMA {
+            return Some(Arc::new(self.information_schema()));
         }
         let known = self.shared.visible.has_schema(name);
         known.then(|| Arc::new(UserSchema { catalog: self.share(), name: name.to_owned() }) as Arc<dyn SchemaProvider>)

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod counters;
+mod information;
 mod prune;
 mod realtime;
 mod retention;
@@ -16,5 +17,6 @@ mod tests;
 pub use catalog::{CatalogOptions, StatementCatalog, ViewPlanner};
 pub use table::HybridTable;
 
+pub(crate) use counters::rows_to_pass;
 pub(crate) use statistics::{max_of, min_of};
 pub(crate) use trim::detached;

@@ -16,7 +16,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use tidewater_storage::catalog::TableDef;
-use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Code, Error, TableSnapshot};
 
 use super::counters::ScanCounters;
@@ -24,6 +23,7 @@ use super::prune;
 use super::realtime::{RealtimeRows, RealtimeSource};
 use super::retention::Cut;
 use super::sealed::{Asked, SealedFiles};
+use crate::engine::TableFreshness;
 use crate::error::to_datafusion;
 
 /// A table as one statement sees it: all its scans read the same rows, however long they take.
@@ -42,6 +42,8 @@ pub struct HybridTable {
     may_match_open: AtomicBool,
     /// Holds what the rows rest on; `None` only for rows that were given by themselves.
     snapshot: Option<TableSnapshot>,
+    /// Of the table when the snapshot was taken.
+    watermark_us: Option<i64>,
 }
 
 impl HybridTable {
@@ -58,6 +60,7 @@ impl HybridTable {
             open: None,
             may_match_open: AtomicBool::new(false),
             snapshot: Some(snapshot),
+            watermark_us: None,
         }
     }
 
@@ -81,6 +84,7 @@ impl HybridTable {
             open,
             may_match_open: AtomicBool::new(false),
             snapshot: Some(snapshot),
+            watermark_us: None,
         }
     }
 
@@ -96,6 +100,7 @@ impl HybridTable {
             open: None,
             may_match_open: AtomicBool::new(false),
             snapshot: None,
+            watermark_us: None,
         }
     }
 
@@ -104,10 +109,20 @@ impl HybridTable {
         self.snapshot.as_ref()
     }
 
-    /// Where the snapshot stands, once a scan of it was planned.
-    pub fn scanned_token(&self) -> Option<CommitToken> {
-        let snapshot = self.snapshot.as_ref()?;
-        self.scanned.load(Ordering::Acquire).then(|| snapshot.token())
+    /// How fresh the snapshot is, once a scan of it was planned.
+    pub fn freshness(&self) -> Option<TableFreshness> {
+        let snapshot = self.snapshot.as_ref().filter(|_| self.scanned.load(Ordering::Acquire))?;
+        Some(TableFreshness {
+            schema: self.def.schema_name.clone(),
+            name: self.def.name.clone(),
+            token: snapshot.token(),
+            watermark_us: self.watermark_us,
+        })
+    }
+
+    /// The same with the table's watermark, which was read before the snapshot was taken.
+    pub fn with_watermark(self, watermark_us: Option<i64>) -> Self {
+        Self { watermark_us, ..self }
     }
 
     /// Whether rows that are in no file may pass the filters of a scan that was planned; `false`: their bounds rule that out.

@@ -18,6 +18,7 @@ use tidewater_storage::{Code, Error, Result};
 pub use visible::VisibleCatalog;
 
 use crate::limits::DEFAULT_STATEMENT_TIMEOUT;
+use crate::wire_types::Profile;
 
 /// Through which interface; the text stands in `system.queries.interface`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct SessionSettings {
     /// More rows are an error, never a shorter answer. 0: no cap.
     pub max_rows: u64,
     pub schema: String,
+    /// Of Flight SQL; everywhere else types are portable. `None`: those that fit the client.
+    pub types: Option<Profile>,
 }
 
 impl Default for SessionSettings {
@@ -58,6 +61,7 @@ impl Default for SessionSettings {
             statement_timeout: DEFAULT_STATEMENT_TIMEOUT,
             max_rows: 0,
             schema: "public".into(),
+            types: None,
         }
     }
 }
@@ -69,6 +73,10 @@ pub struct Session {
     pub settings: Arc<Mutex<SessionSettings>>,
     /// Later statements see what SET changes. Elsewhere SET is refused: it would be taken and forgotten.
     keeps_settings: bool,
+    /// What one request asks for, whatever is set.
+    types: Option<Profile>,
+    /// What fits the client, if nobody asks for anything.
+    fitting_types: Profile,
     /// `None`: nobody takes anything back.
     caller_now: Option<CallerNow>,
 }
@@ -87,7 +95,9 @@ impl Session {
     /// A session with default settings. Inside the process it lives on; a request's ends with the request.
     pub fn new(principal: Principal, interface: Interface) -> Self {
         let keeps_settings = interface == Interface::Internal;
-        Self { principal, interface, settings: Arc::default(), keeps_settings, caller_now: None }
+        let fitting_types = Profile::default();
+        let settings = Arc::default();
+        Self { principal, interface, settings, keeps_settings, types: None, fitting_types, caller_now: None }
     }
 
     /// The same, whose statements end when their caller loses what they began with: `now` says who that is by then, within microseconds.
@@ -112,13 +122,53 @@ impl Session {
         self
     }
 
+    /// The same with settings that other requests share: what SET changes they see.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Arc<Mutex<SessionSettings>>) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The same, whose results are sent in these types, whatever is set.
+    #[must_use]
+    pub fn with_types(mut self, types: Profile) -> Self {
+        self.types = Some(types);
+        self
+    }
+
+    /// The same, whose results are sent in these types unless others are set.
+    #[must_use]
+    pub fn with_fitting_types(mut self, types: Profile) -> Self {
+        self.fitting_types = types;
+        self
+    }
+
+    /// The types in which results are sent.
+    pub fn types(&self) -> Profile {
+        let set = || self.settings.lock().types;
+        self.types.or_else(set).unwrap_or(self.fitting_types)
+    }
+
+    /// `INVALID_SETTING` for types that this interface does not send.
+    pub(crate) fn check_types(&self, name: &str, value: &str) -> Result<()> {
+        let is_sent = self.interface == Interface::FlightSql || self.interface == Interface::Internal;
+        if is_sent || canonical_name(name)? != "types" || value.parse::<Profile>()? == Profile::Portable {
+            return Ok(());
+        }
+        Err(Error::new(Code::InvalidSetting, format!("types cannot be '{value}' here: they are always portable"))
+            .hint("only Flight SQL sends others"))
+    }
+
     /// `NO_SESSION` if SET would change nothing.
     pub(crate) fn check_keeps_settings(&self) -> Result<()> {
         if self.keeps_settings {
             return Ok(());
         }
         let hint = match self.interface {
-            Interface::FlightSql => "name the schema before the table, and give time_bucket and date_trunc their zone",
+            Interface::FlightSql => {
+                "log in with a name and a password, let the client keep cookies \
+                 (ADBC: adbc.flight.sql.rpc.with_cookie_middleware=true), or send `settings` with the Query API"
+            }
             _ => "send `settings` along with each request",
         };
         Err(Error::new(Code::NoSession, "SET changes a session, and statements that come this way have none in common")
@@ -127,6 +177,8 @@ impl Session {
 
     /// The settings as they are now.
     pub(crate) fn current(&self) -> SessionSettings {
-        self.settings.lock().clone()
+        let mut settings = self.settings.lock().clone();
+        settings.types.get_or_insert(self.fitting_types);
+        settings
     }
 }

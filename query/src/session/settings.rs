@@ -10,11 +10,12 @@ use super::SessionSettings;
 use crate::limits::MAX_STATEMENT_TIMEOUT;
 
 /// Name and meaning of every setting, sorted.
-pub(crate) const DESCRIPTIONS: [(&str, &str); 4] = [
+pub(crate) const DESCRIPTIONS: [(&str, &str); 5] = [
     ("max_rows", "a result with more rows is an error; 0: no cap"),
     ("schema", "where table names without a schema are looked up"),
     ("statement_timeout", "how long a statement may run: 500ms, 30s, 5min, 1h; a number alone is milliseconds"),
     ("timezone", "IANA name or offset in which times without an offset are read and days begin"),
+    ("types", "which types Flight SQL sends: portable (every client reads them), native, grafana or jdbc"),
 ];
 
 /// The setting that `name` means; `INVALID_SETTING` with the nearest name otherwise.
@@ -58,6 +59,8 @@ pub(crate) fn change(
                     .hint("give a number of rows; 0 means no cap")
             })?;
         }
+        ("types", None) => settings.types = defaults.types,
+        ("types", Some(value)) => settings.types = Some(value.parse()?),
         (_, None) => settings.schema = defaults.schema,
         (_, Some(value)) if schemas(value) => settings.schema = value.to_string(),
         (_, Some(value)) => {
@@ -74,6 +77,7 @@ pub(crate) fn show(settings: &SessionSettings, name: &str) -> Result<String> {
         "timezone" => settings.timezone.clone(),
         "statement_timeout" => show_duration(settings.statement_timeout),
         "max_rows" => settings.max_rows.to_string(),
+        "types" => settings.types.unwrap_or_default().to_string(),
         _ => settings.schema.clone(),
     })
 }

@@ -1,27 +1,24 @@
 //! Which of our statements is it? From the parsed text to the closed list, or a refusal that says what to do instead.
 
-use std::collections::HashMap;
-
 use datafusion::sql::parser::{ExplainStatement, ResetStatement, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{
-    CreateTableOptions, CreateView, Expr, Ident, ObjectName, ObjectType, Query, SelectItem, Set, SetExpr,
-    Statement as Sql, Truncate, Value,
+    CreateTableOptions, CreateView, Expr, ObjectName, ObjectType, Set, Statement as Sql, Truncate, Value,
 };
 use tidewater_storage::{Code, Error, Result};
 
 use super::change::{alter, call, delete, insert};
-use super::names::{TableName, parts};
+use super::names::{Announced, TableName, parts};
 use super::parse::{Read, Text};
 use super::refuse::refuse;
 use super::{Kind, Show, Statement, audit, create_table, show};
 
 /// What a text asks for, with names resolved in `schema`.
 pub(crate) fn classify(read: Read, schema: &str) -> Result<Statement> {
-    let Text { statement, n_parameters, names_hidden } = match read {
-        Read::Sql(text) => text,
+    let Text { statement, n_parameters, names_hidden, announced } = match read {
+        Read::Sql(text) => *text,
         Read::Undrop(name) => {
             let kind = Kind::UndropTable { name: TableName::resolve(&name, schema)? };
-            return Ok(Statement { kind, n_parameters: 0, names_hidden: false });
+            return Ok(Statement { kind, n_parameters: 0, names_hidden: false, announced: Announced::default() });
         }
     };
     let kind = match statement {
@@ -41,7 +38,7 @@ pub(crate) fn classify(read: Read, schema: &str) -> Result<Statement> {
             Error::new(Code::InvalidParameter, "this statement takes no parameters").hint("write the values out")
         );
     }
-    Ok(Statement { kind, n_parameters, names_hidden })
+    Ok(Statement { kind, n_parameters, names_hidden, announced })
 }
 
 fn unsupported(what: impl Into<String>, hint: &str) -> Error {
@@ -53,27 +50,22 @@ fn statement_kind(sql: Sql, schema: &str) -> Result<Kind> {
         return listing;
     }
     match sql {
-        Sql::Query(mut query) => {
+        Sql::Query(query) => {
             audit::check(&query)?;
-            tell_apart(&mut query);
             Ok(Kind::Query(Box::new(show::plain(Sql::Query(query)))))
         }
-        Sql::Insert(mut statement) => {
-            if let Some(query) = &mut statement.source {
-                tell_apart(query);
-            }
-            Ok(Kind::Insert(insert::insert(statement, schema)?))
-        }
+        Sql::Insert(statement) => Ok(Kind::Insert(insert::insert(statement, schema)?)),
         Sql::Delete(statement) => Ok(Kind::Delete(delete::delete(statement, schema)?)),
         Sql::CreateTable(create) => {
             let new = Box::new(create_table::new_table(&create, schema)?);
-            let if_not_exists = create.if_not_exists;
+            let (if_not_exists, or_replace) = (create.if_not_exists, create.or_replace);
             match create.query {
-                Some(query) => {
+                Some(mut query) => {
                     audit::check(&query)?;
-                    Ok(Kind::CreateTableAs { new, if_not_exists, query })
+                    create_table::type_values(&create.columns, &new, &mut query);
+                    Ok(Kind::CreateTableAs { new, if_not_exists, or_replace, query })
                 }
-                None => Ok(Kind::CreateTable { new, if_not_exists }),
+                None => Ok(Kind::CreateTable { new, if_not_exists, or_replace }),
             }
         }
         Sql::AlterTable(statement) => Ok(Kind::AlterTable(alter::alter(statement, schema)?)),
@@ -101,30 +93,11 @@ fn statement_kind(sql: Sql, schema: &str) -> Result<Kind> {
     }
 }
 
-/// `SELECT a, a`: the planner wants every column of a result to have its own name, so the second is called `a:1`.
-fn tell_apart(query: &mut Query) {
-    let SetExpr::Select(select) = &mut *query.body else { return };
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let name = expr.to_string();
-        let times = seen.entry(name.clone()).or_default();
-        if *times > 0 {
-            let alias = Ident::with_quote('"', format!("{name}:{times}"));
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-        }
-        *times += 1;
-    }
-}
-
 /// EXPLAIN [ANALYZE] of a query.
-fn explained(mut explain: ExplainStatement) -> Result<Parsed> {
-    match &mut *explain.statement {
-        Parsed::Statement(sql) => match &mut **sql {
-            Sql::Query(query) => {
-                audit::check(query)?;
-                tell_apart(query);
-            }
+fn explained(explain: ExplainStatement) -> Result<Parsed> {
+    match &*explain.statement {
+        Parsed::Statement(sql) => match &**sql {
+            Sql::Query(query) => audit::check(query)?,
             Sql::Insert(_) => {
                 return Err(unsupported("EXPLAIN of INSERT is not supported", "explain the SELECT in it"));
             }

@@ -23,10 +23,10 @@ pub(crate) use change::{ADDRESS_COLUMNS, Alter, Attach, Call, Delete, LOCATOR, O
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
-pub(crate) use names::{CATALOG, Scope, TableName, relations};
+pub(crate) use names::{Announced, CATALOG, Scope, TableName, relations};
 pub(crate) use parse::{read_text, reparse};
 pub(crate) use show::plain;
-pub(crate) use types::ColumnTypes;
+pub(crate) use types::{ColumnTypes, Number, settle_values};
 
 /// A statement that passed the limits and that we know how to run.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Statement {
     pub(crate) n_parameters: usize,
     /// It names `_commit_seq` or `_ingested_at`.
     pub(crate) names_hidden: bool,
+    /// How the columns of a query's answer are called where the plan calls them otherwise.
+    pub(crate) announced: Announced,
 }
 
 /// The closed list.
@@ -51,11 +53,13 @@ pub(crate) enum Kind {
     CreateTable {
         new: Box<NewTable>,
         if_not_exists: bool,
+        or_replace: bool,
     },
     /// The query gives the columns, and the first rows.
     CreateTableAs {
         new: Box<NewTable>,
         if_not_exists: bool,
+        or_replace: bool,
         query: Box<Query>,
     },
     DropTables {
@@ -108,9 +112,29 @@ pub(crate) struct Insert {
 
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// `VALUES ($1, $2), …` with nothing but parameters: by row, the index of each cell's parameter from 0.
-    Parameters(Vec<Vec<usize>>),
+    /// `VALUES ($1, $2), …` with nothing but parameters, or one row of parameters and constants: by row, its cells.
+    Parameters(Vec<Vec<Cell>>),
     Query(Box<Query>),
+}
+
+/// What stands in VALUES without being computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cell {
+    /// The index of a parameter from 0.
+    Parameter(usize),
+    Null,
+    Boolean(bool),
+    Text(String),
+    Number(Number),
+}
+
+impl Cell {
+    pub(crate) fn parameter(&self) -> Option<usize> {
+        match self {
+            Cell::Parameter(i) => Some(*i),
+            Cell::Null | Cell::Boolean(_) | Cell::Text(_) | Cell::Number(_) => None,
+        }
+    }
 }
 
 impl Kind {

@@ -1,24 +1,26 @@
 //! Is this text one statement, of a size that can be planned? Bytes and words before parsing, one statement after it.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::ast::{Expr, Fetch, LimitClause, ObjectName, Query, Value, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use tidewater_storage::{Code, Error, Result};
 
-use super::change::undrop;
+use super::change::{insert, undrop};
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
-use super::names::check_nesting;
-use super::types::settle_times;
+use super::names::{Announced, check_nesting, name_columns, settle_calls, settle_series, settle_words};
+use super::types::{settle_numbers, settle_operators, settle_structs, settle_times};
 use crate::error::{from_datafusion, from_parser, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
 
 /// What a text is.
 pub(crate) enum Read {
-    Sql(Text),
+    Sql(Box<Text>),
     /// UNDROP TABLE, which the parser does not know.
     Undrop(ObjectName),
 }
@@ -28,10 +30,16 @@ pub(crate) struct Text {
     pub(crate) statement: Statement,
     pub(crate) n_parameters: usize,
     pub(crate) names_hidden: bool,
+    pub(crate) announced: Announced,
 }
 
 /// Parses exactly one statement. Needs a thread with a big stack, also where the result is dropped.
 pub(crate) fn read_text(sql: &str) -> Result<Read> {
+    read(sql, true)
+}
+
+/// Only the columns of an `answer` may be called the same.
+fn read(sql: &str, is_answer: bool) -> Result<Read> {
     if sql.len() > MAX_STATEMENT_BYTES {
         return Err(Error::new(
             Code::StatementTooLarge,
@@ -44,6 +52,8 @@ pub(crate) fn read_text(sql: &str) -> Result<Read> {
         Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| from_parser(&ParserError::from(e)))?;
     check_words(&tokens)?;
     tokens = part_ends_of_types(tokens);
+    settle_structs(&mut tokens);
+    settle_words(&mut tokens);
     if undrop::begins(&tokens) {
         return undrop::read(tokens).map(Read::Undrop);
     }
@@ -52,14 +62,20 @@ pub(crate) fn read_text(sql: &str) -> Result<Read> {
     let mut statement = one_statement(tokens)?;
     measure::check(&statement)?;
     check_nesting(&statement)?;
+    let announced = name_columns(&mut statement, is_answer);
+    settle_operators(&mut statement)?;
+    settle_series(&mut statement);
     settle_times(&mut statement);
-    Ok(Read::Sql(Text { statement, n_parameters, names_hidden }))
+    settle_calls(&mut statement);
+    settle_numbers(&mut statement);
+    settle_fetch(&mut statement);
+    Ok(Read::Sql(Box::new(Text { statement, n_parameters, names_hidden, announced })))
 }
 
 /// Parses a text that we made or that was within the limits before: the SELECT of a view.
 pub(crate) fn reparse(sql: &str) -> Result<Text> {
-    match read_text(sql)? {
-        Read::Sql(text) => Ok(text),
+    match read(sql, false)? {
+        Read::Sql(text) => Ok(*text),
         Read::Undrop(_) => Err(Error::internal("the text of a query is an UNDROP")),
     }
 }
@@ -73,7 +89,7 @@ fn one_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         .map_err(from_datafusion)?;
     let mut statements = parser.parse_statements().map_err(from_datafusion)?;
     match (statements.pop_front(), statements.len()) {
-        (Some(statement), 0) => Ok(statement),
+        (Some(statement), 0) => Ok(insert::under_with(statement)),
         (None, _) => Err(Error::new(Code::SyntaxError, "the statement is empty").hint("write one SQL statement")),
         (Some(_), more) => Err(Error::new(Code::InvalidStatement, format!("{} statements in one request", more + 1))
             .hint("send one statement at a time")),
@@ -178,4 +194,36 @@ fn names_hidden(tokens: &[TokenWithSpan]) -> bool {
         Token::Word(word) => HIDDEN_COLUMNS.iter().any(|hidden| word.value.eq_ignore_ascii_case(hidden)),
         _ => false,
     })
+}
+
+/// Writes `FETCH FIRST n ROWS ONLY` of standard SQL as `LIMIT n`, which the planner knows.
+fn settle_fetch(statement: &mut Statement) {
+    match statement {
+        Statement::Statement(sql) => {
+            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut FetchIsLimit);
+        }
+        Statement::Explain(explain) => settle_fetch(&mut explain.statement),
+        _ => {}
+    }
+}
+
+struct FetchIsLimit;
+
+impl VisitorMut for FetchIsLimit {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        // The planner refuses what is left: WITH TIES, PERCENT, and a FETCH beside a LIMIT.
+        let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch else {
+            return ControlFlow::Continue(());
+        };
+        let rows = quantity.clone().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
+        match &mut query.limit_clause {
+            Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
+            Some(_) => return ControlFlow::Continue(()),
+            none => *none = Some(LimitClause::LimitOffset { limit: Some(rows), offset: None, limit_by: Vec::new() }),
+        }
+        query.fetch = None;
+        ControlFlow::Continue(())
+    }
 }

@@ -7,7 +7,7 @@ use arrow::array::{
 };
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::ScalarValue;
-use tidewater_storage::catalog::{TableDef, delta_type, sql_type};
+use tidewater_storage::catalog::{ColumnDef, TableDef, delta_type};
 use tidewater_storage::sealed::FileRef;
 use tidewater_storage::{Damage, LedgerRow, RejectedRecord, Result, Table, TableSnapshot};
 
@@ -114,7 +114,7 @@ fn columns(table: &Table) -> Result<Vec<ArrayRef>> {
         text(columns.iter().map(|_| def.id.to_string())),
         text(columns.iter().map(|column| &column.name)),
         int(1..=columns.len() as u64),
-        text(columns.iter().map(|column| sql_type(&column.data_type))),
+        text(columns.iter().map(ColumnDef::sql_type)),
         text(columns.iter().map(|column| column.data_type.to_string())),
         text(columns.iter().map(|column| delta_type(&column.data_type))),
         Arc::new(columns.iter().map(|column| Some(column.nullable)).collect::<BooleanArray>()),

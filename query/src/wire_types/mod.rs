@@ -1,7 +1,9 @@
 //! Which Arrow types do clients see? One function decides, for every schema we announce and every batch we send.
 
+mod profile;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::sync::Arc;
 
@@ -10,63 +12,16 @@ use arrow::array::{
     RecordBatchOptions, StructArray, make_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
+pub use profile::Profile;
 use tidewater_storage::{Code, Error, Result};
 
-/// The schema that a client is told for a result of `schema`. Views, large variants, dictionaries and run-ends become plain;
-/// small decimals become Decimal128, Float16 becomes Float32; instants are labelled `UTC`; metadata is dropped. Every field is
-/// nullable: plans disagree with their batches about that, and clients compare.
+/// The schema that a client is told for a result of `schema`, unless it asks for other types.
 pub fn wire_schema(schema: &SchemaRef) -> SchemaRef {
-    Arc::new(Schema::new(wire_fields(schema.fields())))
+    Profile::Portable.schema(schema)
 }
 
-fn wire_fields(fields: &Fields) -> Fields {
-    fields.iter().map(wire_field).collect()
-}
-
-fn wire_field(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(field.name(), wire_type(field.data_type()), true))
-}
-
-/// The type that a client sees for a column of `data_type`.
-fn wire_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
-        DataType::Dictionary(_, values) => wire_type(values),
-        DataType::RunEndEncoded(_, values) => wire_type(values.data_type()),
-        DataType::Float16 => DataType::Float32,
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
-            DataType::Decimal128(*precision, *scale)
-        }
-        DataType::Decimal256(precision, scale) if *precision <= DECIMAL128_MAX_PRECISION => {
-            DataType::Decimal128(*precision, *scale)
-        }
-        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::LargeListView(item) => {
-            DataType::List(wire_field(item))
-        }
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(wire_field(item), *size),
-        DataType::Struct(fields) => DataType::Struct(wire_fields(fields)),
-        DataType::Map(entries, sorted) => DataType::Map(wire_entries(entries), *sorted),
-        other => other.clone(),
-    }
-}
-
-/// A map's entries and keys are never NULL; clients rely on it.
-fn wire_entries(entries: &FieldRef) -> FieldRef {
-    let fields = match entries.data_type() {
-        DataType::Struct(fields) => fields
-            .iter()
-            .enumerate()
-            .map(|(i, f)| Arc::new(Field::new(f.name(), wire_type(f.data_type()), i > 0)))
-            .collect(),
-        _ => Fields::empty(),
-    };
-    Arc::new(Field::new(entries.name(), DataType::Struct(fields), false))
-}
-
-/// `batch` as [`wire_schema`] of its schema announces it; `schema` is that wire schema.
+/// `batch` as a [`Profile`] announces it; `schema` is that of the profile.
 pub fn to_wire(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
         return Err(Error::internal(format!(
@@ -94,6 +49,12 @@ fn wire_array(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             let values = arrow::compute::take(dictionary.values(), dictionary.keys(), None)?;
             wire_array(&values, to)
         }
+        (DataType::RunEndEncoded(_, values), _) => wire_array(&cast(array, values.data_type())?, to),
+        (
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_),
+            DataType::Utf8,
+        ) => text::hex(array),
+        (nested, DataType::Utf8) if profile::is_nested(nested) => text::json(array),
         (DataType::Timestamp(a, Some(_)), DataType::Timestamp(b, Some(_))) if a == b => relabel(array, to),
         (DataType::Struct(_), DataType::Struct(fields)) => wire_struct(array.as_struct(), fields),
         (DataType::List(_), DataType::List(item)) => {

@@ -115,7 +115,7 @@ pub(super) fn list(app: &App, call: &Call, request: &ListTokensRequest) -> Resul
 /// A token that somebody found must not make others that outlive it.
 fn check_password(call: &Call, what: &str) -> Result<()> {
     match &call.proof {
-        Proof::Password(_) | Proof::Nothing => Ok(()),
+        Proof::Password(_) | Proof::Certificate(_) | Proof::Nothing => Ok(()),
         Proof::Token(token) => {
             Err(Error::new(Code::PermissionDenied, format!("the token '{}' may not {what}", token.id))
                 .hint("log in with name and password"))

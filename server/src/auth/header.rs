@@ -12,6 +12,9 @@ pub(crate) const TOKEN_PREFIX: &str = "tw_";
 /// Tokens of sessions.
 pub(super) const SESSION_PREFIX: &str = "tws_";
 
+/// What a Flight handshake gives: `twb_<claims>.<signature>`.
+pub(super) const BEARER_PREFIX: &str = "twb_";
+
 /// No header of ours is longer, and nothing longer is hashed.
 const MAX_HEADER_BYTES: usize = 8 << 10;
 
@@ -34,6 +37,8 @@ pub(super) enum Presented {
         secret: Secret,
     },
     Session(Secret),
+    /// Signed by this server, or so it says.
+    Bearer(Secret),
 }
 
 /// `None` for what is neither `Basic` nor a bearer of this server.
@@ -68,6 +73,9 @@ fn basic(value: &str) -> Option<Presented> {
 fn bearer(value: &str) -> Option<Presented> {
     if value.starts_with(SESSION_PREFIX) {
         return Some(Presented::Session(Secret::new(value)));
+    }
+    if value.starts_with(BEARER_PREFIX) {
+        return Some(Presented::Bearer(Secret::new(value)));
     }
     // The secret may hold the separator, the id may not.
     let (id, secret) = value.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;

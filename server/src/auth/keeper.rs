@@ -7,10 +7,9 @@ use tidewater_storage::{Code, Engine, Error, Result, Token, User};
 
 use super::failures::Failures;
 use super::header::{self, Presented};
+use super::proved::{self, By, Claims, Sessions, Verified};
 use super::secret::{hash_of, is_same};
-use super::sessions::Sessions;
 use super::setup::Setup;
-use super::verified::Verified;
 use super::{Caller, Proof, Secret, grants, passwords};
 
 /// What a server with access control remembers of those who came.
@@ -52,6 +51,7 @@ impl Keeper {
             }
             Some(Presented::Token { id, secret }) => self.by_token(&id, &secret),
             Some(Presented::Session(bearer)) => self.by_session(&bearer),
+            Some(Presented::Bearer(bearer)) => self.by_bearer(&bearer),
             None => Err(self.unreadable()),
         }
     }
@@ -62,9 +62,37 @@ impl Keeper {
             let user = self.by_password(header, &user, password).await?;
             return Ok(self.sessions.begin(user, &*self.storage.env().rng));
         }
+        self.itself(header).await
+    }
+
+    /// What a client may present after a handshake: for a password or a certificate a new bearer, a bearer or a token itself otherwise.
+    pub(super) async fn handshake(&self, authorization: Option<&str>) -> Result<Secret> {
+        let header = authorization.ok_or_else(|| self.nothing_presented())?;
+        match header::parse(header) {
+            Some(Presented::Password { user, password }) => {
+                let user = self.by_password(header, &user, password).await?;
+                Ok(proved::give(&self.storage, Some(&*user), By::Password).await)
+            }
+            Some(Presented::Bearer(bearer)) => match self.by_bearer(&bearer)?.proof {
+                // What stands for a certificate holds for this request only.
+                Proof::Certificate(user) if !self.has_session(&bearer) => {
+                    Ok(proved::give(&self.storage, Some(&*user), By::Certificate).await)
+                }
+                _ => Ok(bearer),
+            },
+            _ => self.itself(header).await,
+        }
+    }
+
+    /// The bearer or token that a header presents, if it lets somebody in.
+    async fn itself(&self, header: &str) -> Result<Secret> {
         self.caller(Some(header)).await?;
         // It holds, so it has a scheme and a value.
         Ok(Secret::new(header.trim().split_once(' ').map_or("", |(_, bearer)| bearer.trim())))
+    }
+
+    fn has_session(&self, bearer: &Secret) -> bool {
+        proved::read(&self.storage, bearer).is_some_and(|claims| !claims.session.is_empty())
     }
 
     pub(super) fn end_session(&self, header: &str) {
@@ -144,10 +172,49 @@ impl Keeper {
         }
     }
 
+    fn by_bearer(&self, bearer: &Secret) -> Result<Caller> {
+        let claims = proved::read(&self.storage, bearer);
+        match claims.as_ref().and_then(|claims| self.of_claims(claims)) {
+            Some(caller) => Ok(caller),
+            None => Err(self.not_claimed(claims.as_ref())),
+        }
+    }
+
+    /// Whom a bearer that this server signed lets in now.
+    fn of_claims(&self, claims: &Claims) -> Option<Caller> {
+        let user = self.storage.user(&claims.user).filter(|user| !user.disabled)?;
+        if proved::stamp(claims.by(), &user)? != claims.stamp {
+            return None;
+        }
+        let principal = Principal::new(user.name.clone(), grants::from_stored(&user.grants));
+        let proof = match claims.by() {
+            By::Certificate => Proof::Certificate(user),
+            By::Password | By::Nothing => Proof::Password(user),
+        };
+        Some(Caller { principal, proof })
+    }
+
+    fn not_claimed(&self, claims: Option<&Claims>) -> Error {
+        let user = claims.and_then(|claims| self.storage.user(&claims.user));
+        let is_certificate = claims.is_some_and(|claims| claims.by() == By::Certificate);
+        self.failures
+            .note(user.as_ref().map(|user| user.name.as_str()), if is_certificate { "certificate" } else { "session" });
+        if is_certificate {
+            return Error::new(Code::Unauthenticated, "the client certificate names nobody who may log in")
+                .hint("its common name (CN) must be the name of a user: tidewater user create");
+        }
+        session_ended()
+    }
+
     pub(super) fn again(&self, proof: &Proof) -> Result<Principal> {
         let caller = match proof {
             Proof::Nothing => Err(self.nothing_presented()),
             Proof::Password(user) => self.as_now(user).map(of_user).ok_or_else(session_ended),
+            Proof::Certificate(user) => {
+                let now = self.storage.user(&user.name);
+                let now = now.filter(|now| !now.disabled && now.created_at_us == user.created_at_us);
+                now.map(of_user).ok_or_else(session_ended)
+            }
             Proof::Token(token) => {
                 match self.storage.token(&token.id).filter(|now| now.secret_hash == token.secret_hash) {
                     Some(now) => self.of_token(&now),

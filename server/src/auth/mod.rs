@@ -3,8 +3,7 @@
 //! ```text
 //! header (what is presented) ──► keeper (is it true?) ──► Caller (who, with which rights, by what proof)
 //!                                  ├── passwords   argon2id, on threads of its own
-//!                                  ├── verified    headers that were found true a moment ago
-//!                                  ├── sessions    bearers that a Flight handshake gave
+//!                                  ├── proved      what needs no password again: headers, sessions, bearers
 //!                                  └── failures    counted, and told now and then
 //! limits                           how much a caller may ask for
 //! grants                           what is stored as what the query engine understands
@@ -17,10 +16,9 @@ mod header;
 mod keeper;
 mod limits;
 pub(crate) mod passwords;
+mod proved;
 mod secret;
-mod sessions;
 mod setup;
-mod verified;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +31,7 @@ use tidewater_storage::{Engine, Result, Token, User};
 pub(crate) use header::TOKEN_PREFIX;
 pub use keeper::Keeper;
 pub use limits::{Limiter, Limits, RunningQuery};
+pub use proved::{Login, SessionId};
 pub use secret::Secret;
 pub(crate) use secret::{hash_of, random_secret};
 pub(crate) use setup::check_name;
@@ -55,6 +54,8 @@ pub enum Proof {
     Nothing,
     /// The user's own password, now or when their session began; the user as they were then.
     Password(Arc<User>),
+    /// A client certificate that names the user.
+    Certificate(Arc<User>),
     Token(Arc<Token>),
 }
 
@@ -107,6 +108,28 @@ impl Auth {
         }
     }
 
+    /// What a client of Flight may present as its bearer from now on: for a password or a certificate a new one, which outlives this process
+    /// and has a session of its own; a bearer or a token itself otherwise. Without access control every client gets one.
+    pub async fn handshake(&self, storage: &Arc<Engine>, authorization: Option<&str>) -> Result<Secret> {
+        match self {
+            Auth::Off => Ok(match (Login::of(storage, authorization), authorization) {
+                // Not one of a user, from a time when they were asked.
+                (Some(login), Some(header)) if login.user() == ANONYMOUS => {
+                    Secret::new(header.trim().split_once(' ').map_or("", |(_, own)| own.trim()))
+                }
+                _ => proved::give(storage, None, proved::By::Nothing).await,
+            }),
+            Auth::On(keeper) => keeper.handshake(authorization).await,
+        }
+    }
+
+    /// An `Authorization` header for a request over a connection whose client certificate was verified and has this common name. `None`
+    /// without access control.
+    pub fn of_certificate(&self, storage: &Engine, name: &str) -> Option<Secret> {
+        let bearer = self.is_on().then(|| proved::of_certificate(storage, name))?;
+        Some(Secret::new(format!("Bearer {}", bearer.expose())))
+    }
+
     /// The session of this bearer has ended. Without effect on whatever else a caller presents.
     pub fn end_session(&self, authorization: Option<&str>) {
         if let (Auth::On(keeper), Some(header)) = (self, authorization) {
@@ -136,7 +159,7 @@ impl Caller {
     pub fn token(&self) -> Option<&Arc<Token>> {
         match &self.proof {
             Proof::Token(token) => Some(token),
-            Proof::Nothing | Proof::Password(_) => None,
+            Proof::Nothing | Proof::Password(_) | Proof::Certificate(_) => None,
         }
     }
 }

@@ -13,8 +13,8 @@ use tidewater_storage::{AccountChange, Code, Engine, EngineOptions, Result, Toke
 
 use super::grants::{check_scope, scoped, to_stored};
 use super::header::{Presented, parse};
-use super::sessions::{MAX_SESSIONS, Sessions};
-use super::{Auth, Proof, Secret, hash_of, passwords};
+use super::proved::{MAX_SESSIONS, Sessions};
+use super::{Auth, Login, Proof, Secret, hash_of, passwords};
 
 const START_US: i64 = 1_700_000_000_000_000;
 const PASSWORD: &str = "correct horse: battery";
@@ -102,6 +102,7 @@ fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
 }
 
+/// <https://github.com/gizmodata/gizmosql/commit/4546cb81f4fcc91c5357d75336b1521bd9007fdf>
 #[test]
 fn a_password_is_read_in_every_base64_that_clients_send() {
     // Zero, one and two signs of padding, and signs that differ between the alphabets.
@@ -129,6 +130,7 @@ fn what_is_no_header_of_ours_proves_nothing() {
     let Some(Presented::Token { id, secret }) = parse("bearer tw_ab12_x_y-z") else { panic!() };
     assert_eq!((id.as_str(), secret.expose()), ("ab12", "x_y-z"));
     assert!(matches!(parse("Bearer tws_abc"), Some(Presented::Session(_))));
+    assert!(matches!(parse("Bearer twb_abc.def"), Some(Presented::Bearer(_))));
 }
 
 #[test]
@@ -246,7 +248,7 @@ async fn a_token_never_has_more_than_its_user_has_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handshake_gives_a_session_that_ends_when_nobody_uses_it() {
+async fn the_console_gets_a_session_that_ends_when_nobody_uses_it() {
     let fixture = Fixture::with_anna().await;
     let session = fixture.auth.session(Some(&basic("anna", PASSWORD))).await.expect("begun");
     let header = format!("Bearer {}", session.expose());
@@ -265,6 +267,110 @@ async fn a_handshake_gives_a_session_that_ends_when_nobody_uses_it() {
     fixture.put(user("anna", "another password", &[]).await).await;
     assert_eq!(fixture.code(&format!("Bearer {}", session.expose())).await, Some(Code::Unauthenticated));
     assert!(fixture.auth.session(Some(&basic("anna", PASSWORD))).await.is_err());
+}
+
+/// A bearer of a handshake with name and password.
+async fn handshake(fixture: &Fixture) -> String {
+    let bearer = fixture.auth.handshake(&fixture.storage, Some(&basic("anna", PASSWORD))).await.expect("given");
+    format!("Bearer {}", bearer.expose())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_gives_a_bearer_that_outlives_who_gave_it() {
+    let fixture = Fixture::with_anna().await;
+    let (bearer, other) = (handshake(&fixture).await, handshake(&fixture).await);
+    assert_ne!(bearer, other, "each has a session of its own");
+    // Somebody else with the same key: nothing of a bearer is kept.
+    let restarted = Auth::on(&fixture.storage);
+    let caller = restarted.caller(Some(&bearer)).await.expect("let in");
+    assert_eq!(caller.principal, Principal::new("anna", vec![writer("shop.*")]));
+    let again = restarted.handshake(&fixture.storage, Some(&bearer)).await.expect("shown");
+    assert_eq!(format!("Bearer {}", again.expose()), bearer, "shown again it stays what it is");
+    fixture.clock.advance(Duration::from_secs(24 * 3600 - 1));
+    assert_eq!(fixture.code(&bearer).await, None);
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.code(&bearer).await, Some(Code::Unauthenticated));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_ends_with_its_password_and_its_user() {
+    let fixture = Fixture::with_anna().await;
+    let bearer = handshake(&fixture).await;
+    let anna = User::clone(&fixture.storage.user("anna").expect("there"));
+    fixture.put(User { disabled: true, ..anna.clone() }).await;
+    assert_eq!(fixture.code(&bearer).await, Some(Code::Unauthenticated));
+    fixture.put(User { grants: to_stored(&[]), ..anna.clone() }).await;
+    assert_eq!(fixture.auth.authenticate(Some(&bearer)).await.expect("let in"), Principal::new("anna", vec![]));
+    let proof = fixture.auth.caller(Some(&bearer)).await.expect("let in").proof;
+    fixture.put(user("anna", "another password", &[]).await).await;
+    assert_eq!(fixture.code(&bearer).await, Some(Code::Unauthenticated));
+    assert_eq!(fixture.auth.again(&proof).expect_err("over").code(), Code::Unauthenticated);
+    fixture.change(AccountChange::DropUser("anna".to_owned())).await;
+    // The same name and the same password, and yet another user.
+    fixture.put(user("anna", PASSWORD, &[]).await).await;
+    assert_eq!(fixture.code(&bearer).await, Some(Code::Unauthenticated));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_can_make_a_bearer() {
+    let (fixture, elsewhere) = (Fixture::with_anna().await, Fixture::with_anna().await);
+    let bearer = handshake(&fixture).await;
+    assert_eq!(elsewhere.code(&bearer).await, Some(Code::Unauthenticated), "another key signed it");
+    let (signed, tag) = bearer.rsplit_once('.').expect("two parts");
+    let other_sign = if signed.ends_with('A') { 'B' } else { 'A' };
+    let altered = format!("{}{other_sign}.{tag}", &signed[..signed.len() - 1]);
+    for wrong in
+        [altered, format!("{signed}."), format!("{signed}.{tag}A"), signed.to_owned(), "Bearer twb_.".to_owned()]
+    {
+        assert_eq!(fixture.code(&wrong).await, Some(Code::Unauthenticated), "{wrong}");
+    }
+    // Without access control the server gave some, too: they prove nothing here.
+    let open = Auth::Off.handshake(&fixture.storage, None).await.expect("given");
+    assert_eq!(fixture.code(&format!("Bearer {}", open.expose())).await, Some(Code::Unauthenticated));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_is_renewed_when_it_soon_ends() {
+    let fixture = Fixture::with_anna().await;
+    let bearer = handshake(&fixture).await;
+    let login = || Login::of(&fixture.storage, Some(&bearer)).expect("a bearer");
+    let session = login().session();
+    assert!(login().renewed(&fixture.storage).is_none() && !login().has_settings());
+    fixture.clock.advance(Duration::from_secs(19 * 3600));
+    assert!(login().renewed(&fixture.storage).is_none());
+    fixture.clock.advance(Duration::from_secs(3600));
+    let next = format!("Bearer {}", login().renewed(&fixture.storage).expect("soon over").expose());
+    fixture.clock.advance(Duration::from_secs(5 * 3600));
+    assert_eq!((fixture.code(&bearer).await, fixture.code(&next).await), (Some(Code::Unauthenticated), None));
+    let next = Login::of(&fixture.storage, Some(&next)).expect("a bearer");
+    assert_eq!((next.user(), next.session()), ("anna", session), "with the same session");
+    let saying = format!("Bearer {}", next.saying(&fixture.storage, true).expose());
+    assert!(Login::of(&fixture.storage, Some(&saying)).is_some_and(|login| login.has_settings()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_lets_in_the_user_that_it_names() {
+    let fixture = Fixture::with_anna().await;
+    let of = |name: &str| fixture.auth.of_certificate(&fixture.storage, name).expect("a header").expose().to_owned();
+    let header = of("anna");
+    let caller = fixture.auth.caller(Some(&header)).await.expect("let in");
+    assert!(matches!(&caller.proof, Proof::Certificate(user) if user.name == "anna"));
+    assert_eq!(fixture.code(&of("bert")).await, Some(Code::Unauthenticated));
+    assert!(Login::of(&fixture.storage, Some(&header)).is_none(), "it has no session");
+    // A handshake gives one that holds longer, and is not renewed.
+    let given = fixture.auth.handshake(&fixture.storage, Some(&header)).await.expect("given");
+    let given = format!("Bearer {}", given.expose());
+    // A long request is looked at again when it has been read.
+    fixture.clock.advance(Duration::from_secs(30 * 60));
+    assert_eq!(fixture.code(&header).await, None);
+    fixture.clock.advance(Duration::from_secs(22 * 3600));
+    assert_eq!((fixture.code(&header).await, fixture.code(&given).await), (Some(Code::Unauthenticated), None));
+    assert!(Login::of(&fixture.storage, Some(&given)).is_some_and(|login| login.renewed(&fixture.storage).is_none()));
+    let anna = User::clone(&fixture.storage.user("anna").expect("there"));
+    fixture.put(User { disabled: true, ..anna }).await;
+    assert_eq!(fixture.code(&given).await, Some(Code::Unauthenticated));
+    assert_eq!(fixture.auth.again(&caller.proof).expect_err("over").code(), Code::Unauthenticated);
+    assert!(Auth::Off.of_certificate(&fixture.storage, "anna").is_none());
 }
 
 #[test]
@@ -321,6 +427,27 @@ async fn without_access_control_everybody_is_admin() {
     }
     assert_eq!(Auth::Off.session(None).await.expect("given").expose(), "anonymous");
     assert!(Auth::Off.setup_code().is_none());
+    // Each client of Flight gets a bearer of its own, and keeps it.
+    let fixture = Fixture::new().await;
+    let given = async |header: Option<String>| {
+        let bearer = Auth::Off.handshake(&fixture.storage, header.as_deref()).await.expect("given");
+        format!("Bearer {}", bearer.expose())
+    };
+    let (first, second) = (given(None).await, given(Some("Basic nonsense".to_owned())).await);
+    assert_ne!(first, second);
+    assert_eq!(given(Some(first.clone())).await, first);
+    assert_eq!(Login::of(&fixture.storage, Some(&first)).expect("a bearer").user(), "anonymous");
+    // Nobody refuses it when it has expired, so it must still name the session in which something was set.
+    let session = Login::of(&fixture.storage, Some(&first)).expect("a bearer").session();
+    fixture.clock.advance(Duration::from_secs(25 * 3600));
+    let expired = Login::of(&fixture.storage, Some(&first)).expect("a bearer");
+    assert!(expired.session() == session && expired.renewed(&fixture.storage).is_some());
+    // One of a user, from when users were asked for, is none here.
+    let fixture = Fixture::with_anna().await;
+    let annas = handshake(&fixture).await;
+    let own = Auth::Off.handshake(&fixture.storage, Some(&annas)).await.expect("given");
+    let own = format!("Bearer {}", own.expose());
+    assert_eq!(Login::of(&fixture.storage, Some(&own)).expect("a bearer").user(), "anonymous");
 }
 
 fn patterns() -> impl Strategy<Value = TablePattern> {

@@ -3,15 +3,14 @@
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
 use serde_json::{Value, json};
 use tidewater_storage::catalog::TableDef;
-use tidewater_storage::ids::CommitToken;
 use tidewater_storage::limits::ROW_ERRORS_IN_ANSWER;
 use tidewater_storage::{Code, Error, ReplayOutcome};
 
 use super::store::Outcome;
 use crate::http::Problem;
+use crate::query_api::freshness::token_text;
 use crate::status::problem;
 
 /// The message of one row's error.
@@ -57,7 +56,7 @@ pub(super) fn refused(error: Error) -> Response {
         body.remove("row_errors");
         body.insert("errors".to_owned(), errors);
     }
-    let mut response = (status, body.to_string()).into_response();
+    let mut response = (status, format!("{body}\n")).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }
@@ -78,10 +77,5 @@ fn name(def: &TableDef) -> String {
 }
 
 fn json_answer(body: &Value) -> Response {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], body.to_string()).into_response()
-}
-
-/// As `min_commit` of `/api/v1/sql` takes it.
-fn token_text(token: &CommitToken) -> String {
-    base64::engine::general_purpose::STANDARD.encode(token.encode())
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], format!("{body}\n")).into_response()
 }

@@ -17,7 +17,7 @@ pub(super) fn run(args: ConfigArgs) -> anyhow::Result<()> {
         ConfigCommand::Check { settings } => {
             let config = load(settings)?;
             // Files are not read to show a configuration; no server starts with bad ones.
-            config.tls.clone().map(Tls::load).transpose()?;
+            config.tls.clone().map(|files| Tls::load_with(files, config.client_certificates.as_ref())).transpose()?;
             let file = config.file.map_or("no file".to_owned(), |file| file.display().to_string());
             print(&format!("ok ({file})\n"))
         }

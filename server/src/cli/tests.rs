@@ -193,6 +193,13 @@ fn who_asks_is_said_without_a_secret_on_the_command_line() {
     assert_eq!(exit_code(&both), exit::USAGE);
     let missing = options("tw_a_b", &["--ca", "/does/not/exist.pem"]).map(drop).expect_err("no file");
     assert!(missing.to_string().contains("/does/not/exist.pem"), "{missing}");
+    // A certificate is of use with its key only.
+    let pem = file.to_str().expect("text").to_owned();
+    let own = options("pem", &["--client-cert", &pem, "--client-key", &pem]).expect("both").certificate.expect("shown");
+    assert_eq!((own.certificates_pem, own.key_pem), (b"pem".to_vec(), b"pem".to_vec()));
+    for half in ["--client-cert", "--client-key"] {
+        assert_eq!(exit_code(&options("pem", &[half, &pem]).map(drop).expect_err("half of it")), exit::USAGE, "{half}");
+    }
 }
 
 #[test]

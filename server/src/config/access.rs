@@ -8,7 +8,7 @@ use tidewater_storage::{Result, TokenLimits};
 use super::layers::Resolved;
 use super::problems::invalid;
 use super::units::{Amount, parse_amount};
-use crate::tls::TlsFiles;
+use crate::tls::{ClientCertificates, TlsFiles};
 
 /// What a setting says that names no file.
 const OFF: &str = "off";
@@ -37,6 +37,31 @@ pub(super) fn tls(resolved: &Resolved) -> Result<Option<TlsFiles>> {
             Err(invalid(format!("{KEY} is empty{}", resolved.from(KEY))).hint("name a PEM file, or write 'off'"))
         }
         (cert, key) => Ok(Some(TlsFiles { cert: cert.into(), key: key.into() })),
+    }
+}
+
+/// Whose certificates clients show. They are shown over TLS only.
+pub(super) fn client_certificates(resolved: &Resolved, has_tls: bool) -> Result<Option<ClientCertificates>> {
+    const CA: &str = "tls.client_ca";
+    const MODE: &str = "tls.client_auth";
+    let mode = resolved.text(MODE);
+    let required = match mode {
+        "required" => true,
+        "optional" => false,
+        other => {
+            return Err(
+                invalid(format!("{MODE} is '{other}'{}", resolved.from(MODE))).hint("write optional or required")
+            );
+        }
+    };
+    match resolved.text(CA) {
+        OFF if required => Err(invalid(format!("{MODE} is '{mode}'{}, but {CA} is not set", resolved.from(MODE)))
+            .hint(format!("set {CA} to the authorities that issue the certificates"))),
+        OFF => Ok(None),
+        "" => Err(invalid(format!("{CA} is empty{}", resolved.from(CA))).hint("name a PEM file, or write 'off'")),
+        ca if !has_tls => Err(invalid(format!("{CA} is '{ca}'{}, without TLS", resolved.from(CA)))
+            .hint("set tls.cert and tls.key, too: certificates are shown over TLS")),
+        ca => Ok(Some(ClientCertificates { ca: ca.into(), required })),
     }
 }
 

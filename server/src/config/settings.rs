@@ -29,6 +29,16 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting { name: "tls.key", default: "off", doc: "PEM file of the certificate's private key." },
     Setting {
+        name: "tls.client_ca",
+        default: "off",
+        doc: "PEM file of the authorities whose client certificates both ports take; on the gRPC port the common name of one is a user who needs no password. off: no certificate is asked for. Read at the start.",
+    },
+    Setting {
+        name: "tls.client_auth",
+        default: "optional",
+        doc: "required: who shows no certificate of tls.client_ca cannot connect; optional: passwords and tokens do as well.",
+    },
+    Setting {
         name: "tls.behind_proxy",
         default: "false",
         doc: "true: a proxy in front speaks TLS with clients, so the server may listen beyond loopback without.",

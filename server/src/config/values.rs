@@ -14,7 +14,7 @@ use super::access;
 use super::layers::{Resolved, Sources, resolve};
 use super::problems::{Problems, invalid};
 use super::units::{self, Amount};
-use crate::tls::TlsFiles;
+use crate::tls::{ClientCertificates, TlsFiles};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -33,6 +33,8 @@ pub struct Config {
     /// Host names beside this machine's own that HTTP requests may use; none: see `server.allowed_hosts`.
     pub allowed_hosts: Vec<String>,
     pub tls: Option<TlsFiles>,
+    /// `None`: clients are asked for no certificate.
+    pub client_certificates: Option<ClientCertificates>,
     /// A proxy speaks TLS with clients.
     pub behind_proxy: bool,
     /// Of everybody who has none of their own.
@@ -103,6 +105,9 @@ impl Config {
                 problems.keep(access::check_reach(resolved, name, address, auth_is_on, tls.is_some() || behind_proxy));
             }
         }
+        // What is wrong with the pair is told once.
+        let has_tls = tls.as_ref().is_none_or(Option::is_some);
+        let client_certificates = problems.keep(access::client_certificates(resolved, has_tls));
         let memory_limit_bytes = problems.keep(memory_limit(resolved));
         let of_disk = |name: &str| amount(resolved, name, || units::disk_bytes(&folder));
         let min_free_bytes = problems.keep(min_free(resolved, &folder));
@@ -126,6 +131,7 @@ impl Config {
             http: http?,
             allowed_hosts: allowed_hosts?,
             tls: tls?,
+            client_certificates: client_certificates?,
             behind_proxy: behind_proxy?,
             limits: limits?,
             min_free_bytes: min_free_bytes?,

@@ -78,6 +78,18 @@ async fn silent_connections_do_not_keep_the_grpc_port() {
     serving.await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn a_connection_that_has_ended_is_gone() {
+    let listener = port().await;
+    let _client = TcpStream::connect(listener.address()).await.expect("connected");
+    let connection = listener.accept().await;
+    let presence = connection.connect_info().presence();
+    assert!(!presence.is_gone() && !Presence::default().is_gone());
+    drop(connection);
+    assert!(presence.is_gone());
+    assert!(!Presence::of(&Extensions::new()).is_gone(), "nobody knows");
+}
+
 /// Afterwards the protocols' own limits hold: a request may take its time.
 #[tokio::test]
 async fn a_connection_that_has_begun_is_not_cut() {

@@ -49,6 +49,13 @@ async fn files_are_sent_once() {
     assert_eq!(tags.len(), FILES.len());
 }
 
+/// By it `system.queries` tells them from what people ran.
+#[test]
+fn statements_of_its_own_have_the_mark() {
+    let declared = format!("const OWN = \"{} \";", tidewater_query::CONSOLE_MARK);
+    assert!(SCRIPT.text.contains(&declared), "{declared}");
+}
+
 #[test]
 fn only_own_files_run() {
     let answer = PAGE.answer(&HeaderMap::new());

@@ -1,4 +1,4 @@
-//! Which actions are there? Prepare, close, cancel. Listed is exactly what is implemented.
+//! Which actions are there? Prepare, close, cancel, renew, sessions. Listed is exactly what is implemented.
 //!
 //! Actions of Flight SQL carry an `Any` in both directions, actions of Flight the bare message.
 
@@ -6,28 +6,37 @@ use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
     ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, Command, ProstMessageExt,
 };
-use arrow_flight::{Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
+use arrow_flight::{
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightEndpoint, FlightInfo,
+    RenewFlightEndpointRequest,
+};
 use bytes::Bytes;
 use prost::Message;
 use tidewater_query::{Canceled, Principal};
-use tidewater_storage::{Code, Error, Result};
+use tidewater_storage::{Code, Error, ErrorKind, Result};
 use tonic::Status;
 
 use super::call::Call;
 use super::command::{command, from_ticket, invalid, refuse_transaction, shortened};
 use super::service::FlightSql;
 use super::statement::{Handle, schema_bytes};
-use super::tickets::CancelledTicket;
-use crate::status::to_status;
+use super::tickets::{CancelledTicket, expiration};
+use crate::sessions;
+use crate::status::{self, to_flight_status as to_status, to_status_as};
 
 const CREATE_PREPARED_STATEMENT: &str = "CreatePreparedStatement";
 const CLOSE_PREPARED_STATEMENT: &str = "ClosePreparedStatement";
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
 const CANCEL_QUERY: &str = "CancelQuery";
+const RENEW_FLIGHT_ENDPOINT: &str = "RenewFlightEndpoint";
+const SET_SESSION_OPTIONS: &str = "SetSessionOptions";
+const GET_SESSION_OPTIONS: &str = "GetSessionOptions";
+pub(super) const CLOSE_SESSION: &str = "CloseSession";
 
 /// `ActionCancelQueryResult.CancelResult`; the crate's enum is private.
 const CANCEL_RESULT_CANCELLED: i32 = 1;
 const CANCEL_RESULT_CANCELLING: i32 = 2;
+const CANCEL_RESULT_NOT_CANCELLABLE: i32 = 3;
 
 /// `ActionCreatePreparedStatementResult` as it is since June 2026: with `is_update`, which the crate does not know yet.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -60,6 +69,16 @@ pub(super) fn listed() -> Vec<ActionType> {
             CANCEL_QUERY,
             "Stops a query (deprecated). Any(ActionCancelQueryRequest) to Any(ActionCancelQueryResult).",
         ),
+        action(RENEW_FLIGHT_ENDPOINT, "Keeps a ticket for longer. RenewFlightEndpointRequest to FlightEndpoint."),
+        action(
+            SET_SESSION_OPTIONS,
+            "Sets options of the session. SetSessionOptionsRequest to SetSessionOptionsResult.",
+        ),
+        action(
+            GET_SESSION_OPTIONS,
+            "Names the options that hold. GetSessionOptionsRequest to GetSessionOptionsResult.",
+        ),
+        action(CLOSE_SESSION, "Ends the session. CloseSessionRequest to CloseSessionResult."),
     ]
 }
 
@@ -72,7 +91,7 @@ impl FlightSql {
             }
             CLOSE_PREPARED_STATEMENT => {
                 let closed = request(&action.body).and_then(|request: ActionClosePreparedStatementRequest| {
-                    self.prepared.close(&request.prepared_statement_handle, call.principal())
+                    self.kept.prepared.close(&request.prepared_statement_handle, call.principal())
                 });
                 closed.map(|()| Vec::new()).map_err(|error| to_status(&error))
             }
@@ -89,10 +108,30 @@ impl FlightSql {
                     .and_then(|info: FlightInfo| self.cancel_info(call.principal(), &info));
                 let result = match status.map_err(|error| to_status(&error))? {
                     CancelStatus::Cancelled => CANCEL_RESULT_CANCELLED,
-                    _ => CANCEL_RESULT_CANCELLING,
+                    CancelStatus::Cancelling => CANCEL_RESULT_CANCELLING,
+                    CancelStatus::NotCancellable | CancelStatus::Unspecified => CANCEL_RESULT_NOT_CANCELLABLE,
                 };
                 let result = ActionCancelQueryResult { result };
                 Ok(vec![packed(ActionCancelQueryResult::type_url(), &result)])
+            }
+            RENEW_FLIGHT_ENDPOINT => {
+                let renewed = bare(&action.body).and_then(|request: RenewFlightEndpointRequest| {
+                    self.renew_endpoint(call.principal(), request.endpoint.unwrap_or_default())
+                });
+                Ok(vec![renewed.map_err(|error| to_status(&error))?.encode_to_vec().into()])
+            }
+            SET_SESSION_OPTIONS => {
+                let set = sessions::set(&self.app, &call.client, &call.session, &action.body);
+                // The request is right: the client has to be another one.
+                set.map(|body| vec![body]).map_err(|error| status::to_status(&error))
+            }
+            GET_SESSION_OPTIONS => {
+                let told = sessions::get(&call.session, &action.body);
+                told.map(|body| vec![body]).map_err(|error| to_status(&error))
+            }
+            CLOSE_SESSION => {
+                let closed = sessions::closed(&self.app, &call.client, &action.body);
+                closed.map(|body| vec![body]).map_err(|error| to_status(&error))
             }
             other => {
                 let error = Error::new(
@@ -108,7 +147,8 @@ impl FlightSql {
     async fn create_prepared_statement(&self, call: &Call, body: &[u8]) -> Result<Bytes, Status> {
         let wanted: ActionCreatePreparedStatementRequest = request(body).map_err(|error| to_status(&error))?;
         refuse_transaction(wanted.transaction_id.as_ref()).map_err(|error| to_status(&error))?;
-        let prepared = call.bounded(self.app.query.prepare(&call.session, &wanted.query)).await?;
+        let prepared = self.prepare(call, &wanted.query).await;
+        let prepared = prepared.map_err(|error| not_prepared(&error, &wanted.query))?;
         let answer = || -> Result<Bytes> {
             // Clients without `is_update` tell updates by an empty dataset schema.
             let dataset_schema =
@@ -117,7 +157,12 @@ impl FlightSql {
                 dataset_schema,
                 parameter_schema: schema_bytes(&prepared.parameter_schema)?,
                 is_update: Some(prepared.is_update),
-                prepared_statement_handle: self.prepared.create(&call.principal().name, &wanted.query, prepared)?,
+                prepared_statement_handle: self.kept.prepared.create(
+                    &call.principal().name,
+                    &wanted.query,
+                    prepared,
+                    &call.connection,
+                )?,
             };
             Ok(packed(ActionCreatePreparedStatementResult::type_url(), &result))
         };
@@ -134,14 +179,43 @@ impl FlightSql {
         let Handle::Query(query_id) = Handle::decode(&statement.statement_handle)? else {
             return Err(Error::new(Code::QueryNotFound, "the statement has ended"));
         };
-        match self.tickets.cancel(&query_id, caller)? {
+        match self.kept.tickets.cancel(&query_id, caller)? {
             CancelledTicket::Dropped | CancelledTicket::Already => Ok(CancelStatus::Cancelled),
-            CancelledTicket::Fetched => match self.app.query.cancel(caller, &query_id)? {
-                Canceled::Stopped => Ok(CancelStatus::Cancelling),
-                Canceled::Already => Ok(CancelStatus::Cancelled),
-                Canceled::TooLate => Ok(CancelStatus::NotCancellable),
-            },
+            CancelledTicket::Fetched => {
+                let status = match self.app.query.cancel(caller, &query_id)? {
+                    Canceled::Stopped => CancelStatus::Cancelling,
+                    Canceled::Already => CancelStatus::Cancelled,
+                    Canceled::TooLate => return Ok(CancelStatus::NotCancellable),
+                };
+                self.kept.tickets.note_cancelled(&query_id);
+                Ok(status)
+            }
         }
+    }
+
+    /// Has the query of an endpoint wait on for its DoGet, and says for how long. Tickets of metadata and of updates last.
+    fn renew_endpoint(&self, caller: &Principal, mut endpoint: FlightEndpoint) -> Result<FlightEndpoint> {
+        let ticket = endpoint.ticket.as_ref().ok_or_else(|| invalid("the endpoint to renew has no ticket"))?;
+        endpoint.expiration_time = match from_ticket(ticket)? {
+            Command::TicketStatementQuery(statement) => match Handle::decode(&statement.statement_handle)? {
+                Handle::Query(query_id) => {
+                    let left = self.kept.tickets.renew(&query_id, caller, |pending| pending.query.renew())?;
+                    Some(expiration(&*self.app.storage.env().clock, left))
+                }
+                Handle::Done | Handle::Changed(_) => None,
+            },
+            _ => None,
+        };
+        Ok(endpoint)
+    }
+}
+
+/// Of UNIMPLEMENTED ADBC understands that nothing can be prepared here, and goes on without. Whoever has values then learns that there is
+/// nothing to bind them to, and not why.
+fn not_prepared(error: &Error, sql: &str) -> Status {
+    match error.kind() {
+        ErrorKind::Unsupported if sql.contains(['?', '$']) => to_status_as(error, tonic::Code::InvalidArgument),
+        _ => to_status(error),
     }
 }
 

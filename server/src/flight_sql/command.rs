@@ -7,7 +7,7 @@ use prost::Message;
 use tidewater_storage::{Code, Error, Result};
 
 /// The one catalog of a server.
-pub(super) const CATALOG: &str = "tidewater";
+pub(crate) const CATALOG: &str = "tidewater";
 /// Where a table is looked for when a client names no schema.
 pub(super) const DEFAULT_SCHEMA: &str = "public";
 

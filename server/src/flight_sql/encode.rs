@@ -10,17 +10,18 @@ use arrow::array::{Array, ArrayData, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_flight::{FlightData, SchemaAsIpc};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use prost::Message;
 use tidewater_storage::{Code, Error, Result};
 use tokio::time::Instant;
 use tonic::Status;
-use tonic::metadata::AsciiMetadataValue;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
 use super::call::QUERY_ID_HEADER;
 use crate::call::deadline_passed;
-use crate::status::to_status;
+use crate::status::to_flight_status as to_status;
 
 /// What a message aims at.
 pub(crate) const TARGET_BYTES: usize = 2 << 20;
@@ -195,6 +196,9 @@ fn offsets<O: Copy + TryInto<usize> + arrow::datatypes::ArrowNativeType>(
     (at(start), at(start + len))
 }
 
+/// What follows the rows of a query that has ended: metadata of the application for the last message, and the trailers of the call.
+pub(crate) type Ending = Box<dyn FnOnce() -> (Bytes, MetadataMap) + Send>;
+
 /// What a result's stream holds between two messages.
 struct Sending {
     encoder: Encoder,
@@ -203,11 +207,14 @@ struct Sending {
     deadline: Option<Instant>,
     keep_alive: Duration,
     query_id: String,
+    ending: Option<Ending>,
+    trailers: Option<MetadataMap>,
 }
 
 enum Source {
     Starting(BoxFuture<'static, Result<Rows>>),
     Running(Rows),
+    Ended,
 }
 
 enum Step<T> {
@@ -227,6 +234,18 @@ pub(crate) fn stream(
     stream_within(schema, start, deadline, KEEP_ALIVE, query_id)
 }
 
+/// [`stream`] with a last message, which has no rows, and trailers.
+pub(super) fn stream_with(
+    schema: SchemaRef,
+    start: BoxFuture<'static, Result<Rows>>,
+    deadline: Option<Instant>,
+    query_id: &str,
+    ending: Ending,
+) -> BoxStream<'static, Result<FlightData, Status>> {
+    let sending = Sending { ending: Some(ending), ..Sending::new(schema, start, deadline, KEEP_ALIVE, query_id) };
+    sending.into_stream()
+}
+
 /// [`stream`] with an interval of its own between signs of life.
 pub(super) fn stream_within(
     schema: SchemaRef,
@@ -235,22 +254,7 @@ pub(super) fn stream_within(
     keep_alive: Duration,
     query_id: &str,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
-    let sending = Sending {
-        encoder: Encoder::new(schema),
-        source: Source::Starting(start),
-        schema_sent: false,
-        deadline,
-        keep_alive,
-        query_id: query_id.to_owned(),
-    };
-    stream::try_unfold(sending, |mut sending| async move {
-        match sending.next().await {
-            Ok(Some(message)) => Ok(Some((message, sending))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(sending.status(&error)),
-        }
-    })
-    .boxed()
+    Sending::new(schema, start, deadline, keep_alive, query_id).into_stream()
 }
 
 /// The answer of a DoGet whose rows are there already.
@@ -263,6 +267,40 @@ pub(crate) fn stream_of(
 }
 
 impl Sending {
+    fn new(
+        schema: SchemaRef,
+        start: BoxFuture<'static, Result<Rows>>,
+        deadline: Option<Instant>,
+        keep_alive: Duration,
+        query_id: &str,
+    ) -> Self {
+        Self {
+            encoder: Encoder::new(schema),
+            source: Source::Starting(start),
+            schema_sent: false,
+            deadline,
+            keep_alive,
+            query_id: query_id.to_owned(),
+            ending: None,
+            trailers: None,
+        }
+    }
+
+    fn into_stream(self) -> BoxStream<'static, Result<FlightData, Status>> {
+        stream::try_unfold(self, |mut sending| async move {
+            match sending.next().await {
+                Ok(Some(message)) => Ok(Some((message, sending))),
+                Ok(None) => match sending.trailers.take() {
+                    // A status ends a call, and OK is one: its metadata are the trailers.
+                    Some(trailers) => Err(Status::with_metadata(tonic::Code::Ok, "", trailers)),
+                    None => Ok(None),
+                },
+                Err(error) => Err(sending.status(&error)),
+            }
+        })
+        .boxed()
+    }
+
     async fn next(&mut self) -> Result<Option<FlightData>> {
         if !self.schema_sent {
             self.schema_sent = true;
@@ -279,11 +317,22 @@ impl Sending {
                 },
                 Source::Running(rows) => match wait(self.deadline, self.keep_alive, rows.next()).await? {
                     Step::Done(Some(batch)) => self.encoder.push(batch?)?,
-                    Step::Done(None) => return Ok(None),
+                    Step::Done(None) => {
+                        self.source = Source::Ended;
+                        return self.last_message();
+                    }
                     Step::Quiet => return self.encoder.keep_alive().map(Some),
                 },
+                Source::Ended => return Ok(None),
             }
         }
+    }
+
+    fn last_message(&mut self) -> Result<Option<FlightData>> {
+        let Some(ending) = self.ending.take() else { return Ok(None) };
+        let (app_metadata, trailers) = ending();
+        self.trailers = Some(trailers);
+        Ok(Some(self.encoder.keep_alive()?.with_app_metadata(app_metadata)))
     }
 
     /// The status that ends the stream; it names the query.

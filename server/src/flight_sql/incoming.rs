@@ -26,7 +26,7 @@ use crate::auth::Limiter;
 use crate::call::shutting_down;
 use crate::ingest::decoding;
 use crate::ingest::ipc::{Decoded, Decoder, Limits, MAX_DICTIONARY_BYTES, flat_batch_bytes};
-use crate::status::to_status;
+use crate::status::to_flight_status as to_status;
 
 /// How long a client may say nothing, in all, before its next rows are there: until then it holds memory that others wait
 /// for. A message of the largest size comes in this time over 10 Mbit/s.
@@ -38,6 +38,10 @@ const MAX_SILENCE_DRAINING: Duration = Duration::from_secs(2);
 
 /// How long a stream is not read while there is no memory for its rows.
 const MAX_MEMORY_WAIT: Duration = Duration::from_secs(30);
+
+fn limits() -> Limits {
+    Limits { copied_bytes: MAX_STATEMENT_ROWS_BYTES as u64, ..Limits::default() }
+}
 
 /// The rows of a DoPut stream, after its first message told what it is.
 pub(super) struct Incoming<S> {
@@ -83,11 +87,10 @@ where
                 "put it into the first message",
             ));
         };
-        let limits = Limits { copied_bytes: MAX_STATEMENT_ROWS_BYTES as u64, ..Limits::default() };
         let incoming = Self {
             first: Some(first),
             rest: stream,
-            decoder: Some(Decoder::new(limits)),
+            decoder: Some(Decoder::new(limits())),
             held: memory.collecting(),
             rows_bytes: 0,
             parameters: None,
@@ -104,7 +107,8 @@ where
 
     /// The rows are parameters: `arriving` holds them, until this is dropped.
     pub fn of_parameters(self, arriving: Arriving) -> Self {
-        Self { parameters: Some(arriving), ..self }
+        let decoder = Decoder::new(Limits { unions: true, ..limits() });
+        Self { decoder: Some(decoder), parameters: Some(arriving), ..self }
     }
 
     /// The stream is read no faster than `limiter` allows.

@@ -33,7 +33,8 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 
-pub use service::FlightSql;
+pub(crate) use command::CATALOG;
+pub use service::{FlightSql, Kept};
 
 use crate::App;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{Array, ArrayRef, NullArray, RecordBatch, UInt64Array, UnionArray};
+use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,11 +15,14 @@ use tidewater_storage::env::{Clock, Rng};
 use tidewater_storage::memory::{Charge, MemoryLedger, Share};
 use tidewater_storage::{Code, Error, Result};
 
-use super::command::invalid;
 use super::tickets::check_owner;
+use crate::connections::Presence;
 
 /// A handle that nobody uses for this long is forgotten. SqlInfo 100 says the same.
 pub(super) const HANDLE_TTL: Duration = Duration::from_secs(3600);
+
+/// One whose connection has ended is kept for this long, for a client that connects again.
+pub(super) const ABANDONED_TTL: Duration = Duration::from_secs(60);
 
 /// Handles of one user.
 pub(super) const MAX_HANDLES: usize = 10_000;
@@ -41,6 +44,8 @@ struct Entry {
     owner: String,
     /// By the clock's uptime.
     expires: Duration,
+    /// The one over which it was used last, until that is known to have ended.
+    connection: Presence,
     statement: Statement,
     charge: Charge,
 }
@@ -80,7 +85,7 @@ impl PreparedStatements {
     }
 
     /// Keeps a statement and returns its handle: 16 random bytes.
-    pub fn create(&self, owner: &str, sql: &str, prepared: Prepared) -> Result<Bytes> {
+    pub fn create(&self, owner: &str, sql: &str, prepared: Prepared, over: &Presence) -> Result<Bytes> {
         let mut handle = [0; 16];
         self.rng.fill(&mut handle);
         let handle = Bytes::copy_from_slice(&handle);
@@ -89,36 +94,41 @@ impl PreparedStatements {
         if entries.values().filter(|entry| entry.owner == owner).count() >= MAX_HANDLES {
             return Err(full(format!("{owner} has {MAX_HANDLES} prepared statements open")));
         }
-        check_space(&entries, sql.len())?;
-        let charge = self.memory.charge(Share::Unassigned, sql.len() as u64);
         let statement = Statement { sql: sql.into(), prepared: Arc::new(prepared), bound: None };
-        let entry = Entry { owner: owner.to_owned(), expires: self.clock.uptime() + HANDLE_TTL, statement, charge };
+        let n_bytes = statement.own_bytes();
+        check_space(&entries, n_bytes)?;
+        let charge = self.memory.charge(Share::Unassigned, n_bytes as u64);
+        let expires = self.clock.uptime() + HANDLE_TTL;
+        let entry = Entry { owner: owner.to_owned(), expires, connection: over.clone(), statement, charge };
         entries.insert(handle.clone(), entry);
         Ok(handle)
     }
 
-    /// The statement of a handle; using it keeps it for another [`HANDLE_TTL`].
-    pub fn get(&self, handle: &[u8], caller: &Principal) -> Result<Statement> {
+    /// The statement of a handle; using it keeps it for another [`HANDLE_TTL`], or as long as the connection `over` which it is used.
+    pub fn get(&self, handle: &[u8], caller: &Principal, over: &Presence) -> Result<Statement> {
         let now = self.clock.uptime();
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(handle).filter(|entry| entry.expires > now).ok_or_else(not_found)?;
         check_owner(&entry.owner, caller)?;
         entry.expires = now + HANDLE_TTL;
+        entry.connection.clone_from(over);
         Ok(entry.statement.clone())
     }
 
     /// Sets the values of a handle; the last bind wins. A batch without columns means none.
-    pub fn bind(&self, handle: &[u8], caller: &Principal, values: Option<RecordBatch>) -> Result<()> {
+    pub fn bind(&self, handle: &[u8], caller: &Principal, values: Option<RecordBatch>, over: &Presence) -> Result<()> {
         self.sweep();
         let mut entries = self.entries.lock();
-        let n_bytes = values.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let own = entries.get(handle).map_or(0, |entry| entry.statement.own_bytes());
+        let n_bytes = own + values.as_ref().map_or(0, RecordBatch::get_array_memory_size);
         let freed = entries.get(handle).map_or(0, |entry| usize::try_from(entry.charge.bytes()).unwrap_or(0));
         check_space(&entries, n_bytes.saturating_sub(freed))?;
         let entry = entries.get_mut(handle).ok_or_else(not_found)?;
         check_owner(&entry.owner, caller)?;
         entry.statement.bound = values;
-        entry.charge.resize((entry.statement.sql.len() + n_bytes) as u64);
+        entry.charge.resize(n_bytes as u64);
         entry.expires = self.clock.uptime() + HANDLE_TTL;
+        entry.connection.clone_from(over);
         Ok(())
     }
 
@@ -132,15 +142,20 @@ impl PreparedStatements {
         Ok(())
     }
 
-    /// Forgets what expired.
+    /// Forgets what expired. What was used over a connection that has ended has [`ABANDONED_TTL`] left.
     pub fn sweep(&self) {
         let now = self.clock.uptime();
-        self.entries.lock().retain(|_, entry| entry.expires > now);
+        self.entries.lock().retain(|_, entry| {
+            if entry.connection.is_gone() {
+                entry.connection = Presence::default();
+                entry.expires = entry.expires.min(now + ABANDONED_TTL);
+            }
+            entry.expires > now
+        });
     }
 
     /// Handles that are open.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn n_open(&self) -> usize {
         self.entries.lock().len()
     }
 }
@@ -191,15 +206,15 @@ impl Drop for Arriving {
 }
 
 impl Statement {
-    /// The values for one execution of a query, checked against what the statement wants.
+    /// Bytes of it without its values. Of a table with many columns its schema is most of them.
+    fn own_bytes(&self) -> usize {
+        let Prepared { dataset_schema, parameter_schema, .. } = &*self.prepared;
+        self.sql.len() + dataset_schema.fields().size() + parameter_schema.fields().size()
+    }
+
+    /// The values that are bound, checked against what the statement wants.
     pub fn query_parameters(&self) -> Result<Option<Parameters>> {
-        match self.parameters(self.bound.as_ref())? {
-            Some(Parameters(rows)) if rows.num_rows() > 1 => {
-                Err(invalid(format!("{} rows of parameters are bound to a query", rows.num_rows()))
-                    .hint("bind one row: a query runs once"))
-            }
-            parameters => Ok(parameters),
-        }
+        self.parameters(self.bound.as_ref())
     }
 
     /// `values` for this statement; `None` when it has no parameters.
@@ -237,8 +252,25 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef> {
     match column.data_type() {
         DataType::Dictionary(_, values) => Ok(cast(column, values)?),
         DataType::RunEndEncoded(_, values) => Ok(cast(column, values.data_type())?),
+        DataType::Union(..) => match column.as_any().downcast_ref::<UnionArray>() {
+            Some(union) => one_type(union),
+            None => Err(Error::internal("a column of unions is none")),
+        },
         _ => Ok(column.clone()),
     }
+}
+
+/// The values of a union, of which flightsql-dbapi makes every parameter: those of all rows have one type, but for NULLs.
+fn one_type(union: &UnionArray) -> Result<ArrayRef> {
+    let is_null = |number: i8| union.child(number).data_type().is_null();
+    let mut numbers = union.type_ids().iter().copied().filter(|number| !is_null(*number));
+    let Some(number) = numbers.next() else { return Ok(Arc::new(NullArray::new(union.len()))) };
+    if numbers.any(|other| other != number) {
+        return Err(Error::new(Code::InvalidParameter, "its values have different types"));
+    }
+    let place = |row: usize| (union.type_id(row) == number).then(|| union.value_offset(row) as u64);
+    let places: UInt64Array = (0..union.len()).map(place).collect();
+    Ok(take(union.child(number), &places, None)?)
 }
 
 fn check_space(entries: &HashMap<Bytes, Entry>, n_bytes: usize) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Which RPCs are there? The `FlightService` trait: each method reads the call, dispatches, converts.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,21 +16,24 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use prost::Message;
 use tidewater_query::PlannedKind;
-use tidewater_storage::{Code, Error};
+use tidewater_storage::ids::CommitToken;
+use tidewater_storage::{Code, Engine, Error};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::actions;
-use super::call::{Call, bearer_header, begin_session, info_response, with_query_id};
+use super::call::{Call, HandshakeRequests, bearer_header, begin_session, with_query_id};
 use super::command::{self, invalid};
 use super::encode::stream_of;
 use super::incoming::Incoming;
 use super::ingest::{self, Target};
-use super::metadata::Metadata;
-use super::prepared::{PreparedStatements, joined};
+use super::metadata::{Metadata, no_substrait};
+use super::prepared::{PreparedStatements, Statement, joined};
 use super::statement::{PendingRows, info_of, query_rows, schema_result};
 use super::tickets::Tickets;
 use crate::App;
-use crate::status::to_status;
+use crate::query_api::freshness;
+use crate::sessions::Sessions;
+use crate::status::to_flight_status as to_status;
 
 pub(super) type DoGetStream = BoxStream<'static, Result<FlightData, Status>>;
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
@@ -40,35 +44,77 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// What a client still sends after its answer is read for this long, so that it can close its half in peace.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// The message of a handshake's answer waits this long for one of the caller, or for the end of them. The bearer, in the headers, does not.
+const HANDSHAKE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is kept for clients between their calls.
+pub struct Kept {
+    pub(crate) sessions: Sessions,
+    pub(super) prepared: PreparedStatements,
+    /// Planned queries.
+    pub(super) tickets: Tickets<PendingRows>,
+}
+
+impl Kept {
+    pub fn new(storage: &Engine) -> Self {
+        let (env, memory) = (storage.env(), storage.memory());
+        Self {
+            sessions: Sessions::new(env.clock.clone()),
+            prepared: PreparedStatements::new(env.clock.clone(), env.rng.clone(), memory.clone()),
+            tickets: Tickets::new(env.clock.clone()),
+        }
+    }
+
+    /// How many there are, by the names of their metrics.
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 3] {
+        [
+            ("tidewater_flight_sessions", self.sessions.n_open()),
+            ("tidewater_prepared_statements", self.prepared.n_open()),
+            ("tidewater_planned_queries", self.tickets.n_waiting()),
+        ]
+    }
+
+    /// Lets planned queries go that nobody will fetch: the service has ended.
+    pub(crate) fn end(&self) {
+        self.tickets.clear();
+    }
+
+    fn sweep(&self) {
+        self.tickets.sweep();
+        self.prepared.sweep();
+        self.sessions.sweep();
+    }
+}
+
 /// The Flight SQL service of a process.
 pub struct FlightSql {
     pub(super) app: Arc<App>,
-    pub(super) tickets: Arc<Tickets<PendingRows>>,
-    pub(super) prepared: Arc<PreparedStatements>,
+    pub(super) kept: Arc<Kept>,
     pub(super) metadata: Metadata,
 }
 
 impl FlightSql {
-    /// Starts the service and the task that forgets what expired; the task ends with the service.
+    /// Starts the service and the task that forgets what expired; the task ends with the process's parts.
     pub(super) fn start(app: Arc<App>) -> Self {
-        let env = app.storage.env();
-        let tickets = Arc::new(Tickets::new(env.clock.clone()));
-        let prepared =
-            Arc::new(PreparedStatements::new(env.clock.clone(), env.rng.clone(), app.storage.memory().clone()));
-        let weak = (Arc::downgrade(&tickets), Arc::downgrade(&prepared));
+        let kept = Arc::clone(&app.kept);
+        let weak = Arc::downgrade(&kept);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
             loop {
                 ticks.tick().await;
-                let (Some(tickets), Some(prepared)) = (weak.0.upgrade(), weak.1.upgrade()) else { return };
-                tickets.sweep();
-                prepared.sweep();
+                let Some(kept) = weak.upgrade() else { return };
+                kept.sweep();
             }
         });
-        Self { app, tickets, prepared, metadata: Metadata::default() }
+        Self { app, kept, metadata: Metadata::default() }
     }
 
-    async fn info(&self, call: &Call, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+    /// The prepared statement of a handle, which is used with that.
+    fn statement_of(&self, call: &Call, handle: &[u8]) -> Result<Statement, Error> {
+        self.kept.prepared.get(handle, call.principal(), &call.connection)
+    }
+
+    async fn info(&self, call: &Call, descriptor: FlightDescriptor) -> Result<Response<FlightInfo>, Status> {
         let request = command::from_descriptor(&descriptor).map_err(|error| to_status(&error))?;
         if let Some(sql) = request.sql() {
             return self.statement_info(call, descriptor, &sql, None).await;
@@ -78,16 +124,20 @@ impl FlightSql {
         };
         if let Command::CommandPreparedStatementQuery(query) = &command {
             let handle = &query.prepared_statement_handle;
-            let found = self.prepared.get(handle, call.principal());
+            let found = self.statement_of(call, handle);
             let found = found.and_then(|found| Ok((found.query_parameters()?, found)));
             let (parameters, found) = found.map_err(|error| to_status(&error))?;
             return self.statement_info(call, descriptor, &found.sql, parameters).await;
+        }
+        if let Command::CommandGetSqlInfo(_) = &command {
+            // What ADBC asks for first.
+            call.client.probe();
         }
         let info = self.metadata.schema(&command).and_then(|schema| {
             // The ticket is the command itself: metadata is read when it is fetched.
             info_of(descriptor, &schema, command.into_any().encode_to_vec())
         });
-        info.map_err(|error| to_status(&error))
+        info.map(Response::new).map_err(|error| to_status(&error))
     }
 
     async fn schema(&self, call: &Call, descriptor: &FlightDescriptor) -> Result<SchemaResult, Status> {
@@ -123,7 +173,7 @@ impl FlightSql {
 
     /// GetSchema of a prepared statement. Values that are bound may decide the types, so a query is planned with them.
     async fn prepared_schema(&self, call: &Call, handle: &[u8]) -> Result<SchemaRef, Status> {
-        let found = self.prepared.get(handle, call.principal()).map_err(|error| to_status(&error))?;
+        let found = self.statement_of(call, handle).map_err(|error| to_status(&error))?;
         if found.prepared.runs_when_planned || found.bound.is_none() {
             return Ok(found.prepared.dataset_schema.clone());
         }
@@ -136,7 +186,7 @@ impl FlightSql {
 
     /// DoGet of a prepared query without GetFlightInfo before it. Updates and CALL run at GetFlightInfo or DoPut, never here.
     async fn prepared_rows(&self, call: &Call, handle: &[u8]) -> Result<Response<DoGetStream>, Status> {
-        let found = self.prepared.get(handle, call.principal()).and_then(|found| {
+        let found = self.statement_of(call, handle).and_then(|found| {
             if found.prepared.runs_when_planned {
                 return Err(invalid("the prepared statement changes something: a ticket does not run it").hint(
                     match found.prepared.is_update {
@@ -160,7 +210,7 @@ impl FlightSql {
 
     async fn put(
         &self,
-        call: Call,
+        call: &Call,
         headers: &tonic::metadata::MetadataMap,
         stream: Streaming<FlightData>,
     ) -> Result<Response<Answers<PutResult>>, Status> {
@@ -174,37 +224,42 @@ impl FlightSql {
         match command {
             Command::CommandStatementUpdate(update) => {
                 command::refuse_transaction(update.transaction_id.as_ref()).map_err(|error| to_status(&error))?;
-                let (query_id, outcome) = self.update(&call, &update.query, None).await?;
+                let (query_id, outcome) = self.update(call, &update.query, None).await?;
                 // Clients read the answer before they close their half: it must not wait for that.
                 let answers = answer_then_drain(update_result(outcome.affected), incoming.into_rest());
-                Ok(with_query_id(answers, &query_id))
+                Ok(with_token(with_query_id(answers, &query_id), outcome.token.as_ref()))
             }
             Command::CommandPreparedStatementQuery(query) => {
                 let handle = query.prepared_statement_handle;
-                let mut incoming = incoming.of_parameters(self.prepared.arriving());
+                let mut incoming = incoming.of_parameters(self.kept.prepared.arriving());
                 let values = read_parameters(&mut incoming).await?;
-                self.prepared.bind(&handle, call.principal(), values).map_err(|error| to_status(&error))?;
+                let bound = self.kept.prepared.bind(&handle, call.principal(), values, &call.connection);
+                bound.map_err(|error| to_status(&error))?;
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(Response::new(one(PutResult { app_metadata: result.encode_to_vec().into() })))
             }
             Command::CommandPreparedStatementUpdate(update) => {
-                let mut incoming = incoming.of_parameters(self.prepared.arriving());
+                let mut incoming = incoming.of_parameters(self.kept.prepared.arriving());
                 let values = read_parameters(&mut incoming).await?;
-                let found = self.prepared.get(&update.prepared_statement_handle, call.principal()).and_then(|found| {
+                let found = self.statement_of(call, &update.prepared_statement_handle).and_then(|found| {
                     // Without rows in this stream, those count that were bound before.
                     let rows = values.filter(|values| values.num_rows() > 0).or_else(|| found.bound.clone());
                     Ok((found.parameters(rows.as_ref())?, found))
                 });
                 let (parameters, found) = found.map_err(|error| to_status(&error))?;
-                let (query_id, outcome) = self.update(&call, &found.sql, parameters).await?;
-                Ok(with_query_id(one(update_result(outcome.affected)), &query_id))
+                let (query_id, outcome) = self.update(call, &found.sql, parameters).await?;
+                let answers = with_query_id(one(update_result(outcome.affected)), &query_id);
+                Ok(with_token(answers, outcome.token.as_ref()))
             }
-            Command::CommandStatementIngest(command) => {
+            Command::CommandStatementIngest(mut command) => {
+                let named = command.schema.filter(|schema| !schema.is_empty());
+                command.schema = named.or_else(|| Some(call.session.settings.lock().schema.clone()));
                 let target = Target::new(command, headers).map_err(|error| ingest::adbc_status(&error))?;
                 let incoming = incoming.limited_by(Arc::clone(&call.limiter));
-                let stored = ingest::ingest(&self.app, &call, target, incoming).await?;
-                Ok(Response::new(one(update_result(stored))))
+                let stored = ingest::ingest(&self.app, call, target, incoming).await?;
+                Ok(with_token(Response::new(one(update_result(stored.rows))), stored.token.as_ref()))
             }
+            Command::CommandStatementSubstraitPlan(_) => Err(to_status(&no_substrait())),
             other => Err(to_status(&invalid(format!("{} is not sent with DoPut", other.type_url())))),
         }
     }
@@ -220,75 +275,80 @@ impl FlightService for FlightSql {
     type DoActionStream = Answers<arrow_flight::Result>;
     type ListActionsStream = Answers<ActionType>;
 
-    /// Go clients and pyarrow send no message at all, so the answer waits for one only of a caller who has shown nothing else.
+    /// Go clients and pyarrow send no message at all, so the bearer waits for one only of a caller who has shown nothing else.
     async fn handshake(
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let (metadata, _, mut stream) = request.into_parts();
-        let bearer = begin_session(&self.app, &metadata, &mut stream).await.map_err(|error| to_status(&error))?;
+        let (metadata, extensions, requests) = request.into_parts();
+        let mut requests = requests.peekable();
+        let bearer = begin_session(&self.app, &metadata, &extensions, &mut requests).await;
+        let bearer = bearer.map_err(|error| to_status(&error))?;
         let payload = Bytes::from(bearer.expose().to_owned());
         let answer = HandshakeResponse { protocol_version: 0, payload };
-        let mut response = Response::new(answer_then_drain(answer, stream));
+        let mut response = Response::new(handshake_answers(answer, requests));
         response.metadata_mut().insert("authorization", bearer_header(&bearer).map_err(|error| to_status(&error))?);
         Ok(response)
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
+        let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
         let infos = self.metadata.flights(&self.app, &call.session).map_err(|error| to_status(&error))?;
         Ok(Response::new(stream::iter(infos.into_iter().map(Ok)).boxed()))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
-        self.info(&call, request.into_inner()).await.map(info_response)
+        let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
+        self.info(&call, request.into_inner()).await.map(|answer| call.answered(&self.app, answer))
     }
 
     /// Every answer is complete: the query was planned and starts when it is fetched.
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
-        let info = self.info(&call, request.into_inner()).await?;
-        let (headers, info, _) = info_response(info).into_parts();
+        let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
+        let (headers, info, _) = self.info(&call, request.into_inner()).await?.into_parts();
         let mut response = Response::new(PollInfo { info: Some(info), progress: Some(1.0), ..PollInfo::default() });
         *response.metadata_mut() = headers;
-        Ok(response)
+        Ok(call.answered(&self.app, response))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
-        self.schema(&call, request.get_ref()).await.map(Response::new)
+        let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
+        self.schema(&call, request.get_ref()).await.map(|schema| call.answered(&self.app, Response::new(schema)))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
-        self.rows(&call, request.get_ref()).await
+        let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
+        self.rows(&call, request.get_ref()).await.map(|rows| call.answered(&self.app, rows))
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
+        let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
         let (headers, _, stream) = request.into_parts();
-        self.put(call, &headers, stream).await
+        self.put(&call, &headers, stream).await.map(|answers| call.answered(&self.app, answers))
     }
 
     async fn do_exchange(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        Call::new(&self.app, request.metadata()).await?;
+        Call::new(&self.app, request.metadata(), request.extensions()).await?;
         let error = Error::new(Code::UnsupportedRequest, "DoExchange is not supported yet")
             .hint("append with DoPut, or with the gRPC service tidewater.ingest.v1.Ingest");
         Err(to_status(&error))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let call = Call::new(&self.app, request.metadata()).await?;
+        let call = match request.get_ref().r#type.as_str() {
+            actions::CLOSE_SESSION => Call::of_any_session(&self.app, request.metadata(), request.extensions()).await?,
+            _ => Call::new(&self.app, request.metadata(), request.extensions()).await?,
+        };
         let bodies = self.action(&call, request.into_inner()).await?;
-        Ok(Response::new(stream::iter(bodies.into_iter().map(|body| Ok(arrow_flight::Result { body }))).boxed()))
+        let bodies = stream::iter(bodies.into_iter().map(|body| Ok(arrow_flight::Result { body }))).boxed();
+        Ok(call.answered(&self.app, Response::new(bodies)))
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        Call::new(&self.app, request.metadata()).await?;
+        Call::new(&self.app, request.metadata(), request.extensions()).await?;
         Ok(Response::new(stream::iter(actions::listed().into_iter().map(Ok)).boxed()))
     }
 }
@@ -313,6 +373,12 @@ fn update_result(affected: u64) -> PutResult {
     PutResult { app_metadata: DoPutUpdateResult { record_count }.encode_to_vec().into() }
 }
 
+/// The same with the token of a change in its headers.
+fn with_token<T>(mut answer: Response<T>, token: Option<&CommitToken>) -> Response<T> {
+    freshness::add_token(answer.metadata_mut().as_mut(), token);
+    answer
+}
+
 fn one<T: Send + 'static>(answer: T) -> Answers<T> {
     stream::iter([Ok(answer)]).boxed()
 }
@@ -328,4 +394,17 @@ fn answer_then_drain<T: Send + 'static, M: Send + 'static>(
     });
     let end = stream::once(drained).filter_map(|()| std::future::ready(None));
     stream::iter([Ok(answer)]).chain(end).boxed()
+}
+
+/// A message for a message: none to callers who end their half without one. Go's clients send none and read once, and what they read has to
+/// be the end: when arrow-go lets go of a call whose end it has not seen, it hands out the headers once more, and ADBC goes back to the
+/// bearer in them, whatever it was told to show meanwhile.
+fn handshake_answers(answer: HandshakeResponse, mut requests: HandshakeRequests) -> Answers<HandshakeResponse> {
+    let answers = async move {
+        let first = tokio::time::timeout(HANDSHAKE_PAUSE, Pin::new(&mut requests).peek());
+        let has_ended = matches!(first.await, Ok(None));
+        // Whoever neither sends nor ends may wait for the message.
+        if has_ended { stream::empty().boxed() } else { answer_then_drain(answer, requests) }
+    };
+    stream::once(answers).flatten().boxed()
 }

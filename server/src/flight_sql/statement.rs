@@ -10,19 +10,24 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures::stream::StreamExt;
 use prost::Message;
-use tidewater_query::{Parameters, PendingQuery, Planned, PlannedKind, RunOptions, UpdateOutcome};
+use tidewater_query::{Parameters, PendingQuery, Planned, PlannedKind, Prepared, RunOptions, UpdateOutcome};
 use tidewater_storage::{Error, Result};
 use tonic::{Response, Status};
 
 use super::call::{Call, with_query_id};
 use super::command::invalid;
-use super::encode::{Rows, stream, stream_of};
+use super::encode::{Ending, Rows, stream_of, stream_with};
+use super::metadata::announced;
 use super::service::{DoGetStream, FlightSql};
+use super::tickets::{TICKET_TTL, expiration};
 use crate::auth::RunningQuery;
-use crate::status::to_status;
+use crate::call::bounded;
+use crate::query_api::freshness;
+use crate::status::to_flight_status as to_status;
 
 /// A planned query that waits for its DoGet.
 pub(super) struct PendingRows {
@@ -32,7 +37,7 @@ pub(super) struct PendingRows {
 
 /// The result of DML: one row.
 static COUNT_SCHEMA: LazyLock<SchemaRef> =
-    LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, true)])));
+    LazyLock::new(|| announced(&Schema::new(vec![Field::new("count", DataType::Int64, true)])));
 
 /// What a statement's handle means. The bytes are opaque to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,16 +92,25 @@ impl FlightSql {
         descriptor: FlightDescriptor,
         sql: &str,
         parameters: Option<Parameters>,
-    ) -> Result<FlightInfo, Status> {
+    ) -> Result<Response<FlightInfo>, Status> {
         // The call's deadline is that of planning and of updates. The rows have the deadline of their own DoGet.
-        let Planned { query_id, kind } = self.plan(call, sql, parameters, RunOptions::default()).await?;
+        let Planned { query_id, kind } = self.plan(call, sql, parameters, call.plan_options()).await?;
+        let mut fresh = HeaderMap::new();
         let info = match kind {
             PlannedKind::Rows { schema, pending } => {
+                freshness::add_headers(&mut fresh, &pending.watch().summary().tables);
                 self.keep(call, descriptor, &query_id, PendingRows { schema, query: pending })
             }
-            PlannedKind::Update(outcome) => update_info(descriptor, &outcome),
+            PlannedKind::Update(outcome) => {
+                freshness::add_token(&mut fresh, outcome.token.as_ref());
+                update_info(descriptor, &outcome)
+            }
         };
-        Ok(info.map_err(|error| to_status(&error))?.with_app_metadata(query_id))
+        let info = info.map_err(|error| to_status(&error))?.with_app_metadata(query_id.clone());
+        let mut answer = with_query_id(info, &query_id);
+        let headers: &mut HeaderMap = answer.metadata_mut().as_mut();
+        headers.extend(fresh);
+        Ok(answer)
     }
 
     /// Keeps a planned query for its DoGet.
@@ -107,15 +121,27 @@ impl FlightSql {
         query_id: &str,
         pending: PendingRows,
     ) -> Result<FlightInfo> {
-        let info = flight_info(descriptor, &pending.schema, &Handle::Query(query_id.to_owned()))?;
-        self.tickets.insert(query_id, &call.principal().name, pending)?;
+        let mut info = flight_info(descriptor, &pending.schema, &Handle::Query(query_id.to_owned()))?;
+        let planned = freshness::planned_json(query_id, &pending.query.watch().summary().tables);
+        let expires = expiration(&*self.app.storage.env().clock, TICKET_TTL);
+        for endpoint in &mut info.endpoint {
+            endpoint.app_metadata = planned.to_string().into();
+            endpoint.expiration_time = Some(expires);
+        }
+        self.kept.tickets.insert(query_id, &call.principal().name, pending, &call.connection)?;
         Ok(info)
     }
 
     /// GetSchema of a statement: no fields for DDL and DML; nothing runs.
     pub(super) async fn statement_schema(&self, call: &Call, sql: &str) -> Result<SchemaRef, Status> {
-        let prepared = call.bounded(self.app.query.prepare(&call.session, sql)).await?;
+        let prepared = self.prepare(call, sql).await.map_err(|error| to_status(&error))?;
         Ok(prepared.dataset_schema)
+    }
+
+    /// Plans a statement for what its clients are told of it.
+    pub(super) async fn prepare(&self, call: &Call, sql: &str) -> Result<Prepared> {
+        let prepared = bounded(call.deadline, self.app.query.prepare(&call.session, sql)).await?;
+        Ok(Prepared { dataset_schema: announced(&prepared.dataset_schema), ..prepared })
     }
 
     /// DoGet of a statement's ticket.
@@ -124,9 +150,10 @@ impl FlightSql {
             Handle::Query(id) => {
                 // Before the ticket is used up: whoever is refused can come again with it.
                 let running = call.limiter.query()?;
-                let pending = self.tickets.take(&id, call.principal())?;
+                let pending = self.kept.tickets.take(&id, call.principal())?;
                 // Grants may have been taken back since it was planned.
                 pending.query.check_caller(call.principal())?;
+                freshness::check_covers(&pending.query.watch().summary().tables, &call.min_commit)?;
                 Ok(query_rows(call, &id, pending, running))
             }
             done => {
@@ -160,7 +187,12 @@ impl FlightSql {
         options: RunOptions,
     ) -> Result<Planned, Status> {
         let _running = call.limiter.query().map_err(|error| to_status(&error))?;
-        call.bounded(self.app.query.plan(&call.session, sql, parameters, options)).await
+        let mut planned = call.bounded(self.app.query.plan(&call.session, sql, parameters, options)).await?;
+        match &mut planned.kind {
+            PlannedKind::Rows { schema, .. } => *schema = announced(schema),
+            PlannedKind::Update(outcome) => call.keep_settings(&self.app, outcome)?,
+        }
+        Ok(planned)
     }
 }
 
@@ -172,6 +204,13 @@ pub(super) fn query_rows(
     running: RunningQuery,
 ) -> Response<DoGetStream> {
     let PendingRows { schema, query } = pending;
+    let watch = query.watch();
+    let tables = watch.summary().tables;
+    let id = query_id.to_owned();
+    let ending: Ending = Box::new(move || {
+        let summary = watch.summary();
+        (freshness::ended_json(&id, &summary).to_string().into(), freshness::trailers(&summary))
+    });
     let start = Box::pin(async move {
         let rows = query.start().await?.map(move |batch| {
             let _held = &running;
@@ -180,7 +219,9 @@ pub(super) fn query_rows(
         let rows: Rows = rows.boxed();
         Ok(rows)
     });
-    with_query_id(stream(schema, start, call.deadline, query_id), query_id)
+    let mut answer = with_query_id(stream_with(schema, start, call.deadline, query_id, ending), query_id);
+    freshness::add_headers(answer.metadata_mut().as_mut(), &tables);
+    answer
 }
 
 /// DDL has no rows to count. An INSERT of no rows has no token either, and is answered as DDL is.

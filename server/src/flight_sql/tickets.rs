@@ -1,16 +1,20 @@
 //! Which planned queries wait to be fetched, and for how long?
 //!
 //! GetFlightInfo plans a query and pins its snapshots; DoGet fetches it once. What nobody fetches is dropped after
-//! [`TICKET_TTL`], and its snapshots with it.
+//! [`TICKET_TTL`], and its snapshots with it, unless it is renewed before. The end of the connection does not end it: another process may
+//! fetch it. Only when there is no place left those go first whose connections have ended.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prost_types::Timestamp;
 use tidewater_query::Principal;
 use tidewater_storage::env::Clock;
 use tidewater_storage::{Code, Error, Result};
+
+use crate::connections::Presence;
 
 /// How long a planned query waits for its DoGet.
 pub(super) const TICKET_TTL: Duration = Duration::from_secs(60);
@@ -29,10 +33,24 @@ enum Gone {
     Expired,
 }
 
+impl Gone {
+    /// What who asks for such a ticket is told.
+    fn error(self) -> Error {
+        match self {
+            Gone::Consumed => Error::new(Code::TicketConsumed, "this ticket was already fetched")
+                .hint("run the query again: a result can be read once"),
+            Gone::Cancelled => Error::new(Code::QueryCancelled, "the query of this ticket was cancelled"),
+            Gone::Expired => expired(),
+        }
+    }
+}
+
 struct Waiting<P> {
     owner: String,
     /// By the clock's uptime.
     expires: Duration,
+    /// The one over which it was planned.
+    connection: Presence,
     payload: P,
 }
 
@@ -73,20 +91,24 @@ impl<P> Tickets<P> {
         Self { inner: Mutex::new(inner), clock }
     }
 
-    /// Keeps `payload` under `id` for `owner`. `QUERY_QUEUE_FULL` when too many wait.
-    pub fn insert(&self, id: &str, owner: &str, payload: P) -> Result<()> {
+    /// Keeps `payload` under `id` for `owner`, who is connected `over` that. `QUERY_QUEUE_FULL` when too many wait.
+    pub fn insert(&self, id: &str, owner: &str, payload: P, over: &Presence) -> Result<()> {
         let now = self.clock.uptime();
-        let expired = self.take_expired(now);
+        drop(self.take_expired(now));
         let mut inner = self.inner.lock();
+        let abandoned = match inner.waiting.len() >= MAX_PENDING {
+            true => inner.take_where(now, |waiting| waiting.connection.is_gone()),
+            false => Vec::new(),
+        };
         if inner.waiting.len() >= MAX_PENDING {
-            drop(inner);
-            drop(expired);
             return Err(Error::new(Code::QueryQueueFull, format!("{MAX_PENDING} planned queries wait to be fetched"))
                 .hint("fetch each FlightInfo with DoGet, or try again in a minute")
                 .retry_after(Duration::from_secs(5)));
         }
-        let waiting = Waiting { owner: owner.to_owned(), expires: now + TICKET_TTL, payload };
+        let waiting = Waiting { owner: owner.to_owned(), expires: now + TICKET_TTL, connection: over.clone(), payload };
         inner.waiting.insert(id.to_owned(), waiting);
+        drop(inner);
+        drop(abandoned);
         Ok(())
     }
 
@@ -103,12 +125,7 @@ impl<P> Tickets<P> {
         }
         let Some(past) = inner.past.get(id) else { return Err(not_found()) };
         check_owner(&past.owner, caller)?;
-        Err(match past.how {
-            Gone::Consumed => Error::new(Code::TicketConsumed, "this ticket was already fetched")
-                .hint("run the query again: a result can be read once"),
-            Gone::Cancelled => Error::new(Code::QueryCancelled, "the query of this ticket was cancelled"),
-            Gone::Expired => expired(),
-        })
+        Err(past.how.error())
     }
 
     /// Drops a waiting query, or says what became of it. `TICKET_EXPIRED`, and `HANDLE_NOT_FOUND` for a ticket that is not known.
@@ -133,13 +150,41 @@ impl<P> Tickets<P> {
         }
     }
 
+    /// Has a query wait on for its DoGet, for as long as `extend` says of its payload, which is told. Errors as those of [`Self::take`].
+    pub fn renew(&self, id: &str, caller: &Principal, extend: impl FnOnce(&P) -> Duration) -> Result<Duration> {
+        let now = self.clock.uptime();
+        drop(self.take_expired(now));
+        let mut inner = self.inner.lock();
+        if let Some(waiting) = inner.waiting.get_mut(id) {
+            check_owner(&waiting.owner, caller)?;
+            let left = extend(&waiting.payload).min(TICKET_TTL);
+            waiting.expires = now + left;
+            return Ok(left);
+        }
+        let past = inner.past.get(id).ok_or_else(not_found)?;
+        check_owner(&past.owner, caller)?;
+        Err(past.how.error())
+    }
+
+    /// The query of a ticket that was fetched is cancelled: who comes with it again is told that.
+    pub fn note_cancelled(&self, id: &str) {
+        if let Some(past) = self.inner.lock().past.get_mut(id) {
+            past.how = Gone::Cancelled;
+        }
+    }
+
     /// Drops what expired.
     pub fn sweep(&self) {
         drop(self.take_expired(self.clock.uptime()));
     }
 
+    /// Drops all that wait.
+    pub fn clear(&self) {
+        let waiting = std::mem::take(&mut self.inner.lock().waiting);
+        drop(waiting);
+    }
+
     /// Queries that wait.
-    #[cfg(test)]
     pub fn n_waiting(&self) -> usize {
         self.inner.lock().waiting.len()
     }
@@ -154,15 +199,20 @@ impl<P> Tickets<P> {
             let oldest = inner.order.pop_front();
             oldest.and_then(|id| inner.past.remove(&id));
         }
-        let gone: Vec<_> = inner.waiting.extract_if(|_, waiting| waiting.expires <= now).collect();
-        for (id, waiting) in &gone {
-            inner.bury(id, waiting.owner.clone(), now + TICKET_TTL, Gone::Expired);
-        }
-        gone.into_iter().map(|(_, waiting)| waiting).collect()
+        inner.take_where(now, |waiting| waiting.expires <= now)
     }
 }
 
 impl<P> Inner<P> {
+    /// Ends the wait of some, which the caller drops outside of the lock.
+    fn take_where(&mut self, now: Duration, ends: impl Fn(&Waiting<P>) -> bool) -> Vec<Waiting<P>> {
+        let gone: Vec<_> = self.waiting.extract_if(|_, waiting| ends(waiting)).collect();
+        for (id, waiting) in &gone {
+            self.bury(id, waiting.owner.clone(), now + TICKET_TTL, Gone::Expired);
+        }
+        gone.into_iter().map(|(_, waiting)| waiting).collect()
+    }
+
     fn bury(&mut self, id: &str, owner: String, expires: Duration, how: Gone) {
         if self.order.len() >= MAX_GONE {
             let oldest = self.order.pop_front();
@@ -171,6 +221,14 @@ impl<P> Inner<P> {
         self.order.push_back(id.to_owned());
         self.past.insert(id.to_owned(), Past { owner, expires, how });
     }
+}
+
+/// When what lasts for so long from now on ends, as clients are told it.
+pub(super) fn expiration(clock: &dyn Clock, left: Duration) -> Timestamp {
+    let left_us = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
+    let at_us = clock.now_us().saturating_add(left_us);
+    let nanos = i32::try_from(at_us.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+    Timestamp { seconds: at_us.div_euclid(1_000_000), nanos }
 }
 
 /// A handle is of use to the one who got it, and to an admin.

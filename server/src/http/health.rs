@@ -66,6 +66,6 @@ pub(super) async fn metrics(State(state): State<HttpState>, headers: HeaderMap) 
             .hint("that takes a role on every table (*): a token of a reader will do")
             .into());
     }
-    let text = crate::metrics::render(&state.metrics, &state.app.storage);
+    let text = crate::metrics::render(&state.metrics, &state.app.storage, &state.app.kept);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

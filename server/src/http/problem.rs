@@ -42,7 +42,7 @@ impl From<Error> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = problem(&self.error, self.status.as_u16());
-        let mut response = (self.status, body.to_string()).into_response();
+        let mut response = (self.status, format!("{body}\n")).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {

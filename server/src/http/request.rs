@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tidewater_query::{Parameters, RunOptions};
-use tidewater_storage::ids::CommitToken;
 
 use super::params::Params;
 use super::problem::Problem;
+use crate::query_api::freshness;
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ fn parse_json(body: &[u8]) -> Result<SqlRequest, Problem> {
         })
         .transpose()?;
     let settings = body.settings.into_iter().map(setting).collect::<Result<_, _>>()?;
-    let min_commit = body.min_commit.iter().map(|text| token(text)).collect::<Result<_, _>>()?;
+    let min_commit = body.min_commit.iter().map(|text| freshness::token_of(text)).collect::<Result<_, _>>()?;
     Ok(SqlRequest {
         sql: body.sql,
         parameters: body.params.into_row()?,
@@ -147,10 +147,4 @@ fn setting((name, value): (String, Value)) -> Result<(String, String), Problem> 
         _ => return Err(bad(format!("the value of the setting '{name}' is neither a text nor a number"))),
     };
     Ok((name, value))
-}
-
-fn token(text: &str) -> Result<CommitToken, Problem> {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
-    CommitToken::decode(&bytes).map_err(Problem::from)
 }

@@ -6,12 +6,10 @@ use arrow::array::RecordBatch;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::Response;
-use base64::Engine;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json;
 use tidewater_query::{QueryStream, UpdateOutcome};
-use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Error, Result};
 
 use super::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
@@ -19,6 +17,7 @@ use super::problem::Problem;
 use super::request::AnswerFormat;
 use crate::auth::RunningQuery;
 use crate::flight_sql::encode::encoded_bytes;
+use crate::query_api::freshness::{self, token_text};
 
 /// What one chunk of rows aims at, before it is text: it is in memory as a whole.
 const PIECE_BYTES: usize = 1 << 20;
@@ -34,7 +33,9 @@ pub(super) fn update(query_id: &str, outcome: &UpdateOutcome) -> Result<Response
         "notices": outcome.notices,
         "commit_token": outcome.token.as_ref().map(token_text),
     });
-    response(query_id, AnswerFormat::Json, Body::from(body.to_string()))
+    let mut response = response(query_id, AnswerFormat::Json, Body::from(format!("{body}\n")))?;
+    freshness::add_token(response.headers_mut(), outcome.token.as_ref());
+    Ok(response)
 }
 
 /// The answer to a query. Its first rows are awaited, so that what fails at once has its own status. It is `running` until it was read, or
@@ -45,6 +46,7 @@ pub(super) async fn rows(
     running: RunningQuery,
 ) -> Result<Response, Problem> {
     let query_id = stream.query_id().to_owned();
+    let tables = stream.summary().tables;
     let mut encoder = Encoder::new(format, &stream)?;
     let ready = Some(encoder.begin(&query_id)?);
     let first = stream.next().await.transpose()?;
@@ -54,7 +56,9 @@ pub(super) async fn rows(
     let chunks = futures::stream::try_unfold(answer, |mut answer| async move {
         Ok::<_, Error>(answer.next().await?.map(|chunk| (chunk, answer)))
     });
-    response(&query_id, format, Body::from_stream(chunks))
+    let mut response = response(&query_id, format, Body::from_stream(chunks))?;
+    freshness::add_headers(response.headers_mut(), &tables);
+    Ok(response)
 }
 
 fn response(query_id: &str, format: AnswerFormat, body: Body) -> Result<Response, Problem> {
@@ -65,10 +69,6 @@ fn response(query_id: &str, format: AnswerFormat, body: Body) -> Result<Response
         .header("x-query-id", query_id)
         .body(body)
         .map_err(|reason| Error::internal(format!("the answer has a bad header: {reason}")).into())
-}
-
-fn token_text(token: &CommitToken) -> String {
-    base64::engine::general_purpose::STANDARD.encode(token.encode())
 }
 
 /// A query that is being answered. Dropping it, as happens when the client goes, cancels the query.
@@ -182,13 +182,15 @@ impl Encoder {
         match self {
             Self::Json(json) => {
                 let summary = stream.summary();
-                let tokens: Vec<String> = summary.tokens.iter().map(token_text).collect();
+                let tokens: Vec<String> = summary.tables.iter().map(|table| token_text(&table.token)).collect();
                 Ok(json.end(&json!({
                     "rows_read_realtime": summary.rows_read_realtime,
+                    "rows_read_built": summary.rows_read_built,
                     "rows_read_sealed": summary.rows_read_sealed,
                     "planned_ms": summary.planned_ms,
                     "ran_ms": summary.ran_ms,
                     "commit_tokens": tokens,
+                    "tables": freshness::tables_json(&summary.tables),
                 })))
             }
             Self::Csv(_) => Ok(Bytes::new()),

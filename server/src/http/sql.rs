@@ -12,6 +12,7 @@ use tidewater_storage::{Code, Error};
 use super::problem::Problem;
 use super::request::{AnswerFormat, parse};
 use super::{BODY_TIMEOUT, HttpState, MAX_BODY_BYTES, caller_of, respond};
+use crate::query_api::freshness;
 
 /// `POST /api/v1/sql`
 pub(super) async fn run(State(state): State<HttpState>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
@@ -22,7 +23,9 @@ pub(super) async fn run(State(state): State<HttpState>, headers: HeaderMap, body
     let header = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
     let call = caller_of(&state, &headers).await?;
     let body = read(body).await?;
-    let request = parse(header(CONTENT_TYPE), &body)?;
+    let mut request = parse(header(CONTENT_TYPE), &body)?;
+    let wanted = headers.get_all(freshness::MIN_COMMIT).iter();
+    request.options.min_commit.extend(freshness::min_commit(wanted.map(|value| value.to_str().unwrap_or("?")))?);
     let format = request.format.or_else(|| AnswerFormat::accepted(header(ACCEPT))).ok_or_else(|| {
         Problem::new(StatusCode::NOT_ACCEPTABLE, "none of the types in Accept can be answered")
             .hint("use application/json, text/csv or application/vnd.apache.arrow.stream")

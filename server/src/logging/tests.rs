@@ -9,7 +9,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{json, tell_panic};
+use super::{json, tell_panic, text};
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -38,6 +38,21 @@ fn a_panic_is_one_line_that_says_where_and_not_what() {
     let event: Value = serde_json::from_str(text.trim_end()).expect("one object");
     assert!(event["place"] == "src/some.rs:1:2" && event["level"] == "ERROR" && !text.contains("secret"), "{text}");
     assert!(told(LevelFilter::DEBUG).contains("a secret"));
+}
+
+#[test]
+fn an_event_is_one_line_of_text() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::registry().with(text(move || writer.clone(), false));
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!(who = %"a\r\nforged", "two\nlines");
+        tracing::error!("failed");
+    });
+    let text = String::from_utf8(written.0.lock().clone()).expect("text");
+    let [first, second] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(first.contains("two\\nlines") && first.contains("a\\r\\nforged"), "{first}");
+    assert!(second.ends_with("failed") && text.ends_with('\n'), "{second}");
 }
 
 #[test]

@@ -80,9 +80,12 @@ pub const METRICS: &[Metric] = &[
     metric("tidewater_query_seconds", Histogram, &["interface"], "from a statement's arrival to its end: its wait for its turn and for its reader are in it"),
     metric("tidewater_queries_running", Gauge, &[], "statements that are planned, wait or run"),
     metric("tidewater_queries_waiting", Gauge, &[], "those that wait for their turn"),
+    metric("tidewater_flight_sessions", Gauge, &[], "sessions of Flight SQL that are open; those that nobody uses for half an hour are not"),
+    metric("tidewater_prepared_statements", Gauge, &[], "statements that clients of Flight SQL have prepared and not closed; those of connections that have ended stay for a minute"),
+    metric("tidewater_planned_queries", Gauge, &[], "queries of Flight SQL that wait to be fetched, for a minute at most"),
     // Requests.
     metric("tidewater_errors_total", Counter, &["code"], "errors that were answered on any interface, by their reason"),
-    metric("tidewater_logins_failed_total", Counter, &["by"], "attempts that were not let in: by password, token, session, or unreadable"),
+    metric("tidewater_logins_failed_total", Counter, &["by"], "attempts that were not let in: by password, token, session, certificate, or unreadable"),
     metric("tidewater_tls_certificate_expiry_timestamp_seconds", Gauge, &[], "with TLS: when the certificate ends, seconds since 1970"),
     // The process.
     metric("process_resident_memory_bytes", Gauge, &[], "memory of the process as the system counts it"),

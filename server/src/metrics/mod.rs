@@ -17,6 +17,7 @@ use tidewater_storage::{Code, Engine, Error, Result, Table};
 
 use self::catalog::{Kind, METRICS};
 use self::text::Text;
+use crate::flight_sql::Kept;
 use crate::version::{COMMIT, DISK_FORMAT, VERSION};
 
 /// Bounds of histograms in seconds: from the fastest acknowledgement to the query deadline.
@@ -67,7 +68,7 @@ fn begin_at_zero() {
     for name in ["tidewater_damaged_files_total", "tidewater_expired_rows_total", "tidewater_housekeeping_runs_total"] {
         metrics::counter!(name).increment(0);
     }
-    for by in ["password", "token", "session", "unreadable"] {
+    for by in ["password", "token", "session", "certificate", "unreadable"] {
         metrics::counter!("tidewater_logins_failed_total", "by" => by).increment(0);
     }
     for code in [Code::DedupBudget, Code::SequenceGap, Code::ProducerFenced] {
@@ -80,14 +81,14 @@ fn begin_at_zero() {
 }
 
 /// All metrics in Prometheus' text format. Gauges are looked up here: nobody keeps them up to date in between.
-pub fn render(handle: &PrometheusHandle, storage: &Engine) -> String {
+pub fn render(handle: &PrometheusHandle, storage: &Engine, kept: &Kept) -> String {
     handle.run_upkeep();
     let mut out = handle.render();
-    out.push_str(&looked_up(storage));
+    out.push_str(&looked_up(storage, kept));
     out
 }
 
-fn looked_up(storage: &Engine) -> String {
+fn looked_up(storage: &Engine, kept: &Kept) -> String {
     const BUILD: &str = "tidewater_build_info";
     let mut text = Text::default();
     text.begin(BUILD);
@@ -114,6 +115,7 @@ fn looked_up(storage: &Engine) -> String {
     };
     shares(&mut text, "tidewater_memory_used_bytes", &|share| memory.used(share));
     shares(&mut text, "tidewater_memory_share_bytes", &|share| memory.share(share));
+    kept.counts().into_iter().for_each(|(name, count)| text.single(name, count));
     process::write(&mut text);
     text.into_string()
 }

@@ -3,6 +3,8 @@
 use tidewater_proto::query::v1 as pb;
 use tidewater_query::{Interface, QueryInfo, QueryState, RunSummary, UpdateOutcome};
 
+use super::freshness::{tables_message, timestamp};
+
 /// The end of a result of `rows` rows.
 pub(super) fn of_query(summary: RunSummary, rows: u64, truncated: bool) -> pb::Summary {
     pb::Summary {
@@ -18,9 +20,11 @@ pub(super) fn of_query(summary: RunSummary, rows: u64, truncated: bool) -> pb::S
         cpu_ms: summary.cpu_ms,
         memory_peak_bytes: summary.memory_peak,
         spilled_bytes: summary.spilled,
-        commit_tokens: summary.tokens.iter().map(|token| token.encode().into()).collect(),
+        commit_tokens: summary.tables.iter().map(|table| table.token.encode().into()).collect(),
         notices: Vec::new(),
         settings: Default::default(),
+        rows_read_built: summary.rows_read_built,
+        tables: tables_message(&summary.tables),
     }
 }
 
@@ -37,17 +41,15 @@ pub(super) fn of_update(outcome: UpdateOutcome) -> pb::Summary {
 
 pub(super) fn query_info(info: QueryInfo) -> pb::QueryInfo {
     let rows = info.summary.rows_out;
-    let summary = pb::Summary { commit_tokens: Vec::new(), ..of_query(info.summary, rows, false) };
+    let summary = of_query(info.summary, rows, false);
+    let summary = pb::Summary { commit_tokens: Vec::new(), tables: Vec::new(), ..summary };
     pb::QueryInfo {
         query_id: info.query_id,
         principal: info.principal,
         interface: interface(info.interface).to_owned(),
         sql: info.sql,
         state: state(info.state).into(),
-        started_at: Some(prost_types::Timestamp {
-            seconds: info.started_at_us.div_euclid(1_000_000),
-            nanos: info.started_at_us.rem_euclid(1_000_000) as i32 * 1_000,
-        }),
+        started_at: Some(timestamp(info.started_at_us)),
         summary: Some(summary),
         error_code: info.error_code.unwrap_or_default(),
     }

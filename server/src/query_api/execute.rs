@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::FlightData;
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 use tidewater_proto::query::v1::query_response::Msg;
@@ -14,6 +15,8 @@ use tidewater_storage::{Code, Error, Result};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::freshness::tables_message;
+use super::progress::{Reports, or_report};
 use super::{answer, params};
 use crate::auth::RunningQuery;
 use crate::call::bounded;
@@ -35,12 +38,15 @@ pub(super) struct Answer {
     deadline: Option<Instant>,
     step: Step,
     rows: Rows,
+    /// Of a query, if its caller asks for them.
+    reports: Option<Reports>,
     _running: RunningQuery,
 }
 
 enum Step {
     Started(Started, Next),
-    Pending(PendingQuery),
+    /// It waits for its turn.
+    Starting(BoxFuture<'static, Result<QueryStream>>),
     Running(QueryStream),
     /// No row comes any more.
     Ending(Summary),
@@ -75,13 +81,23 @@ pub(super) async fn start(
         ..RunOptions::default()
     };
     let planned = bounded(deadline, engine.plan(session, &request.sql, parameters, options)).await?;
-    let (schema, is_update, next) = match planned.kind {
-        PlannedKind::Rows { schema, pending } => (schema, false, Next::Rows(pending)),
-        PlannedKind::Update(outcome) => (Arc::new(Schema::empty()), true, Next::Nothing(answer::of_update(outcome))),
+    let mut started = Started { query_id: planned.query_id, ..Started::default() };
+    let mut reports = None;
+    let (schema, next) = match planned.kind {
+        PlannedKind::Rows { schema, pending } => {
+            let watch = pending.watch();
+            started.tables = tables_message(&watch.summary().tables);
+            reports = request.progress.then(|| Reports::new(watch));
+            (schema, Next::Rows(pending))
+        }
+        PlannedKind::Update(outcome) => {
+            started.is_update = true;
+            (Arc::new(Schema::empty()), Next::Nothing(answer::of_update(outcome)))
+        }
     };
-    let started = Started { query_id: planned.query_id, arrow_schema: schema_message(&schema)?.into(), is_update };
+    started.arrow_schema = schema_message(&schema)?.into();
     let rows = Rows::new(schema, format, cap);
-    Ok(Answer { deadline, step: Step::Started(started, next), rows, _running: running })
+    Ok(Answer { deadline, step: Step::Started(started, next), rows, reports, _running: running })
 }
 
 /// After how many rows an answer is cut, if the request asks for that. A cap that is an error is the session's.
@@ -123,20 +139,31 @@ impl Answer {
 
     async fn next(&mut self) -> Result<Option<Msg>> {
         loop {
+            let is_at_work = matches!(self.step, Step::Starting(_) | Step::Running(_));
+            if let Some(progress) = self.reports.as_mut().filter(|_| is_at_work).and_then(Reports::next) {
+                return Ok(Some(Msg::Progress(progress)));
+            }
             if let Some(message) = self.rows.next()? {
                 return Ok(Some(message));
             }
             match std::mem::replace(&mut self.step, Step::Ended) {
                 Step::Started(started, next) => {
                     self.step = match next {
-                        Next::Rows(pending) => Step::Pending(pending),
+                        Next::Rows(pending) => Step::Starting(pending.start().boxed()),
                         Next::Nothing(summary) => Step::Ending(summary),
                     };
                     return Ok(Some(Msg::Started(started)));
                 }
-                Step::Pending(pending) => self.step = Step::Running(bounded(self.deadline, pending.start()).await?),
+                Step::Starting(mut starting) => {
+                    let started = or_report(self.deadline, self.reports.as_ref(), &mut starting).await?;
+                    self.step = started.map_or_else(|| Step::Starting(starting), Step::Running);
+                }
                 Step::Running(mut running) => {
-                    let batch = bounded(self.deadline, async { running.next().await.transpose() }).await?;
+                    let batch = async { running.next().await.transpose() };
+                    let Some(batch) = or_report(self.deadline, self.reports.as_ref(), batch).await? else {
+                        self.step = Step::Running(running);
+                        continue;
+                    };
                     let more = match batch {
                         Some(batch) => self.rows.push(batch)?,
                         None => false,

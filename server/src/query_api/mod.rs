@@ -4,8 +4,10 @@ mod service;
 
 mod execute;
 mod params;
+mod progress;
 
 mod answer;
+pub(crate) mod freshness;
 
 #[cfg(test)]
 mod tests;

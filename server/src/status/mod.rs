@@ -38,6 +38,11 @@ pub fn to_status_as(error: &Error, code: tonic::Code) -> tonic::Status {
     tonic::Status::with_details(code, message, details.into())
 }
 
+/// The same for clients of Flight SQL.
+pub fn to_flight_status(error: &Error) -> tonic::Status {
+    to_status_as(error, flight_code(error.code()))
+}
+
 /// The same as a message, for answers that carry a status of their own.
 pub fn to_rpc(error: &Error) -> pb::Status {
     log(error);
@@ -63,6 +68,15 @@ pub fn grpc_code(kind: ErrorKind) -> tonic::Code {
         ErrorKind::Unauthenticated => tonic::Code::Unauthenticated,
         ErrorKind::PermissionDenied => tonic::Code::PermissionDenied,
         ErrorKind::Internal => tonic::Code::Internal,
+    }
+}
+
+/// The gRPC code of an error over Flight SQL. ADBC makes "unknown" of FAILED_PRECONDITION and "internal" of RESOURCE_EXHAUSTED: of statements
+/// that are wrong as they stand its users are told so.
+fn flight_code(code: Code) -> tonic::Code {
+    match code {
+        Code::SchemaMismatch | Code::NoSession | Code::ExpansionTooLarge => tonic::Code::InvalidArgument,
+        other => grpc_code(other.kind()),
     }
 }
 

@@ -40,6 +40,20 @@ fn a_status_carries_reason_code_facts_and_delay() {
     assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_millis(250)));
 }
 
+/// <https://arrow.apache.org/adbc/current/driver/flight_sql.html>: what ADBC makes of other codes says nothing to its users.
+#[test]
+fn over_flight_sql_a_wrong_statement_is_told_as_one() {
+    for code in [Code::SchemaMismatch, Code::NoSession, Code::ExpansionTooLarge, Code::BadRows] {
+        let status = to_flight_status(&Error::new(code, "it is wrong").hint("mend it"));
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{code}");
+        assert_eq!(status.get_details_error_info().expect("an ErrorInfo").reason, code.reason());
+        assert_eq!(status.message(), format!("it is wrong; mend it ({code})"));
+    }
+    for code in [Code::TicketConsumed, Code::QueryMemory, Code::StreamOvertaken, Code::UnsupportedStatement] {
+        assert_eq!(to_flight_status(&Error::new(code, "")).code(), grpc_code(code.kind()), "{code}");
+    }
+}
+
 #[test]
 fn rows_become_field_violations() {
     let row = RowFault { row: 17, column: Some("id".into()), code: "NULL_VIOLATION", message: "is NULL".into() };

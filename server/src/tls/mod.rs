@@ -1,11 +1,14 @@
 //! With which certificate do both ports answer? Read from PEM files, checked, and read again when they change.
 
+mod clients;
 mod pair;
 mod reload;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use clients::ClientCertificates;
+pub(crate) use clients::{ByCertificate, common_name, present};
 pub use pair::{TlsFiles, Validity};
 pub use reload::Tls;
 pub(crate) use reload::watch;

@@ -87,11 +87,11 @@ impl Content {
     }
 }
 
-fn bad(message: String, hint: &str) -> Error {
+pub(super) fn bad(message: String, hint: &str) -> Error {
     Error::new(Code::InvalidConfig, message).hint(hint)
 }
 
-fn read(setting: &str, path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(setting: &str, path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
     let mut bytes = Vec::new();
     let size = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));

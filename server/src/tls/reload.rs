@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use tidewater_storage::env::Clock;
 use tidewater_storage::{Error, Result};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::clients::{self, ClientCertificates};
 use super::pair::{Content, Pair, TlsFiles, Validity};
 
 /// How often the files are looked at. A new pair is in use after two looks.
@@ -38,6 +40,8 @@ type Stamp = Option<(u64, u64, u64, [i64; 4])>;
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
+    /// What looks at the certificates of clients.
+    clients: Arc<dyn ClientCertVerifier>,
     current: RwLock<Pair>,
     seen: Mutex<Seen>,
 }
@@ -53,11 +57,21 @@ struct Seen {
 impl Tls {
     /// Reads both files. `INVALID_CONFIG` says which of them is wrong, and how.
     pub fn load(files: TlsFiles) -> Result<Arc<Self>> {
+        Self::load_with(files, None)
+    }
+
+    /// The same, for clients that show certificates, too. Whose those may be is read here, and not again.
+    pub fn load_with(files: TlsFiles, clients: Option<&ClientCertificates>) -> Result<Arc<Self>> {
+        let clients = match clients {
+            Some(clients) => clients::verifier(clients)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         // Before they are read: what changes meanwhile is seen by the next look.
         let read = stamps(&files);
         let pair = Content::read(&files)?.pair(&files)?;
         note(&pair);
-        Ok(Arc::new(Self { files, current: RwLock::new(pair), seen: Mutex::new(Seen { read, changed: None }) }))
+        let (current, seen) = (RwLock::new(pair), Mutex::new(Seen { read, changed: None }));
+        Ok(Arc::new(Self { files, clients, current, seen }))
     }
 
     /// What shakes hands with clients, in TLS 1.2 or 1.3, for one of `protocols`.
@@ -66,7 +80,12 @@ impl Tls {
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|reason| Error::internal(format!("TLS cannot be set up: {reason}")))?;
         let resolver = Arc::clone(self) as Arc<dyn ResolvesServerCert>;
-        let mut config = config.with_no_client_auth().with_cert_resolver(resolver);
+        let mut config = config.with_client_cert_verifier(Arc::clone(&self.clients)).with_cert_resolver(resolver);
+        if self.clients.offer_client_auth() {
+            // A connection that goes on with an earlier one's secrets shows no certificate: one that has expired would be let in.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

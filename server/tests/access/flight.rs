@@ -15,6 +15,7 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
+    RenewFlightEndpointRequest,
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use prost::Message;
@@ -143,6 +144,11 @@ async fn prepare(caller: &Caller, sql: &str) -> Result<bytes::Bytes, Status> {
     let any = Any::decode(bodies[0].clone()).expect("an Any");
     let prepared: ActionCreatePreparedStatementResult = any.unpack().expect("read").expect("of its type");
     Ok(prepared.prepared_statement_handle)
+}
+
+async fn renew(caller: &Caller, info: FlightInfo) -> Result<(), Status> {
+    let request = RenewFlightEndpointRequest { endpoint: info.endpoint.into_iter().next() };
+    act(caller, "RenewFlightEndpoint", request.encode_to_vec()).await.map(drop)
 }
 
 /// Tried and answered: what is not there, or not supported, is no matter of access.
@@ -315,6 +321,35 @@ fn actions() -> Vec<Row> {
                 act(caller, "CancelQuery", request.as_any().encode_to_vec()).await.map(drop)
             }
             .boxed()
+        }),
+        row("action RenewFlightEndpoint", Least::Reader, |_, caller| {
+            async move {
+                let info = flight(caller).get_flight_info(caller.request(select())).await?.into_inner();
+                renew(caller, info).await
+            }
+            .boxed()
+        }),
+        // The ticket of another.
+        row("action RenewFlightEndpoint", Least::Root, |world, caller| {
+            async move {
+                let writer = world.callers.iter().find(|caller| caller.least == Least::Writer).expect("there");
+                let info = flight(writer).get_flight_info(writer.request(select())).await?.into_inner();
+                match caller.least {
+                    // Their own.
+                    Least::Writer => Err(Status::permission_denied("one's own ticket (TW-1402)")),
+                    _ => renew(caller, info).await,
+                }
+            }
+            .boxed()
+        }),
+        row("action SetSessionOptions", Least::Anyone, |_, caller| {
+            async move { act(caller, "SetSessionOptions", Vec::new()).await.map(drop) }.boxed()
+        }),
+        row("action GetSessionOptions", Least::Anyone, |_, caller| {
+            async move { act(caller, "GetSessionOptions", Vec::new()).await.map(drop) }.boxed()
+        }),
+        row("action CloseSession", Least::Anyone, |_, caller| {
+            async move { act(caller, "CloseSession", Vec::new()).await.map(drop) }.boxed()
         }),
     ]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::names::{check_token, check_user};
-use super::{Token, User};
+use super::{SigningKey, Token, User};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_TOKENS, MAX_USERS};
 
@@ -24,6 +24,8 @@ pub enum AccountChange {
     DropUser(String),
     PutToken(Token),
     RevokeToken(String),
+    /// In the place of the one before: what was signed with that is of no use any more.
+    PutSigningKey(SigningKey),
 }
 
 /// What a record is about.
@@ -31,6 +33,8 @@ pub enum AccountChange {
 pub(crate) enum AccountKind {
     User,
     Token,
+    /// There is one at most; it has no name.
+    SigningKey,
 }
 
 /// A record that is written, or goes.
@@ -89,6 +93,7 @@ impl Accounts {
                 true => Ok(vec![gone(AccountKind::Token, id)]),
                 false => Err(token_not_found(id)),
             },
+            AccountChange::PutSigningKey(key) => Ok(put(AccountKind::SigningKey, "", key.to_disk())),
         }
     }
 
@@ -108,6 +113,8 @@ impl Accounts {
             AccountChange::RevokeToken(id) => {
                 self.tokens.remove(&id);
             }
+            // The engine has it.
+            AccountChange::PutSigningKey(_) => {}
         }
     }
 

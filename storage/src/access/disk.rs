@@ -1,17 +1,19 @@
-//! How do users and tokens stand on disk? JSON with a kind and a version; unknown versions are refused by name.
+//! How do users, tokens and the signing key stand on disk? JSON with a kind and a version; unknown versions are refused by name.
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoredGrant, Token, TokenLimits, User};
+use super::{SigningKey, StoredGrant, Token, TokenLimits, User};
 use crate::catalog::{check_header, decode, encode};
 use crate::error::Result;
 
 /// The versions that this program writes, and the newest that it reads.
 const USER_VERSION: u32 = 1;
 const TOKEN_VERSION: u32 = 1;
+const SIGNING_KEY_VERSION: u32 = 1;
 
 const USER: &str = "user";
 const TOKEN: &str = "token";
+const SIGNING_KEY: &str = "signing_key";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,14 @@ struct DiskToken {
     created_at_us: i64,
     expires_at_us: Option<i64>,
     limits: DiskLimits,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiskSigningKey {
+    kind: String,
+    version: u32,
+    key: [u8; 32],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,6 +129,20 @@ impl Token {
             expires_at_us: disk.expires_at_us,
             limits: TokenLimits { requests_per_s, bytes_per_s, concurrent_queries },
         })
+    }
+}
+
+impl SigningKey {
+    /// The record as it stands on disk.
+    pub(crate) fn to_disk(&self) -> Vec<u8> {
+        encode(&DiskSigningKey { kind: SIGNING_KEY.to_owned(), version: SIGNING_KEY_VERSION, key: self.0 })
+    }
+
+    /// Reads what [`SigningKey::to_disk`] wrote; errors as for [`User::from_disk`].
+    pub(crate) fn from_disk(bytes: &[u8]) -> Result<Self> {
+        check_header(SIGNING_KEY, SIGNING_KEY_VERSION, bytes)?;
+        let disk: DiskSigningKey = decode(SIGNING_KEY, bytes)?;
+        Ok(Self(disk.key))
     }
 }
 

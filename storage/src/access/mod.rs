@@ -10,4 +10,4 @@ mod tests;
 
 pub use accounts::{AccountChange, Accounts};
 pub(crate) use accounts::{AccountKind, AccountRecord};
-pub use records::{StoredGrant, Token, TokenLimits, User};
+pub use records::{SigningKey, StoredGrant, Token, TokenLimits, User};

@@ -11,6 +11,16 @@ pub struct StoredGrant {
     pub tables: String,
 }
 
+/// With what the server signs what it gives to those who logged in: nobody else can make such a thing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey(pub [u8; 32]);
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Somebody who may ask.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {

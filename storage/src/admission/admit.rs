@@ -36,6 +36,7 @@ pub fn admit(def: &TableDef, incoming: IncomingRows, rules: &AdmissionRules) -> 
     let context = CastContext { zone: &zone, ignore_unknown: rules.ignore_unknown_columns };
     let columns = cast_columns(def, &batch, &sources, &context, &mut refusals)?;
     check_nulls(def, &columns, &mut refusals);
+    check_lengths(def, &columns, &mut refusals);
     check_times(def, &columns, rules.now_us, &mut refusals);
 
     let n_bad = refusals.len() + rejected.len();
@@ -126,6 +127,23 @@ fn check_nulls(def: &TableDef, columns: &[ArrayRef], refusals: &mut Refusals) {
         };
         for row in (0..array.len()).filter(|&row| array.is_null(row)) {
             refusals.add(row, i, RejectCode::NullViolation, &|| format!("NULL in a {role} column"));
+        }
+    }
+}
+
+/// A text with more characters than its column takes.
+fn check_lengths(def: &TableDef, columns: &[ArrayRef], refusals: &mut Refusals) {
+    for (i, (column, array)) in def.columns.iter().zip(columns).enumerate() {
+        let Some(max_chars) = column.max_chars else { continue };
+        let most = usize::try_from(max_chars).unwrap_or(usize::MAX);
+        for (row, text) in array.as_string::<i32>().iter().enumerate() {
+            // A character has at least one byte, so that most texts need not be counted.
+            let Some(text) = text.filter(|text| text.len() > most) else { continue };
+            let n_chars = text.chars().count();
+            if n_chars > most {
+                let message = || format!("a value of {n_chars} characters is too long for {}", column.sql_type());
+                refusals.add(row, i, RejectCode::OutOfRange, &message);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::define::check_length;
 use super::definition::{ColumnDef, TableDef, arrow_schema};
 use super::names::{check_column_name, check_name, nearest, normalized};
 use super::options::{ParseContext, TableOptions};
@@ -24,11 +25,24 @@ pub enum TableChange {
     },
     /// As CREATE TABLE takes them; others keep their values.
     SetOptions(Vec<(String, String)>),
-    /// Another type; only while the table has no rows.
+    /// Another type; only while the table has no rows, unless it is text that may be longer than before.
     SetType {
         column: String,
         data_type: DataType,
+        /// As in [`ColumnDef`].
+        max_chars: Option<u32>,
     },
+}
+
+impl TableChange {
+    /// Rows of `def` may be none of the table after it: a column has another type, or its texts must be shorter.
+    pub(crate) fn narrows(&self, def: &TableDef) -> bool {
+        let Self::SetType { column, data_type, max_chars } = self else { return false };
+        let Some(at) = def.column_index(column) else { return false };
+        let known = &def.columns[at];
+        let is_shorter = max_chars.is_some_and(|most| known.max_chars.is_none_or(|known| most < known));
+        is_shorter || canonical_type(data_type).ok().as_ref() != Some(&known.data_type)
+    }
 }
 
 /// Options that rows and files rest on.
@@ -55,7 +69,7 @@ impl TableDef {
                 next.name.clone_from(name);
             }
             TableChange::SetOptions(options) => next.options = self.with_options(options)?,
-            TableChange::SetType { column, data_type } => {
+            TableChange::SetType { column, data_type, max_chars } => {
                 let at = self.column_at(column)?;
                 if self.key.contains(&at) || self.options.time_column == Some(at) {
                     return Err(invalid(format!(
@@ -63,6 +77,8 @@ impl TableDef {
                     )));
                 }
                 next.columns[at].data_type = canonical_type(data_type)?;
+                next.columns[at].max_chars = *max_chars;
+                check_length(&next.columns[at])?;
                 if self.options.sort_by.contains(&at) && next.columns[at].data_type.is_nested() {
                     return Err(invalid(format!(
                         "rows are sorted by '{column}', which a {} has no order for",
@@ -103,7 +119,9 @@ impl TableDef {
                 column.name
             )));
         }
-        Ok(ColumnDef { data_type: canonical_type(&column.data_type)?, ..column.clone() })
+        let column = ColumnDef { data_type: canonical_type(&column.data_type)?, ..column.clone() };
+        check_length(&column)?;
+        Ok(column)
     }
 
     fn with_options(&self, changed: &[(String, String)]) -> Result<TableOptions> {

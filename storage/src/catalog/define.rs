@@ -73,9 +73,32 @@ fn checked_columns(columns: Vec<ColumnDef>, table: &str) -> Result<Vec<ColumnDef
                 None => said,
             }
         })?;
-        out.push(ColumnDef { data_type, ..column });
+        let column = ColumnDef { data_type, ..column };
+        check_length(&column)?;
+        out.push(column);
     }
     Ok(out)
+}
+
+/// The longest length of text: clients read it as a signed number of 32 bits.
+const MAX_TEXT_CHARS: u32 = i32::MAX.unsigned_abs();
+
+/// A length is one of text, and lets some text in.
+pub(super) fn check_length(column: &ColumnDef) -> Result<()> {
+    match column.max_chars {
+        Some(_) if column.data_type != DataType::Utf8 => {
+            let data_type = sql_type(&column.data_type);
+            Err(invalid(format!("the column '{}' is {data_type}, which has no length in characters", column.name)))
+        }
+        Some(0) => Err(invalid(format!("the column '{}' has a length of 0 characters", column.name))
+            .hint("give VARCHAR(n) an n of at least 1, or leave it out for text of any length")),
+        Some(max_chars) if max_chars > MAX_TEXT_CHARS => Err(invalid(format!(
+            "the column '{}' has a length of {max_chars} characters, which is out of range",
+            column.name
+        ))
+        .hint(format!("give VARCHAR(n) an n of at most {MAX_TEXT_CHARS}, or leave it out for text of any length"))),
+        _ => Ok(()),
+    }
 }
 
 fn checked_key(names: &[String], columns: &[ColumnDef]) -> Result<Vec<usize>> {

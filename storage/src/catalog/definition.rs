@@ -18,6 +18,8 @@ pub struct ColumnDef {
     pub data_type: DataType,
     pub nullable: bool,
     pub comment: Option<String>,
+    /// Characters (Unicode scalar values) that a text of the column may have: VARCHAR(n). `None` is any number.
+    pub max_chars: Option<u32>,
 }
 
 /// A table's definition: immutable; a change makes a new one with the next schema id.
@@ -61,6 +63,17 @@ pub struct View {
     pub sql: String,
 }
 
+impl ColumnDef {
+    /// The type as SQL writes it, with the length that a text may have. CREATE TABLE makes the same column from it.
+    pub fn sql_type(&self) -> String {
+        let name = sql_type(&self.data_type);
+        match self.max_chars {
+            Some(max_chars) => format!("{name}({max_chars})"),
+            None => name,
+        }
+    }
+}
+
 impl TableDef {
     /// The column called `name`: letter for letter, else without regard to case.
     pub fn column_index(&self, name: &str) -> Option<usize> {
@@ -81,8 +94,7 @@ impl TableDef {
                 column.comment.as_deref().map(|text| format!(" COMMENT {}", literal(text))).unwrap_or_default();
             let comma = if i + 1 < self.columns.len() || !self.key.is_empty() { "," } else { "" };
             // Writing to a String cannot fail.
-            let _ =
-                writeln!(sql, "  {} {}{not_null}{comment}{comma}", quoted(&column.name), sql_type(&column.data_type));
+            let _ = writeln!(sql, "  {} {}{not_null}{comment}{comma}", quoted(&column.name), column.sql_type());
         }
         if !self.key.is_empty() {
             let names: Vec<String> = self.key.iter().map(|&i| quoted(&self.columns[i].name)).collect();

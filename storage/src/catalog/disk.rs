@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::define::check_length;
 use super::definition::{ColumnDef, TableDef, View, arrow_schema, folder_of};
 use super::options::{Durability, SealOptions, TableOptions};
 use super::types::canonical_type;
@@ -13,8 +14,10 @@ use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{SchemaId, TableId, array};
 
-/// The versions that this program writes, and the newest that it reads.
-const TABLE_VERSION: u32 = 2;
+/// The newest versions that this program reads and writes.
+const TABLE_VERSION: u32 = 3;
+/// Of a table without lengths of text: programs from before these were there read it.
+const TABLE_VERSION_WITHOUT_LENGTHS: u32 = 2;
 const VIEW_VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +54,9 @@ struct DiskColumn {
     nullable: bool,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     comment: Option<String>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    max_chars: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,12 +153,14 @@ impl TableDef {
                 data_type: to_disk_type(&column.data_type),
                 nullable: column.nullable,
                 comment: column.comment.clone(),
+                max_chars: column.max_chars,
             })
             .collect();
         let options = &self.options;
+        let has_lengths = self.columns.iter().any(|column| column.max_chars.is_some());
         encode(&DiskTable {
             kind: TABLE.to_owned(),
-            version: TABLE_VERSION,
+            version: if has_lengths { TABLE_VERSION } else { TABLE_VERSION_WITHOUT_LENGTHS },
             id: self.id.0,
             schema: self.schema_name.clone(),
             name: self.name.clone(),
@@ -195,6 +203,7 @@ impl TableDef {
                 data_type: from_disk_type(column.data_type),
                 nullable: column.nullable,
                 comment: column.comment,
+                max_chars: column.max_chars,
             })
             .collect();
         let named = disk.key.iter().chain(&disk.options.sort_by).chain(&disk.options.time_column);
@@ -205,6 +214,9 @@ impl TableDef {
             columns.iter().find(|column| canonical_type(&column.data_type).ok().as_ref() != Some(&column.data_type))
         {
             return Err(damaged(TABLE, format!("'{}' has a column of type {}", disk.name, column.data_type)));
+        }
+        if let Some(error) = columns.iter().find_map(|column| check_length(column).err()) {
+            return Err(damaged(TABLE, format!("'{}': {}", disk.name, error.message())));
         }
         let id = TableId(disk.id);
         Ok(Self {

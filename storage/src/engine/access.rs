@@ -1,14 +1,54 @@
 //! How do users and tokens come and go? One at a time, each change in one synced commit before anybody sees it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::{Engine, to_its_end};
-use crate::access::{AccountChange, Accounts, Token, User};
+use crate::access::{AccountChange, Accounts, SigningKey, Token, User};
 use crate::error::Result;
 use crate::log::{Family, Store, meta_key};
 use crate::table::{Write, account};
 
+/// The key of the folder. A folder in which nobody logged in yet has none: this process makes one up when it is asked for.
+pub(super) struct OwnKey {
+    key: OnceLock<SigningKey>,
+    is_stored: AtomicBool,
+}
+
+impl OwnKey {
+    pub(super) fn load(store: &Store) -> Result<Self> {
+        let stored = store.scan(Family::Meta, &[meta_key::SIGNING_KEY])?.next().transpose()?;
+        let is_stored = AtomicBool::new(stored.is_some());
+        let key = match stored {
+            Some((_, bytes)) => OnceLock::from(SigningKey::from_disk(&bytes)?),
+            None => OnceLock::new(),
+        };
+        Ok(Self { key, is_stored })
+    }
+}
+
 impl Engine {
+    /// With what bearers are signed. Those outlive this process only after [`Self::keep_signing_key`].
+    pub fn signing_key(&self) -> SigningKey {
+        let made_up = || {
+            let mut key = [0; 32];
+            self.env().rng.fill(&mut key);
+            SigningKey(key)
+        };
+        self.own_key.key.get_or_init(made_up).clone()
+    }
+
+    /// The key of [`Self::signing_key`] is durable when this returns. `DISK_FULL`.
+    pub async fn keep_signing_key(self: &Arc<Self>) -> Result<()> {
+        if self.own_key.is_stored.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let key = self.signing_key();
+        self.change_accounts(move |_| Ok(AccountChange::PutSigningKey(key))).await?;
+        self.own_key.is_stored.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// All users, sorted by name.
     pub fn users(&self) -> Vec<Arc<User>> {
         self.accounts.read().users().cloned().collect()

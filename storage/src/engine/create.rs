@@ -1,4 +1,5 @@
-//! How does a table come to be? Empty, or with its first rows, however many they are: table and rows are one commit.
+//! How does a table come to be? Empty, or with its first rows, however many they are, and in the place of another or not: table, rows and the
+//! end of the other are one commit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,19 +7,44 @@ use std::sync::atomic::Ordering;
 use super::{Engine, name_of, start_table, to_its_end};
 use crate::admission::IncomingRows;
 use crate::catalog::{NewTable, TableDef, define};
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_TABLES;
 use crate::log::{Commit, Family, meta_key};
 use crate::memory::Collecting;
 use crate::sealed::check_conditional_put;
 use crate::sealing::{StageOptions, StagedWrite};
-use crate::table::{RowsOutcome, RowsRequest, Table, Write, create_table, sync};
+use crate::table::{PreparedWrite, RowsOutcome, RowsRequest, Table, Write, create_table, drop_table, sync};
+
+/// What becomes of a table that has the name of one that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfExists {
+    Refuse,
+    Replace,
+}
+
+/// The table whose place another takes, and when.
+struct Replaced {
+    table: Table,
+    at: Moment,
+}
 
 impl Engine {
     /// Creates a table and returns it with notices for the user. `TABLE_EXISTS` if the name (of a table or view) is taken.
     pub async fn create_table(self: &Arc<Self>, new: NewTable) -> Result<(Table, Vec<String>)> {
-        let (table, notices, _) = self.create(new, None).await?;
+        let (table, notices, _) = self.create(new, None, IfExists::Refuse).await?;
         Ok((table, notices))
+    }
+
+    /// Creates a table, with its first rows if there are any, in the place of one that has its name, if there is one: that is dropped in the
+    /// same commit, as [`Engine::drop_table`] does it. Whoever looks the name up finds the one table or the other, also after a crash.
+    /// `TABLE_EXISTS` if a view has the name.
+    pub async fn replace_table(
+        self: &Arc<Self>,
+        new: NewTable,
+        rows: Option<RowsRequest>,
+    ) -> Result<(Table, Vec<String>, Option<RowsOutcome>)> {
+        self.create(new, rows, IfExists::Replace).await
     }
 
     /// Creates a table that has rows from its first moment. Both are one commit: a crash leaves the table with its rows or neither, and
@@ -28,7 +54,7 @@ impl Engine {
         new: NewTable,
         rows: RowsRequest,
     ) -> Result<(Table, Vec<String>, RowsOutcome)> {
-        let (table, notices, outcome) = self.create(new, Some(rows)).await?;
+        let (table, notices, outcome) = self.create(new, Some(rows), IfExists::Refuse).await?;
         let outcome = outcome.ok_or_else(|| Error::internal("the rows of a new table have no outcome"))?;
         Ok((table, notices, outcome))
     }
@@ -36,30 +62,43 @@ impl Engine {
     /// Begins a table whose first rows are too many for one entry. Nobody sees it until [`StagedTable::commit`], and it is gone without a
     /// trace if that never comes. `TABLE_EXISTS` if the name is taken, also at the end.
     pub async fn stage_table(self: &Arc<Self>, new: NewTable, options: StageOptions) -> Result<StagedTable> {
+        self.stage_new(new, options, IfExists::Refuse).await
+    }
+
+    /// The same for a table that takes the place of one that has its name at the end, if there is one; see [`Engine::replace_table`].
+    pub async fn stage_replacement(self: &Arc<Self>, new: NewTable, options: StageOptions) -> Result<StagedTable> {
+        self.stage_new(new, options, IfExists::Replace).await
+    }
+
+    async fn stage_new(
+        self: &Arc<Self>,
+        new: NewTable,
+        options: StageOptions,
+        if_exists: IfExists,
+    ) -> Result<StagedTable> {
         let (def, notices) = define(new, &self.parts.env)?;
-        self.check_free(&def.schema_name, &def.name)?;
+        self.replaced(&def, if_exists)?;
         let (table, record) = self.start(def).await?;
         let unmade = Unmade(Some(table));
         let write = unmade.table()?.stage(options)?;
-        Ok(StagedTable { engine: Arc::clone(self), unmade, notices, record, write })
+        Ok(StagedTable { engine: Arc::clone(self), unmade, notices, record, write, if_exists })
     }
 
     async fn create(
         self: &Arc<Self>,
         new: NewTable,
         rows: Option<RowsRequest>,
+        if_exists: IfExists,
     ) -> Result<(Table, Vec<String>, Option<RowsOutcome>)> {
         let (def, notices) = define(new, &self.parts.env)?;
-        self.check_free(&def.schema_name, &def.name)?;
+        self.replaced(&def, if_exists)?;
         let engine = Arc::clone(self);
         to_its_end(async move {
             // Started, and its rows prepared, before the catalog is locked.
             let (table, record) = engine.start(def).await?;
-            let created = engine.commit_table(&table, record, rows).await;
-            if created.is_err() && !engine.keep_if_recorded(&table).await {
-                table.close("it could not be created");
-            }
-            Ok((table, notices, created?))
+            let mut unmade = Unmade(Some(table.clone()));
+            let outcome = engine.commit_table(&mut unmade, record, rows, if_exists).await?;
+            Ok((table, notices, outcome))
         })
         .await
     }
@@ -89,39 +128,59 @@ impl Engine {
     /// Makes a started table durable, with its first rows if there are any, and visible.
     async fn commit_table(
         &self,
-        table: &Table,
+        unmade: &mut Unmade,
         record: Commit,
         rows: Option<RowsRequest>,
+        if_exists: IfExists,
     ) -> Result<Option<RowsOutcome>> {
+        let table = unmade.table()?.clone();
         let prepared = match rows {
             Some(rows) => Some(table.prepare(rows).await?),
             None => None,
         };
         let _changing = self.changing.lock().await;
-        self.check_new(&table.def())?;
-        let outcome = match prepared {
-            Some(prepared) => Some(table.submit(prepared.with_records(record.ops)).await?.outcome().await?),
-            None => {
-                self.parts.gate.check_space(Write::Small)?;
-                self.log.commit(record).await?;
-                None
-            }
+        let replaced = self.replaced(&table.def(), if_exists)?;
+        let record = with_drop(record, replaced.as_ref());
+        let written = match prepared {
+            Some(prepared) => write_rows(&table, prepared.with_records(record.ops)).await.map(Some),
+            None => self.write_record(record).await.map(|()| None),
         };
-        self.add_table(table);
-        Ok(outcome)
+        self.settle(unmade, replaced, written).await
+    }
+
+    async fn write_record(&self, record: Commit) -> Result<()> {
+        self.parts.gate.check_space(Write::Small)?;
+        self.log.commit(record).await
+    }
+
+    /// The end of the commit of a table, good or bad. The caller holds `changing`, since before it looked who is `replaced`.
+    async fn settle<T>(&self, unmade: &mut Unmade, replaced: Option<Replaced>, written: Result<T>) -> Result<T> {
+        let table = unmade.table()?.clone();
+        if written.is_ok() || self.is_recorded(&table).await {
+            self.add_table(&table, replaced.as_ref());
+            unmade.0 = None;
+        }
+        written
     }
 
     /// A worker that failed may have written the table before: then it is there, whatever its maker was told, and its name is taken. Without
     /// this a second table of the name would be written beside it.
-    async fn keep_if_recorded(&self, table: &Table) -> bool {
+    async fn is_recorded(&self, table: &Table) -> bool {
         let key = meta_key::of_table(meta_key::TABLE, table.def().id);
         // What was handed over is written.
         let is_written = self.log.commit(sync()).await.is_ok();
-        let is_recorded = is_written && matches!(self.parts.store.get(Family::Meta, &key), Ok(Some(_)));
-        if is_recorded && self.check_free(&table.def().schema_name, &table.def().name).is_ok() {
-            self.add_table(table);
+        is_written && matches!(self.parts.store.get(Family::Meta, &key), Ok(Some(_)))
+    }
+
+    /// The table whose place a new one takes, if it may be made. The caller who goes on to make it holds `changing`.
+    fn replaced(&self, def: &TableDef, if_exists: IfExists) -> Result<Option<Replaced>> {
+        if if_exists == IfExists::Replace
+            && let Some(table) = self.table(&def.schema_name, &def.name)
+        {
+            return Ok(Some(Replaced { table, at: self.now() }));
         }
-        is_recorded
+        self.check_new(def)?;
+        Ok(None)
     }
 
     /// Whether the table may still be made. The caller holds `changing`.
@@ -134,16 +193,47 @@ impl Engine {
             .hint("drop tables that are not needed"))
     }
 
-    /// A table that is durable becomes visible. The caller holds `changing`.
-    fn add_table(&self, table: &Table) {
+    /// A table that is durable becomes visible, at the moment at which the one before it, if there is one, goes. The caller holds `changing`.
+    fn add_table(&self, table: &Table, replaced: Option<&Replaced>) {
         let def = table.def();
+        if let Some(Replaced { table: before, at }) = replaced {
+            self.parts.gate.note_stamp(at.wall_us);
+            // First: whoever has seen the new one can write into this no more, and be told that the rows are there.
+            before.close("it was replaced");
+            self.note_dropped(before);
+        }
         // Not before: the clock of a table that was never made says nothing of the folder's.
         self.parts.gate.note_stamp(def.created_at_us);
         self.change(|names| {
             names.tables.insert(name_of(&def), table.clone());
         });
         tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, "a table was created");
+        if let Some(Replaced { table: before, .. }) = replaced {
+            let id = before.def().id;
+            tracing::info!(table_id = %id, schema = def.schema_name, table = def.name, "a table was replaced");
+        }
     }
+
+    /// A table is closed, and its drop is durable: one that comes back under its id waits for its worker to end.
+    pub(super) fn note_dropped(&self, table: &Table) {
+        let mut dropped = self.dropped.lock();
+        // Nothing of the others is at work any more.
+        dropped.retain(|_, table| table.strong_count() > 0);
+        dropped.insert(table.def().id, Arc::downgrade(&table.shared));
+    }
+}
+
+/// The commit of a table, and with it the drop of the one whose place it takes.
+fn with_drop(record: Commit, replaced: Option<&Replaced>) -> Commit {
+    let Commit { kind, mut ops, sync } = record;
+    if let Some(Replaced { table, at }) = replaced {
+        ops.extend(drop_table(&table.def(), *at).ops);
+    }
+    Commit { kind, ops, sync }
+}
+
+async fn write_rows(table: &Table, prepared: PreparedWrite) -> Result<RowsOutcome> {
+    table.submit(prepared).await?.outcome().await
 }
 
 /// A table that is made with its rows: neither is there before the other.
@@ -155,6 +245,7 @@ pub struct StagedTable {
     notices: Vec<String>,
     record: Commit,
     unmade: Unmade,
+    if_exists: IfExists,
 }
 
 impl StagedTable {
@@ -185,25 +276,17 @@ impl StagedTable {
 
     /// The same; `begin` is asked when all files are written, and its error is the last that takes table and rows back.
     pub async fn commit_after(self, begin: impl FnOnce() -> Result<()>) -> Result<(Table, Vec<String>, RowsOutcome)> {
-        let Self { engine, write, notices, record, mut unmade } = self;
+        let Self { engine, write, notices, record, mut unmade, if_exists } = self;
         // Before the catalog is locked.
         let ready = write.finish().await?;
         begin()?;
         to_its_end(async move {
             let table = unmade.table()?.clone();
             let _changing = engine.changing.lock().await;
-            engine.check_new(&table.def())?;
-            let outcome = match ready.with_records(record.ops).commit().await {
-                Ok(outcome) => outcome,
-                Err(e) => {
-                    if engine.keep_if_recorded(&table).await {
-                        drop(unmade.0.take());
-                    }
-                    return Err(e);
-                }
-            };
-            engine.add_table(&table);
-            drop(unmade.0.take());
+            let replaced = engine.replaced(&table.def(), if_exists)?;
+            let record = with_drop(record, replaced.as_ref());
+            let written = ready.with_records(record.ops).commit().await;
+            let outcome = engine.settle(&mut unmade, replaced, written).await?;
             Ok((table, notices, outcome))
         })
         .await

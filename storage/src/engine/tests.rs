@@ -12,6 +12,7 @@ mod model;
 mod pin;
 mod queue;
 mod records;
+mod replace;
 mod replay;
 mod scrub;
 mod seal;

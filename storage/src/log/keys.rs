@@ -153,6 +153,7 @@ pub(crate) mod meta_key {
     pub(crate) const RECLAIM: u8 = b'R';
     pub(crate) const USER: u8 = b'U';
     pub(crate) const TOKEN: u8 = b'K';
+    pub(crate) const SIGNING_KEY: u8 = b'S';
 
     pub(crate) fn of_table(kind: u8, table: TableId) -> Vec<u8> {
         let mut key = vec![kind];

@@ -1,6 +1,7 @@
 //! How is the log kept? RocksDB at its plainest: three families, synced writes, a start that refuses to lose anything acknowledged.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -216,6 +217,15 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
         .collect()
 }
 
+/// The key that signs bearers is in it: another user of the machine who read that could log in as anybody.
+fn make_private(folder: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
+        Error::new(Code::FolderUnusable, format!("cannot create {}: {e}", folder.display()))
+            .hint("name a folder that this user can write, with --data")
+            .source(e)
+    })
+}
+
 /// Opens the log if nothing acknowledged is missing from it. It is looked at read-only first: an opening cuts and rewrites what it takes
 /// for a torn tail, and a log that is refused must stay as it was found, for whoever can still save it.
 fn open_db(path: &Path, witness: &Witness) -> Result<DB> {
@@ -227,7 +237,10 @@ fn open_db(path: &Path, witness: &Witness) -> Result<DB> {
     let open = |mode| DB::open_cf_descriptors(&options(mode), path, families()).map_err(|e| open_error(path, e));
     if !path.join("CURRENT").exists() {
         return match acknowledged {
-            None => open(DBRecoveryMode::TolerateCorruptedTailRecords),
+            None => {
+                make_private(path)?;
+                open(DBRecoveryMode::TolerateCorruptedTailRecords)
+            }
             Some(acknowledged) => {
                 Err(damage(format!("has no file CURRENT, so it is lost or not whole; acknowledged was {acknowledged}")))
             }

@@ -9,6 +9,7 @@
 //! | TRUNCATE | `Truncate` entry, the log's new base, a range delete of the entries before it, how many rows went, that their space is owed | the same |
 //! | CREATE TABLE | the definition, that no row has left | after the sync, before the answer |
 //! | a table with its first rows | the definition and all that rows have | the same |
+//! | a table in the place of another | what a table with its first rows has, or without any, and the other's definition moved to the dropped ones | the same |
 //! | DROP TABLE | the definition moved to the dropped ones | the same |
 //! | views | the view's record | the same |
 //! | users and tokens | the record; with a user who goes, those of all their tokens | the same |
@@ -475,12 +476,13 @@ pub(crate) fn drop_view(schema: &str, name: &str) -> Commit {
     Commit { kind: "drop_view", ops: vec![Op::Delete(Family::Meta, meta_key::of_view(schema, name))], sync: true }
 }
 
-/// A user or token is written, or goes.
+/// A user, a token or the signing key is written, or goes.
 pub(crate) fn account(records: Vec<AccountRecord>) -> Commit {
     let op = |record: AccountRecord| {
         let kind = match record.kind {
             AccountKind::User => meta_key::USER,
             AccountKind::Token => meta_key::TOKEN,
+            AccountKind::SigningKey => meta_key::SIGNING_KEY,
         };
         let key = meta_key::of_account(kind, &record.name);
         match record.value {

@@ -18,6 +18,7 @@ use crate::ids::{CommitSeq, CommitToken, LogId, ProducerId};
 use crate::limits::{LARGE_BATCH_BYTES, LARGE_BATCH_ROWS};
 use crate::log::{LogWriter, Op, Store};
 use crate::memory::{Charge, MemoryLedger, Share};
+use crate::producers::Activity;
 use crate::sealed::{FilePlace, FileStores, OtherStores, TablesStore};
 use crate::table::gate::Gate;
 use crate::table::places::{Held, Places};
@@ -25,7 +26,7 @@ use crate::table::prepare::{PreparedRows, prepare};
 use crate::table::request::{IdempotencyKey, ProducerInfo, RowsOutcome, RowsRequest};
 use crate::table::seal::{Folders, Quarantine, SealFigures};
 use crate::table::snapshot::{OldVersions, TableSnapshot, TableVersion};
-use crate::table::system::{Activity, Jobs};
+use crate::table::system::Jobs;
 use crate::table::worker::{IdempotencyKeys, KeyFigures, TableRequest, closed};
 
 /// Requests that wait, beside their bytes: a bound for tiny ones.

@@ -9,7 +9,7 @@ use crate::admission::{AdmissionRules, Admitted, IncomingRows, RejectedBatch, Re
 use crate::catalog::{Durability, TableDef};
 use crate::dedup::{FoundInRuns, KeySpec, Keys, Known, RunSet};
 use crate::error::{Code, Error, Result};
-use crate::ids::CommitSeq;
+use crate::ids::{CommitSeq, SchemaId};
 use crate::limits::{
     LARGE_BATCH_BYTES, LARGE_BATCH_ROWS, MAX_BATCH_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_STATEMENT_ROWS_BYTES,
 };
@@ -38,6 +38,8 @@ pub(crate) struct PreparedRows {
     /// What admission said against a batch that can be recognised as a repeat. Only the worker knows whether it is one: a batch that was
     /// committed is repeated, even if its rows would be refused by now.
     pub(crate) refusal: Option<Error>,
+    /// The table's when they passed admission.
+    pub(crate) schema: SchemaId,
     pub(crate) parts: Vec<PreparedPart>,
     pub(crate) received: u64,
     pub(crate) rejected: Rejections,
@@ -73,10 +75,17 @@ pub(crate) struct ReplayedRecord {
 }
 
 impl PreparedRows {
-    /// Of rows that are in files: who brings them, how many came and how large they were, decoded.
-    pub(crate) fn of_files(principal: &str, key: Option<IdempotencyKey>, received: u64, bytes: u64) -> Self {
+    /// Of rows that are in files: the schema that they were cast to, who brings them, how many came and how large they were, decoded.
+    pub(crate) fn of_files(
+        schema: SchemaId,
+        principal: &str,
+        key: Option<IdempotencyKey>,
+        received: u64,
+        bytes: u64,
+    ) -> Self {
         Self {
             refusal: None,
+            schema,
             parts: Vec::new(),
             received,
             rejected: Rejections::default(),
@@ -94,12 +103,17 @@ impl PreparedRows {
         }
     }
 
-    /// Of rows that passed admission by themselves.
-    pub(crate) fn of_admitted(admitted: Admitted, spec: Option<&KeySpec>, principal: &str) -> Result<Self> {
+    /// Of rows that passed admission by themselves, to the table's `schema`.
+    pub(crate) fn of_admitted(
+        admitted: Admitted,
+        schema: SchemaId,
+        spec: Option<&KeySpec>,
+        principal: &str,
+    ) -> Result<Self> {
         let Admitted { rows, bytes, max_event_time_us: max_event_us, .. } = admitted;
         let received = rows.num_rows() as u64;
         let parts = vec![prepare_part(rows, bytes, spec)?];
-        Ok(Self { parts, max_event_us, ..Self::of_files(principal, None, received, bytes) })
+        Ok(Self { parts, max_event_us, ..Self::of_files(schema, principal, None, received, bytes) })
     }
 
     pub(crate) fn n_rows(&self) -> usize {
@@ -118,6 +132,7 @@ pub(crate) fn prepare(
     let RowsRequest { rows, producer, idempotency_key, principal, .. } = &request;
     let mut prepared = PreparedRows {
         refusal: None,
+        schema: def.schema_id,
         parts: Vec::with_capacity(rows.len()),
         received: rows.iter().map(|r| (r.batch.num_rows() + r.rejected.len()) as u64).sum(),
         rejected: Rejections::default(),

@@ -211,13 +211,18 @@ fn load_state(shared: &Shared, def: &Arc<TableDef>, seal: SealState) -> Result<T
         has_forgotten: shared.store.get(Family::State, &state_prefix(state_key::FORGOT, def.id, SHARD_ZERO))?.is_some(),
         unsynced: false,
         seal,
+        // What became of the definition before is not known.
+        narrowed: def.schema_id,
         def: Arc::clone(def),
     };
+    shared.activity.clear();
     for record in shared.store.scan(Family::State, &state_prefix(state_key::PRODUCER, def.id, SHARD_ZERO))? {
         let (key, value) = record?;
         let (id, producer) = read_producer(suffix_of(&key), &value)
             .map_err(|e| name_record(e, def, &format!("the producer '{}'", shown(suffix_of(&key)))))?;
-        shared.activity.note(&id, producer.last_seen_us, producer.max_event_us);
+        // All of it is there before anybody asks.
+        let before = (CommitSeq(0), CommitSeq(0));
+        shared.activity.note(&id, before, producer.last_seen_us, producer.max_event_us);
         state.producers.insert(id, producer);
     }
     load_ledger(shared)?;

@@ -56,7 +56,8 @@ pub struct RowsOutcome {
     pub accepted: u64,
     pub duplicates: u64,
     pub rejected: u64,
-    /// The batch was here before; nothing was stored now. The counts are those of the first answer if they are still known.
+    /// The batch was here before; nothing was stored now. The counts are those of the first answer; once they are forgotten only
+    /// `received` is known.
     pub repeated: bool,
     /// The first rejected rows, ascending.
     pub row_errors: Vec<RejectedRow>,

@@ -1,16 +1,14 @@
 //! What does a table tell about itself? Rows of the system tables that only storage knows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::admission::RejectCode;
 use crate::admission::ledger::{Counts, LedgerRow as StoredLedgerRow, Reading};
 use crate::admission::rejected::RejectedRecord as StoredRejection;
 use crate::error::Result;
-use crate::ids::{ProducerId, SHARD_ZERO};
+use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix, suffix_of};
 use crate::producers::ProducerState;
 use crate::sealed::FileRef;
@@ -182,26 +180,6 @@ impl Iterator for RejectedPages {
     }
 }
 
-/// When each producer was last active, and its largest event time: the watermark stands on it.
-#[derive(Default)]
-pub(crate) struct Activity(Mutex<HashMap<ProducerId, (i64, Option<i64>)>>);
-
-/// A producer that was silent for this long does not hold the watermark back.
-const ACTIVE_US: i64 = 60_000_000;
-
-impl Activity {
-    pub(crate) fn note(&self, id: &ProducerId, stamp_us: i64, max_event_us: Option<i64>) {
-        self.0.lock().insert(id.clone(), (stamp_us, max_event_us));
-    }
-
-    /// The smallest, over active producers, of the largest event time; never above `now_us`.
-    fn watermark(&self, now_us: i64) -> Option<i64> {
-        let mut active = self.0.lock();
-        active.retain(|_, (stamp, _)| now_us.saturating_sub(*stamp) <= ACTIVE_US);
-        active.values().filter_map(|(_, event)| *event).min().map(|event| event.min(now_us))
-    }
-}
-
 /// Background work of a table that runs, waits or ended lately: a row of `system.jobs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
@@ -330,6 +308,15 @@ impl Table {
         self.shared.ledger.lock().totals()
     }
 
+    /// Event time through which all producers have come that were active in the last minute; microseconds since 1970. Snapshots that are
+    /// taken from now on have all rows that it stands on. `None`: no producer was, or the table has no time column.
+    pub fn watermark_us(&self) -> Option<i64> {
+        // Before all producers are looked through.
+        self.def().options.time_column?;
+        let visible = *self.shared.visible.borrow();
+        self.shared.activity.watermark(self.shared.env.clock.now_us(), visible)
+    }
+
     /// What the table has, and how it is.
     pub fn stats(&self) -> TableStats {
         let version = self.shared.version.load();
@@ -355,7 +342,7 @@ impl Table {
             delta_version: sealing.settled.map(|settled| settled.version),
             last_seal_us: sealing.settled.map(|settled| settled.timestamp_ms * 1000),
             commit_seq: version.upper.0,
-            watermark_us: self.shared.activity.watermark(self.shared.env.clock.now_us()),
+            watermark_us: self.shared.activity.watermark(self.shared.env.clock.now_us(), version.upper),
             last_write_us: figures.last_write_us,
             dedup_class: figures.dedup_class,
             dedup_keys: figures.dedup_keys,

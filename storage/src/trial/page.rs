@@ -154,7 +154,7 @@ impl Page {
         if good.len() != admitted.rows.num_rows() {
             return Err(Error::internal("rows that are tried again are miscounted"));
         }
-        let mut prepared = PreparedRows::of_admitted(admitted, spec, &options.principal)?;
+        let mut prepared = PreparedRows::of_admitted(admitted, def.schema_id, spec, &options.principal)?;
         prepared.replayed = self.without(&good)?;
         Ok(Some(prepared))
     }

@@ -173,8 +173,8 @@ impl Driver {
             Some(Msg::Opened(_)) => {
                 ControlFlow::Break(End::Broken(Error::protocol("the server opened a stream twice")))
             }
-            // A kind of message that a later server may add.
-            None => ControlFlow::Continue(()),
+            // What is sent needs no change: columns match by name. A later kind of message that we do not know is none.
+            Some(Msg::SchemaChanged(_)) | None => ControlFlow::Continue(()),
         }
     }
 

@@ -37,9 +37,14 @@ pub(in crate::engine) async fn create_table(
     storage: &Arc<Engine>,
     new: NewTable,
     if_not_exists: bool,
+    or_replace: bool,
 ) -> Result<UpdateOutcome> {
     own_schema(&new.schema_name)?;
     let name = format!("{}.{}", new.schema_name, new.name);
+    if or_replace {
+        let (_, notices, _) = storage.replace_table(new, None).await?;
+        return Ok(UpdateOutcome { notices, ..UpdateOutcome::default() });
+    }
     match storage.create_table(new).await {
         Ok((_, notices)) => Ok(UpdateOutcome { notices, ..UpdateOutcome::default() }),
         Err(error) if if_not_exists && error.code() == Code::TableExists => Ok(exists_already(&name)),

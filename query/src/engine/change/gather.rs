@@ -31,15 +31,34 @@ pub(super) enum Destination {
     New {
         storage: Arc<Engine>,
         new: Box<NewTable>,
-        if_not_exists: bool,
+        if_exists: IfExists,
     },
+}
+
+/// What CREATE TABLE AS does about a table that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum IfExists {
+    Refuse,
+    /// Nothing is done, and that is no error.
+    Keep,
+    Replace,
+}
+
+impl IfExists {
+    pub(in crate::engine) fn of(if_not_exists: bool, or_replace: bool) -> Self {
+        match (if_not_exists, or_replace) {
+            (true, _) => IfExists::Keep,
+            (false, true) => IfExists::Replace,
+            (false, false) => IfExists::Refuse,
+        }
+    }
 }
 
 impl Destination {
     /// The name of a table that is there, although it is to be made; that is no error.
     fn is_made(&self) -> Option<String> {
         match self {
-            Destination::New { storage, new, if_not_exists: true } => {
+            Destination::New { storage, new, if_exists: IfExists::Keep } => {
                 storage.table(&new.schema_name, &new.name).map(|_| format!("{}.{}", new.schema_name, new.name))
             }
             Destination::New { .. } | Destination::Table(_) => None,
@@ -68,7 +87,7 @@ enum Rows {
     Few {
         batches: Vec<RecordBatch>,
         /// They count for the query until storage has them.
-        held: Option<MemoryReservation>,
+        held: MemoryReservation,
     },
     Append(Box<StagedWrite>),
     Create(Box<StagedTable>),
@@ -78,8 +97,8 @@ enum Rows {
 
 impl Writing {
     /// Rows that are there.
-    pub(super) fn collected(self, batches: Vec<RecordBatch>) -> Gathered {
-        Gathered { writing: self, rows: Rows::Few { batches, held: None } }
+    pub(super) fn collected(self, batches: Vec<RecordBatch>, held: MemoryReservation) -> Gathered {
+        Gathered { writing: self, rows: Rows::Few { batches, held } }
     }
 
     /// Runs plans one after the other and keeps their rows. While they are written into files no more are taken.
@@ -96,7 +115,7 @@ impl Writing {
         let held = MemoryConsumer::new("insert").register(&pool);
         // Batches may share buffers, such as the values of a dictionary: each counts once.
         let mut memory = RecordBatchMemoryCounter::new();
-        let mut rows = Rows::Few { batches: Vec::new(), held: Some(held) };
+        let mut rows = Rows::Few { batches: Vec::new(), held };
         for plan in plans {
             let mut batches = run_to_end(plan, running, runtime);
             while let Some(batch) = batches.next().await {
@@ -130,15 +149,9 @@ impl Writing {
             return Ok(staged);
         }
         if bytes > MAX_STATEMENT_ROWS_BYTES {
-            return Err(Error::new(
-                Code::StatementRowsTooLarge,
-                format!("the rows of the INSERT have more than {} MiB", MAX_STATEMENT_ROWS_BYTES >> 20),
-            )
-            .hint("insert in parts, with INSERT … SELECT, or use bulk ingest"));
+            return Err(too_large());
         }
-        if let Some(held) = &held {
-            held.try_resize(bytes).or_error()?;
-        }
+        held.try_resize(bytes).or_error()?;
         Ok(Rows::Few { batches: few, held })
     }
 
@@ -151,9 +164,13 @@ impl Writing {
         };
         Ok(match &self.destination {
             Destination::Table(table) => Rows::Append(Box::new(table.stage(options)?)),
-            Destination::New { storage, new, .. } => {
+            Destination::New { storage, new, if_exists } => {
                 own_schema(&new.schema_name)?;
-                Rows::Create(Box::new(storage.stage_table((**new).clone(), options).await?))
+                let new = (**new).clone();
+                Rows::Create(Box::new(match if_exists {
+                    IfExists::Replace => storage.stage_replacement(new, options).await?,
+                    IfExists::Refuse | IfExists::Keep => storage.stage_table(new, options).await?,
+                }))
             }
         })
     }
@@ -202,7 +219,9 @@ impl Gathered {
         };
         match (made, &writing.destination) {
             (Ok((notices, outcome)), _) => Ok(told(notices, outcome)),
-            (Err(error), Destination::New { new, if_not_exists: true, .. }) if error.code() == Code::TableExists => {
+            (Err(error), Destination::New { new, if_exists: IfExists::Keep, .. })
+                if error.code() == Code::TableExists =>
+            {
                 Ok(exists_already(&format!("{}.{}", new.schema_name, new.name)))
             }
             (Err(error), _) => Err(error),
@@ -214,7 +233,7 @@ impl Writing {
     async fn commit_few(
         &self,
         mut batches: Vec<RecordBatch>,
-        held: Option<MemoryReservation>,
+        held: MemoryReservation,
         begin: impl FnOnce() -> Result<()>,
     ) -> Result<(Vec<String>, Option<RowsOutcome>)> {
         batches.retain(|batch| batch.num_rows() > 0);
@@ -227,6 +246,14 @@ impl Writing {
                 drop(held);
                 let outcome = table.submit_after(prepared, begin).await?.outcome().await?;
                 Ok((Vec::new(), Some(outcome)))
+            }
+            Destination::New { storage, new, if_exists: IfExists::Replace } => {
+                own_schema(&new.schema_name)?;
+                begin()?;
+                let rows = (!is_empty).then(|| self.request(batches));
+                let (_, notices, outcome) = storage.replace_table((**new).clone(), rows).await?;
+                drop(held);
+                Ok((notices, outcome))
             }
             Destination::New { storage, new, .. } => {
                 own_schema(&new.schema_name)?;
@@ -241,6 +268,14 @@ impl Writing {
             }
         }
     }
+}
+
+pub(super) fn too_large() -> Error {
+    Error::new(
+        Code::StatementRowsTooLarge,
+        format!("the rows of the INSERT have more than {} MiB", MAX_STATEMENT_ROWS_BYTES >> 20),
+    )
+    .hint("insert in parts, with INSERT … SELECT, or use bulk ingest")
 }
 
 /// What the user is told of a commit; `None`: there were no rows.

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema};
-use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Query, SetExpr, Statement as Sql, Value as SqlValue};
 use tidewater_storage::catalog::{ColumnDef, NewTable, TableDef};
+use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
 use tidewater_storage::{Code, Error, Result, Table};
 use tokio::runtime::Handle;
 
 use super::computed;
-use super::gather::{Destination, Gathered, Writing};
+use super::gather::{Destination, Gathered, IfExists, Writing, too_large};
 use crate::admission::Class;
-use crate::engine::context::{StatementContext, parameter_types};
-use crate::engine::job::{Job, ParameterTypes, PlannedRows};
-use crate::engine::params;
+use crate::engine::context::StatementContext;
+use crate::engine::job::{Job, PlannedRows};
+use crate::engine::params::{self, ParameterTypes, parameter_types, placeholder};
+use crate::error::OrError;
 use crate::limits::{MAX_COMPUTED_PARAMETER_ROWS, MAX_PLANNED_PARAMETER_ROWS};
 use crate::registry::Query as Running;
-use crate::statement::{Insert, Source, TableName};
+use crate::statement::{Cell, Insert, Source, TableName, settle_values};
 
 /// An INSERT, or a CREATE TABLE AS, that is ready to run.
 pub(in crate::engine) struct InsertWork {
@@ -26,8 +31,8 @@ pub(in crate::engine) struct InsertWork {
 }
 
 enum Rows {
-    /// Batches with the bound parameters.
-    Bound(Vec<RecordBatch>),
+    /// Batches with the bound parameters, and the memory of the constants beside them.
+    Bound(Vec<RecordBatch>, MemoryReservation),
     /// Sources to run: one, or one for each row of parameters.
     Planned(Vec<PlannedRows>),
 }
@@ -36,10 +41,14 @@ enum Rows {
 pub(in crate::engine) async fn plan_insert(
     job: &Job,
     context: &StatementContext,
-    insert: Insert,
+    mut insert: Insert,
     parameters: Option<RecordBatch>,
 ) -> Result<InsertWork> {
     let (table, columns) = target(context, &insert)?;
+    let types = types_of(&table.def(), &columns);
+    if let Source::Query(query) = &mut insert.source {
+        settle_values(query, &types);
+    }
     // One plan of a query; VALUES and rows of parameters came with the statement.
     let is_unlimited = match &insert.source {
         Source::Query(query) if !matches!(&*query.body, SetExpr::Values(_)) => {
@@ -49,7 +58,9 @@ pub(in crate::engine) async fn plan_insert(
     };
     let rows = match (insert.source, parameters) {
         (Source::Parameters(rows), Some(batch)) => {
-            Rows::Bound(rows.iter().map(|row| bound_row(row, &columns, &batch)).collect::<Result<_>>()?)
+            let held = hold_constants(job, &rows, batch.num_rows())?;
+            let bound = rows.iter().map(|row| bound_row(row, &columns, &types, &batch));
+            Rows::Bound(bound.collect::<Result<_>>()?, held)
         }
         (Source::Parameters(_), None) => return Err(Error::internal("an INSERT of parameters has none")),
         (Source::Query(query), None) => Rows::Planned(vec![plan_source(job, context, *query, &columns, None).await?]),
@@ -67,34 +78,55 @@ pub(in crate::engine) async fn plan_insert(
     Ok(InsertWork { writing, rows })
 }
 
-/// Plans the source of CREATE TABLE AS, which gives the table's columns.
+/// Plans the source of CREATE TABLE AS, which gives the table's columns unless they are listed.
 pub(in crate::engine) async fn plan_create_as(
     job: &Job,
     context: &StatementContext,
     mut new: Box<NewTable>,
-    if_not_exists: bool,
+    if_exists: IfExists,
     query: Query,
 ) -> Result<InsertWork> {
-    let plan = context.logical(crate::statement::plain(Sql::Query(Box::new(query)))).await?;
-    let fields = plan.schema().fields();
-    let column = |field: &Arc<Field>| ColumnDef {
-        name: field.name().clone(),
-        data_type: field.data_type().clone(),
-        nullable: true,
-        comment: None,
-    };
-    new.columns = fields.iter().map(column).collect();
+    let mut plan = context.logical(crate::statement::plain(Sql::Query(Box::new(query)))).await?;
+    if new.columns.is_empty() {
+        let column = |field: &Arc<Field>| ColumnDef {
+            name: field.name().clone(),
+            // A column of nothing but NULL is one of text, as in PostgreSQL.
+            data_type: if field.data_type().is_null() { DataType::Utf8 } else { field.data_type().clone() },
+            nullable: true,
+            comment: None,
+            max_chars: None,
+        };
+        new.columns = plan.schema().fields().iter().map(column).collect();
+    } else {
+        plan = as_listed(plan, &new.columns)?;
+    }
     new.from_data = true;
     let columns = new.columns.iter().map(|column| column.name.clone()).collect();
     let rows = Rows::Planned(vec![job.physical(context, &plan).await?]);
     let writing = Writing {
-        destination: Destination::New { storage: Arc::clone(&job.contexts.storage), new, if_not_exists },
+        destination: Destination::New { storage: Arc::clone(&job.contexts.storage), new, if_exists },
         columns,
         time_zone: context.settings.timezone.clone(),
         principal: job.session.principal.name.clone(),
         is_unlimited: true,
     };
     Ok(InsertWork { writing, rows })
+}
+
+/// The columns of a source under the names and as the types that the statement lists. What becomes an instant is left to storage, which
+/// knows the time zone of the session, as for INSERT.
+fn as_listed(plan: LogicalPlan, listed: &[ColumnDef]) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    same_width(columns.len(), listed.len())?;
+    let exprs = columns.into_iter().zip(listed).map(|(column, listed)| {
+        let column = Expr::Column(column);
+        match &listed.data_type {
+            DataType::Timestamp(_, Some(_)) => column.alias(&listed.name),
+            data_type => cast(column, data_type.clone()).alias(&listed.name),
+        }
+    });
+    let exprs = exprs.collect::<Vec<Expr>>();
+    LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).or_error()
 }
 
 /// Plans a source that computes with parameters: once for all rows of them if it is a row of VALUES, else once for each.
@@ -138,28 +170,61 @@ fn at_most(n_rows: usize, limit: usize) -> Result<()> {
 /// The types of an INSERT's parameters: of the columns that they go to, else what the source tells.
 pub(in crate::engine) async fn prepare_insert(context: &StatementContext, insert: Insert) -> Result<ParameterTypes> {
     let (table, columns) = target(context, &insert)?;
-    let def = table.def();
-    match insert.source {
+    let types = types_of(&table.def(), &columns);
+    let query = match insert.source {
         Source::Parameters(rows) => {
-            let mut types = ParameterTypes::new();
-            for row in &rows {
-                same_width(row.len(), columns.len())?;
-                for (parameter, column) in row.iter().zip(&columns) {
-                    if let Some(column) = def.columns.iter().find(|c| c.name == *column) {
-                        types.entry(*parameter).or_insert_with(|| column.data_type.clone());
-                    }
-                }
-            }
-            Ok(types)
+            rows.iter().try_for_each(|row| same_width(row.len(), columns.len()))?;
+            let rows = rows.iter().map(|row| row.iter().map(Cell::parameter));
+            return Ok(of_columns(rows, &types, ParameterTypes::new()));
         }
-        // The types of parameters inside VALUES follow from what is bound: they are planned when they are there.
-        Source::Query(query) if matches!(&*query.body, SetExpr::Values(_)) => Ok(ParameterTypes::new()),
-        Source::Query(query) => {
-            let plan = context.logical(crate::statement::plain(Sql::Query(query))).await?;
-            same_width(plan.schema().fields().len(), columns.len())?;
-            parameter_types(&plan)
+        Source::Query(query) => query,
+    };
+    if let SetExpr::Values(values) = &*query.body {
+        // The types of parameters in what VALUES compute follow from what is bound: they are planned when they are there.
+        let rows = values.rows.iter().map(|row| row.iter().map(sql_parameter));
+        return Ok(of_columns(rows, &types, ParameterTypes::new()));
+    }
+    let plan = context.logical(crate::statement::plain(Sql::Query(query))).await?;
+    same_width(plan.schema().fields().len(), columns.len())?;
+    let known = parameter_types(&plan)?;
+    Ok(match &plan {
+        LogicalPlan::Projection(selected) => {
+            let selected = selected.expr.iter().map(placeholder);
+            of_columns(std::iter::once(selected), &types, known)
+        }
+        _ => known,
+    })
+}
+
+/// What is `known`, and that a parameter which goes to a column as it is has the column's type.
+fn of_columns<R: Iterator<Item = Option<usize>>>(
+    rows: impl Iterator<Item = R>,
+    types: &[Option<DataType>],
+    mut known: ParameterTypes,
+) -> ParameterTypes {
+    for (parameter, data_type) in rows.flat_map(|row| row.zip(types)) {
+        if let (Some(i), Some(data_type)) = (parameter, data_type) {
+            known.entry(i).or_insert_with(|| data_type.clone());
         }
     }
+    known
+}
+
+/// The parameter that an expression of the text is.
+fn sql_parameter(expr: &SqlExpr) -> Option<usize> {
+    match expr {
+        SqlExpr::Value(value) => match &value.value {
+            SqlValue::Placeholder(name) => params::parameter_index(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The types of the columns that the source gives.
+fn types_of(def: &TableDef, columns: &[String]) -> Vec<Option<DataType>> {
+    let data_type = |name: &String| Some(def.columns.iter().find(|column| column.name == *name)?.data_type.clone());
+    columns.iter().map(data_type).collect()
 }
 
 /// The table and the columns that the source gives.
@@ -189,15 +254,71 @@ fn same_width(got: usize, wanted: usize) -> Result<()> {
     if got == wanted {
         return Ok(());
     }
-    Err(Error::new(Code::InvalidStatement, format!("the INSERT names {wanted} columns, its rows have {got}"))
+    Err(Error::new(Code::InvalidStatement, format!("the statement names {wanted} columns, its rows have {got}"))
         .hint("give one value for each column"))
 }
 
+/// Each row of parameters has a copy of the constants beside them. Their memory is held before they are there.
+fn hold_constants(job: &Job, rows: &[Vec<Cell>], n_rows: usize) -> Result<MemoryReservation> {
+    let bytes = rows.iter().flatten().map(constant_bytes).sum::<usize>().saturating_mul(n_rows);
+    if bytes > MAX_STATEMENT_ROWS_BYTES {
+        return Err(too_large());
+    }
+    let pool = Arc::clone(&job.pool) as Arc<dyn MemoryPool>;
+    let held = MemoryConsumer::new("insert").register(&pool);
+    held.try_resize(bytes).or_error()?;
+    Ok(held)
+}
+
+fn constant_bytes(cell: &Cell) -> usize {
+    match cell {
+        Cell::Parameter(_) | Cell::Null => 0,
+        Cell::Boolean(_) => 1,
+        Cell::Text(text) => size_of::<i32>() + text.len(),
+        // As text, or as the widest number.
+        Cell::Number(number) => size_of::<i128>() + number.text().len(),
+    }
+}
+
 /// One row of VALUES over all rows of parameters.
-fn bound_row(row: &[usize], columns: &[String], parameters: &RecordBatch) -> Result<RecordBatch> {
+fn bound_row(
+    row: &[Cell],
+    columns: &[String],
+    types: &[Option<DataType>],
+    parameters: &RecordBatch,
+) -> Result<RecordBatch> {
     same_width(row.len(), columns.len())?;
-    let arrays = row.iter().map(|i| Arc::clone(parameters.column(*i))).collect();
-    named(columns, arrays, parameters.num_rows())
+    let n_rows = parameters.num_rows();
+    let array = |(cell, data_type): (&Cell, &Option<DataType>)| -> Result<ArrayRef> {
+        match cell {
+            Cell::Parameter(i) => Ok(Arc::clone(parameters.column(*i))),
+            constant => value_of(constant, data_type.as_ref()).to_array_of_size(n_rows).or_error(),
+        }
+    };
+    let arrays = row.iter().zip(types).map(array).collect::<Result<Vec<_>>>()?;
+    named(columns, arrays, n_rows)
+}
+
+/// A constant, as the planner reads it, for a column of this type. Storage reads text for a DECIMAL digit by digit.
+fn value_of(cell: &Cell, data_type: Option<&DataType>) -> ScalarValue {
+    match cell {
+        Cell::Parameter(_) | Cell::Null => ScalarValue::Null,
+        Cell::Boolean(truth) => ScalarValue::Boolean(Some(*truth)),
+        Cell::Text(text) => ScalarValue::Utf8(Some(text.clone())),
+        Cell::Number(number) => {
+            let exact = match data_type {
+                Some(DataType::Decimal128(_, scale)) => number.rounded(*scale),
+                _ => None,
+            };
+            let text = number.text();
+            match (exact, text.parse::<i64>(), text.parse::<u64>()) {
+                (Some(exact), ..) => ScalarValue::Utf8(Some(exact)),
+                (None, Ok(whole), _) => ScalarValue::Int64(Some(whole)),
+                (None, Err(_), Ok(whole)) => ScalarValue::UInt64(Some(whole)),
+                (None, Err(_), Err(_)) => ScalarValue::Float64(text.parse::<f64>().ok()),
+            }
+        }
+    }
 }
 
 /// A batch of `arrays` under the names of the columns that they go to.
@@ -244,7 +365,7 @@ impl InsertWork {
     /// Runs the sources; what is left to do is the commit.
     pub(in crate::engine) async fn collect(self, running: &Arc<Running>, runtime: &Handle) -> Result<Gathered> {
         match self.rows {
-            Rows::Bound(batches) => Ok(self.writing.collected(batches)),
+            Rows::Bound(batches, held) => Ok(self.writing.collected(batches, held)),
             Rows::Planned(plans) => self.writing.gather(plans, running, runtime).await,
         }
     }

@@ -11,4 +11,5 @@ mod locator;
 
 pub(super) use self::call::{attach_schema, call_schema};
 pub(super) use self::delete::{DeleteWork, check_delete, prepare_delete};
+pub(super) use self::gather::IfExists;
 pub(super) use self::insert::{InsertWork, plan_create_as, plan_insert, prepare_insert};

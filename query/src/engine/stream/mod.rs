@@ -1,6 +1,9 @@
 //! How do results reach their reader? A task on the query runtime pushes batches through a bounded channel; the reader's side keeps the
 //! deadline even when that task is busy.
 
+mod ending;
+mod expiry;
+
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +28,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::ending::Ending;
+use self::expiry::Expiry;
 use super::job::PlannedRows;
 use super::{QueryState, RunSummary};
 use crate::admission::{Admission, Slot};
@@ -63,7 +68,7 @@ pub struct PendingQuery {
     /// Taken by its start, or by its end because nobody started it.
     waiting: Arc<Mutex<Option<Waiting>>>,
     terms: Terms,
-    _expiry: AbortOnDropHandle<()>,
+    expiry: Expiry,
 }
 
 struct Waiting {
@@ -78,8 +83,7 @@ impl PendingQuery {
         let waiting = Arc::new(Mutex::new(Some(Waiting { running, source })));
         // What is dropped goes at once.
         let (expires, watched, patience) = (Arc::downgrade(&waiting), Arc::clone(&query), terms.patience);
-        let expiry = terms.upkeep.spawn(async move {
-            tokio::time::sleep(patience).await;
+        let expiry = Expiry::start(&terms.upkeep, patience, move || {
             let Some(waiting) = expires.upgrade() else { return };
             let expired = {
                 let mut waiting = waiting.lock();
@@ -94,13 +98,26 @@ impl PendingQuery {
                 running.end(Err(&watched.stop_error()));
             }
         });
-        Self { query, waiting, terms, _expiry: AbortOnDropHandle::new(expiry) }
+        Self { query, waiting, terms, expiry }
     }
 
     /// Whether `caller`, who may be somebody else or may have lost grants since the query was planned, may have its rows.
     /// `PERMISSION_DENIED` if not.
     pub fn check_caller(&self, caller: &Principal) -> Result<()> {
         caller.check_still_has(self.query.principal())
+    }
+
+    /// Has it wait for its start as long as at its beginning, but not for longer than snapshots are kept. Returns how long that is.
+    pub fn renew(&self) -> Duration {
+        let now = Instant::now();
+        let until = (now + self.terms.patience).min(self.query.until());
+        self.expiry.put_off(until);
+        until.saturating_duration_since(now)
+    }
+
+    /// Tells what the query sees and does, also once it was started.
+    pub fn watch(&self) -> QueryWatch {
+        QueryWatch(Arc::clone(&self.query))
     }
 
     /// Admits and starts the query. `TICKET_EXPIRED`: it waited for too long.
@@ -135,7 +152,8 @@ impl PendingQuery {
         let pumping = Arc::clone(&pump);
         let work = metered(Arc::clone(&query.meter), async move { pumping.pump(source).await });
         let work = AbortOnDropHandle::new(terms.handle.spawn(work));
-        terms.upkeep.spawn(pump.run(work, slot, running));
+        let ending = Ending::of(running);
+        terms.upkeep.spawn(pump.run(work, slot, ending.clone()));
         let threads = QueryThreads(terms.handle);
         Ok(QueryStream {
             threads,
@@ -146,8 +164,20 @@ impl PendingQuery {
             query,
             schema: terms.schema,
             receiver,
+            ending,
             ended: false,
         })
+    }
+}
+
+/// Tells of a query whose rows go elsewhere. It keeps no snapshot from being let go.
+#[derive(Clone)]
+pub struct QueryWatch(Arc<Query>);
+
+impl QueryWatch {
+    /// What the query has done so far; final once its rows have ended. Its tables are pinned, and known, when it is planned.
+    pub fn summary(&self) -> RunSummary {
+        self.0.summary()
     }
 }
 
@@ -186,7 +216,7 @@ struct Pump {
 impl Pump {
     /// Waits for the end of `work`, which is the query's, or for its stop, then lets everything go, and only then tells the reader. Runs
     /// where no query does: a computation may hold all threads there and see neither.
-    async fn run(self: Arc<Self>, mut work: AbortOnDropHandle<Result<()>>, slot: Option<Slot>, running: Running) {
+    async fn run(self: Arc<Self>, mut work: AbortOnDropHandle<Result<()>>, slot: Option<Slot>, ending: Ending) {
         let outcome = tokio::select! {
             biased;
             error = self.query.stopped() => Err(error),
@@ -209,9 +239,9 @@ impl Pump {
         }
         drop(slot);
         match outcome {
-            Ok(()) => running.end(Ok(())),
+            Ok(()) => ending.end(Ok(())),
             Err(error) => {
-                running.end(Err(&error));
+                ending.end(Err(&error));
                 let error = if error.metadata().iter().any(|(key, _)| *key == "query_id") {
                     error
                 } else {
@@ -226,10 +256,21 @@ impl Pump {
     }
 
     async fn pump(&self, source: Source) -> Result<()> {
-        let planned = match source {
+        let mut planned = match source {
             Source::Batch(batch) => return self.send(batch).await,
             Source::Plan(planned) => planned,
         };
+        loop {
+            let rest = planned.rest.take();
+            self.execute(planned).await?;
+            match rest {
+                Some(rest) => planned = rest.next().await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn execute(&self, planned: PlannedRows) -> Result<()> {
         let plan = Arc::clone(&planned.plan);
         let mut batches = execute_stream(planned.plan, planned.task).or_error()?;
         let outcome = loop {
@@ -243,7 +284,7 @@ impl Pump {
                 None => break Ok(()),
             }
         };
-        self.query.spilled.store(spilled_bytes(&plan), Ordering::Relaxed);
+        self.query.spilled.fetch_add(spilled_bytes(&plan), Ordering::Relaxed);
         outcome
     }
 
@@ -298,6 +339,7 @@ pub struct QueryStream {
     timeout: Duration,
     /// When the caller's rights are looked at again.
     look_again: Instant,
+    ending: Ending,
     ended: bool,
     threads: QueryThreads,
 }
@@ -333,6 +375,13 @@ impl QueryStream {
     pub fn summary(&self) -> RunSummary {
         self.query.summary()
     }
+
+    /// The reader hears of the end when it is one everywhere.
+    fn fail(&mut self, error: Error) -> Poll<Option<Result<RecordBatch>>> {
+        self.ended = true;
+        self.ending.end(Err(&error));
+        Poll::Ready(Some(Err(error)))
+    }
 }
 
 impl Stream for QueryStream {
@@ -349,8 +398,7 @@ impl Stream for QueryStream {
             if let Err(error) = this.query.check_caller() {
                 // From here on it computes for nobody.
                 this.query.stop(StopReason::Dropped);
-                this.ended = true;
-                return Poll::Ready(Some(Err(error)));
+                return this.fail(error);
             }
         }
         // The query may be in one long computation and not see its stop: the reader does not wait for it.
@@ -358,15 +406,13 @@ impl Stream for QueryStream {
             this.query.stop(StopReason::Deadline(this.timeout));
         }
         if this.stopped.as_mut().poll(cx).is_ready() {
-            this.ended = true;
-            return Poll::Ready(Some(Err(this.query.stop_error())));
+            return this.fail(this.query.stop_error());
         }
         match this.receiver.poll_recv(cx) {
             Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(Ok(batch))),
             // Who keeps the query is gone, with what it had to say: the threads were stopped.
             Poll::Ready(None) if !this.query.is_finished() => {
-                this.ended = true;
-                Poll::Ready(Some(Err(StopReason::Shutdown.error().with("query_id", this.query.id()))))
+                this.fail(StopReason::Shutdown.error().with("query_id", this.query.id()))
             }
             Poll::Ready(last) => {
                 this.ended = true;

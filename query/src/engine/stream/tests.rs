@@ -13,12 +13,13 @@ use futures::StreamExt;
 use tempfile::TempDir;
 use tidewater_storage::{Code, EngineOptions};
 
+use super::expiry::Expiry;
 use super::{PendingQuery, Terms, run_to_end};
 use crate::admission::Class;
 use crate::engine::job::{Job, PlannedRows, Work};
 use crate::engine::{QueryEngine, QueryEngineOptions, SystemSources};
 use crate::limits::{MAX_STATEMENT_TIMEOUT, RESULT_QUEUE_BATCHES};
-use crate::registry::Running;
+use crate::registry::{Running, StopReason};
 use crate::session::{Interface, Principal};
 use crate::wire_types::wire_schema;
 
@@ -107,6 +108,7 @@ impl Fixture {
             session: session.clone(),
             sql: "SELECT 1".into(),
             pool: engine.memory.query_pool(),
+            planner: engine.planner.clone(),
             only_updates: false,
         };
         let work = engine.planner.run(move |waiter| job.plan(None, waiter)).await.expect("planned");
@@ -156,6 +158,7 @@ async fn a_source_says_how_it_ends() {
     }
 }
 
+/// <https://github.com/apache/doris/pull/60282>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_whose_task_is_gone_has_not_ended() {
     let fixture = Fixture::new();
@@ -195,6 +198,27 @@ async fn a_query_that_nobody_reads_ends_and_says_why() {
     assert_eq!(last.code(), Code::ResultStalled, "{last}");
 }
 
+/// Once with rows to come, and once while it waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_query_has_ended_when_its_reader_hears_of_it() {
+    let fixture = Fixture::new();
+    for then in [Then::GoOn, Then::Wait].into_iter().cycle().take(20) {
+        let pending = fixture.pending(then, Duration::from_secs(60)).await;
+        let query = Arc::clone(&pending.query);
+        let mut batches = pending.start().await.expect("started");
+        assert!(batches.next().await.expect("a batch").is_ok());
+        query.stop(StopReason::Cancelled("admin".into()));
+        let last = loop {
+            match batches.next().await.expect("not the end") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(last.code(), Code::QueryCancelled, "{last}");
+        assert!(fixture.engine.registry.running().is_empty(), "{then:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_that_nobody_takes_in_time_is_not_the_end_of_the_rows() {
     let fixture = Fixture::new();
@@ -226,4 +250,16 @@ async fn a_query_whose_threads_are_stopped_has_not_ended() {
         let all: Vec<_> = batches.collect().await;
         assert!(all.last().is_some_and(Result::is_err), "{then:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_put_off_comes_later() {
+    let (happened, seen) = tokio::sync::oneshot::channel();
+    let (begun, patience) = (tokio::time::Instant::now(), Duration::from_millis(500));
+    let expire = move || {
+        let _ = happened.send(tokio::time::Instant::now());
+    };
+    let expiry = Expiry::start(&tokio::runtime::Handle::current(), patience, expire);
+    expiry.put_off(begun + patience + Duration::from_millis(200));
+    assert!(seen.await.expect("it happens") - begun >= patience + Duration::from_millis(200));
 }

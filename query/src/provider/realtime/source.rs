@@ -80,7 +80,8 @@ impl RealtimeSource {
         self
     }
 
-    fn n_candidates(&self) -> usize {
+    /// Rows of the zones that are left.
+    pub fn n_candidates(&self) -> usize {
         self.partitions.iter().flatten().map(|unit| unit.rows.len()).sum()
     }
 

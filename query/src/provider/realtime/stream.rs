@@ -159,7 +159,14 @@ impl RealtimeStream {
         }
         let keep = prune::zones_to_read(&self.rows, &filter.over_table);
         let before = self.units.len();
-        self.units.retain(|unit| keep[unit.zone]);
+        let counters = &self.counters;
+        self.units.retain(|unit| {
+            let kept = keep[unit.zone];
+            if !kept {
+                counters.add_passed(unit.rows.len() as u64);
+            }
+            kept
+        });
         self.metrics.zones_pruned.add(before - self.units.len());
     }
 

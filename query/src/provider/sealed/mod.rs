@@ -15,3 +15,4 @@ mod tests;
 
 pub(super) use files::SealedFiles;
 pub(super) use scan::Asked;
+pub(super) use source::rows_to_pass;

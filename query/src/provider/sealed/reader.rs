@@ -143,11 +143,52 @@ impl SealedReaders {
         Ok(footer)
     }
 
+    /// What comes out of a file, or of the part of it that one partition reads, will be counted by this.
+    pub fn passing(&self, file: &PartitionedFile) -> Passing {
+        let scanned = file.extensions.get_arc::<ScannedFile>();
+        let rows = scanned.as_ref().map_or(0, |scanned| scanned.of.live_rows());
+        let left = match &file.range {
+            Some(range) => part_of(rows, range.end.abs_diff(range.start), file.object_meta.size),
+            None => rows,
+        };
+        let is_built = scanned.is_some_and(|scanned| !scanned.of.place.is_published);
+        Passing { counters: Arc::clone(&self.counters), is_built, left }
+    }
+
     /// A file is not opened: it holds no key that is asked for.
     pub fn note_pruned(&self, file: &ScannedFile) {
         if !file.counted.swap(true, Ordering::Relaxed) {
             self.counters.add_files_pruned(1);
         }
+    }
+}
+
+/// The share that `bytes` of a file of `size` bytes have in its rows.
+fn part_of(rows: u64, bytes: u64, size: u64) -> u64 {
+    let part = u128::from(rows) * u128::from(bytes) / u128::from(size.max(1));
+    u64::try_from(part).unwrap_or(rows)
+}
+
+/// Counts the rows of a file while it is read; when this is dropped, the file is passed.
+pub(super) struct Passing {
+    counters: Arc<ScanCounters>,
+    is_built: bool,
+    /// Rows that are not passed yet.
+    left: u64,
+}
+
+impl Passing {
+    pub fn add(&mut self, rows: usize) {
+        self.counters.add_sealed_rows(rows, self.is_built);
+        let passed = self.left.min(rows as u64);
+        self.left -= passed;
+        self.counters.add_passed(passed);
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.counters.add_passed(self.left);
     }
 }
 

@@ -126,7 +126,8 @@ impl SealedFiles {
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = SealedReaders::new(&self.snapshot, cache, stamps, Arc::clone(counters));
         let source = self.source(state, projection, &readers, kind)?;
-        counters.add_sealed_scan(source.metrics().clone());
+        let built = files.iter().map(|&at| &self.files()[at].place).filter(|place| !place.is_published);
+        counters.add_sealed_scan(source.metrics().clone(), built.map(|place| place.path.to_string()).collect());
 
         let known = statistics::columns_with_bounds(self, files.len(), projection);
         let group = FileGroup::new(files.iter().map(|&at| self.part(at, &known)).collect());
@@ -146,7 +147,6 @@ impl SealedFiles {
             def: Arc::clone(self.snapshot.def()),
             all_have_sidecars: files.iter().all(|&at| self.files()[at].file.sidecar.is_some()),
             readers,
-            counters: Arc::clone(counters),
         };
         Ok(DataSourceExec::from_data_source(SealedSource::new(config, Arc::new(scan), projection.to_vec())))
     }

@@ -33,7 +33,6 @@ use super::filters::may_take;
 use super::opening::{Keys, Opening, OpeningSource};
 use super::reader::{DAMAGE_HINT, SealedReaders};
 use crate::error::to_datafusion;
-use crate::provider::counters::ScanCounters;
 use crate::provider::statistics;
 
 /// Fewer rows and fewer bytes are read by one partition: a second costs more than it saves (performance notes: 35 % more CPU).
@@ -60,7 +59,6 @@ pub(super) struct Scan {
     /// Beside each of the files that are read there is one.
     pub all_have_sidecars: bool,
     pub readers: SealedReaders,
-    pub counters: Arc<ScanCounters>,
 }
 
 /// A scan of files of one snapshot.
@@ -131,7 +129,6 @@ impl DataSource for SealedSource {
         let scan = Arc::clone(&self.scan);
         let counted = batches.map(move |batch: Result<RecordBatch>| -> Result<RecordBatch> {
             let batch = batch.map_err(|error| named(error, &scan.table, &|| scan.readers.failed_in(partition)))?;
-            scan.counters.add_sealed_rows(batch.num_rows());
             if let Some(stamps) = &scan.readers.stamps {
                 held.try_resize(stamps.bytes() / n_partitions)?;
             }
@@ -286,6 +283,11 @@ impl DataSource for SealedSource {
     fn create_sibling_state(&self, config: &ConfigOptions) -> Option<Arc<dyn Any + Send + Sync>> {
         self.config.create_sibling_state(config)
     }
+}
+
+/// Rows of the files that a source reads; `None` if it is no scan of files.
+pub(in crate::provider) fn rows_to_pass(source: &Arc<dyn DataSource>) -> Option<u64> {
+    source.downcast_ref::<SealedSource>().map(|source| source.scan.n_rows)
 }
 
 /// Files of all partitions: two may read parts of one, which stand side by side.

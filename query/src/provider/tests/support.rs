@@ -49,8 +49,13 @@ impl Random {
 
 /// `t(id, loc, ts, name, v, ok, day)`, sorted by `(loc, ts)`.
 pub(super) fn definition() -> Arc<TableDef> {
-    let column =
-        |name: &str, data_type, nullable| ColumnDef { name: name.to_owned(), data_type, nullable, comment: None };
+    let column = |name: &str, data_type, nullable| ColumnDef {
+        name: name.to_owned(),
+        data_type,
+        nullable,
+        comment: None,
+        max_chars: None,
+    };
     let new = NewTable {
         schema_name: "public".to_owned(),
         name: "t".to_owned(),

@@ -1,6 +1,7 @@
 //! Are settings read, refused and shown as documented?
 
-use crate::session::{SessionSettings, change, show};
+use crate::session::{Interface, Principal, Session, SessionSettings, change, show};
+use crate::wire_types::Profile;
 
 fn set(name: &str, value: &str) -> Result<String, String> {
     let mut settings = SessionSettings::default();
@@ -22,6 +23,19 @@ fn values_are_read_and_shown() {
     ] {
         assert_eq!(set(name, value).as_deref(), Ok(shown), "{name} = {value}");
     }
+}
+
+#[test]
+fn types_that_are_set_count_more_than_those_that_fit_the_client() {
+    let session = Session::new(Principal::admin("a"), Interface::FlightSql).with_fitting_types(Profile::Jdbc);
+    let set = |value| change(&mut session.settings.lock(), "types", value, &|_| false).expect("set");
+    let shown = || (session.types(), show(&session.current(), "types").expect("shown"));
+    assert_eq!(shown(), (Profile::Jdbc, "jdbc".to_owned()));
+    set(Some("portable"));
+    assert_eq!(shown(), (Profile::Portable, "portable".to_owned()));
+    assert_eq!(session.clone().with_types(Profile::Native).types(), Profile::Native);
+    set(None);
+    assert_eq!(shown(), (Profile::Jdbc, "jdbc".to_owned()));
 }
 
 #[test]

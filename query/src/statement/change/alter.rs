@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 use tidewater_storage::catalog::{ColumnDef, NewTable, TableChange};
 use tidewater_storage::{Code, Error, Result};
 
-use crate::statement::create_table::{add_column, arrow_type, option_values};
+use crate::statement::create_table::{add_column, column_type, option_values};
 use crate::statement::names::{TableName, fold};
 
 /// ALTER TABLE [IF EXISTS] table …
@@ -83,7 +83,8 @@ fn column_change(column: String, operation: AlterColumnOperation) -> Result<Tabl
     match operation {
         AlterColumnOperation::DropNotNull => Ok(TableChange::DropNotNull { column }),
         AlterColumnOperation::SetDataType { data_type, using: None, .. } => {
-            Ok(TableChange::SetType { column, data_type: arrow_type(&data_type)? })
+            let (data_type, max_chars) = column_type(&data_type)?;
+            Ok(TableChange::SetType { column, data_type, max_chars })
         }
         AlterColumnOperation::SetDataType { .. } => Err(unsupported("USING in ALTER COLUMN … TYPE", ANOTHER_TABLE)),
         AlterColumnOperation::SetNotNull => {

@@ -1,10 +1,15 @@
 //! Where do the rows of an INSERT go, and where do they come from?
 
-use datafusion::sql::sqlparser::ast::{Expr, Insert as SqlInsert, Query, SetExpr, TableObject, Value};
+use std::mem;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Insert as SqlInsert, Query, SetExpr, Statement as Sql, TableObject, Value,
+};
 use tidewater_storage::{Code, Error, Result};
 
 use crate::statement::names::{TableName, fold};
-use crate::statement::{Insert, Source, audit};
+use crate::statement::{Cell, Insert, Number, Source, audit};
 
 pub(in crate::statement) fn insert(insert: SqlInsert, schema: &str) -> Result<Insert> {
     refuse_clauses(&insert)?;
@@ -29,6 +34,39 @@ pub(in crate::statement) fn insert(insert: SqlInsert, schema: &str) -> Result<In
     };
     audit::check(&query)?;
     Ok(Insert { table, columns, source: source(query) })
+}
+
+/// `WITH a AS (…) INSERT INTO t SELECT …` as `INSERT INTO t WITH a AS (…) SELECT …`; other statements as they are.
+pub(in crate::statement) fn under_with(statement: Statement) -> Statement {
+    match statement {
+        Statement::Statement(mut sql) => {
+            if let Sql::Query(query) = &mut *sql
+                && let Some(insert) = taken_under_with(query)
+            {
+                *sql = Sql::Insert(insert);
+            }
+            Statement::Statement(sql)
+        }
+        other => other,
+    }
+}
+
+fn taken_under_with(query: &mut Query) -> Option<SqlInsert> {
+    if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
+        return None;
+    }
+    let SetExpr::Insert(Sql::Insert(insert)) = &mut *query.body else { return None };
+    let outer = query.with.as_mut()?;
+    let source = insert.source.as_mut()?;
+    match &mut source.with {
+        Some(inner) => {
+            inner.recursive |= outer.recursive;
+            let own = mem::replace(&mut inner.cte_tables, mem::take(&mut outer.cte_tables));
+            inner.cte_tables.extend(own);
+        }
+        none => *none = Some(outer.clone()),
+    }
+    Some(insert.clone())
 }
 
 fn not_a_column(name: &impl std::fmt::Display) -> Error {
@@ -58,7 +96,8 @@ fn refuse_clauses(insert: &SqlInsert) -> Result<()> {
     refuse(insert.multi_table_insert_type.is_some(), "INSERT into several tables", "insert into one at a time")
 }
 
-/// Rows of nothing but parameters are taken as they are bound, without a plan.
+/// Rows of nothing but parameters, or one row of them and constants, are taken as they are bound, without a plan. The planner gives constants
+/// of several rows one type.
 fn source(query: Box<Query>) -> Source {
     match parameter_rows(&query) {
         Some(rows) => Source::Parameters(rows),
@@ -66,22 +105,37 @@ fn source(query: Box<Query>) -> Source {
     }
 }
 
-fn parameter_rows(query: &Query) -> Option<Vec<Vec<usize>>> {
+fn parameter_rows(query: &Query) -> Option<Vec<Vec<Cell>>> {
     let plain =
         query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     let SetExpr::Values(values) = &*query.body else { return None };
     if !plain || values.rows.is_empty() {
         return None;
     }
-    values.rows.iter().map(|row| row.iter().map(parameter).collect()).collect()
+    let rows: Vec<Vec<Cell>> = values.rows.iter().map(|row| row.iter().map(cell).collect()).collect::<Option<_>>()?;
+    let is_parameter = |cell: &Cell| matches!(cell, Cell::Parameter(_));
+    let is_taken = match rows.as_slice() {
+        [row] => row.iter().any(is_parameter),
+        rows => rows.iter().flatten().all(is_parameter),
+    };
+    is_taken.then_some(rows)
 }
 
-fn parameter(expr: &Expr) -> Option<usize> {
+fn cell(expr: &Expr) -> Option<Cell> {
     match expr {
         Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
-            _ => None,
+            Value::Placeholder(name) => parameter(name).map(Cell::Parameter),
+            Value::Null => Some(Cell::Null),
+            Value::Boolean(truth) => Some(Cell::Boolean(*truth)),
+            Value::SingleQuotedString(text) => Some(Cell::Text(text.clone())),
+            _ => Number::of(expr).map(Cell::Number),
         },
+        Expr::UnaryOp { .. } => Number::of(expr).map(Cell::Number),
         _ => None,
     }
+}
+
+/// The place from 0 of `$1`, `$2`, …
+fn parameter(name: &str) -> Option<usize> {
+    name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
 }

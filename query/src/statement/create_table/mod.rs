@@ -1,6 +1,7 @@
 //! What table does CREATE TABLE ask for? Columns, key and options; every other clause is refused by name.
 
 mod types;
+mod values;
 
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use datafusion::sql::sqlparser::ast::{
@@ -10,7 +11,8 @@ use datafusion::sql::sqlparser::ast::{
 use tidewater_storage::catalog::{ColumnDef, NewTable};
 use tidewater_storage::{Code, Error, Result};
 
-pub(super) use self::types::arrow_type;
+pub(super) use self::types::column_type;
+pub(super) use self::values::type_values;
 use super::names::{TableName, fold};
 
 pub(super) fn new_table(create: &CreateTable, schema: &str) -> Result<NewTable> {
@@ -57,13 +59,8 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
         false => Ok(()),
     };
     let has_query = create.query.is_some();
-    refuse(
-        has_query && !create.columns.is_empty(),
-        "a list of columns in CREATE TABLE … AS",
-        "name and cast the columns in the SELECT; a key is CREATE TABLE t (PRIMARY KEY (a)) AS …",
-    )?;
     refuse(create.temporary, "a temporary table", "use a table and DROP it")?;
-    refuse(create.or_replace, "CREATE OR REPLACE TABLE", "use DROP TABLE IF EXISTS and CREATE TABLE")?;
+    refuse(create.or_replace && create.if_not_exists, "OR REPLACE with IF NOT EXISTS", "leave one of them out")?;
     refuse(create.external, "CREATE EXTERNAL TABLE", "create the table and ingest the files")?;
     refuse(
         create.partition_by.is_some(),
@@ -81,6 +78,7 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
     refuse(create.primary_key.is_some(), "PRIMARY KEY after the columns", "put it inside the parentheses")?;
     refuse(create.columns.is_empty() && !has_query, "a table without columns", "name at least one column")?;
     let plain = CreateTableBuilder::new(create.name.clone())
+        .or_replace(create.or_replace)
         .if_not_exists(create.if_not_exists)
         .columns(create.columns.clone())
         .constraints(create.constraints.clone())
@@ -109,8 +107,8 @@ fn constraint_unsupported(what: &str, hint: &str) -> Error {
 /// Puts a column behind the others of `table`, and into its key if it says so.
 pub(super) fn add_column(column: &SqlColumn, table: &mut NewTable) -> Result<()> {
     let name = fold(&column.name);
-    let mut def =
-        ColumnDef { name: name.clone(), data_type: arrow_type(&column.data_type)?, nullable: true, comment: None };
+    let (data_type, max_chars) = column_type(&column.data_type)?;
+    let mut def = ColumnDef { name: name.clone(), data_type, nullable: true, comment: None, max_chars };
     for option in &column.options {
         let (what, hint) = match &option.option {
             ColumnOption::Null => continue,

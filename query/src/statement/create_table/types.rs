@@ -4,14 +4,39 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Fields, TimeUnit};
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, ObjectName, StructField, TimezoneInfo,
+    ArrayElemTypeDef, CharLengthUnits, CharacterLength, DataType as SqlType, ExactNumberInfo, ObjectName, StructField,
+    TimezoneInfo,
 };
 use tidewater_storage::{Code, Error, Result};
 
 use crate::statement::names::fold;
 
-/// The storage type of a column declared as `sql`.
-pub(in crate::statement) fn arrow_type(sql: &SqlType) -> Result<DataType> {
+/// The storage type of a column declared as `sql`, and the characters that a text in it may have.
+pub(in crate::statement) fn column_type(sql: &SqlType) -> Result<(DataType, Option<u32>)> {
+    let n_chars = match sql {
+        SqlType::Varchar(Some(length))
+        | SqlType::Nvarchar(Some(length))
+        | SqlType::CharacterVarying(Some(length))
+        | SqlType::CharVarying(Some(length))
+        | SqlType::Character(Some(length))
+        | SqlType::Char(Some(length)) => match length {
+            CharacterLength::IntegerLength { length, unit: None | Some(CharLengthUnits::Characters) } => *length,
+            CharacterLength::IntegerLength { .. } | CharacterLength::Max => return Err(unsupported(sql)),
+        },
+        SqlType::String(Some(length)) => *length,
+        // As in standard SQL.
+        SqlType::Character(None) | SqlType::Char(None) => 1,
+        other => return Ok((arrow_type(other)?, None)),
+    };
+    let max_chars = u32::try_from(n_chars).map_err(|_| {
+        Error::new(Code::InvalidDefinition, format!("the length of {sql} is out of range"))
+            .hint("write VARCHAR for text of any length")
+    })?;
+    Ok((DataType::Utf8, Some(max_chars)))
+}
+
+/// The storage type of what is declared as `sql`: a column without a length, an element of a list, a field of a struct.
+fn arrow_type(sql: &SqlType) -> Result<DataType> {
     Ok(match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,
         SqlType::TinyInt(None) => DataType::Int8,
@@ -34,6 +59,7 @@ pub(in crate::statement) fn arrow_type(sql: &SqlType) -> Result<DataType> {
         }
         SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => decimal(info)?,
         SqlType::Varchar(None)
+        | SqlType::Nvarchar(None)
         | SqlType::CharacterVarying(None)
         | SqlType::CharVarying(None)
         | SqlType::Text
@@ -108,15 +134,20 @@ fn custom(name: &ObjectName) -> Result<DataType> {
 }
 
 const TYPES: &str = "the types are BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT (each also UNSIGNED), REAL, DOUBLE, DECIMAL(p, s), \
-                     VARCHAR, VARBINARY, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, lists (BIGINT[]) and STRUCT<name TYPE, …>";
+                     VARCHAR, VARCHAR(n), VARBINARY, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, lists (BIGINT[]) and STRUCT<name TYPE, …>";
 
 fn unsupported(sql: &SqlType) -> Error {
     let hint = match sql {
         SqlType::Varchar(Some(_))
+        | SqlType::Nvarchar(Some(_))
         | SqlType::CharacterVarying(Some(_))
         | SqlType::CharVarying(Some(_))
-        | SqlType::String(Some(_)) => "write VARCHAR: lengths are not enforced",
-        SqlType::Char(_) | SqlType::Character(_) | SqlType::FixedString(_) => "use VARCHAR: text is never padded",
+        | SqlType::Char(_)
+        | SqlType::Character(_)
+        | SqlType::String(Some(_)) => {
+            "use VARCHAR: only columns have a length, as VARCHAR(n) with a number of characters, lists and structs do not"
+        }
+        SqlType::FixedString(_) => "use VARCHAR: text is never padded",
         SqlType::Uuid => "use VARCHAR",
         SqlType::JSON | SqlType::JSONB => "use VARCHAR, or a STRUCT with named fields",
         SqlType::Enum(_, _) | SqlType::Set(_) => "use VARCHAR",

@@ -1,14 +1,22 @@
-//! Which table is meant? Names of one to three parts, folded, with the session's schema; and names of WITH, which mean none.
+//! Which table is meant? Names of one to three parts, folded, with the session's schema; and names of WITH, which mean none. And which names
+//! are calls, which of those in FROM have parameters, and how the columns of an answer are called.
 
+mod answers;
+mod calls;
 mod scope;
+mod series;
 
 use std::fmt;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use tidewater_storage::{Code, Error, Result};
 
+pub(crate) use self::answers::Announced;
+pub(super) use self::answers::name_columns;
+pub(super) use self::calls::{settle_calls, settle_words};
 pub(super) use self::scope::check_nesting;
 pub(crate) use self::scope::{Scope, relations};
+pub(super) use self::series::settle_series;
 
 /// The only catalog.
 pub(crate) const CATALOG: &str = "tidewater";

@@ -41,7 +41,7 @@ fn definitions_change_by_one_thing_at_a_time() {
     for (sql, part) in [
         (
             "ALTER TABLE T ADD COLUMN B INT",
-            r#"AddColumn(ColumnDef { name: "b", data_type: Int32, nullable: true, comment: None })"#,
+            r#"AddColumn(ColumnDef { name: "b", data_type: Int32, nullable: true, comment: None, max_chars: None })"#,
         ),
         ("ALTER TABLE S.t ADD COLUMN b INT", r#"table: TableName { schema: "s", name: "t" }, if_exists: false"#),
         (r#"ALTER TABLE t ADD "B" BIGINT NULL"#, r#"name: "B", data_type: Int64, nullable: true"#),
@@ -49,8 +49,10 @@ fn definitions_change_by_one_thing_at_a_time() {
         ("ALTER TABLE IF EXISTS t ADD COLUMN IF NOT EXISTS b INT", "if_exists: true"),
         ("ALTER TABLE IF EXISTS t ADD COLUMN IF NOT EXISTS b INT", "if_not_exists: true"),
         ("ALTER TABLE t ALTER COLUMN A DROP NOT NULL", r#"DropNotNull { column: "a" }"#),
-        ("ALTER TABLE t ALTER a TYPE BIGINT", r#"SetType { column: "a", data_type: Int64 }"#),
-        ("ALTER TABLE t ALTER COLUMN a SET DATA TYPE DOUBLE", r#"SetType { column: "a", data_type: Float64 }"#),
+        ("ALTER TABLE t ALTER a TYPE BIGINT", r#"SetType { column: "a", data_type: Int64, max_chars: None }"#),
+        ("ALTER TABLE t ALTER COLUMN a SET DATA TYPE DOUBLE", r#"data_type: Float64, max_chars: None }"#),
+        ("ALTER TABLE t ALTER a TYPE VARCHAR(9)", r#"data_type: Utf8, max_chars: Some(9) }"#),
+        ("ALTER TABLE t ADD COLUMN b CHAR(9)", r#"data_type: Utf8, nullable: true, comment: None, max_chars: Some(9)"#),
         ("ALTER TABLE s.t RENAME TO U", r#"Rename { name: "u" }"#),
         ("ALTER TABLE s.t RENAME TO s.u", r#"Rename { name: "u" }"#),
         (

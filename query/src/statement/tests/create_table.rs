@@ -19,7 +19,7 @@ fn create(sql: &'static str) -> NewTable {
 fn a_query_gives_the_columns() {
     let sql = "CREATE TABLE IF NOT EXISTS s.t (PRIMARY KEY (a)) WITH (sort_by = 'a') AS SELECT 1 AS a";
     on_big_stack(move || match front_end(sql).map(|s| s.kind) {
-        Ok(Kind::CreateTableAs { new, if_not_exists: true, query }) => {
+        Ok(Kind::CreateTableAs { new, if_not_exists: true, or_replace: false, query }) => {
             assert_eq!((new.schema_name.as_str(), new.name.as_str()), ("s", "t"));
             assert_eq!((new.key.as_slice(), new.columns.len(), new.options.len()), (&["a".to_owned()][..], 0, 1));
             assert_eq!(query.to_string(), "SELECT 1 AS a");
@@ -97,6 +97,31 @@ fn every_sql_type_has_its_storage_type_and_back() {
     }
 }
 
+#[test]
+fn text_has_the_length_that_is_declared() {
+    for (declared, named) in [
+        ("VARCHAR(10)", "VARCHAR(10)"),
+        ("VARCHAR(10 CHARACTERS)", "VARCHAR(10)"),
+        ("NVARCHAR(10)", "VARCHAR(10)"),
+        ("CHARACTER VARYING(10)", "VARCHAR(10)"),
+        ("CHAR VARYING(10)", "VARCHAR(10)"),
+        ("STRING(10)", "VARCHAR(10)"),
+        ("CHAR(10)", "VARCHAR(10)"),
+        ("CHARACTER(10)", "VARCHAR(10)"),
+        ("CHAR", "VARCHAR(1)"),
+        ("CHARACTER", "VARCHAR(1)"),
+        ("NVARCHAR", "VARCHAR"),
+        ("TEXT", "VARCHAR"),
+    ] {
+        let sql: &'static str = Box::leak(format!("CREATE TABLE t (c {declared} NOT NULL)").into_boxed_str());
+        let column = create(sql).columns.remove(0);
+        assert_eq!((column.sql_type().as_str(), &column.data_type), (named, &DataType::Utf8), "{declared}");
+        // What it is called makes it again.
+        let sql: &'static str = Box::leak(format!("CREATE TABLE t (c {named} NOT NULL)").into_boxed_str());
+        assert_eq!(create(sql).columns, [column]);
+    }
+}
+
 /// What SHOW, DESCRIBE and `system.columns` say can be pasted into CREATE TABLE: every type of `storage/src/catalog/tests/types.rs`.
 #[test]
 fn the_text_of_a_type_makes_the_same_type() {
@@ -147,8 +172,12 @@ fn what_a_table_cannot_hold_or_do_is_refused_with_a_hint() {
         ("(c JSON)", "use VARCHAR"),
         ("(c UUID)", "use VARCHAR"),
         ("(c ENUM('a', 'b'))", "use VARCHAR"),
-        ("(c VARCHAR(10))", "lengths are not enforced"),
-        ("(c CHAR(10))", "never padded"),
+        ("(c VARCHAR(10)[])", "only columns have a length"),
+        ("(c STRUCT<a CHAR>)", "only columns have a length"),
+        ("(c VARCHAR(10 OCTETS))", "a number of characters"),
+        ("(c VARCHAR(MAX))", "a number of characters"),
+        ("(c VARCHAR(4294967296))", "out of range"),
+        ("(c FIXEDSTRING(10))", "never padded"),
         ("(c DECIMAL)", "precision and a scale"),
         ("(c DECIMAL(50, 2))", "out of range"),
         ("(c DECIMAL(5, 6))", "out of range"),
@@ -170,7 +199,6 @@ fn what_a_table_cannot_hold_or_do_is_refused_with_a_hint() {
         ("(c BIGINT) WITH (a = 1, a = 2)", "given twice"),
         ("(c BIGINT) WITH (a = b + 1)", "cannot be"),
         ("(c BIGINT) ENGINE = MergeTree", "not supported"),
-        ("(c BIGINT) AS SELECT 1", "name and cast the columns"),
         ("LIKE u", "write the columns out"),
     ] {
         let (_, error) = read(&format!("CREATE TABLE t {definition}")).expect_err(definition);
@@ -178,7 +206,7 @@ fn what_a_table_cannot_hold_or_do_is_refused_with_a_hint() {
     }
     for sql in [
         "CREATE TEMPORARY TABLE t (a INT)",
-        "CREATE OR REPLACE TABLE t (a INT)",
+        "CREATE OR REPLACE TABLE IF NOT EXISTS t (a INT)",
         "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
     ] {
         let (_, error) = read(sql).expect_err(sql);

@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::DataType;
 
-use crate::statement::create_table::arrow_type;
+use crate::statement::create_table::column_type;
 
 /// The planner's own TIME has nanoseconds, which do not compare with a column of TIME, and it does not know VARBINARY or the short
 /// names of the unsigned types.
@@ -22,7 +22,7 @@ impl TypePlanner for ColumnTypes {
             // The planner knows the session's time zone, which TIMESTAMPTZ has in a query.
             DataType::Timestamp(_, _) => None,
             // What tables cannot hold may still be a type in a query, such as INTERVAL.
-            simple => arrow_type(simple).ok(),
+            simple => column_type(simple).ok().map(|(data_type, _)| data_type),
         };
         Ok(data_type.map(|data_type| Arc::new(Field::new("", data_type, true))))
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, TimezoneInfo, TypedString, VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, ObjectName, TableFactor, TimezoneInfo, TypedString, VisitMut, VisitorMut,
 };
 
 /// Gives every TIMESTAMP in casts and literals the precision of columns. The planner takes one without for nanoseconds, which end in
@@ -12,20 +12,46 @@ use datafusion::sql::sqlparser::ast::{
 pub(crate) fn settle(statement: &mut Statement) {
     match statement {
         Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Settle);
+            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Settle { series: 0 });
         }
         Statement::Explain(explain) => settle(&mut explain.statement),
         _ => {}
     }
 }
 
-struct Settle;
+struct Settle {
+    /// How many series are around what is visited.
+    series: usize,
+}
+
+/// The table functions that make series of times; they take nanoseconds only.
+fn makes_series(factor: &TableFactor) -> bool {
+    let is_series = |name: &ObjectName| {
+        let name = name.to_string();
+        name.eq_ignore_ascii_case("generate_series") || name.eq_ignore_ascii_case("range")
+    };
+    match factor {
+        TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => is_series(name),
+        _ => false,
+    }
+}
 
 impl VisitorMut for Settle {
     type Break = ();
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.series += usize::from(makes_series(factor));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.series -= usize::from(makes_series(factor));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
+            _ if self.series > 0 => {}
             Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) => settle_type(data_type),
             _ => {}
         }
@@ -35,7 +61,8 @@ impl VisitorMut for Settle {
 
 const MICROSECONDS: Option<u64> = Some(6);
 
-fn settle_type(data_type: &mut DataType) {
+/// See [`settle`].
+pub(crate) fn settle_type(data_type: &mut DataType) {
     match data_type {
         DataType::Timestamp(precision @ None, _) => *precision = MICROSECONDS,
         // Names of the same type in CREATE TABLE, which the planner does not know.

@@ -27,6 +27,7 @@ async fn table() -> Arc<TableDef> {
         data_type,
         nullable,
         comment: None,
+        max_chars: None,
     };
     let list = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
     let new = NewTable {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use tidewater_client::{ClientOptions, Credentials};
+use tidewater_client::{ClientCertificate, ClientOptions, Credentials};
 
 use crate::cli::Usage;
 
@@ -30,6 +30,12 @@ pub struct Remote {
     /// PEM file of the certificates to trust with https:// [default: those that this machine trusts]
     #[arg(long, global = true, value_name = "FILE", env = "TIDEWATER_CA")]
     pub ca: Option<PathBuf>,
+    /// PEM file of a certificate to show to the server, with --client-key (mutual TLS)
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEWATER_CLIENT_CERT")]
+    pub client_cert: Option<PathBuf>,
+    /// PEM file of the private key of --client-cert
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEWATER_CLIENT_KEY")]
+    pub client_key: Option<PathBuf>,
     /// Log in as this user; the password is taken from TIDEWATER_PASSWORD, or asked for
     #[arg(id = "login_user", long = "user", global = true, value_name = "NAME")]
     pub user: Option<String>,
@@ -47,14 +53,27 @@ impl fmt::Display for Remote {
 impl Remote {
     /// A server that lets in everybody.
     pub fn open(address: &str) -> Self {
-        Self { address: address.to_owned(), ca: None, user: None, token_file: None }
+        let address = address.to_owned();
+        Self { address, ca: None, client_cert: None, client_key: None, user: None, token_file: None }
     }
 
     /// How to connect. A password that is nowhere to be found is asked for.
     pub(in crate::cli) fn options(&self) -> anyhow::Result<ClientOptions> {
-        let read = |file: &PathBuf| std::fs::read(file).with_context(|| format!("--ca {}", file.display()));
-        let ca_certificates_pem = self.ca.as_ref().map(read).transpose()?;
-        Ok(ClientOptions { credentials: self.credentials()?, ca_certificates_pem, ..ClientOptions::default() })
+        let ca_certificates_pem = self.ca.as_deref().map(|file| read("--ca", file)).transpose()?;
+        let certificate = self.certificate()?;
+        let credentials = self.credentials()?;
+        Ok(ClientOptions { credentials, ca_certificates_pem, certificate, ..ClientOptions::default() })
+    }
+
+    fn certificate(&self) -> anyhow::Result<Option<ClientCertificate>> {
+        match (&self.client_cert, &self.client_key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some(ClientCertificate {
+                certificates_pem: read("--client-cert", cert)?,
+                key_pem: read("--client-key", key)?,
+            })),
+            _ => Err(Usage("--client-cert and --client-key belong together: name both files".to_owned()).into()),
+        }
     }
 
     fn credentials(&self) -> anyhow::Result<Credentials> {
@@ -84,6 +103,10 @@ fn ask(user: &str) -> anyhow::Result<String> {
         return Err(Usage(message).into());
     }
     rpassword::prompt_password(format!("Password of {user}: ")).context("the password cannot be read from the terminal")
+}
+
+fn read(option: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("{option} {}", file.display()))
 }
 
 /// Without what ends it.

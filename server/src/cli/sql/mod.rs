@@ -1,6 +1,7 @@
 //! How are statements run from the command line? One after the other until the first error; or by hand, in a shell.
 
 mod output;
+mod progress;
 mod run;
 mod shell;
 mod split;

@@ -11,10 +11,12 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use futures::stream::Stream;
 use tidewater_storage::admission::IncomingRows;
+use tidewater_storage::ids::CommitToken;
 use tidewater_storage::limits::STAGED_ABOVE_BYTES;
 use tidewater_storage::memory::Collecting;
 use tidewater_storage::{
-    Code, Engine, Error, IdempotencyKey, OnError, Result, RowsRequest, StageOptions, StagedTable, StagedWrite, Table,
+    Code, Engine, Error, IdempotencyKey, OnError, Result, RowsOutcome, RowsRequest, StageOptions, StagedTable,
+    StagedWrite, Table,
 };
 use tonic::Status;
 
@@ -23,18 +25,32 @@ use crate::App;
 use crate::flight_sql::call::Call;
 use crate::flight_sql::command::invalid;
 use crate::flight_sql::incoming::Incoming;
-use crate::status::{to_status, to_status_as};
+use crate::status::{to_flight_status as to_status, to_status_as};
 
 /// When the next rows take so long, memory of those before may be what they, or others, wait for.
 const GIVE_WAY_AFTER: Duration = Duration::from_millis(250);
 
-/// Takes the stream and writes it. Returns the rows that were stored.
+/// What was stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::flight_sql) struct Stored {
+    pub rows: u64,
+    /// The commit that has them; `None`: there was nothing to commit.
+    pub token: Option<CommitToken>,
+}
+
+impl From<RowsOutcome> for Stored {
+    fn from(outcome: RowsOutcome) -> Self {
+        Self { rows: outcome.accepted, token: Some(outcome.token) }
+    }
+}
+
+/// Takes the stream and writes it.
 pub(in crate::flight_sql) async fn ingest<S>(
     app: &Arc<App>,
     call: &Call,
     target: Target,
     incoming: Incoming<S>,
-) -> Result<u64, Status>
+) -> Result<Stored, Status>
 where
     S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
 {
@@ -78,8 +94,8 @@ enum Rows {
     Append(Box<StagedWrite>),
     /// In files of a table that is made with them.
     Create(Box<StagedTable>),
-    /// Nowhere: the append that made the table had the same key, and stored so many.
-    Known(u64),
+    /// Nowhere: the append that made the table had the same key, and stored them.
+    Known(Stored),
 }
 
 impl Append {
@@ -169,6 +185,13 @@ impl Append {
 
     async fn stage(&self, schema: &SchemaRef) -> Result<Rows> {
         let (storage, target) = (&self.storage, &self.target);
+        if target.replace {
+            if let Some(stored) = self.replaced_before().await? {
+                return Ok(Rows::Known(stored));
+            }
+            let made = storage.stage_replacement(target.new_table(schema)?, self.options.clone()).await?;
+            return Ok(Rows::Create(Box::new(made)));
+        }
         if let Some(table) = storage.table(&target.schema, &target.table) {
             if !target.append {
                 return self.first_answer(&table).await.map(Rows::Known);
@@ -183,7 +206,7 @@ impl Append {
         Ok(Rows::Create(Box::new(made)))
     }
 
-    async fn commit(&self, schema: &SchemaRef, rows: Rows) -> Result<u64> {
+    async fn commit(&self, schema: &SchemaRef, rows: Rows) -> Result<Stored> {
         match rows {
             Rows::Few(few, _) => {
                 let (rows, held): (Vec<_>, Vec<_>) = few.into_iter().unzip();
@@ -191,14 +214,10 @@ impl Append {
                 drop(held);
                 stored
             }
-            Rows::Append(write) => Ok(write.commit().await?.accepted),
-            Rows::Create(table) => match table.commit().await {
-                Ok((_, notices, outcome)) => {
-                    self.note_made(notices);
-                    Ok(outcome.accepted)
-                }
+            Rows::Append(write) => Ok(write.commit().await?.into()),
+            Rows::Create(table) => match self.commit_made(*table).await {
                 Err(error) if error.code() == Code::TableExists => self.made_by_another(error).await,
-                Err(error) => Err(error),
+                stored => stored,
             },
             Rows::Known(stored) => Ok(stored),
         }
@@ -216,8 +235,11 @@ impl Append {
     }
 
     /// Writes, together with the table if that is to be made: both or neither.
-    async fn commit_few(&self, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
+    async fn commit_few(&self, schema: &SchemaRef, request: RowsRequest) -> Result<Stored> {
         let (storage, target) = (&self.storage, &self.target);
+        if target.replace {
+            return self.replace(schema, request).await;
+        }
         if let Some(table) = storage.table(&target.schema, &target.table) {
             return self.append(&table, schema, request).await;
         }
@@ -227,17 +249,17 @@ impl Append {
         let new = target.new_table(schema)?;
         // A key is remembered with rows, also with none.
         let created = match request.rows.is_empty() && request.idempotency_key.is_none() {
-            true => storage.create_table(new).await.map(|(_, notices)| (notices, 0)),
+            true => storage.create_table(new).await.map(|(_, notices)| (notices, Stored::default())),
             // Only a table that came up meanwhile needs the rows again; they share their buffers.
             false => {
                 let created = storage.create_table_with(new, request.clone()).await;
-                created.map(|(_, notices, outcome)| (notices, outcome.accepted))
+                created.map(|(_, notices, outcome)| (notices, Stored::from(outcome)))
             }
         };
         match created {
-            Ok((notices, accepted)) => {
+            Ok((notices, stored)) => {
                 self.note_made(notices);
-                Ok(accepted)
+                Ok(stored)
             }
             Err(error) if error.code() == Code::TableExists => {
                 let table = storage.table(&target.schema, &target.table).ok_or(error)?;
@@ -245,6 +267,51 @@ impl Append {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a table with all rows that are in its files.
+    async fn commit_made(&self, table: StagedTable) -> Result<Stored> {
+        if self.target.replace {
+            // What is to be replaced may have gone since the rows began to come.
+            self.target.check(&self.storage, None)?;
+            // Or a first attempt came to its end meanwhile: others may have added to its table.
+            if let Some(stored) = self.replaced_before().await? {
+                return Ok(stored);
+            }
+        }
+        let (_, notices, outcome) = table.commit().await?;
+        self.note_made(notices);
+        Ok(outcome.into())
+    }
+
+    /// Puts a new table with these rows in the place of the one that is there.
+    async fn replace(&self, schema: &SchemaRef, request: RowsRequest) -> Result<Stored> {
+        self.target.check(&self.storage, None)?;
+        if let Some(stored) = self.replaced_before().await? {
+            return Ok(stored);
+        }
+        // A key is remembered with rows, also with none.
+        let has_rows = !request.rows.is_empty() || request.idempotency_key.is_some();
+        let new = self.target.new_table(schema)?;
+        let (_, notices, outcome) = self.storage.replace_table(new, has_rows.then_some(request)).await?;
+        self.note_made(notices);
+        Ok(outcome.map(Stored::from).unwrap_or_default())
+    }
+
+    /// The table that is there is the one that a first attempt, whose answer was lost, put there: it has the key.
+    async fn replaced_before(&self) -> Result<Option<Stored>> {
+        match self.storage.table(&self.target.schema, &self.target.table) {
+            Some(table) => self.stored_before(&table).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What an append with the same key has stored in the table.
+    async fn stored_before(&self, table: &Table) -> Result<Option<Stored>> {
+        let Some(key) = &self.options.idempotency_key else { return Ok(None) };
+        let rows = table.accepted_under(&self.options.principal, key).await?;
+        // What is known under a key is visible by now.
+        Ok(rows.map(|rows| Stored { rows, token: Some(table.snapshot().token()) }))
     }
 
     fn note_made(&self, notices: Vec<String>) {
@@ -258,28 +325,24 @@ impl Append {
         );
     }
 
-    async fn append(&self, table: &Table, schema: &SchemaRef, request: RowsRequest) -> Result<u64> {
+    async fn append(&self, table: &Table, schema: &SchemaRef, request: RowsRequest) -> Result<Stored> {
         if !self.target.append {
             return self.first_answer(table).await;
         }
         self.target.check_columns(&table.def(), schema)?;
         if request.rows.is_empty() {
-            return Ok(0);
+            return Ok(Stored::default());
         }
-        Ok(table.write(request).await?.accepted)
+        Ok(table.write(request).await?.into())
     }
 
     /// The table is there and the append was to make it. It may be the one that the first attempt made, whose answer was lost.
-    async fn first_answer(&self, table: &Table) -> Result<u64> {
-        let first = match &self.options.idempotency_key {
-            Some(key) => table.accepted_under(&self.options.principal, key).await?,
-            None => None,
-        };
-        first.ok_or_else(|| self.target.exists())
+    async fn first_answer(&self, table: &Table) -> Result<Stored> {
+        self.stored_before(table).await?.ok_or_else(|| self.target.exists())
     }
 
     /// `error`: the table that was to be made with the rows is there. They are in files of their own.
-    async fn made_by_another(&self, error: Error) -> Result<u64> {
+    async fn made_by_another(&self, error: Error) -> Result<Stored> {
         let table = self.storage.table(&self.target.schema, &self.target.table).ok_or(error)?;
         if !self.target.append {
             return self.first_answer(&table).await;

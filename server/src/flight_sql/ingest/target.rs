@@ -24,6 +24,8 @@ pub(in crate::flight_sql) struct Target {
     pub create: bool,
     /// Add to the table when there is one.
     pub append: bool,
+    /// Put a new one in the place of the table when there is one.
+    pub replace: bool,
     pub options: BTreeMap<String, String>,
 }
 
@@ -54,28 +56,28 @@ impl Target {
                 return Err(invalid("if_not_exist is not set").hint("set CREATE or FAIL"));
             }
         };
-        let append = match definition.if_exists() {
-            TableExistsOption::Append => true,
-            TableExistsOption::Fail => false,
-            TableExistsOption::Replace => {
-                return Err(unsupported(
-                    "replacing a table by bulk append is not supported yet",
-                    "drop the table, then create it",
-                ));
+        let (append, replace) = match definition.if_exists() {
+            TableExistsOption::Append => (true, false),
+            TableExistsOption::Replace => (false, true),
+            TableExistsOption::Fail => (false, false),
+            TableExistsOption::Unspecified => {
+                return Err(invalid("if_exists is not set").hint("set FAIL, APPEND or REPLACE"));
             }
-            TableExistsOption::Unspecified => return Err(invalid("if_exists is not set").hint("set FAIL or APPEND")),
         };
         let schema = command.schema.filter(|schema| !schema.is_empty()).unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
         let options = options(command.options, headers)?;
-        Ok(Self { schema, table: command.table, create, append, options })
+        Ok(Self { schema, table: command.table, create, append, replace, options })
     }
 
-    /// Refuses what the caller may not do: to add takes a writer of the table, to make one its admin. A table on which the caller has no
+    /// Refuses what the caller may not do: to add takes a writer of the table, to make or to replace one its admin. A table on which the caller has no
     /// role does not exist.
     pub(super) fn allow(&mut self, principal: &Principal, storage: &Engine) -> Result<()> {
         let role = principal.role_on(&self.schema, &self.table);
         if role == Some(Role::Admin) {
             return Ok(());
+        }
+        if self.replace {
+            return principal.check_new(&self.schema, &self.table, "replace table");
         }
         let is_there = role.is_some() && storage.table(&self.schema, &self.table).is_some();
         if self.create && !is_there {
@@ -93,9 +95,12 @@ impl Target {
     /// Whether the rows can go where the command says, as far as that is known before they are there.
     pub(super) fn check(&self, storage: &Engine, schema: Option<&SchemaRef>) -> Result<()> {
         match storage.table(&self.schema, &self.table) {
+            None if storage.view(&self.schema, &self.table).is_some() => Err(self.is_view()),
             None if self.create => Ok(()),
             None => Err(Error::new(Code::TableNotFound, format!("table '{}' not found", self.name()))
                 .hint("create it first, or ask for its creation")),
+            // It will be another one.
+            Some(_) if self.replace => Ok(()),
             // A key may be that of the append that made the table: its rows decide.
             Some(_) if !self.append && self.options.contains_key("idempotency_key") => Ok(()),
             Some(_) if !self.append => Err(self.exists()),
@@ -106,6 +111,13 @@ impl Target {
     pub(super) fn exists(&self) -> Error {
         Error::new(Code::TableExists, format!("table '{}' already exists", self.name()))
             .hint("append to it, or choose another name")
+    }
+
+    /// A view has the name. Nothing can be added to it, nor take its place.
+    fn is_view(&self) -> Error {
+        let code = if self.create || self.replace { Code::TableExists } else { Code::InvalidStatement };
+        Error::new(code, format!("'{}' is a view", self.name()))
+            .hint("append to the table behind it, or choose another name")
     }
 
     /// Columns match by name, in any order. What cannot match is told all at once.
@@ -170,7 +182,7 @@ impl Target {
     pub(super) fn new_table(&self, schema: &SchemaRef) -> Result<NewTable> {
         let columns = schema.fields().iter().map(|field| {
             let data_type = canonical_type(field.data_type())?;
-            Ok(ColumnDef { name: field.name().clone(), data_type, nullable: true, comment: None })
+            Ok(ColumnDef { name: field.name().clone(), data_type, nullable: true, comment: None, max_chars: None })
         });
         let option = |name: &str| self.options.get(name).map(|value| (name.to_owned(), value.clone()));
         Ok(NewTable {

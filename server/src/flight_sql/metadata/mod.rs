@@ -13,7 +13,6 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::Command;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder};
 use arrow_flight::{FlightDescriptor, FlightInfo};
-use tidewater_query::wire_types::wire_schema;
 use tidewater_query::{Session, VisibleCatalog};
 use tidewater_storage::{Code, Error, Result};
 
@@ -24,6 +23,7 @@ pub(super) use pattern::Pattern;
 pub(super) use sql_info::rows as sql_info_rows;
 #[cfg(test)]
 pub(super) use tables::{Filter, Listed, batches as table_batches};
+pub(super) use type_info::announced;
 #[cfg(test)]
 pub(super) use type_info::rows as type_info_rows;
 
@@ -47,11 +47,7 @@ impl Metadata {
             | Command::CommandGetCrossReference(_) => keys::foreign_keys_schema(),
             Command::CommandGetSqlInfo(_) => sql_info::schema(),
             Command::CommandGetXdbcTypeInfo(_) => type_info::schema(),
-            Command::CommandStatementSubstraitPlan(_) => {
-                return Err(
-                    Error::new(Code::UnsupportedRequest, "Substrait plans are not supported yet").hint("send SQL")
-                );
-            }
+            Command::CommandStatementSubstraitPlan(_) => return Err(no_substrait()),
             other => return Err(invalid(format!("{} cannot be asked for here", other.type_url()))),
         })
     }
@@ -94,7 +90,7 @@ impl Metadata {
             let def = table.def();
             let path = FlightDescriptor::new_path(vec![def.schema_name.clone(), def.name.clone()]);
             Ok(FlightInfo::new()
-                .try_with_schema(&wire_schema(&def.arrow_schema))?
+                .try_with_schema(&announced(&session.types().schema(&def.arrow_schema)))?
                 .with_descriptor(path)
                 .with_ordered(true))
         });
@@ -110,4 +106,8 @@ fn table_types_schema() -> SchemaRef {
 fn strings(schema: SchemaRef, columns: Vec<Vec<String>>) -> Result<RecordBatch> {
     let columns = columns.into_iter().map(|column| Arc::new(StringArray::from(column)) as ArrayRef).collect();
     Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+pub(super) fn no_substrait() -> Error {
+    Error::new(Code::UnsupportedRequest, "Substrait plans are not supported yet").hint("send SQL")
 }

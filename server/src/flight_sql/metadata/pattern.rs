@@ -57,8 +57,13 @@ impl Pattern {
         self.text == name
     }
 
-    /// Greedy matching with one point to return to: the last `%`.
+    /// A name that is the filter's own text matches too: clients that know a name send it as it is, also one with a `\`.
     pub fn matches(&self, name: &str) -> bool {
+        self.equals(name) || self.matches_tokens(name)
+    }
+
+    /// Greedy matching with one point to return to: the last `%`.
+    fn matches_tokens(&self, name: &str) -> bool {
         let name: Vec<char> = name.chars().collect();
         if self.min_chars > name.len() {
             return false;

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, UnionArray};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UnionFields};
 use arrow_flight::sql::metadata::SqlInfoDataBuilder;
 use tidewater_storage::{Code, Error, Result};
 
@@ -37,37 +37,21 @@ use Value::{Bool, EmptyMap, Int, List, Long, Text};
 /// Identifiers fold to lower case (SqlSupportedCaseSensitivity).
 const CASE_LOWER: i64 = 3;
 
-/// Words that are SQL here and not in SQL-92.
+/// Words of the language, those of SQL-92 among them: editors complete them.
+#[rustfmt::skip]
 const KEYWORDS: &[&str] = &[
-    "ANALYZE",
-    "ANTI",
-    "ASOF",
-    "BOOLEAN",
-    "DESCRIBE",
-    "EXCLUDE",
-    "EXPLAIN",
-    "FILTER",
-    "IF",
-    "ILIKE",
-    "LATERAL",
-    "LIMIT",
-    "NULLS",
-    "OFFSET",
-    "OVER",
-    "PARTITION",
-    "QUALIFY",
-    "RANGE",
-    "REPLACE",
-    "RESET",
-    "RETURNING",
-    "ROWS",
-    "SEMI",
-    "SHOW",
-    "TIMESTAMPTZ",
-    "TRUNCATE",
-    "UNNEST",
-    "WINDOW",
-    "WITHIN",
+    "ADD", "ALL", "ALTER", "ANALYZE", "AND", "ANTI", "AS", "ASC", "ASOF", "BETWEEN", "BIGINT", "BOOLEAN", "BY",
+    "CALL", "CASE", "CAST", "COLUMN", "CREATE", "CROSS", "CUBE", "CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_SCHEMA",
+    "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER", "DATE", "DECIMAL", "DEFAULT", "DELETE", "DESC", "DESCRIBE",
+    "DISTINCT", "DOUBLE", "DROP", "ELSE", "END", "ESCAPE", "EXCEPT", "EXCLUDE", "EXISTS", "EXPLAIN", "EXTRACT",
+    "FALSE", "FILTER", "FIRST", "FOLLOWING", "FROM", "FULL", "GROUP", "GROUPING", "HAVING", "IF", "ILIKE", "IN",
+    "INNER", "INSERT", "INTEGER", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "KEY", "LAST", "LATERAL", "LEFT",
+    "LIKE", "LIMIT", "NATURAL", "NOT", "NULL", "NULLS", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER", "PARTITION",
+    "PRECEDING", "PRIMARY", "QUALIFY", "RANGE", "REAL", "RECURSIVE", "RENAME", "REPLACE", "RESET", "RIGHT", "ROLLUP",
+    "ROWS", "SCHEMA", "SCHEMAS", "SELECT", "SEMI", "SET", "SETS", "SHOW", "SMALLINT", "TABLE", "TABLES", "THEN",
+    "TIME", "TIMESTAMP", "TIMESTAMPTZ", "TINYINT", "TO", "TRIM", "TRUE", "TRUNCATE", "TRY_CAST", "UNBOUNDED",
+    "UNDROP", "UNION", "UNKNOWN", "UNNEST", "USING", "VALUES", "VARBINARY", "VARCHAR", "VIEW", "WHEN", "WHERE",
+    "WINDOW", "WITH", "WITHIN",
 ];
 
 const NUMERIC_FUNCTIONS: &[&str] = &[
@@ -223,8 +207,19 @@ fn capabilities() -> Vec<(u32, Value)> {
     out
 }
 
+/// The reference schema. The builder's differs: two of its union's children may be NULL.
 pub(super) fn schema() -> SchemaRef {
-    Arc::new(SqlInfoDataBuilder::schema().clone())
+    let fields = SqlInfoDataBuilder::schema().fields().iter().map(|field| match field.data_type() {
+        DataType::Union(children, mode) => {
+            Arc::new(Field::new(field.name(), DataType::Union(never_null(children), *mode), false))
+        }
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn never_null(children: &UnionFields) -> UnionFields {
+    children.iter().map(|(id, child)| (id, Arc::new(child.as_ref().clone().with_nullable(false)))).collect()
 }
 
 /// The values of `ids` in the order in which they are sent; all if there are none. Unknown ids are left out.
@@ -263,5 +258,8 @@ fn all() -> Result<RecordBatch> {
         .into_iter()
         .filter_map(|(id, _)| by_id.binary_search(&id).ok())
         .filter_map(|at| u32::try_from(at).ok());
-    Ok(take_record_batch(&sorted, &UInt32Array::from_iter_values(places))?)
+    let ordered = take_record_batch(&sorted, &UInt32Array::from_iter_values(places))?;
+    let (children, ids, offsets, values) = ordered.column(1).as_union().clone().into_parts();
+    let union: ArrayRef = Arc::new(UnionArray::try_new(never_null(&children), ids, offsets, values)?);
+    Ok(RecordBatch::try_new(schema(), vec![Arc::clone(ordered.column(0)), union])?)
 }

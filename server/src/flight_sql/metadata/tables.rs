@@ -8,12 +8,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::metadata::GetTablesBuilder;
 use parking_lot::Mutex;
+use tidewater_query::wire_types::Profile;
 use tidewater_query::{Interface, Principal, Session, VisibleCatalog, is_admin_table};
 use tidewater_storage::catalog::TableDef;
 use tidewater_storage::{Code, Error, ErrorKind, Result};
 
 use super::Pattern;
-use super::type_info::{base_type_name, column_size, scale};
+use super::type_info::{metadata_key, type_entries};
 use crate::App;
 use crate::flight_sql::command::{CATALOG, DEFAULT_SCHEMA, quoted};
 use crate::flight_sql::statement::schema_bytes;
@@ -132,10 +133,12 @@ impl SystemTables {
         let defs = visible.tables().into_iter().map(|table| table.def());
         let matching = defs.filter(|def| filter.matches(&def.schema_name, &def.name, TABLE)).collect();
         let mut listed = list_tables(matching, with_columns).await?;
+        // What a view's columns are called in SQL does not depend on how they are sent.
+        let portable = session.clone().with_types(Profile::Portable);
         for view in visible.views() {
             if filter.matches(&view.schema_name, &view.name, VIEW) {
                 let columns = match with_columns {
-                    true => match planned_columns(app, session, &view.schema_name, &view.name).await {
+                    true => match planned_columns(app, &portable, &view.schema_name, &view.name).await {
                         // What is too much to plan is so every time: that view alone has no columns.
                         Err(error) if matches!(error.code(), Code::PlanningDeadline | Code::QueryMemory) => {
                             tracing::warn!(schema = view.schema_name, view = view.name, %error, "a view has no columns");
@@ -159,6 +162,7 @@ impl SystemTables {
             };
             listed.extend(system.iter().filter(matching).cloned());
         }
+        listed.iter_mut().for_each(|table| table.columns = sent_as(session.types(), &table.columns));
         Ok(listed)
     }
 
@@ -208,7 +212,18 @@ async fn list_tables(defs: Vec<Arc<TableDef>>, with_columns: bool) -> Result<Vec
 fn columns_of(def: &TableDef) -> SchemaRef {
     let remarks = def.columns.iter().filter_map(|column| Some((column.name.as_str(), column.comment.as_deref()?)));
     let remarks: HashMap<_, _> = remarks.collect();
-    described(&def.schema_name, &def.name, &def.arrow_schema, &remarks)
+    with_lengths(&described(&def.schema_name, &def.name, &def.arrow_schema, &remarks), def)
+}
+
+/// With the characters that a column takes in the place of those that its type does.
+fn with_lengths(columns: &Schema, def: &TableDef) -> SchemaRef {
+    let fields = columns.fields().iter().zip(&def.columns).map(|(field, column)| {
+        let Some(max_chars) = column.max_chars else { return Arc::clone(field) };
+        let mut metadata = field.metadata().clone();
+        metadata.insert(metadata_key("PRECISION"), max_chars.to_string());
+        Arc::new(Field::clone(field).with_metadata(metadata))
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The columns that a SELECT from `schema.name` has; `None` if it cannot be planned. An error if that could not be tried: without it a
@@ -248,17 +263,27 @@ fn described(schema_name: &str, table: &str, columns: &Schema, remarks: &HashMap
             ("CATALOG_NAME", CATALOG.to_owned()),
             ("DB_SCHEMA_NAME", schema_name.to_owned()),
             ("TABLE_NAME", table.to_owned()),
-            ("TYPE_NAME", base_type_name(data_type)),
             ("IS_AUTO_INCREMENT", "0".to_owned()),
             ("IS_CASE_SENSITIVE", if is_text { "1" } else { "0" }.to_owned()),
             ("IS_READ_ONLY", "0".to_owned()),
             ("IS_SEARCHABLE", "1".to_owned()),
         ];
-        entries.extend(column_size(data_type).map(|size| ("PRECISION", size.to_string())));
-        entries.extend(scale(data_type).map(|scale| ("SCALE", scale.to_string())));
+        entries.extend(type_entries(data_type));
         entries.extend(remarks.get(field.name().as_str()).map(|remark| ("REMARKS", (*remark).to_owned())));
-        let metadata = entries.into_iter().map(|(key, value)| (format!("ARROW:FLIGHT:SQL:{key}"), value));
+        let metadata = entries.into_iter().map(|(key, value)| (metadata_key(key), value));
         Field::new(field.name(), data_type.clone(), field.is_nullable()).with_metadata(metadata.collect())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The same columns in the types that a client is sent.
+fn sent_as(types: Profile, columns: &SchemaRef) -> SchemaRef {
+    if types == Profile::Portable {
+        return Arc::clone(columns);
+    }
+    let fields = columns.fields().iter().map(|field| {
+        let data_type = types.data_type(field.data_type());
+        Field::clone(field).with_data_type(data_type)
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

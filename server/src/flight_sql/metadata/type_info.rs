@@ -1,10 +1,10 @@
 //! Which types are there? XdbcTypeInfo for ODBC and JDBC, and the figures of a column's type.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder};
 use arrow_flight::sql::{Nullable, Searchable, XdbcDataType as Xdbc, XdbcDatetimeSubcode as Subcode};
 use tidewater_storage::catalog::sql_type;
@@ -84,6 +84,7 @@ fn all_types() -> Vec<XdbcTypeInfo> {
             ..number("DECIMAL", Xdbc::XdbcDecimal, MAX_PRECISION, 10, false)
         },
         XdbcTypeInfo {
+            create_params: Some(vec!["length".to_owned()]),
             case_sensitive: true,
             searchable: Searchable::Full,
             ..literal("'", base("VARCHAR", Xdbc::XdbcVarchar, OPEN_LENGTH))
@@ -103,32 +104,69 @@ fn all_types() -> Vec<XdbcTypeInfo> {
     ]
 }
 
+/// The schema of a statement's result with what JDBC and ODBC read of each column's type. The same goes into FlightInfo, GetSchema, prepare
+/// and DoGet: clients compare them.
+pub(in crate::flight_sql) fn announced(result: &Schema) -> SchemaRef {
+    let field = |field: &Arc<Field>| {
+        let metadata = type_entries(field.data_type()).into_iter().map(|(key, value)| (metadata_key(key), value));
+        Field::clone(field).with_metadata(metadata.collect())
+    };
+    Arc::new(Schema::new(result.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+/// What the metadata of a field says of its type.
+pub(super) fn type_entries(data_type: &DataType) -> Vec<(&'static str, String)> {
+    let mut entries = vec![("TYPE_NAME", base_type_name(data_type))];
+    entries.extend(column_size(data_type).map(|size| ("PRECISION", size.to_string())));
+    entries.extend(scale(data_type).map(|scale| ("SCALE", scale.to_string())));
+    entries
+}
+
+/// Of an entry in the metadata of a field.
+pub(super) fn metadata_key(name: &str) -> String {
+    format!("ARROW:FLIGHT:SQL:{name}")
+}
+
 /// The type's name as it stands in the rows above: without parameters.
-pub(super) fn base_type_name(data_type: &DataType) -> String {
+fn base_type_name(data_type: &DataType) -> String {
+    match decimal(data_type) {
+        Some(_) => "DECIMAL".to_owned(),
+        None => sql_type(data_type),
+    }
+}
+
+/// Precision and scale.
+fn decimal(data_type: &DataType) -> Option<(u8, i8)> {
     match data_type {
-        DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => "DECIMAL".to_owned(),
-        other => sql_type(other),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => Some((*precision, *scale)),
+        _ => None,
     }
 }
 
 /// Digits or characters that a column of the type shows; `None` where the type says nothing.
-pub(super) fn column_size(data_type: &DataType) -> Option<i32> {
+fn column_size(data_type: &DataType) -> Option<i32> {
     // A catalog may have millions of columns.
     static SIZES: LazyLock<HashMap<String, Option<i32>>> =
         LazyLock::new(|| all_types().into_iter().map(|info| (info.type_name, info.column_size)).collect());
-    match data_type {
-        DataType::Decimal128(precision, _) | DataType::Decimal256(precision, _) => Some(i32::from(*precision)),
-        other => SIZES.get(&sql_type(other)).copied().flatten(),
+    match decimal(data_type) {
+        Some((precision, _)) => Some(i32::from(precision)),
+        None => SIZES.get(&sql_type(data_type)).copied().flatten(),
     }
 }
 
 /// Digits after the point.
-pub(super) fn scale(data_type: &DataType) -> Option<i32> {
+fn scale(data_type: &DataType) -> Option<i32> {
     match data_type {
-        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(i32::from(*scale)),
-        DataType::Time64(_) | DataType::Timestamp(_, _) => Some(TIME_SCALE),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(0),
-        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Some(0),
-        _ => None,
+        DataType::Time32(unit) | DataType::Time64(unit) | DataType::Timestamp(unit, _) => Some(match unit {
+            TimeUnit::Second => 0,
+            TimeUnit::Millisecond => 3,
+            TimeUnit::Microsecond => TIME_SCALE,
+            TimeUnit::Nanosecond => 9,
+        }),
+        whole if whole.is_integer() => Some(0),
+        other => decimal(other).map(|(_, scale)| i32::from(scale)),
     }
 }

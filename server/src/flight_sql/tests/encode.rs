@@ -68,6 +68,7 @@ fn even_rows_fill_messages_to_the_target() {
     assert!(sizes.len() <= 10, "{sizes:?}");
 }
 
+/// <https://github.com/apache/arrow-adbc/issues/2078>
 #[test]
 fn skewed_rows() {
     let mut sizes = vec![10; 10_000];
@@ -161,6 +162,7 @@ fn numbers() -> RecordBatch {
     batch(vec![("a", Arc::new(Int64Array::from(vec![1])))])
 }
 
+/// <https://github.com/gizmodata/gizmosql/commit/2eee00247bf7090364023ba26efbf7fa0436e3aa>
 #[tokio::test]
 async fn an_empty_batch_whenever_nothing_comes_for_a_while() {
     let rows = numbers();
@@ -202,6 +204,7 @@ async fn the_deadline_ends_the_stream_with_an_error() {
     assert!(messages.next().await.is_none());
 }
 
+/// <https://github.com/StarRocks/starrocks/issues/65089>
 #[tokio::test]
 async fn an_error_after_rows_is_not_a_short_answer() {
     let rows = numbers();

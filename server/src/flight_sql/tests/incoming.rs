@@ -71,6 +71,7 @@ fn numbers() -> RecordBatch {
     RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef)]).unwrap()
 }
 
+/// <https://github.com/apache/arrow-rs/issues/4658>
 #[tokio::test]
 async fn batches_arrive_as_sent() {
     let batches = read(encoded(vec![numbers(), numbers().slice(0, 0), numbers().slice(1, 2)]).await).await.unwrap();
@@ -80,6 +81,7 @@ async fn batches_arrive_as_sent() {
     assert_eq!(batches[1].column(0).as_ref(), &Int64Array::from(vec![2, 3]));
 }
 
+/// <https://github.com/apache/arrow-rs/issues/4895>
 #[tokio::test]
 async fn dictionaries_are_read() {
     let words: DictionaryArray<Int32Type> = ["a", "b", "a"].into_iter().collect();

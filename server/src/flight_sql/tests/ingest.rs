@@ -31,15 +31,16 @@ fn refused(command: CommandStatementIngest) -> (Code, String) {
 
 #[test]
 fn modes() {
-    let check = |if_not_exist, if_exists, expected: (bool, bool)| {
+    let check = |if_not_exist, if_exists, expected: (bool, bool, bool)| {
         let target = Target::new(command(if_not_exist, if_exists), &MetadataMap::new()).unwrap();
-        assert_eq!((target.create, target.append), expected);
+        assert_eq!((target.create, target.append, target.replace), expected);
     };
-    check(TableNotExistOption::Create, TableExistsOption::Fail, (true, false));
-    check(TableNotExistOption::Fail, TableExistsOption::Append, (false, true));
-    check(TableNotExistOption::Create, TableExistsOption::Append, (true, true));
-    check(TableNotExistOption::Fail, TableExistsOption::Fail, (false, false));
-    assert_eq!(refused(command(TableNotExistOption::Create, TableExistsOption::Replace)).0, Code::UnsupportedRequest);
+    check(TableNotExistOption::Create, TableExistsOption::Fail, (true, false, false));
+    check(TableNotExistOption::Fail, TableExistsOption::Append, (false, true, false));
+    check(TableNotExistOption::Create, TableExistsOption::Append, (true, true, false));
+    check(TableNotExistOption::Fail, TableExistsOption::Fail, (false, false, false));
+    check(TableNotExistOption::Create, TableExistsOption::Replace, (true, false, true));
+    check(TableNotExistOption::Fail, TableExistsOption::Replace, (false, false, true));
     assert_eq!(refused(command(TableNotExistOption::Unspecified, TableExistsOption::Append)).0, Code::InvalidRequest);
     assert_eq!(refused(command(TableNotExistOption::Create, TableExistsOption::Unspecified)).0, Code::InvalidRequest);
     assert_eq!(refused(CommandStatementIngest { table_definition_options: None, ..append() }).0, Code::InvalidRequest);

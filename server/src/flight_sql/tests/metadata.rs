@@ -20,6 +20,8 @@ fn shape(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(field).collect()
 }
 
+/// <https://github.com/voltrondata/sqlflite/issues/26>
+/// <https://github.com/apache/arrow-rs/issues/7637>
 #[test]
 fn schemas_of_all_commands() {
     let metadata = Metadata::default();
@@ -105,6 +107,7 @@ fn info(ids: &[u32]) -> Vec<(u32, i8)> {
         .collect()
 }
 
+/// <https://github.com/voltrondata/sqlflite/issues/9>
 #[test]
 fn sql_info_is_complete_and_in_order() {
     let ids: Vec<u32> = info(&[]).iter().map(|(id, _)| *id).collect();
@@ -114,6 +117,7 @@ fn sql_info_is_complete_and_in_order() {
     assert_eq!(ids[17..=21], [508, 509, 510, 511, 512]);
 }
 
+/// <https://github.com/voltrondata/sqlflite/issues/9>
 #[test]
 fn sql_info_values_stand_in_the_right_child() {
     const STRING: i8 = 0;
@@ -179,6 +183,9 @@ fn patterns() {
     check(r"a\%", "ab", false);
     check(r"a\\b", r"a\b", true);
     check(r"a\", r"a\", true);
+    check(r"a\b", r"a\b", true);
+    check(r"a\b", "ab", true);
+    check(r"a\_b", r"a\_b", true);
     check("A", "a", false);
     check("%b%", "abc", true);
     check("%ab%ab", "abxabab", true);

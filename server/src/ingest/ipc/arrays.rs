@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{ArrayData, ArrayRef, make_array};
-use arrow::buffer::Buffer;
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayData, ArrayRef, UnionArray, make_array};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::{DataType, UnionFields, UnionMode};
 use arrow::ipc;
 use tidewater_storage::Result;
 
@@ -139,7 +139,28 @@ impl<'a> Walk<'a> {
                 };
                 build(shape, len, nulls, validity, indexes, vec![values])
             }
+            Layout::Union(children) => self.union(shape, children, len),
         }
+    }
+
+    /// It has no validity: NULLs are values of its children.
+    fn union(&mut self, shape: &Shape, children: &[Shape], len: usize) -> Result<ArrayData> {
+        let DataType::Union(fields, mode) = &shape.data_type else { return Err(malformed("a union of no types")) };
+        let types = self.values(1)?;
+        let offsets = match mode {
+            UnionMode::Dense => Some(self.values(size_of::<i32>())?),
+            UnionMode::Sparse => None,
+        };
+        let is_short = |buffer: &Buffer, width: usize| buffer.len() / width < len;
+        if is_short(&types, 1) || offsets.as_ref().is_some_and(|offsets| is_short(offsets, size_of::<i32>())) {
+            return Err(malformed(format!("a union of {len} values with fewer types or offsets")));
+        }
+        let children = children.iter().map(|child| self.array(child).map(make_array)).collect::<Result<Vec<_>>>()?;
+        let types = ScalarBuffer::<i8>::new(types, 0, len);
+        let offsets = offsets.map(|offsets| ScalarBuffer::<i32>::new(offsets, 0, len));
+        let union = UnionArray::try_new(fields.clone(), types, offsets, children).map_err(malformed)?;
+        check_each_once(&union, fields)?;
+        Ok(union.into_data())
     }
 
     /// Length and number of NULLs of the next array.
@@ -175,6 +196,30 @@ impl<'a> Walk<'a> {
         }
         Ok(Some(buffer))
     }
+}
+
+/// Rows of a dense union may share one value, and take far more than was sent once each has its own. Values of a few bytes do no harm, and
+/// writers may have one NULL for all rows.
+fn check_each_once(union: &UnionArray, fields: &UnionFields) -> Result<()> {
+    let Some(offsets) = union.offsets() else { return Ok(()) };
+    let mut seen: HashMap<i8, Vec<u8>> = HashMap::new();
+    for (number, field) in fields.iter() {
+        let data_type = field.data_type();
+        let is_small = data_type.is_null() || *data_type == DataType::Boolean || data_type.primitive_width().is_some();
+        if !is_small {
+            seen.insert(number, vec![0; union.child(number).len().div_ceil(8)]);
+        }
+    }
+    for (number, offset) in union.type_ids().iter().zip(offsets.iter()) {
+        // Every offset is that of a value.
+        let at = usize::try_from(*offset).unwrap_or(0);
+        let Some(byte) = seen.get_mut(number).and_then(|seen| seen.get_mut(at / 8)) else { continue };
+        if *byte & (1 << (at % 8)) != 0 {
+            return Err(malformed("several rows of a union share one value"));
+        }
+        *byte |= 1 << (at % 8);
+    }
+    Ok(())
 }
 
 /// Bytes that the first `len` views refer to. The low 32 bits of a view are its length.

@@ -108,7 +108,7 @@ impl Decoder {
             if self.checked.is_some() {
                 return Err(malformed("a second schema"));
             }
-            self.checked = Some(schema::read(schema)?);
+            self.checked = Some(schema::read(schema, self.limits.unions)?);
             return Ok(Decoded::Schema);
         }
         if let Some(batch) = header.header_as_record_batch() {

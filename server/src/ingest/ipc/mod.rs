@@ -65,6 +65,8 @@ pub struct Limits {
     pub copied_bytes: u64,
     /// Rows of one record batch.
     pub rows: u64,
+    /// Columns may be unions: no table has such, but some clients send parameters so.
+    pub unions: bool,
 }
 
 impl Default for Limits {
@@ -74,6 +76,7 @@ impl Default for Limits {
             dictionary_bytes: MAX_DICTIONARY_BYTES,
             copied_bytes: MAX_DECODED_BYTES,
             rows: MAX_ROWS,
+            unions: false,
         }
     }
 }

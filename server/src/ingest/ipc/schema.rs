@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{
     DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType,
-    Field, Fields, Schema, SchemaRef, TimeUnit,
+    Field, Fields, Schema, SchemaRef, TimeUnit, UnionFields, UnionMode,
 };
 use arrow::ipc;
 use tidewater_storage::Result;
@@ -35,6 +35,8 @@ pub(super) enum Layout {
     Struct(Vec<Shape>),
     /// Validity, indexes; the values are in the dictionary of this id.
     Dictionary(i64),
+    /// Numbers of types, offsets if it is dense; then the children.
+    Union(Vec<Shape>),
 }
 
 /// A type and its layout.
@@ -53,12 +55,12 @@ pub(super) struct Checked {
     pub dictionaries: HashMap<i64, Shape>,
 }
 
-/// Reads a schema. `MALFORMED_PAYLOAD` for what contradicts itself and for types that are not taken.
-pub(super) fn read(schema: ipc::Schema<'_>) -> Result<Checked> {
+/// Reads a schema. `MALFORMED_PAYLOAD` for what contradicts itself and for types that are not taken; `unions` are taken as columns if so.
+pub(super) fn read(schema: ipc::Schema<'_>, unions: bool) -> Result<Checked> {
     if schema.endianness() != ipc::Endianness::Little {
         return Err(unsupported("its byte order is big-endian"));
     }
-    let mut reader = Reader { n_fields: 0, dictionaries: HashMap::new() };
+    let mut reader = Reader { n_fields: 0, dictionaries: HashMap::new(), unions };
     let (fields, columns) = match schema.fields() {
         Some(fields) => reader.fields(fields.len(), |i| fields.get(i), 0)?,
         None => Default::default(),
@@ -69,6 +71,7 @@ pub(super) fn read(schema: ipc::Schema<'_>) -> Result<Checked> {
 struct Reader {
     n_fields: usize,
     dictionaries: HashMap<i64, Shape>,
+    unions: bool,
 }
 
 impl Reader {
@@ -115,7 +118,7 @@ impl Reader {
     /// A field whose values stand in a dictionary. Only flat values: a list of dictionaries is taken, a dictionary of
     /// lists is not.
     fn dictionary(&mut self, encoding: ipc::DictionaryEncoding<'_>, values: Shape) -> Result<Shape> {
-        if !matches!(values.layout, Layout::Fixed | Layout::Bytes) {
+        if !matches!(values.layout, Layout::Fixed | Layout::Bytes | Layout::View) {
             return Err(unsupported(format!("a dictionary of {}", values.data_type)));
         }
         let index = match encoding.indexType() {
@@ -189,8 +192,28 @@ impl Reader {
                 let (fields, shapes) = self.fields(children.len(), |i| children.get(i), depth + 1)?;
                 Ok(Shape { data_type: DataType::Struct(fields), layout: Layout::Struct(shapes) })
             }
+            ipc::Type::Union if self.unions && depth == 0 => self.union(field),
             other => Err(unsupported(format!("type {}", other.variant_name().unwrap_or("unknown")))),
         }
+    }
+
+    fn union(&mut self, field: ipc::Field<'_>) -> Result<Shape> {
+        let union = declared(field.type_as_union())?;
+        let children = field.children().ok_or_else(|| malformed("a union without types"))?;
+        let (fields, shapes) = self.fields(children.len(), |i| children.get(i), 1)?;
+        let mode = match union.mode() {
+            ipc::UnionMode::Dense => UnionMode::Dense,
+            ipc::UnionMode::Sparse => UnionMode::Sparse,
+            other => return Err(malformed(format!("unions of mode {}", other.0))),
+        };
+        let numbers: Vec<i32> = match union.typeIds() {
+            Some(numbers) => numbers.iter().collect(),
+            None => (0..).take(children.len()).collect(),
+        };
+        let numbers = numbers.into_iter().map(i8::try_from).collect::<std::result::Result<Vec<_>, _>>();
+        let numbers = numbers.map_err(|_| malformed("the number of a union's type is none"))?;
+        let fields = UnionFields::try_new(numbers, fields.iter().cloned()).map_err(malformed)?;
+        Ok(Shape { data_type: DataType::Union(fields, mode), layout: Layout::Union(shapes) })
     }
 
     fn only_child(&mut self, field: ipc::Field<'_>, depth: usize) -> Result<(Arc<Field>, Shape)> {

@@ -1,8 +1,11 @@
 //! How many bytes do rows take when everything is spelled out? Dictionaries and views may stand for far more than they
 //! are.
 
-use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch, downcast_dictionary_array};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch, UnionArray, downcast_dictionary_array};
 use arrow::datatypes::{BinaryViewType, ByteViewType, DataType, StringViewType};
+
+/// Of a row of a union: which type, and where the value is.
+const UNION_BYTES: u64 = 5;
 
 /// Bytes of a batch with dictionaries and views spelled out.
 pub fn flat_batch_bytes(batch: &RecordBatch) -> u64 {
@@ -19,6 +22,11 @@ pub fn flat_bytes(array: &ArrayRef) -> u64 {
         DataType::Struct(_) => array.as_struct().columns().iter().map(flat_bytes).fold(rows / 8, u64::saturating_add),
         DataType::List(_) => list::<i32>(array),
         DataType::LargeList(_) => list::<i64>(array),
+        DataType::Union(fields, _) => {
+            let Some(union) = array.as_any().downcast_ref::<UnionArray>() else { return u64::MAX };
+            let children = fields.iter().map(|(number, _)| flat_bytes(union.child(number)));
+            children.fold(rows.saturating_mul(UNION_BYTES), u64::saturating_add)
+        }
         DataType::FixedSizeList(..) => flat_bytes(array.as_fixed_size_list().values()),
         _ => array.to_data().get_slice_memory_size().map_or(u64::MAX, |bytes| bytes as u64),
     }
@@ -73,6 +81,8 @@ fn width_of(values: &ArrayRef) -> Box<dyn Fn(usize) -> u64 + '_> {
             let values = values.as_binary::<i64>();
             Box::new(move |i| if i < n { 8 + values.value_length(i).unsigned_abs() } else { 0 })
         }
+        DataType::Utf8View => view_width::<StringViewType>(values),
+        DataType::BinaryView => view_width::<BinaryViewType>(values),
         DataType::FixedSizeBinary(width) => {
             let width = u64::from(width.unsigned_abs());
             Box::new(move |_| width)
@@ -82,4 +92,9 @@ fn width_of(values: &ArrayRef) -> Box<dyn Fn(usize) -> u64 + '_> {
             Box::new(move |_| width)
         }
     }
+}
+
+fn view_width<T: ByteViewType>(values: &ArrayRef) -> Box<dyn Fn(usize) -> u64 + '_> {
+    let views = values.as_byte_view::<T>().views();
+    Box::new(move |i| views.get(i).map_or(0, |view| 4 + u64::from(*view as u32)))
 }

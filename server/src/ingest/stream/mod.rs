@@ -14,6 +14,7 @@ mod open;
 mod order;
 mod reader;
 mod run;
+mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;

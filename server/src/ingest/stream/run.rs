@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidewater_proto::ingest::v1::write_stream_response::Msg;
-use tidewater_proto::ingest::v1::{BatchResult, WriteStreamRequest, WriteStreamResponse};
+use tidewater_proto::ingest::v1::{WriteStreamRequest, WriteStreamResponse};
 use tidewater_query::Role;
 use tidewater_storage::{Code, Error, PendingWrite, PreparedWrite, Result, RowsOutcome, SequenceMode};
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tonic::Streaming;
 use super::open::{Stream, open};
 use super::order::{Order, Round};
 use super::reader::{End, Place, Reader, Waiting};
+use super::schema::Known;
 use super::{Answers, GRACE, LOOK_AGAIN, MAX_INFLIGHT_BATCHES, STALLED};
 use crate::App;
 use crate::call::{Call, bounded, shutting_down};
@@ -39,11 +40,11 @@ pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<Wri
     let deadline = call.deadline;
     let ended = bounded(deadline, async {
         let Some((stream, opened)) = open(&app, &call, &mut requests).await? else { return Ok(()) };
-        let opened = WriteStreamResponse { msg: Some(Msg::Opened(opened)) };
-        if answers.send(Ok(opened)).await.is_err() {
+        let known = Known::new(&stream.target.table, &opened);
+        if answers.send(Ok(response(Msg::Opened(opened)))).await.is_err() {
             return Ok(());
         }
-        batches(&app, &call, &stream, requests, &answers).await
+        batches(&app, &call, (&stream, &known), requests, &answers).await
     });
     if let Err(error) = ended.await {
         // A client that is gone needs no last word.
@@ -55,7 +56,7 @@ pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<Wri
 async fn batches(
     app: &Arc<App>,
     call: &Call,
-    stream: &Stream,
+    (stream, known): (&Stream, &Known<'_>),
     requests: Streaming<WriteStreamRequest>,
     answers: &Answers,
 ) -> Result<()> {
@@ -63,15 +64,16 @@ async fn batches(
     let (waiting, to_submit) = mpsc::channel(MAX_INFLIGHT_BATCHES);
     let (submitted, to_answer) = mpsc::channel(MAX_INFLIGHT_BATCHES);
     let reader = Reader::new(app, &call.limiter, stream, answers).run(requests, waiting);
-    let rest =
-        async { tokio::join!(submit(stream, &order, to_submit, submitted), answer(&order, to_answer, answers)).1 };
+    let submitting = submit(stream, &order, to_submit, submitted);
+    let answering = answer(&order, known, to_answer, answers);
+    let rest = async { tokio::join!(submitting, answering).1 };
     tokio::pin!(reader, rest);
     let end = tokio::select! {
         end = &mut reader => end,
         // Answering ended first: the client is gone, or the stream cannot go on.
         ended = &mut rest => return ended,
         // What has no answer may be stored: under the same numbers it is sent again without harm.
-        error = barred(app, call, stream) => return Err(error),
+        error = look_after(app, call, (stream, known), answers) => return Err(error),
     };
     match end {
         End::Client => rest.await,
@@ -89,12 +91,20 @@ async fn batches(
     }
 }
 
-/// Returns when the caller may write into the table no more: streams go on for days, rights may be taken back at any time.
-async fn barred(app: &App, call: &Call, stream: &Stream) -> Error {
+/// Returns when the caller may write into the table no more: streams go on for days, rights may be taken back at any time. Tells of a new
+/// schema also while nothing is sent.
+async fn look_after(app: &App, call: &Call, (stream, known): (&Stream, &Known<'_>), answers: &Answers) -> Error {
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         if let Err(error) = call.check_again(app, Role::Writer, &stream.target.table.def(), "write to") {
             return error;
+        }
+        // Who does not read has results to read first, which tell of it, too.
+        let Ok(place) = answers.try_reserve() else { continue };
+        match known.changed() {
+            Ok(Some(changed)) => place.send(Ok(response(changed))),
+            Ok(None) => {}
+            Err(error) => return error,
         }
     }
 }
@@ -151,7 +161,12 @@ async fn hand_over(stream: &Stream, prepared: PreparedWrite, begun: bool) -> Res
 }
 
 /// Answers batches in the order in which they were read. An error ends the stream.
-async fn answer(order: &Mutex<Order>, mut submitted: mpsc::Receiver<Submitted>, answers: &Answers) -> Result<()> {
+async fn answer(
+    order: &Mutex<Order>,
+    known: &Known<'_>,
+    mut submitted: mpsc::Receiver<Submitted>,
+    answers: &Answers,
+) -> Result<()> {
     while let Some(Submitted { batch_id, sequence, round, outcome, _place }) = submitted.recv().await {
         let outcome = match outcome {
             Ok(Outcome::Known(outcome)) => Ok(*outcome),
@@ -164,8 +179,10 @@ async fn answer(order: &Mutex<Order>, mut submitted: mpsc::Receiver<Submitted>, 
             Ok(outcome) => (answer::stored(batch_id, sequence, outcome), None),
             Err(error) => (answer::refused(batch_id, sequence, &error), Some(error).filter(ends_stream)),
         };
-        if send(answers, result).await.is_err() {
-            return Ok(());
+        for msg in known.changed()?.into_iter().chain([Msg::Result(result)]) {
+            if send(answers, msg).await.is_err() {
+                return Ok(());
+            }
         }
         if let Some(error) = last {
             return Err(error);
@@ -188,10 +205,13 @@ fn ends_stream(error: &Error) -> bool {
     )
 }
 
+fn response(msg: Msg) -> WriteStreamResponse {
+    WriteStreamResponse { msg: Some(msg) }
+}
+
 /// Sends an answer. `Err` when the client is gone, or does not read its answers.
-async fn send(answers: &Answers, result: BatchResult) -> std::result::Result<(), ()> {
-    let answer = WriteStreamResponse { msg: Some(Msg::Result(result)) };
-    match tokio::time::timeout(STALLED, answers.send(Ok(answer))).await {
+async fn send(answers: &Answers, msg: Msg) -> std::result::Result<(), ()> {
+    match tokio::time::timeout(STALLED, answers.send(Ok(response(msg)))).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(()),
     }

@@ -27,6 +27,18 @@ async fn the_same_batch_twice_side_by_side_and_after_reconnecting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_whose_first_answer_is_forgotten_says_how_many_rows_it_has() {
+    let server = Server::with_table().await;
+    server.write(write("p", 1, &[1, 2, 3])).await.expect("stored");
+    for sequence in 2..=100 {
+        server.write(write("p", sequence, &[sequence as i64 + 2])).await.expect("stored");
+    }
+    let again = server.write(write("p", 1, &[1, 2, 3])).await.expect("a success");
+    assert_eq!((again.received, again.accepted, again.duplicates, again.repeated), (3, 0, 0, true));
+    assert_eq!(server.json("SELECT count(*) AS n FROM t").await, "{\"n\":102}\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn gaps_reused_numbers_and_strangers_are_refused() {
     let server = Server::with_table().await;
     server.write(write("p", 1, &[1])).await.unwrap();

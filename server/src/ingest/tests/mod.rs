@@ -26,6 +26,7 @@ use tonic_types::StatusExt;
 
 use crate::App;
 use crate::auth::{Auth, Limits};
+use crate::flight_sql::Kept;
 
 /// Ingest and queries on a free port, with an empty data folder.
 pub(crate) struct Server {
@@ -56,7 +57,9 @@ impl Server {
         };
         let query = QueryEngine::new(storage.clone(), options).unwrap();
         let draining = CancellationToken::new();
-        let app = Arc::new(App { storage, query, auth: Auth::Off, limits: Limits::none(), tls: None, draining });
+        let kept = Arc::new(Kept::new(&storage));
+        let limits = Limits::none();
+        let app = Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = tonic::transport::Server::builder()

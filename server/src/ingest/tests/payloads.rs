@@ -66,11 +66,12 @@ async fn select_arrow(server: &Server, sql: &str) -> Vec<RecordBatch> {
 #[tokio::test(flavor = "multi_thread")]
 async fn dictionaries_views_and_many_batches() {
     let server = Server::start().await;
-    server.run("CREATE TABLE texts (plain VARCHAR, viewed VARCHAR, coded VARCHAR)").await;
+    server.run("CREATE TABLE texts (plain VARCHAR, viewed VARCHAR, coded VARCHAR, category VARCHAR)").await;
     let pick = |n| {
         let all = columns(n);
         let of = |wanted: &str| all.iter().find(|(name, _)| *name == wanted).unwrap().1.clone();
-        RecordBatch::try_from_iter([("plain", of("utf8")), ("viewed", of("view")), ("coded", of("dict"))]).unwrap()
+        let columns = [("plain", "utf8"), ("viewed", "view"), ("coded", "dict"), ("category", "dict_view")];
+        RecordBatch::try_from_iter(columns.map(|(name, wanted)| (name, of(wanted)))).unwrap()
     };
     for codec in [None, Some(CompressionType::ZSTD)] {
         let bytes = stream(&[pick(1_000), pick(1_000)], codec);
@@ -78,7 +79,8 @@ async fn dictionaries_views_and_many_batches() {
         let request = WriteRequest { table: table("texts"), payload, ..WriteRequest::default() };
         assert_eq!(server.write(request).await.unwrap().accepted, 2_000);
     }
-    let odd = "SELECT count(*) AS n FROM texts WHERE (plain IS DISTINCT FROM viewed) OR (plain IS DISTINCT FROM coded)";
+    let odd = "SELECT count(*) AS n FROM texts WHERE (plain IS DISTINCT FROM viewed) OR (plain IS DISTINCT FROM coded) \
+               OR (plain IS DISTINCT FROM category)";
     assert_eq!(server.json(odd).await, "{\"n\":0}\n");
     assert_eq!(server.json("SELECT count(*) AS n FROM texts").await, "{\"n\":4000}\n");
 }

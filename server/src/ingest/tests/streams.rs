@@ -228,3 +228,26 @@ async fn a_server_that_shuts_down_says_so_and_answers_what_it_read() {
     let status = server.write(super::write("p", 2, &[2])).await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_schema_is_told_before_the_first_result_under_it() {
+    let server = Server::with_table().await;
+    let (mut talk, opened) = Talk::open(&server, open_as("p")).await.unwrap();
+    talk.rows(1).await;
+    assert!(talk.result().await.status.is_none());
+    server.run("ALTER TABLE t ADD COLUMN more VARCHAR").await;
+    talk.rows(2).await;
+    let Some(Answer::SchemaChanged(changed)) = talk.hear().await.unwrap() else { panic!("nothing was told") };
+    let schema = changed.schema.unwrap();
+    assert!(schema.version > opened.schema.unwrap().version, "{schema:?}");
+    assert_eq!((talk.result().await.sequence, schema.primary_key), (2, vec!["id".to_owned()]));
+    // Once for each change.
+    talk.rows(3).await;
+    assert_eq!(talk.result().await.sequence, 3);
+    // Nothing is under way: it is told all the same.
+    server.run("ALTER TABLE t ADD COLUMN and_more VARCHAR").await;
+    let Some(Answer::SchemaChanged(changed)) = talk.hear().await.unwrap() else { panic!("nothing was told") };
+    assert_eq!(changed.schema.unwrap().version, schema.version + 1);
+    talk.batch(4, json("{\"id\": 4, \"more\": \"a\", \"and_more\": \"b\"}")).await;
+    assert_eq!(talk.result().await.accepted, 1);
+}

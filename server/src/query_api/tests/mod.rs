@@ -207,3 +207,45 @@ async fn plans_are_text() {
     let text = server.query().explain(request).await.unwrap().into_inner().text;
     assert!(!text.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_says_how_fresh_it_is() {
+    let server = Server::with_table().await;
+    let written = server.execute(ask("INSERT INTO t VALUES (1), (2), (3)")).await.unwrap();
+    let written = summary(&written).commit_tokens;
+    let messages = server.execute(ask("SELECT id FROM t AS a JOIN (SELECT id FROM t) AS b USING (id)")).await.unwrap();
+    let Msg::Started(started) = &messages[0] else { panic!("{messages:?}") };
+    let [table] = started.tables.as_slice() else { panic!("{started:?}") };
+    assert_eq!((table.schema.as_str(), table.name.as_str(), &table.watermark), ("public", "t", &None));
+    assert_eq!(vec![table.commit_token.clone()], written);
+    let end = summary(&messages);
+    assert_eq!((&end.tables, &end.commit_tokens), (&started.tables, &written));
+    assert_eq!((end.rows_read_realtime, end.rows_read_built, end.rows_read_sealed), (6, 0, 0));
+    server.run("CALL seal('t')").await;
+    let end = summary(&server.execute(ask("SELECT id FROM t")).await.unwrap());
+    assert_eq!((end.rows_read_realtime, end.rows_read_built, end.rows_read_sealed), (0, 0, 3));
+    // Rows that filters drop are read, too.
+    let end = summary(&server.execute(ask("SELECT id FROM t WHERE id % 3 = 1")).await.unwrap());
+    assert_eq!((end.rows, end.rows_read_sealed), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_sent_to_who_asks_for_it() {
+    let server = Server::with_table().await;
+    let request = QueryRequest { progress: true, ..ask(ENDLESS) };
+    let mut stream = server.query().execute(request).await.unwrap().into_inner();
+    assert!(matches!(stream.message().await.unwrap().unwrap().msg, Some(Msg::Started(_))));
+    let mut elapsed_before = Duration::ZERO;
+    for _ in 0..3 {
+        let Some(Msg::Progress(progress)) = stream.message().await.unwrap().unwrap().msg else { panic!("no progress") };
+        let elapsed = Duration::try_from(progress.elapsed.unwrap()).unwrap();
+        assert!(elapsed >= elapsed_before + super::progress::INTERVAL, "{elapsed:?} after {elapsed_before:?}");
+        // It reads no table.
+        assert_eq!((progress.rows_read, progress.bytes_read, progress.fraction), (0, 0, None));
+        elapsed_before = elapsed;
+    }
+    drop(stream);
+    // Who does not ask hears none.
+    let messages = server.execute(ask("SELECT id FROM t")).await.unwrap();
+    assert!(!messages.iter().any(|msg| matches!(msg, Msg::Progress(_))), "{messages:?}");
+}

@@ -31,8 +31,8 @@ pub(super) enum Fault {
 /// Text as the canonical type `to`.
 ///
 /// Integers and decimals: decimal digits, exponents as long as nothing is lost. Floats: also `NaN`, `Infinity`. BOOLEAN:
-/// true/false, t/f, yes/no, y/n, on/off, 1/0. VARBINARY: hexadecimal, `\x` before it or not. DATE `YYYY-MM-DD`, TIME `HH:MM:SS[.f]`;
-/// TIMESTAMP[TZ]: RFC 3339 or with a space, offset or not, time of day or not.
+/// true/false, t/f, yes/no, y/n, on/off, 1/0. VARBINARY: hexadecimal, `\x` before it or not. DATE `YYYY-MM-DD` or `YYYY-M-D`, TIME
+/// `HH:MM:SS[.f]`; TIMESTAMP[TZ]: RFC 3339 or with a space, offset or not, time of day or not.
 pub(super) fn from_text(
     text: &StringArray,
     to: &DataType,
@@ -68,9 +68,8 @@ pub(super) fn from_text(
                 .map_err(|_| Fault::Range)
         }),
         T::Binary => binaries(text, to, zone, report),
-        T::Date32 => parsed::<Date32Type>(text, to, zone, report, |text| match text.as_bytes().split_at_checked(10) {
-            Some((date, [])) => parse_date(date).ok_or(Fault::Syntax),
-            _ => Err(Fault::Syntax),
+        T::Date32 => parsed::<Date32Type>(text, to, zone, report, |text| {
+            parse_date(text.as_bytes()).or_else(|| parse_short_date(text.as_bytes())).ok_or(Fault::Syntax)
         }),
         T::Time64(_) => {
             parsed::<Time64MicrosecondType>(text, to, zone, report, |text| match parse_time_of_day(text.as_bytes()) {
@@ -265,6 +264,23 @@ fn parse_date(bytes: &[u8]) -> Option<i32> {
     let date = NaiveDate::from_ymd_opt(year, fixed(&[m0, m1])?, fixed(&[d0, d1])?)?;
     // Days are counted from 0001-01-01 there, from 1970-01-01 here.
     Some(date.num_days_from_ce() - 719_163)
+}
+
+/// As [`parse_date`], with one digit for a month or a day where it has no more: as a CAST of a query reads it.
+fn parse_short_date(bytes: &[u8]) -> Option<i32> {
+    let (year, rest) = bytes.split_at_checked(5)?;
+    let (m0, m1, rest) = match *rest {
+        [m1, b'-', ref rest @ ..] => (b'0', m1, rest),
+        [m0, m1, b'-', ref rest @ ..] => (m0, m1, rest),
+        _ => return None,
+    };
+    let (d0, d1) = match *rest {
+        [d1] => (b'0', d1),
+        [d0, d1] => (d0, d1),
+        _ => return None,
+    };
+    let &[y0, y1, y2, y3, b'-'] = year else { return None };
+    parse_date(&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1])
 }
 
 /// `HH:MM:SS[.f]` as µs since midnight, and what follows it. Digits past µs are cut off, which is towards −∞.

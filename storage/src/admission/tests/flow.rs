@@ -82,6 +82,26 @@ fn columns_that_do_not_match() {
 }
 
 #[test]
+fn texts_longer_than_their_column_takes() {
+    let mut def = table(&[("code", T::Utf8), ("note", T::Utf8)]);
+    def.columns[0].max_chars = Some(3);
+    let codes: ArrayRef = Arc::new(StringArray::from(vec![Some("abc"), Some("äöü"), None, Some("abcd"), Some("äöüß")]));
+    let notes: ArrayRef = Arc::new(StringArray::from(vec!["as long as you like"; 5]));
+    let admitted = admit_batch(&def, vec![("code", codes), ("note", notes)], &rules()).unwrap();
+    assert_eq!(texts(admitted.rows.column(0)), ["abc", "äöü", "NULL"]);
+    assert_eq!(rejections(&admitted), ["3 OUT_OF_RANGE", "4 OUT_OF_RANGE"]);
+    assert_eq!(admitted.rejected[1].column.as_deref(), Some("code"));
+    assert_eq!(admitted.rejected[1].message, "a value of 4 characters is too long for VARCHAR(3)");
+    // What becomes text on its way in is as long as that text.
+    let admitted = admit_batch(&def, vec![("code", ints(&[999, 1000]))], &rules()).unwrap();
+    assert_eq!(rejections(&admitted), ["1 OUT_OF_RANGE"]);
+    let aborting = AdmissionRules { on_error: OnError::Abort, ..rules() };
+    let error = admit_batch(&def, vec![("code", ints(&[999, 1000]))], &aborting).unwrap_err();
+    assert_eq!(error.code(), Code::BadRows);
+    assert!(error.to_string().contains("row 1, column 'code': a value of 4 characters"), "{error}");
+}
+
+#[test]
 fn nulls_where_none_may_be() {
     let def = defined(&[("k", T::Int64), ("t", plain()), ("n!", T::Utf8)], &["k"], &[("time_column", "t")]);
     let columns = || -> Vec<(&str, ArrayRef)> {

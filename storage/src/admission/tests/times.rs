@@ -175,6 +175,13 @@ fn dates() {
     check(None, day("2024-02-29"), T::Date32, &["2024-02-29"], &[]);
     check(None, day("2024-02-29T00:00:00"), T::Date32, &[], &["0 TYPE_MISMATCH"]);
     check(None, day("1969-12-31"), T::Date32, &["1969-12-31"], &[]);
+    let short = StringArray::from(vec!["2022-12-8", "2022-1-08", "2022-1-8", "2022-11-8"]);
+    check(None, short, T::Date32, &["2022-12-08", "2022-01-08", "2022-01-08", "2022-11-08"], &[]);
+    for text in
+        ["2022-1-", "2022--1", "2022-1", "2022-1-32", "2022-13-1", "2022-001-1", "22-1-1", "2022-1-1 ", "2022-1-+"]
+    {
+        check(None, day(text), T::Date32, &[], &["0 TYPE_MISMATCH"]);
+    }
     check(None, Date32Array::from(vec![1]), plain(), &["1970-01-02T00:00:00"], &[]);
     check(Some("Europe/Berlin"), Date32Array::from(vec![1]), instant(), &["1970-01-01T23:00:00Z"], &[]);
     check(

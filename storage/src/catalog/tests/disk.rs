@@ -8,6 +8,7 @@ use crate::error::Code;
 
 const TABLE_V1: &str = include_str!("fixtures/table-v1.json");
 const TABLE_V2: &str = include_str!("fixtures/table-v2.json");
+const TABLE_V3: &str = include_str!("fixtures/table-v3.json");
 const VIEW_V1: &str = include_str!("fixtures/view-v1.json");
 
 /// A table with every type and every option of the first version.
@@ -15,8 +16,15 @@ fn first_example() -> TableDef {
     example_with(&[])
 }
 
-/// With every option that came since.
+/// With a length of text, which the third version has.
 fn example() -> TableDef {
+    let mut def = second_example();
+    def.columns[10].max_chars = Some(40);
+    def
+}
+
+/// With every option of the second version.
+fn second_example() -> TableDef {
     example_with(&[
         ("seal_after_rows", "100000"),
         ("seal_after", "1 minute"),
@@ -69,18 +77,25 @@ fn example_with(more: &[(&str, &str)]) -> TableDef {
 fn all_versions_are_read_and_the_newest_is_written() {
     let view = View { schema_name: "public".into(), name: "v".into(), sql: "SELECT 'x' FROM t".into() };
     // What is written is what the newest fixture holds; a change of the form needs a version and a fixture of its own.
-    assert_eq!(String::from_utf8(example().to_disk()).unwrap(), TABLE_V2.trim());
+    assert_eq!(String::from_utf8(example().to_disk()).unwrap(), TABLE_V3.trim());
+    // A table without lengths stays as it was, so that the program before this one opens it.
+    assert_eq!(String::from_utf8(second_example().to_disk()).unwrap(), TABLE_V2.trim());
     assert_eq!(String::from_utf8(view_to_disk(&view)).unwrap(), VIEW_V1.trim());
     assert_eq!(TableDef::from_disk(TABLE_V1.trim().as_bytes()).unwrap(), first_example());
-    assert_eq!(TableDef::from_disk(TABLE_V2.trim().as_bytes()).unwrap(), example());
+    assert_eq!(TableDef::from_disk(TABLE_V2.trim().as_bytes()).unwrap(), second_example());
+    assert_eq!(TableDef::from_disk(TABLE_V3.trim().as_bytes()).unwrap(), example());
     assert_eq!(view_from_disk(VIEW_V1.trim().as_bytes()).unwrap(), view);
 }
 
 #[test]
 fn other_versions_and_damage_are_refused() {
     let text = TABLE_V1.trim();
+    let with_length = TABLE_V3.trim();
     let cases = [
-        (text.replace("\"version\":1", "\"version\":3"), Code::LogUnknownVersion),
+        (with_length.replace("\"max_chars\":40", "\"max_chars\":0"), Code::LogDamaged),
+        (with_length.replace("\"max_chars\":40", "\"max_chars\":-1"), Code::LogDamaged),
+        (with_length.replace("\"type\":\"text\"", "\"type\":\"date\""), Code::LogDamaged),
+        (text.replace("\"version\":1", "\"version\":4"), Code::LogUnknownVersion),
         (text.replace("\"version\":1", "\"version\":0"), Code::LogUnknownVersion),
         (text.replace("\"kind\":\"table\"", "\"kind\":\"view\""), Code::LogDamaged),
         (text.replace("\"key\":[0,10]", "\"key\":[0,99]"), Code::LogDamaged),

@@ -38,7 +38,7 @@ pub(crate) fn instant() -> DataType {
 /// A column; a name that ends in `!` is NOT NULL.
 pub(crate) fn column(name: &str, data_type: DataType) -> ColumnDef {
     let nullable = !name.ends_with('!');
-    ColumnDef { name: name.trim_end_matches('!').to_owned(), data_type, nullable, comment: None }
+    ColumnDef { name: name.trim_end_matches('!').to_owned(), data_type, nullable, comment: None, max_chars: None }
 }
 
 pub(crate) fn new_table(columns: &[(&str, DataType)], key: &[&str], options: &[(&str, &str)]) -> NewTable {

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType as T;
 
 use super::{column, defined, instant, new_table, plain, test_env, try_define};
-use crate::catalog::{Durability, NewTable, define};
+use crate::catalog::{ColumnDef, Durability, NewTable, TableChange, define};
 use crate::error::Code;
 
 /// `part` must be in the error's text.
@@ -200,6 +200,33 @@ fn columns_are_found_by_name() {
     for (name, expected) in [("a", Some(0)), ("A", Some(0)), ("b", Some(1)), ("c", None)] {
         assert_eq!(def.column_index(name), expected, "{name}");
     }
+}
+
+#[test]
+fn text_has_a_length_where_one_is_given() {
+    let with = |data_type: T, max_chars: u32| NewTable {
+        columns: vec![ColumnDef { max_chars: Some(max_chars), ..column("c", data_type) }],
+        ..new_table(&[], &[], &[])
+    };
+    let (def, _) = define(with(T::LargeUtf8, 12), &test_env()).unwrap();
+    assert_eq!((&def.columns[0].data_type, def.columns[0].max_chars), (&T::Utf8, Some(12)));
+    assert!(def.create_statement().contains("(\n  c VARCHAR(12)\n)"), "{}", def.create_statement());
+    for (data_type, max_chars, part) in [
+        (T::Utf8, 0, "a length of 0"),
+        (T::Utf8, 1 << 31, "out of range"),
+        (T::Int64, 12, "BIGINT, which has no length"),
+    ] {
+        let error = define(with(data_type, max_chars), &test_env()).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidDefinition);
+        assert!(error.message().contains(part), "{error}");
+    }
+    let set = |data_type: T, max_chars: Option<u32>| TableChange::SetType { column: "c".into(), data_type, max_chars };
+    let longer = def.with_change(&set(T::Utf8, Some(13))).unwrap();
+    assert_eq!(longer.columns[0].sql_type(), "VARCHAR(13)");
+    assert_eq!(longer.with_change(&set(T::Int64, None)).unwrap().columns[0].sql_type(), "BIGINT");
+    assert!(longer.with_change(&set(T::Int64, Some(1))).is_err());
+    let added = ColumnDef { max_chars: Some(0), ..column("d", T::Utf8) };
+    assert!(longer.with_change(&TableChange::AddColumn(added)).is_err());
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(super) fn table(types: &[DataType]) -> TableDef {
             data_type: data_type.clone(),
             nullable: false,
             comment: None,
+            max_chars: None,
         })
         .collect();
     let fields: Vec<Field> =

@@ -1,5 +1,7 @@
 //! Are users and tokens there after every start, and does nobody see half a change?
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::support::{Fixture, abandon};
 use super::*;
 use crate::access::{AccountChange, StoredGrant, Token, TokenLimits, User};
@@ -30,6 +32,28 @@ fn token(id: &str, user: &str) -> Token {
 
 async fn make(fixture: &Fixture, change: AccountChange) -> crate::Result<()> {
     fixture.engine().change_accounts(move |_| Ok(change)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_on_the_machine_reads_what_signs_and_what_lets_in() {
+    let fixture = Fixture::open();
+    let log = std::fs::metadata(fixture.path().join("log")).expect("there");
+    assert_eq!(log.permissions().mode() & 0o077, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_signing_key_is_kept_once_it_is_asked_to() {
+    let mut fixture = Fixture::open();
+    let first = fixture.engine().signing_key();
+    assert_eq!(fixture.engine().signing_key(), first, "one for a process");
+    fixture.restart().await;
+    let second = fixture.engine().signing_key();
+    assert_ne!(second, first, "nobody kept it");
+    fixture.engine().keep_signing_key().await.expect("kept");
+    fixture.engine().keep_signing_key().await.expect("kept already");
+    fixture.restart().await;
+    assert_eq!(fixture.engine().signing_key(), second);
+    assert_eq!(format!("{second:?}"), "***");
 }
 
 #[tokio::test(flavor = "multi_thread")]

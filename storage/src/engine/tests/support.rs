@@ -133,8 +133,13 @@ async fn wait_for_last(engine: Arc<Engine>) {
 
 /// `id BIGINT PRIMARY KEY, name VARCHAR, at TIMESTAMPTZ NOT NULL`.
 pub(super) fn definition(name: &str) -> NewTable {
-    let column =
-        |name: &str, data_type, nullable| ColumnDef { name: name.to_owned(), data_type, nullable, comment: None };
+    let column = |name: &str, data_type, nullable| ColumnDef {
+        name: name.to_owned(),
+        data_type,
+        nullable,
+        comment: None,
+        max_chars: None,
+    };
     NewTable {
         schema_name: "public".to_owned(),
         name: name.to_owned(),

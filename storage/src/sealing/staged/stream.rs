@@ -160,7 +160,7 @@ impl StagedWrite {
         self.written.add(of_layers);
         let Written { files, layers, names, unowned } = self.written;
         let StageOptions { principal, idempotency_key, .. } = self.options;
-        let rows = PreparedRows::of_files(&principal, idempotency_key, received, bytes);
+        let rows = PreparedRows::of_files(self.def.schema_id, &principal, idempotency_key, received, bytes);
         let schema = Arc::clone(&self.def.arrow_schema);
         let staged = Box::new(Staged { rows, schema, files, layers, seen, names });
         Ok(ReadyWrite::new(self.table.clone(), self.def, staged, unowned, n_known, memory))

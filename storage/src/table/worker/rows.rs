@@ -153,15 +153,20 @@ impl Worker {
 
     /// An ALTER TABLE may have come between the batch's preparation and its turn.
     fn widen(&self, rows: &mut PreparedRows) -> Result<()> {
+        let altered = || {
+            Error::new(
+                Code::SchemaVersionMismatch,
+                format!("table {} was altered while the batch was on its way", self.state.def.name),
+            )
+            .hint("send the batch again")
+        };
+        // The length of a text is nothing that the rows' schema says.
+        if rows.schema < self.state.narrowed {
+            return Err(altered());
+        }
         let schema = &self.state.def.arrow_schema;
         for part in rows.parts.iter_mut().filter(|part| part.rows.schema_ref() != schema) {
-            part.rows = widened(part.rows.clone(), schema).ok_or_else(|| {
-                Error::new(
-                    Code::SchemaVersionMismatch,
-                    format!("table {} was altered while the batch was on its way", self.state.def.name),
-                )
-                .hint("send the batch again")
-            })?;
+            part.rows = widened(part.rows.clone(), schema).ok_or_else(altered)?;
             // Bounds are by column.
             part.zones = tail_zones(&part.rows);
         }
@@ -186,7 +191,8 @@ impl Worker {
         }
         let (suffix, value) = self.count(rows.producer.as_ref(), group.at.wall_us, &counts);
         self.state.unwritten.insert(suffix, value);
-        let first = first.unwrap_or_default();
+        // The same rows were sent as the first time.
+        let first = first.unwrap_or(BatchCounts { received, ..BatchCounts::default() });
         RowsOutcome {
             received: first.received,
             accepted: first.accepted,
@@ -251,7 +257,8 @@ impl Worker {
         let state = self.state.producers.entry(batch.id.clone()).or_insert_with(|| ProducerState::new(&rows.principal));
         state.note(batch.sequence, rows.hash, counts, (group.seq, group.at));
         state.max_event_us = state.max_event_us.max(rows.max_event_us);
-        self.shared.activity.note(&batch.id, group.at.wall_us, state.max_event_us);
+        let visible = *self.shared.visible.borrow();
+        self.shared.activity.note(&batch.id, (group.seq, visible), group.at.wall_us, state.max_event_us);
         group.note_bytes(self.state.note_changed(&batch.id));
     }
 

@@ -11,7 +11,7 @@ use crate::catalog::TableDef;
 use crate::dedup::KeyIndex;
 use crate::env::Moment;
 use crate::error::{Code, Error, Result};
-use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO};
+use crate::ids::{CommitSeq, ProducerId, SHARD_ZERO, SchemaId};
 use crate::limits::{IDEMPOTENCY_KEY_TTL_S, MAX_IDEMPOTENCY_KEYS, REJECTED_BUCKET_BYTES, REJECTED_BUCKET_S};
 use crate::log::{Family, Op, state_key, state_prefix};
 use crate::producers::{BatchCounts, ProducerState};
@@ -20,6 +20,8 @@ use crate::table::seal::SealState;
 /// Ahead of the log by the groups in flight: what stands here is decided, what is published is durable.
 pub(crate) struct TableState {
     pub(crate) def: Arc<TableDef>,
+    /// Rows that passed admission with an older schema may be none of the table: a type changed, or a text must be shorter.
+    pub(crate) narrowed: SchemaId,
     /// The last sequence given to an entry.
     pub(crate) last_seq: CommitSeq,
     /// The largest stamp given to an entry, microseconds.

@@ -11,7 +11,7 @@ use super::group::RowsGroup;
 use super::state::{IdempotencyKeys, RejectedRows, TableState};
 use crate::catalog::tests::defined;
 use crate::env::Moment;
-use crate::ids::{CommitSeq, ProducerId};
+use crate::ids::{CommitSeq, ProducerId, SchemaId};
 use crate::limits::LARGE_BATCH_ROWS;
 use crate::log::Block;
 use crate::producers::ProducerState;
@@ -70,6 +70,7 @@ fn joined_parts_that_are_many_have_zones() {
 fn a_producer_is_written_once_however_often_it_changed() {
     let mut state = TableState {
         def: Arc::new(defined(&[("id!", DataType::Int64)], &[], &[])),
+        narrowed: SchemaId(1),
         last_seq: CommitSeq(0),
         last_stamp_us: 0,
         uptime_before_us: 0,

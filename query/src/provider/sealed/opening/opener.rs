@@ -206,7 +206,13 @@ struct Opener {
 
 impl FileOpener for Opener {
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
-        Ok(self.clone().batches(file).boxed())
+        let mut passing = self.opening.readers.passing(&file);
+        let batches = self.clone().batches(file);
+        let counted = async move {
+            let batches = batches.await?.inspect_ok(move |batch| passing.add(batch.num_rows()));
+            Ok::<Batches, DataFusionError>(batches.boxed())
+        };
+        Ok(counted.boxed())
     }
 }
 

@@ -100,6 +100,7 @@ async fn built_rows_are_the_rows_that_were() {
             session.same(&sql, "built", "fresh").await;
         }
         assert!(counters.rows_read_sealed() > 0 && counters.rows_read_realtime() == 0);
+        assert_eq!(counters.rows_read_built(), counters.rows_read_sealed(), "none of them is published");
     }
 }
 
@@ -171,7 +172,7 @@ async fn rows_that_are_older_than_a_column_have_null_there() {
         ("words", arrow::datatypes::DataType::Utf8),
         ("more", every_type().columns[20].data_type.clone()),
     ] {
-        let column = ColumnDef { name: name.into(), data_type, nullable: true, comment: None };
+        let column = ColumnDef { name: name.into(), data_type, nullable: true, comment: None, max_chars: None };
         fixture.engine.alter_table("public", "t", TableChange::AddColumn(column)).await.expect("added");
     }
     let table = fixture.engine.table("public", "t").expect("it is there");

@@ -264,7 +264,7 @@ async fn a_look_up_in_many_files_is_divided() {
 }
 
 fn column(name: &str, data_type: DataType) -> ColumnDef {
-    ColumnDef { name: name.to_owned(), data_type, nullable: false, comment: None }
+    ColumnDef { name: name.to_owned(), data_type, nullable: false, comment: None, max_chars: None }
 }
 
 fn table(columns: &[(&str, DataType)], key: &[&str]) -> NewTable {

@@ -287,7 +287,8 @@ async fn many_files(seed: u64) -> (Fixture, TableSnapshot) {
         fixture.build().await;
         first += n;
     }
-    let extra = ColumnDef { name: "extra".into(), data_type: DataType::UInt64, nullable: true, comment: None };
+    let extra =
+        ColumnDef { name: "extra".into(), data_type: DataType::UInt64, nullable: true, comment: None, max_chars: None };
     fixture.engine.alter_table("public", "t", TableChange::AddColumn(extra)).await.expect("added");
     for n in [2, 1, 200, 3] {
         fixture.write(with_extra(&rows(&mut random, first, n))).await;

@@ -61,7 +61,7 @@ impl Fixture {
 }
 
 fn column(name: &str, data_type: DataType, nullable: bool) -> ColumnDef {
-    ColumnDef { name: name.to_owned(), data_type, nullable, comment: None }
+    ColumnDef { name: name.to_owned(), data_type, nullable, comment: None, max_chars: None }
 }
 
 fn instant() -> DataType {

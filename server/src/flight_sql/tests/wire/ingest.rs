@@ -47,10 +47,22 @@ async fn messages(command: CommandStatementIngest, batches: Vec<RecordBatch>) ->
 }
 
 async fn append(server: &Server, command: CommandStatementIngest, batches: Vec<RecordBatch>) -> Result<i64, Status> {
-    let mut answers = server.raw().do_put(stream::iter(messages(command, batches).await)).await?.into_inner();
+    append_with_token(server, command, batches).await.map(|(rows, _)| rows)
+}
+
+/// The rows that were stored, and the commit token of the answer's headers.
+async fn append_with_token(
+    server: &Server,
+    command: CommandStatementIngest,
+    batches: Vec<RecordBatch>,
+) -> Result<(i64, Option<String>), Status> {
+    let answer = server.raw().do_put(stream::iter(messages(command, batches).await)).await?;
+    let token = answer.metadata().get("x-tidewater-commit-token");
+    let token = token.map(|token| token.to_str().expect("text").to_owned());
+    let mut answers = answer.into_inner();
     let answer = answers.message().await?.expect("one answer");
     assert!(answers.message().await?.is_none());
-    Ok(DoPutUpdateResult::decode(answer.app_metadata).unwrap().record_count)
+    Ok((DoPutUpdateResult::decode(answer.app_metadata).unwrap().record_count, token))
 }
 
 async fn code_of(server: &Server, command: CommandStatementIngest, batches: Vec<RecordBatch>) -> Code {
@@ -70,10 +82,111 @@ async fn modes() {
     assert_eq!(code_of(&server, command(NotExist::Create, Exists::Fail, &[]), batches()).await, Code::AlreadyExists);
     assert_eq!(append(&server, command(NotExist::Fail, Exists::Append, &[]), batches()).await.unwrap(), 3);
     assert_eq!(append(&server, command(NotExist::Create, Exists::Append, &[]), batches()).await.unwrap(), 3);
-    assert_eq!(code_of(&server, command(NotExist::Create, Exists::Replace, &[]), batches()).await, Code::Unimplemented);
     assert_eq!(count(&server).await, 9);
     // All rows of one append are one commit.
     assert_eq!(server.app.storage.table("public", "t").unwrap().snapshot().upper().0, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replacing_puts_another_table_in_the_place_of_the_first() {
+    let server = Server::start().await;
+    let replace = |not_exist| command(not_exist, Exists::Replace, &[]);
+    assert_eq!(code_of(&server, replace(NotExist::Fail), vec![rows(&[1])]).await, Code::NotFound);
+    assert_eq!(append(&server, replace(NotExist::Create), vec![rows(&[1, 2])]).await.unwrap(), 2);
+    let pinned = server.info("SELECT count(*) AS n FROM t").await.unwrap();
+    let other: [(&str, ArrayRef); 1] = [("n", Arc::new(Int32Array::from(vec![7, 8, 9])))];
+    let other = RecordBatch::try_from_iter(other).unwrap();
+    assert_eq!(append(&server, replace(NotExist::Fail), vec![other]).await.unwrap(), 3);
+    assert!(server.rows("SELECT max(n) AS m FROM t").await.contains("| 9 |"));
+    let (_, before) = server.fetch(&pinned).await.unwrap();
+    assert!(super::text(&before).contains("| 2 |"), "a query sees what there was when it was planned");
+    // Without rows, from files, and refused: the table is the last that was made.
+    assert_eq!(append(&server, replace(NotExist::Create), vec![rows(&[])]).await.unwrap(), 0);
+    assert_eq!(count(&server).await, 0);
+    assert_eq!(append(&server, replace(NotExist::Create), many()).await.unwrap(), 40_000);
+    let nulls: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+    let bad = RecordBatch::try_from_iter_with_nullable([("id", nulls, true)]).unwrap();
+    let keyed = command(NotExist::Create, Exists::Replace, &[("primary_key", "id")]);
+    assert_eq!(code_of(&server, keyed, vec![bad]).await, Code::InvalidArgument);
+    assert_eq!((count(&server).await, server.app.storage.tables().len()), (40_000, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_says_which_commit_has_the_rows() {
+    let server = Server::start().await;
+    let with_key = |not_exist, exists| command(not_exist, exists, &[("idempotency_key", "k")]);
+    let made = append_with_token(&server, with_key(NotExist::Create, Exists::Fail), vec![rows(&[1])]).await;
+    let (_, made) = made.expect("made");
+    let again = append_with_token(&server, with_key(NotExist::Create, Exists::Fail), vec![rows(&[1])]).await;
+    assert_eq!(again.expect("it is the same append"), (1, made.clone()));
+    let added = append_with_token(&server, command(NotExist::Fail, Exists::Append, &[]), many()).await;
+    let (_, added) = added.expect("added");
+    assert_ne!(added, made);
+    let replaced = append_with_token(&server, command(NotExist::Fail, Exists::Replace, &[]), vec![rows(&[1])]).await;
+    let (_, replaced) = replaced.expect("replaced");
+    assert_ne!(replaced, added);
+    let empty = append_with_token(&server, command(NotExist::Fail, Exists::Append, &[]), vec![rows(&[])]).await;
+    assert_eq!(empty.expect("nothing to store"), (0, None));
+    let mut query = tonic::Request::new(super::descriptor("SELECT count(*) AS n FROM t"));
+    let token = replaced.expect("a token").parse().expect("ASCII");
+    query.metadata_mut().insert("x-tidewater-min-commit", token);
+    server.raw().get_flight_info(query).await.expect("it is visible");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_named_as_one() {
+    let server = Server::start().await;
+    server.run(&["CREATE VIEW v AS SELECT 1 AS one"]).await;
+    for (not_exist, exists, expected) in [
+        (NotExist::Fail, Exists::Append, Code::InvalidArgument),
+        (NotExist::Create, Exists::Append, Code::AlreadyExists),
+        (NotExist::Create, Exists::Fail, Code::AlreadyExists),
+        (NotExist::Create, Exists::Replace, Code::AlreadyExists),
+        (NotExist::Fail, Exists::Replace, Code::AlreadyExists),
+    ] {
+        for batches in [vec![rows(&[1])], many()] {
+            let command = CommandStatementIngest { table: "v".into(), ..command(not_exist, exists, &[]) };
+            let refused = append(&server, command, batches).await.expect_err("a view takes no rows");
+            assert_eq!(refused.code(), expected, "{not_exist:?} {exists:?}: {refused}");
+            assert!(refused.message().contains("'public.v' is a view"), "{refused}");
+        }
+    }
+    assert!(server.app.storage.tables().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_that_is_sent_again_replaces_once() {
+    let server = Server::start().await;
+    let first = || command(NotExist::Create, Exists::Replace, &[("idempotency_key", "k")]);
+    assert_eq!(append(&server, first(), vec![rows(&[1, 2])]).await.unwrap(), 2);
+    assert_eq!(append(&server, command(NotExist::Fail, Exists::Append, &[]), vec![rows(&[3])]).await.unwrap(), 1);
+    assert_eq!(append(&server, first(), vec![rows(&[1, 2])]).await.unwrap(), 2);
+    assert_eq!(append(&server, first(), many()).await.unwrap(), 2);
+    assert_eq!(count(&server).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_attempt_that_ends_while_the_second_is_on_its_way_stands() {
+    let server = Server::start().await;
+    let replace = || command(NotExist::Create, Exists::Replace, &[("idempotency_key", "k")]);
+    let sent = messages(replace(), many()).await;
+    let (reached, seen) = tokio::sync::oneshot::channel();
+    let (go_on, may_end) = tokio::sync::oneshot::channel::<()>();
+    let end = stream::once(async move {
+        let _ = reached.send(());
+        let _ = may_end.await;
+    });
+    let sent = stream::iter(sent).chain(end.filter_map(|()| async { None }));
+    let mut client = server.raw();
+    let second = tokio::spawn(async move { client.do_put(sent).await?.into_inner().message().await });
+    // The server has taken so much of it that its rows are in files.
+    seen.await.unwrap();
+    assert_eq!(append(&server, replace(), vec![rows(&[1, 2])]).await.unwrap(), 2);
+    assert_eq!(append(&server, command(NotExist::Fail, Exists::Append, &[]), vec![rows(&[3])]).await.unwrap(), 1);
+    go_on.send(()).unwrap();
+    let answer = second.await.unwrap().unwrap().expect("an answer");
+    assert_eq!(DoPutUpdateResult::decode(answer.app_metadata).unwrap().record_count, 2);
+    assert_eq!(count(&server).await, 3, "what was added meanwhile is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

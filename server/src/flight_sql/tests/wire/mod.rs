@@ -3,7 +3,9 @@
 mod ingest;
 mod metadata;
 mod prepared;
+mod sessions;
 mod statements;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::App;
 use crate::auth::{Auth, Limits};
+use crate::flight_sql::Kept;
 
 /// A server on a free port, with an empty data folder.
 struct Server {
@@ -56,7 +59,9 @@ impl Server {
         };
         let query = QueryEngine::new(storage.clone(), options).unwrap();
         let draining = CancellationToken::new();
-        let app = Arc::new(App { storage, query, auth: Auth::Off, limits: Limits::none(), tls: None, draining });
+        let kept = Arc::new(Kept::new(&storage));
+        let limits = Limits::none();
+        let app = Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = tonic::transport::Server::builder()

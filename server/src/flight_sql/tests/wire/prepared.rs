@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow_flight::sql::{ActionCreatePreparedStatementRequest, Any, CommandPreparedStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, FlightDescriptor};
 use futures::stream::TryStreamExt;
@@ -76,8 +76,13 @@ async fn a_query_with_parameters_runs_again_and_again() {
             assert!(text(&rows).contains(&format!("| {name} ")), "{}", text(&rows));
         }
     }
-    select.set_parameters(pairs(&[(1, "a"), (2, "b")])).unwrap();
-    assert!(select.execute().await.is_err());
+    // Once for each row, in one answer.
+    select.set_parameters(pairs(&[(2, "b"), (2, "a"), (1, "a")])).unwrap();
+    let info = select.execute().await.unwrap();
+    let (schema, rows) = server.fetch(&info).await.unwrap();
+    assert_eq!(*schema, schema_of(&info));
+    let names: Vec<_> = rows.iter().flat_map(|rows| rows.column(0).as_string::<i32>().iter().flatten()).collect();
+    assert_eq!(names, ["b", "a"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,4 +161,22 @@ async fn many_rows_of_parameters_are_one_delete() {
     delete.set_parameters(pairs(&[(1, "a"), (2, "x"), (3, "c")])).unwrap();
     assert_eq!(delete.execute_update().await.unwrap(), 2);
     assert_eq!(server.app.storage.table("public", "t").unwrap().snapshot().upper().0, 2);
+}
+
+/// ADBC takes UNIMPLEMENTED of this action for a server that prepares nothing; values that it cannot bind then hide why.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_supported_is_said_when_it_is_prepared() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT)"]).await;
+    for (sql, code) in [
+        ("UPDATE t SET id = ?", Code::InvalidArgument),
+        ("UPDATE t SET id = $1", Code::InvalidArgument),
+        ("UPDATE t SET id = 1", Code::Unimplemented),
+    ] {
+        let refused = prepare(&server, sql).await.expect_err("UPDATE is not supported");
+        assert_eq!(refused.code(), code, "{sql}: {refused}");
+        assert!(refused.message().contains("UPDATE is not supported") && refused.message().ends_with("(TW-1003)"));
+        assert_eq!(server.info(sql).await.expect_err("nor so").code(), Code::Unimplemented);
+    }
+    assert_eq!(server.app.kept.counts()[1], ("tidewater_prepared_statements", 0));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::sql::{CommandStatementUpdate, DoPutUpdateResult, ProstMessageExt};
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Empty, FlightData, FlightDescriptor,
@@ -9,10 +10,12 @@ use arrow_flight::{
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use prost::Message;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request};
 
 use super::{Server, descriptor, schema_of, text, ticket_of};
 
+/// <https://github.com/datafusion-contrib/datafusion-flight-sql-server/issues/51>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_announced_as_it_is_sent() {
     let server = Server::start().await;
@@ -45,6 +48,36 @@ async fn a_query_is_announced_as_it_is_sent() {
     }
 }
 
+/// What JDBC shows as precision and scale.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_described_by_their_types() {
+    let server = Server::start().await;
+    let sql = "SELECT CAST(1.5 AS DECIMAL(20, 3)) AS d, 'x' AS s, CAST(1 AS UBIGINT) AS u, \
+               TIMESTAMP '2026-01-31 00:00:00' AS t, NULL AS n";
+    let told = |schema: &Schema| -> Vec<String> {
+        let of = |field: &Field, key: &str| field.metadata().get(&format!("ARROW:FLIGHT:SQL:{key}")).cloned();
+        let fields = schema.fields().iter().map(|field| {
+            let entries = ["TYPE_NAME", "PRECISION", "SCALE"].map(|key| of(field, key).unwrap_or_default());
+            assert_eq!(field.metadata().len(), entries.iter().filter(|entry| !entry.is_empty()).count());
+            entries.join(" ")
+        });
+        fields.collect()
+    };
+    let expected = ["DECIMAL 20 3", "VARCHAR 65535 ", "UBIGINT 20 0", "TIMESTAMP 29 6", "NULL  "];
+    assert_eq!(told(&schema_of(&server.info(sql).await.unwrap())), expected);
+    let prepared = server.sql().prepare(sql.into(), None).await.unwrap();
+    assert_eq!(told(prepared.dataset_schema().unwrap()), expected);
+    // The driver itself gets other types, and is told of those.
+    let mut request = Request::new(descriptor(sql));
+    request.metadata_mut().insert("x-flight-types", "jdbc".parse().unwrap());
+    let info = server.raw().get_flight_info(request).await.unwrap().into_inner();
+    let (schema, rows) = server.fetch(&info).await.unwrap();
+    assert_eq!(*schema, schema_of(&info));
+    assert_eq!(schema.field(2).data_type(), &DataType::Decimal128(20, 0));
+    assert_eq!(told(&schema)[2], "DECIMAL 20 0");
+    assert!(text(&rows).contains("| 1.500 | x | 1 | 2026-01-31T00:00:00 |"), "{}", text(&rows));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_is_fetched_once() {
     let server = Server::start().await;
@@ -53,6 +86,8 @@ async fn a_ticket_is_fetched_once() {
     assert_eq!(server.fetch(&info).await.unwrap_err().code(), Code::FailedPrecondition);
 }
 
+/// <https://github.com/gizmodata/gizmosql/issues/134>
+/// <https://github.com/gizmodata/gizmosql/blob/main/CHANGELOG.md#1270---2026-06-02>
 #[tokio::test(flavor = "multi_thread")]
 async fn ddl_and_dml_run_exactly_once_at_get_flight_info() {
     let server = Server::start().await;
@@ -71,6 +106,7 @@ async fn ddl_and_dml_run_exactly_once_at_get_flight_info() {
     assert_eq!(server.rows("SELECT count(*) AS n FROM t").await, text_of_count("n", 2));
 }
 
+/// <https://github.com/gizmodata/gizmosql/blob/main/CHANGELOG.md#1270---2026-06-02>
 #[tokio::test(flavor = "multi_thread")]
 async fn call_runs_exactly_once_at_get_flight_info() {
     let server = Server::start().await;
@@ -146,7 +182,6 @@ async fn errors_have_their_codes() {
     assert_eq!(code("SELECT * FROM missing").await, Code::NotFound);
     assert_eq!(code("SELECT 1; SELECT 2").await, Code::InvalidArgument);
     assert_eq!(code("").await, Code::InvalidArgument);
-    assert_eq!(code("SET timezone = 'Europe/Berlin'").await, Code::FailedPrecondition);
     let ticket = |bytes: &'static [u8]| arrow_flight::Ticket::new(bytes);
     assert_eq!(server.fetch_ticket(ticket(b"x")).await.unwrap_err().code(), Code::InvalidArgument);
     let exchange = server.raw().do_exchange(stream::iter([FlightData::default()])).await;
@@ -176,18 +211,26 @@ async fn an_empty_put_is_an_error_at_once() {
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
+/// <https://github.com/influxdata/flightsql-dbapi/issues/10>, <https://github.com/apache/arrow-go/issues/755>
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_with_and_without_a_message() {
     let server = Server::start().await;
     for messages in [vec![], vec![HandshakeRequest::default()]] {
+        let n_messages = messages.len();
         let response = server.raw().handshake(stream::iter(messages)).await.unwrap();
-        assert_eq!(response.metadata().get("authorization").unwrap(), "Bearer anonymous");
+        let bearer = response.metadata().get("authorization").unwrap().to_str().unwrap();
+        assert!(bearer.starts_with("Bearer twb_"), "{bearer}");
         let answers: Vec<_> = response.into_inner().try_collect().await.unwrap();
-        assert_eq!(answers.len(), 1);
+        assert_eq!(answers.len(), n_messages);
     }
-    // A client that never closes its half is answered as well.
-    let mut open = server.raw().handshake(stream::pending()).await.unwrap().into_inner();
-    assert!(open.message().await.unwrap().is_some());
+    // A client that never closes its half is answered as well, whether it sends a message or not.
+    let silent = stream::pending().boxed();
+    let talking = stream::iter([HandshakeRequest::default()]).chain(stream::pending()).boxed();
+    for requests in [silent, talking] {
+        let response = server.raw().handshake(requests).await.unwrap();
+        assert!(response.metadata().contains_key("authorization"));
+        assert!(response.into_inner().message().await.unwrap().is_some());
+    }
     server.sql().handshake("user", "password").await.unwrap();
 }
 
@@ -196,7 +239,10 @@ async fn listed_actions_are_those_there_are() {
     let server = Server::start().await;
     let actions: Vec<_> = server.raw().list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
     let names: Vec<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
-    assert_eq!(names, ["CreatePreparedStatement", "ClosePreparedStatement", "CancelFlightInfo", "CancelQuery"]);
+    let statements = ["CreatePreparedStatement", "ClosePreparedStatement"];
+    let tickets = ["CancelFlightInfo", "CancelQuery", "RenewFlightEndpoint"];
+    let sessions = ["SetSessionOptions", "GetSessionOptions", "CloseSession"];
+    assert_eq!(names, [&statements[..], &tickets, &sessions].concat());
     for name in names {
         let status = server.raw().do_action(Action::new(name, &b"\xff"[..])).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name}");
@@ -219,6 +265,7 @@ async fn a_waiting_query_can_be_cancelled() {
     assert_eq!(server.fetch(&info).await.unwrap_err().code(), Code::Cancelled);
 }
 
+/// <https://github.com/PostHog/duckgres/issues/232>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_stream_ends_its_query() {
     let server = Server::start().await;
@@ -259,4 +306,83 @@ async fn the_deadline_of_do_get_ends_the_stream() {
         end = stream.message().await;
     }
     assert!(matches!(end.unwrap_err().code(), Code::DeadlineExceeded | Code::Cancelled));
+}
+
+fn header(metadata: &MetadataMap, name: &str) -> Option<String> {
+    metadata.get(name).map(|value| value.to_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_says_how_fresh_it_is() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))"]).await;
+    let written = server.raw().get_flight_info(descriptor("INSERT INTO t VALUES (1), (2)")).await.unwrap();
+    let token = header(written.metadata(), "x-tidewater-commit-token").unwrap();
+    let planned = server.raw().get_flight_info(descriptor("SELECT id FROM t")).await.unwrap();
+    assert_eq!(header(planned.metadata(), "x-tidewater-commit-token").as_ref(), Some(&token));
+    let info = planned.into_inner();
+    let query_id = String::from_utf8(info.app_metadata.to_vec()).unwrap();
+    let table = serde_json::json!({"schema": "public", "name": "t", "commit_token": token, "watermark": null});
+    let said: serde_json::Value = serde_json::from_slice(&info.endpoint[0].app_metadata).unwrap();
+    assert_eq!(said, serde_json::json!({"query_id": query_id, "tables": [table]}));
+
+    let answer = server.raw().do_get(ticket_of(&info)).await.unwrap();
+    assert_eq!(header(answer.metadata(), "x-tidewater-commit-token").as_ref(), Some(&token));
+    let mut stream = answer.into_inner();
+    let mut last = FlightData::default();
+    while let Some(message) = stream.message().await.unwrap() {
+        assert!(last.app_metadata.is_empty(), "more came behind the last message");
+        last = message;
+    }
+    let rows_read = serde_json::json!({"realtime": 2, "built": 0, "sealed": 0});
+    let said: serde_json::Value = serde_json::from_slice(&last.app_metadata).unwrap();
+    assert_eq!(said, serde_json::json!({"query_id": query_id, "tables": [table], "rows_read": rows_read}));
+    let trailers = stream.trailers().await.unwrap().unwrap();
+    assert_eq!(header(&trailers, "x-tidewater-commit-token").as_ref(), Some(&token));
+    assert_eq!(header(&trailers, "x-tidewater-rows-realtime").as_deref(), Some("2"));
+    assert_eq!(header(&trailers, "x-tidewater-rows-sealed").as_deref(), Some("0"));
+}
+
+/// A request whose statement must see a commit.
+fn asking<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-tidewater-min-commit", token.parse().unwrap());
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_waits_for_the_commits_that_its_caller_names() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))"]).await;
+    let planned = server.info("SELECT id FROM t").await.unwrap();
+    let written = server.raw().get_flight_info(descriptor("INSERT INTO t VALUES (1)")).await.unwrap();
+    let token = header(written.metadata(), "x-tidewater-commit-token").unwrap();
+    let info = server.raw().get_flight_info(asking(descriptor("SELECT id FROM t"), &token)).await.unwrap();
+    let (_, rows) = server.fetch(&info.into_inner()).await.unwrap();
+    assert!(text(&rows).contains("| 1  |"), "{}", text(&rows));
+    // What was planned before does not have the row, and says so to who asks for it.
+    let refused = server.raw().do_get(asking(ticket_of(&planned), &token)).await.err().unwrap();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    for token in ["nonsense", "AQE="] {
+        let refused = server.raw().get_flight_info(asking(descriptor("SELECT 1"), token)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_are_wrong_are_told_so() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR, PRIMARY KEY (id))"]).await;
+    for (sql, code) in [
+        ("INSERT INTO t (name) VALUES ('a')", "TW-1203"),
+        ("INSERT INTO t VALUES (NULL, 'a')", "TW-1204"),
+        ("SELECT repeat(name, 100000000) FROM (VALUES ('a')) AS v(name)", "TW-1114"),
+    ] {
+        let refused = match server.info(sql).await {
+            Ok(info) => server.fetch(&info).await.expect_err("refused"),
+            Err(refused) => refused,
+        };
+        assert_eq!(refused.code(), Code::InvalidArgument, "{sql}: {refused}");
+        assert!(refused.message().contains(code), "{sql}: {refused}");
+    }
 }

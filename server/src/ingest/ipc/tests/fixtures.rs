@@ -70,6 +70,7 @@ pub fn columns(n: usize) -> Vec<(&'static str, ArrayRef)> {
         ("struct", Arc::new(nested)),
         ("dict", to(&texts, dictionary(DataType::Int8))),
         ("dict32", to(&texts, dictionary(DataType::UInt32))),
+        ("dict_view", to(&texts, DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8View)))),
         ("nulls", Arc::new(NullArray::new(n))),
     ]
 }
@@ -89,4 +90,14 @@ pub fn stream(batches: &[RecordBatch], codec: Option<CompressionType>) -> Vec<u8
         writer.write(batch).unwrap();
     }
     writer.into_inner().unwrap()
+}
+
+/// A dense union of numbers and texts, which parameters may be.
+pub fn union(n: usize) -> ArrayRef {
+    let children: Vec<ArrayRef> = vec![Arc::new(ints(n)), Arc::new(texts(n))];
+    let fields = [Field::new("0", DataType::Int64, true), Field::new("1", DataType::Utf8, true)];
+    let fields = UnionFields::try_new([0, 1], fields).unwrap();
+    let types: Vec<i8> = (0..n).map(|i| (i % 2) as i8).collect();
+    let offsets: Vec<i32> = (0..n as i32).rev().collect();
+    Arc::new(UnionArray::try_new(fields, types.into(), Some(offsets.into()), children).unwrap())
 }

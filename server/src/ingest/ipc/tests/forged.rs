@@ -5,10 +5,10 @@ use std::panic;
 use arrow::array::{Array, RecordBatch};
 
 use super::super::{Limits, declared_stream, decode_stream};
-use super::fixtures::{CODECS, batch, columns, stream};
+use super::fixtures::{CODECS, batch, columns, stream, union};
 
 const LIMITS: Limits =
-    Limits { decoded_bytes: 1 << 20, dictionary_bytes: 256 << 10, copied_bytes: 1 << 20, rows: 100_000 };
+    Limits { decoded_bytes: 1 << 20, dictionary_bytes: 256 << 10, copied_bytes: 1 << 20, rows: 100_000, unions: true };
 
 /// Decodes; what comes out was declared, is within the budget and can be read to its last value.
 fn survive(bytes: &[u8]) -> bool {
@@ -37,7 +37,7 @@ fn valid_streams() -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for codec in CODECS {
         out.push(stream(&[batch(20), batch(20)], codec));
-        for (name, array) in columns(9) {
+        for (name, array) in columns(9).into_iter().chain([("union", union(9))]) {
             out.push(stream(&[RecordBatch::try_from_iter([(name, array)]).unwrap()], codec));
         }
     }

@@ -85,6 +85,25 @@ fn dictionaries_that_stand_for_gigabytes() {
     assert!(flat_batch_bytes(&batches[0]) > 100_000 << 20);
 }
 
+/// As Polars sends categories.
+#[test]
+fn dictionaries_of_views_that_stand_for_gigabytes() {
+    let wide = StringViewArray::from(vec!["x".repeat(1 << 20)]);
+    let keys = Int8Array::from(vec![0; 100_000]);
+    let batch = one(Arc::new(DictionaryArray::<Int8Type>::new(keys, Arc::new(wide))));
+    let (_, batches) = decode_stream(&stream(std::slice::from_ref(&batch), None), Limits::default()).expect("taken");
+    assert!(flat_batch_bytes(&batches[0]) > 100_000 << 20);
+    // The views of a dictionary may themselves stand for far more than they are.
+    let mut views = StringViewBuilder::new();
+    let block = views.append_block(arrow::buffer::Buffer::from_vec(vec![b'y'; 1 << 20]));
+    for _ in 0..17 {
+        views.try_append_view(block, 0, 1 << 20).expect("within the block");
+    }
+    let keys = Int8Array::from(vec![0]);
+    let batch = one(Arc::new(DictionaryArray::<Int8Type>::new(keys, Arc::new(views.finish()))));
+    assert_eq!(error_of(&stream(&[batch], None), Limits::default()).0, Code::BatchTooLarge);
+}
+
 #[test]
 fn views_that_stand_for_gigabytes() {
     let mut builder = StringViewBuilder::new();
@@ -133,6 +152,29 @@ fn types_that_are_not_taken_are_named() {
     check(DataType::FixedSizeList(Arc::clone(&item), 0), "lists of 0 values");
     let union = UnionFields::try_new([0], [Field::new("a", DataType::Int64, true)]).unwrap();
     check(DataType::Union(union, UnionMode::Dense), "Union");
+}
+
+/// Each row would have a copy of its own: few bytes would become any number of them.
+#[test]
+fn rows_of_a_union_do_not_share_what_may_be_large() {
+    let read = |places: [(i8, i32); 3]| {
+        let children: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1, 2])),
+            Arc::new(StringArray::from(vec!["x".repeat(1 << 20), String::new()])),
+            Arc::new(NullArray::new(1)),
+        ];
+        let fields = children.iter().enumerate();
+        let fields = fields.map(|(i, child)| Field::new(i.to_string(), child.data_type().clone(), true));
+        let fields = UnionFields::try_new([0, 1, 2], fields).unwrap();
+        let (types, offsets): (Vec<i8>, Vec<i32>) = places.into_iter().unzip();
+        let union = UnionArray::try_new(fields, types.into(), Some(offsets.into()), children).unwrap();
+        decode_stream(&stream(&[one(Arc::new(union))], None), Limits { unions: true, ..Limits::default() })
+    };
+    assert!(read([(1, 1), (0, 1), (1, 0)]).is_ok(), "in any order");
+    assert!(read([(0, 1), (2, 0), (2, 0)]).is_ok() && read([(0, 1), (0, 1), (0, 1)]).is_ok(), "these are small");
+    let error = read([(1, 0), (0, 0), (1, 0)]).unwrap_err();
+    assert_eq!(error.code(), Code::MalformedPayload);
+    assert!(error.message().contains("share one value"), "{error}");
 }
 
 #[test]

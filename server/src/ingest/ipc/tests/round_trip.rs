@@ -5,7 +5,7 @@ use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteContext, write_message};
 
 use super::super::{Decoded, Decoder, Limits, decode_stream, flat_batch_bytes};
-use super::fixtures::{CODECS, batch, columns, options, stream};
+use super::fixtures::{CODECS, batch, columns, options, stream, union};
 
 /// Compares values; the decoder makes fields nullable.
 fn assert_same(decoded: &RecordBatch, written: &RecordBatch) {
@@ -94,11 +94,24 @@ fn framed(message: EncodedData, codec: Option<CompressionType>) -> Vec<u8> {
 
 #[test]
 fn flat_bytes_spell_dictionaries_and_views_out() {
-    let all: Vec<_> = columns(1_000).into_iter().filter(|(name, _)| ["utf8", "view", "dict"].contains(name)).collect();
+    let all = columns(1_000);
     let size = |name: &str| {
         let one = all.iter().filter(|(n, _)| *n == name).cloned();
         flat_batch_bytes(&RecordBatch::try_from_iter(one).unwrap())
     };
-    let (plain, view, dict) = (size("utf8"), size("view"), size("dict"));
-    assert!(view.abs_diff(plain) < 2_000 && dict.abs_diff(plain) < 2_000, "{plain} {view} {dict}");
+    let plain = size("utf8");
+    for name in ["view", "dict", "dict_view"] {
+        assert!(size(name).abs_diff(plain) < 2_000, "{plain} {name} {}", size(name));
+    }
+}
+
+#[test]
+fn unions_are_taken_where_they_are_wanted() {
+    let written = RecordBatch::try_from_iter_with_nullable([("u", union(5), true)]).unwrap();
+    let bytes = stream(std::slice::from_ref(&written), None);
+    let (_, read) = decode_stream(&bytes, Limits { unions: true, ..Limits::default() }).unwrap();
+    assert_same(&read[0], &written);
+    assert!(flat_batch_bytes(&read[0]) < 1_000);
+    let refused = decode_stream(&bytes, Limits::default()).unwrap_err();
+    assert!(refused.message().contains("type Union"), "{refused}");
 }

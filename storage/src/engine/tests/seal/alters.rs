@@ -11,7 +11,13 @@ use crate::error::Code;
 use crate::table::Table;
 
 fn added(name: &str, data_type: DataType) -> TableChange {
-    TableChange::AddColumn(ColumnDef { name: name.to_owned(), data_type, nullable: true, comment: None })
+    TableChange::AddColumn(ColumnDef {
+        name: name.to_owned(),
+        data_type,
+        nullable: true,
+        comment: None,
+        max_chars: None,
+    })
 }
 
 /// Rows with a fourth column.
@@ -105,9 +111,9 @@ async fn what_rows_rest_on_is_not_changed() {
     assert_eq!(refused(options("seal_after_rows", "0")).await, Code::InvalidOption);
     fixture.engine().alter_table("public", "t", options("seal_after_rows", "7")).await.expect("set");
     assert_eq!(table.def().options.seal.after_rows, 7);
-    let to_text = TableChange::SetType { column: "name".into(), data_type: DataType::Binary };
+    let to_text = TableChange::SetType { column: "name".into(), data_type: DataType::Binary, max_chars: None };
     fixture.engine().alter_table("public", "t", to_text.clone()).await.expect("an empty table has no rows to convert");
-    let back = TableChange::SetType { column: "name".into(), data_type: DataType::Utf8 };
+    let back = TableChange::SetType { column: "name".into(), data_type: DataType::Utf8, max_chars: None };
     fixture.engine().alter_table("public", "t", back).await.expect("and back");
     table.write(request(batch(&[1]))).await.expect("stored");
     assert_eq!(refused(to_text).await, Code::UnsupportedStatement);

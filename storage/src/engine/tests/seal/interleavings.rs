@@ -125,7 +125,8 @@ fn count(actions: &[Value], name: &str) -> usize {
 }
 
 fn added(name: &str) -> TableChange {
-    let column = ColumnDef { name: name.to_owned(), data_type: DataType::Utf8, nullable: true, comment: None };
+    let column =
+        ColumnDef { name: name.to_owned(), data_type: DataType::Utf8, nullable: true, comment: None, max_chars: None };
     TableChange::AddColumn(column)
 }
 

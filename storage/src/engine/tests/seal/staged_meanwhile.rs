@@ -153,7 +153,13 @@ async fn a_column_that_is_added_meanwhile_is_null() {
     let mut fixture = Fixture::open();
     let table = fixture.create("t").await;
     let stream = staged(&table, &all(100)).await;
-    let column = ColumnDef { name: "more".to_owned(), data_type: DataType::Int64, nullable: true, comment: None };
+    let column = ColumnDef {
+        name: "more".to_owned(),
+        data_type: DataType::Int64,
+        nullable: true,
+        comment: None,
+        max_chars: None,
+    };
     fixture.engine().alter_table("public", "t", TableChange::AddColumn(column)).await.expect("altered");
     stream.commit().await.expect("stored");
     assert_eq!(keys_of(&table), all(100));
@@ -169,10 +175,34 @@ async fn a_type_that_changes_meanwhile_refuses_the_stream() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;
     let stream = staged(&table, &all(100)).await;
-    let change = TableChange::SetType { column: "name".to_owned(), data_type: DataType::Binary };
+    let change = TableChange::SetType { column: "name".to_owned(), data_type: DataType::Binary, max_chars: None };
     fixture.engine().alter_table("public", "t", change).await.expect("altered");
     assert_eq!(stream.commit().await.expect_err("refused").code(), Code::SchemaVersionMismatch);
     assert_eq!((table.snapshot().n_rows(), n_files(&table)), (0, 0));
+}
+
+/// The schema of the rows does not say it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_comes_meanwhile_refuses_the_stream() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let set = async |max_chars| {
+        let change = TableChange::SetType { column: "name".to_owned(), data_type: DataType::Utf8, max_chars };
+        fixture.engine().alter_table("public", "t", change).await.map(drop).map_err(|error| error.code())
+    };
+    let stream = staged(&table, &all(100)).await;
+    set(Some(1)).await.expect("an empty table has no texts");
+    assert_eq!(stream.commit().await.expect_err("refused").code(), Code::SchemaVersionMismatch);
+    assert_eq!((table.snapshot().n_rows(), n_files(&table)), (0, 0));
+    // What was short enough stays so.
+    set(Some(1_000)).await.expect("longer");
+    let stream = staged(&table, &all(100)).await;
+    set(Some(2_000)).await.expect("longer");
+    stream.commit().await.expect("stored");
+    assert_eq!(keys_of(&table), all(100));
+    assert_eq!(set(Some(1_999)).await, Err(Code::UnsupportedStatement));
+    set(None).await.expect("a table with rows may have longer texts");
+    assert_eq!(set(Some(3_000)).await, Err(Code::UnsupportedStatement));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -163,6 +163,7 @@ async fn files_of_before_an_alter_get_the_new_columns() {
         data_type: arrow::datatypes::DataType::Utf8,
         nullable: true,
         comment: None,
+        max_chars: None,
     };
     fixture.engine().alter_table("public", "t", TableChange::AddColumn(note)).await.expect("altered");
     let compacted = fixture.table("t").compact().await.expect("compacted");

@@ -18,9 +18,10 @@ impl Worker {
         change: &TableChange,
         answer: oneshot::Sender<Result<Arc<TableDef>>>,
     ) -> Prepared {
+        let narrows = change.narrows(&self.state.def);
         let changed = self.shared.gate.check_space(Write::Small).and_then(|()| {
             let has_rows = self.decided_rows > 0 || !self.state.seal.published.is_empty();
-            if has_rows && matches!(change, TableChange::SetType { .. }) {
+            if has_rows && narrows {
                 return Err(Error::new(
                     Code::UnsupportedStatement,
                     format!("table {} has rows: the type of a column cannot be changed", self.state.def.name),
@@ -34,6 +35,9 @@ impl Worker {
             Err(refused) => return Prepared::answer(Answer::Altered(answer, Err(refused))),
         };
         self.state.def = Arc::clone(&def);
+        if narrows {
+            self.state.narrowed = def.schema_id;
+        }
         let place = self.next_place();
         self.state.unsynced = false;
         Prepared {

@@ -1,0 +1,1 @@
+"""What is here? `tidewater.admin.v1`, the stubs of the gRPC service for users, tokens and roles."""

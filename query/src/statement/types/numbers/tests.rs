@@ -1,0 +1,92 @@
+//! Is a number read as it is written?
+
+use arrow::datatypes::DataType as ArrowType;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+
+use super::{Decimal, settle_values};
+use crate::statement::reparse;
+use crate::statement::tests::without_names;
+
+fn rounded(text: &str, scale: usize) -> String {
+    Decimal::parse(text).expect("a number").rounded(scale).text()
+}
+
+#[test]
+fn numbers_round_half_away_from_zero() {
+    for (text, scale, expected) in [
+        ("12345678901234567.891", 3, "12345678901234567.891"),
+        ("-12345678901234567.891", 2, "-12345678901234567.89"),
+        ("0.5", 0, "1"),
+        ("-0.5", 0, "-1"),
+        ("0.49", 0, "0"),
+        ("-0.4", 0, "0"),
+        ("999.999", 2, "1000.00"),
+        ("9.95", 1, "10.0"),
+        ("0.05", 1, "0.1"),
+        ("0.0004", 1, "0.0"),
+        (".5", 3, "0.5"),
+        ("5.", 3, "5"),
+        ("1e3", 2, "1000"),
+        ("1.25E-2", 3, "0.013"),
+        ("0e5", 1, "0"),
+        ("00012.50", 5, "12.50"),
+        ("5e-70", 2, "0.00"),
+    ] {
+        assert_eq!(rounded(text, scale), expected, "{text} with {scale}");
+    }
+}
+
+#[test]
+fn what_no_decimal_holds_is_left() {
+    for text in ["1e77", "1e-77", "1e99999999999", "", ".", "x", "1e", "1.2.3", &"9".repeat(77)] {
+        assert_eq!(Decimal::parse(text), None, "{text}");
+    }
+}
+
+fn settled(sql: &str) -> String {
+    match reparse(sql).expect("valid").statement {
+        Statement::Statement(sql) => sql.to_string(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn casts_of_literals_are_casts_of_their_text() {
+    for (sql, expected) in [
+        (
+            "SELECT CAST(12345678901234567.891 AS DECIMAL(20, 3))",
+            "SELECT CAST('12345678901234567.891' AS DECIMAL(20,3))",
+        ),
+        ("SELECT CAST(-(0.30) AS NUMERIC(38, 30))", "SELECT CAST('-0.30' AS NUMERIC(38,30))"),
+        ("SELECT 1e2::DECIMAL(5, 1)", "SELECT '100'::DECIMAL(5,1)"),
+        ("SELECT CAST(5 AS DECIMAL(5, 1))", "SELECT CAST(5 AS DECIMAL(5,1))"),
+        ("SELECT CAST(0.1 AS DOUBLE), 0.1", "SELECT CAST(0.1 AS DOUBLE), 0.1"),
+    ] {
+        assert_eq!(without_names(&settled(sql)), expected);
+    }
+}
+
+/// VALUES for columns of DECIMAL(20,3) and DOUBLE.
+fn values(sql: &str) -> String {
+    let Statement::Statement(sql) = reparse(sql).expect("valid").statement else { panic!("{sql}") };
+    let Sql::Query(mut query) = *sql else { panic!("{sql}") };
+    settle_values(&mut query, &[Some(ArrowType::Decimal128(20, 3)), Some(ArrowType::Float64), None]);
+    query.to_string()
+}
+
+#[test]
+fn values_are_exact_where_the_column_is_a_decimal() {
+    for (sql, expected) in [
+        ("VALUES (-0.1239, 0.1239, 0.1239)", "VALUES ('-0.124', 0.1239, 0.1239)"),
+        ("VALUES (1), (2.5), (NULL), ('3')", "VALUES ('1'), ('2.5'), (NULL), ('3')"),
+        ("VALUES (1), (2)", "VALUES (1), (2)"),
+        (
+            "VALUES (2.5), (1 + 1), (NULL)",
+            "VALUES (CAST('2.5' AS DECIMAL(20,3))), (CAST(1 + 1 AS DECIMAL(20,3))), (CAST(NULL AS DECIMAL(20,3)))",
+        ),
+        ("VALUES (1e99), (2.5)", "VALUES (1e99), (2.5)"),
+    ] {
+        assert_eq!(values(sql), expected);
+    }
+}
