@@ -10,7 +10,7 @@ ENV := variables=$$(scripts/environment.sh); eval "$$variables"
 
 # The Python tests' own environments: theirs, and the one of a DuckDB with its delta extension.
 PYTEST = python=$$(clients/conformance/venv.sh); export TIDEWATER_DUCKDB_PYTHON=$$(clients/conformance/venv.sh duckdb) TIDEWATER_DBAPI_PYTHON=$$(clients/conformance/venv.sh dbapi) TIDEWATER_BIN="$(CARGO_TARGET_DIR)/debug/tidewater"; \
-  "$$python" -m pytest -q clients/python/tests; "$$python" -m pytest -q clients/conformance
+  "$$python" -m pytest -q clients/python/tests; "$$python" -m pytest -q $(or $(TESTS),clients/conformance)
 
 .PHONY: help demo test conformance check build rust-tests python-tests bench package
 
@@ -38,7 +38,7 @@ rust-tests:
 python-tests: build
 	@$(PYTEST) -m "not spark and not slow and not superset"
 
-# Spark and its JVM are 550 MB, a browser is 350, so only here. ADBC_VALIDATION=DIR is a local copy of adbc-drivers/validation.
+# Spark and its JVM are 550 MB, a browser is 350, so only here. TESTS="FILE…" runs those alone. ADBC_VALIDATION=DIR is a local copy of adbc-drivers/validation.
 conformance: build ## All tests from outside, Spark as a reader of the Delta tables too; writes clients/conformance/RESULTS.md
 	@export TIDEWATER_RESULTS="$(CURDIR)/clients/conformance/RESULTS.md"; \
 	  spark=$$(clients/conformance/spark.sh) || echo "Spark is NOT CHECKED" >&2; export TIDEWATER_SPARK_PYTHON=$$spark; \

@@ -86,7 +86,9 @@ func asPrepared(ctx context.Context, client *flightsql.Client, one *cases.Case) 
 		return outcome{}, err
 	}
 	defer func() { finish(&err, prepared.Close(ctx)) }()
-	if isUpdate, told := prepared.IsUpdate(); !told || isUpdate != (one.Affected != nil) {
+	isUpdate, told := prepared.IsUpdate()
+	// A statement that is to be refused may be either.
+	if !told || (isUpdate != (one.Affected != nil) && one.Error == nil) {
 		return outcome{}, fmt.Errorf("is_update is %v (sent: %v)", isUpdate, told)
 	}
 	if len(one.Parameters) > 0 {
@@ -100,7 +102,7 @@ func asPrepared(ctx context.Context, client *flightsql.Client, one *cases.Case) 
 		defer record.Release()
 		prepared.SetParameters(record)
 	}
-	if one.Affected != nil {
+	if isUpdate {
 		affected, err := prepared.ExecuteUpdate(ctx)
 		return outcome{affected: affected}, err
 	}

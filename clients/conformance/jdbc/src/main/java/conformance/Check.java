@@ -41,6 +41,16 @@ final class Check {
         throw new AssertionError("it was not refused");
     }
 
+    /** What the call throws, whatever its class. */
+    static Exception thrown(Flow call) {
+        try {
+            call.run();
+        } catch (Exception error) {
+            return error;
+        }
+        throw new AssertionError("it was not refused");
+    }
+
     /**
      * The name of gRPC's code. The driver says it in no message; it is in the error of the Flight
      * client that is behind.

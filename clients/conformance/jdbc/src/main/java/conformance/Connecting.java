@@ -57,6 +57,22 @@ final class Connecting {
         return DriverManager.getConnection(target.url(server, String.join("&", parameters)));
     }
 
+    /** With a catalog the driver has a session, and ends it when it closes. */
+    private void askWithCatalog(String server, String... parameters) throws Exception {
+        String catalog = "catalog=tidewater&" + String.join("&", parameters);
+        Connection connection = open(server, catalog);
+        Check.equal(Target.value(connection, "SELECT 1"), "1", "SELECT 1");
+        try {
+            connection.close();
+        } catch (SQLException error) {
+            Check.driver(
+                    !Check.told(error).contains("Channel shutdown invoked"),
+                    "before 19 it ends its session twice, the second time on a channel that is"
+                            + " closed; arrow-java issue 66");
+            throw error;
+        }
+    }
+
     /** Connects, asks for something, and closes. */
     private void ask(String server, String... parameters) throws SQLException {
         ask(open(server, parameters));
@@ -115,10 +131,9 @@ final class Connecting {
     }
 
     private void addSessions(Map<String, Flow> flows) {
-        flows.put("catalog_in_the_url", () -> ask("open", PLAIN, "catalog=tidewater"));
+        flows.put("catalog_in_the_url", () -> askWithCatalog("open", PLAIN));
         flows.put(
-                "catalog_in_the_url_with_a_user",
-                () -> ask("guarded", PLAIN, "catalog=tidewater", login));
+                "catalog_in_the_url_with_a_user", () -> askWithCatalog("guarded", PLAIN, login));
         flows.put(
                 "unknown_catalog_in_the_url",
                 () -> Check.refused(() -> open("open", PLAIN, "catalog=nowhere").close()));
