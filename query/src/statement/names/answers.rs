@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Ident, OrderByKind, Query, SelectItem, SetExpr, Statement as Sql, TableAlias, TableFactor,
-    VisitMut, VisitorMut,
+    Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Statement as Sql, TableAlias, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::calls::is_call;
@@ -119,12 +119,25 @@ impl VisitorMut for NameParts {
         if let Some(with) = &mut query.with {
             with.cte_tables.iter_mut().for_each(|cte| Self::name(&mut cte.query, Some(&cte.alias)));
         }
+        // Also of those in parentheses, beside a UNION or alone.
+        sort_by_names(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        // Beside another one a query without an alias keeps the planner's names, which say the tables and so differ.
+        if let [TableWithJoins { relation: TableFactor::Derived { subquery, alias: None, .. }, joins }] =
+            select.from.as_mut_slice()
+            && joins.is_empty()
+        {
+            Self::name(subquery, None);
+        }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Derived { subquery, alias, .. } = factor {
-            Self::name(subquery, alias.as_ref());
+        if let TableFactor::Derived { subquery, alias: Some(alias), .. } = factor {
+            Self::name(subquery, Some(alias));
         }
         ControlFlow::Continue(())
     }
@@ -222,7 +235,12 @@ fn sort_by_names(query: &mut Query) {
     if select.distinct != Some(Distinct::Distinct) {
         return;
     }
+    let names: HashSet<String> = select.projection.iter().filter_map(name_of).collect();
     for key in keys {
+        // A name means a column of the answer first, which may be computed from others than the one of the table.
+        if matches!(&key.expr, Expr::Identifier(ident) if names.contains(&fold(ident))) {
+            continue;
+        }
         let alias = select.projection.iter().find_map(|item| match item {
             SelectItem::ExprWithAlias { expr, alias } if *expr == key.expr => Some(alias.clone()),
             _ => None,
