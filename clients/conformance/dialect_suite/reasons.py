@@ -7,11 +7,8 @@ NAMES = "names with white space, parentheses or % are refused"
 ESCAPE = "LIKE … ESCAPE takes the backslash only (DataFusion)"
 FRAME = "a window's frame takes no parameters and no dates without an interval (DataFusion)"
 DECIMALS = "decimals are computed within 38 digits, and a fraction in SQL is a DOUBLE"
-OLD_TEXT = "a text compared with a TIMESTAMP is read as nanoseconds, which begin in 1677 (DataFusion)"
 
 FAILS = {
-    "DateTimeHistoricTest::test_literal_years": OLD_TEXT,
-    "DateTimeTZHistoricTest::test_literal_years": OLD_TEXT,
     "InsertBehaviorTest::test_insert_from_select_autoinc": KEYS,
     "InsertBehaviorTest::test_no_results_for_non_returning_insert": KEYS,
     "LongNameBlowoutTest::test_long_convention_name[ix-_exclusions_02]": "there are no indexes to make",
@@ -31,7 +28,6 @@ FAILS = {
     "RowCountTest::test_multi_update_rowcount": UPDATE,
     "RowCountTest::test_update_rowcount1": UPDATE,
     "RowCountTest::test_update_rowcount2": UPDATE,
-    "RowFetchTest::test_row_with_dupe_names": "two columns of one name are refused (DataFusion)",
     "SimpleUpdateDeleteTest::test_update": UPDATE,
     "StringTest::test_concatenate_binary": CONCATENATED,
     "StringTest::test_concatenate_clauselist": CONCATENATED,
