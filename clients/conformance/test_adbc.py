@@ -4,7 +4,6 @@ import concurrent.futures
 import datetime
 import decimal
 import threading
-import time
 
 import adbc_driver_flightsql.dbapi
 import adbc_driver_manager
@@ -14,6 +13,7 @@ import pytest
 from harness.client import Client
 from harness.server import Server
 from harness.stubs import query
+from harness.waiting import until
 
 
 @pytest.fixture
@@ -203,11 +203,11 @@ def test_cancel(server, how):
     ):
         slow = connection.cursor()
         slow.execute(f"{COUNT} WHERE {marker} = {marker}")
-        wait_until(lambda: running(client, marker), "the query runs")
+        until(lambda: running(client, marker), "the query runs")
         if how == "cancel":
             slow.adbc_cancel()
         slow.close()
-        wait_until(lambda: not running(client, marker), "the query is gone")
+        until(lambda: not running(client, marker), "the query is gone")
 
 
 def test_a_heavy_query_leaves_the_others_alone(tmp_path):
@@ -221,13 +221,6 @@ def test_a_heavy_query_leaves_the_others_alone(tmp_path):
             responses.cancel()
     finally:
         server.kill()
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"not after 20 s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("sql", "error", "text"), [

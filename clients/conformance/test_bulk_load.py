@@ -7,7 +7,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import time
 
 import adbc_driver_flightsql.dbapi
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from harness import rows
 from harness.client import Client, Refused
 from harness.server import Server
+from harness.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def half_an_ingest(server: Server, mode: str):
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "half\n"
-        until(lambda: size(server) > before + AT_LEAST_BYTES, "rows of it are in files")
+        until(lambda: size(server) > before + AT_LEAST_BYTES, "rows of it are in files", WAIT_S)
         yield process
     finally:
         process.kill()
@@ -103,13 +103,6 @@ def size(server: Server) -> int:
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size if path.is_file() else 0
     return total
-
-
-def until(condition, what: str):
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not after {WAIT_S} s: {what}"
-        time.sleep(0.05)
 
 
 def there_is(client: Client) -> list[int] | None:
@@ -146,7 +139,7 @@ def test_a_client_that_is_killed_leaves_nothing(server, mode):
         with half_an_ingest(server, mode) as process:
             assert there_is(client) == before, "half of it can be seen"
             process.kill()
-            until(lambda: size(server) < n_bytes + LEFT_BYTES, "the disk has its space back")
+            until(lambda: size(server) < n_bytes + LEFT_BYTES, "the disk has its space back", WAIT_S)
         assert there_is(client) == before
         again(server, client, mode)
 
@@ -165,5 +158,5 @@ def test_a_server_that_is_killed_leaves_nothing(server, mode):
     server.start()
     with Client(server.grpc) as client:
         assert there_is(client) == before
-        until(lambda: size(server) < n_bytes + LEFT_BYTES, "the disk has its space back")
+        until(lambda: size(server) < n_bytes + LEFT_BYTES, "the disk has its space back", WAIT_S)
         again(server, client, mode)

@@ -20,6 +20,7 @@ from harness.flight_session import RawClient
 from harness.flight_sql import Wire, get_tables, handshake, packed, polled, prepared, sent, statement, trailers_of
 from harness.secured import secured
 from harness.server import Server
+from harness.waiting import until
 
 ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) WHERE (a.x * b.y) % 7 = {n}"
 MAX_SESSIONS_OF_USER = 1_000
@@ -49,13 +50,6 @@ def table(cursor, table_name):
     cursor.execute(f"CALL seal('{table_name}')")
     cursor.execute(f"INSERT INTO {table_name} VALUES (4, 'd', 4.5, NULL)")
     return table_name
-
-
-def wait_until(condition, what: str):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"not after 20 s: {what}"
-        time.sleep(0.05)
 
 
 def check_one_schema(wire: Wire, sql: str) -> pa.Table:
@@ -546,7 +540,7 @@ class TestBrowsing:
             with Wire(server) as wire:
                 tickets = [wire.info(statement(ENDLESS.format(n=n))).endpoints[0].ticket for n in range(3)]
                 readers = [wire.client.do_get(ticket, wire.options) for ticket in tickets]
-                wait_until(lambda: "tidewater_queries_waiting 2\n" in http.get(server.http, "/metrics")[1], "two wait")
+                until(lambda: "tidewater_queries_waiting 2\n" in http.get(server.http, "/metrics")[1], "two wait")
                 assert server.is_healthy()
                 assert [http.get(server.http, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
                 assert wire.answer(get_tables(include_schema=True)).num_rows > 10
@@ -625,7 +619,7 @@ class TestLives:
         try:
             with Wire(server) as wire:
                 reader = wire.client.do_get(wire.info(statement(ENDLESS.format(n=3))).endpoints[0].ticket, wire.options)
-                wait_until(lambda: "tidewater_queries_running 1\n" in http.get(server.http, "/metrics")[1], "it runs")
+                until(lambda: "tidewater_queries_running 1\n" in http.get(server.http, "/metrics")[1], "it runs")
                 assert server.stop() == 0
                 with pytest.raises((pa.ArrowException, flight.FlightError)):
                     while True:

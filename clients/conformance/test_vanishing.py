@@ -17,9 +17,11 @@ import pyarrow.flight as flight
 import pytest
 
 from harness.client import Client
+from harness.flight import content
 from harness.flight_sql import Wire, prepared, statement
 from harness.http import get
 from harness.server import Server
+from harness.waiting import until
 
 TEN_MINUTES = "SELECT count(*) FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) WHERE (a.x * b.y) % 7 = 3"
 """Far more than ten minutes of work."""
@@ -68,13 +70,6 @@ def open_files(server: Server) -> int:
     return seen[-1]
 
 
-def until(condition, what: str, within_s: float = 60):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not after {within_s} s: {what}"
-        time.sleep(0.05)
-
-
 def running(client: Client) -> int:
     return client.value("SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%generate_series%' AND sql NOT LIKE '%system.queries%'")
 
@@ -113,14 +108,7 @@ class CancelFlightInfo:
 
     def cancel(self):
         # CancelFlightInfoRequest{info = 1}, bare.
-        body = self.info.serialize()
-        length = len(body)
-        varint = bytearray()
-        while length >= 0x80:
-            varint.append(length & 0x7F | 0x80)
-            length >>= 7
-        varint.append(length)
-        list(self.client.do_action(flight.Action("CancelFlightInfo", b"\x0a" + bytes(varint) + body)))
+        list(self.client.do_action(flight.Action("CancelFlightInfo", content(1, self.info.serialize()))))
 
     def close(self):
         self.ended.join(timeout=20)
@@ -208,7 +196,7 @@ def test_connections_that_vanish_leave_nothing(tmp_path):
                 list(threads.map(lambda nth: vanish(server, nth), range(CONNECTIONS)))
                 list(threads.map(lambda _: reset(server), range(CONNECTIONS // 10)))
             vanish_over_adbc(server)
-            until(lambda: gauges(server)["tidewater_queries_running"] == 0, "no query runs")
+            until(lambda: gauges(server)["tidewater_queries_running"] == 0, "no query runs", MINUTE_S)
             # Planned queries that nobody fetches wait for a minute, and so do prepared statements once their connection has ended.
             if not held:
                 assert gauges(server)["tidewater_prepared_statements"] > 0, "nothing was prepared that could be left"
