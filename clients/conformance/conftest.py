@@ -1,5 +1,6 @@
 """What does a test find ready? A server of its own folder, clients, and loaded tables."""
 
+import pathlib
 import subprocess
 
 import adbc_driver_flightsql.dbapi
@@ -9,6 +10,10 @@ from harness import known_bugs, results
 from harness.client import Client
 from harness.engines import ENGINES
 from harness.server import Server, binary
+
+HERE = pathlib.Path(__file__).parent
+OTHERS = ("Tests from outside", f"pytest {pytest.__version__}")
+"""What is of no suite, and the tests that run suites elsewhere: that one of them fails or is skipped must be seen as well."""
 
 
 def pytest_configure(config):
@@ -31,15 +36,23 @@ def pytest_runtest_makereport(item, call):
     """The tests of a module that says `SUITE = (name, version)` are a suite's cases. Suites that run elsewhere record their own."""
     report = yield
     if suite := getattr(item.module, "SUITE", None):
-        results.suite(*suite).reports(item.name, report)
+        results.suite(*suite).reports(item.nodeid.partition("::")[2], report)
+    else:
+        results.suite(*OTHERS).reports(item.nodeid.removeprefix(known_bugs.FOLDER), report)
     return report
+
+
+def part_of(config) -> str:
+    """What pytest was told, unless it runs all tests of this folder."""
+    is_whole = any(pathlib.Path(argument).resolve() == HERE for argument in config.args)
+    return "" if is_whole and not config.option.markexpr and not config.option.keyword else " ".join(config.invocation_params.args)
 
 
 def pytest_sessionfinish(session):
     if not session.config.option.collectonly:
         known_bugs.record(session.config.pluginmanager.get_plugin("terminalreporter").stats)
     program = subprocess.run([binary(), "--version"], capture_output=True, text=True).stdout if binary().exists() else ""
-    results.write(program.strip())
+    results.write(program.strip(), part_of(session.config))
 
 
 def pytest_terminal_summary(terminalreporter):

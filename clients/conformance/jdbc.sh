@@ -87,6 +87,7 @@ if [ ! -e "$folder/complete" ]; then
 XML
   compile
   release=$(newest)
+  echo "$release" >"$folder/newest"
   for version in $(printf '%s\n' "${versions[@]}" "$release" | sort -Vu); do
     jars=$(class_path "$version")
     # The driver reaches into java.nio.

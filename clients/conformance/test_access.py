@@ -21,7 +21,7 @@ from harness.stubs import admin, admin_grpc, query, query_grpc
 TIMEOUT_S = 60
 
 # Three lengths of Basic: without padding, with one and with two signs of it.
-PASSWORDS = {"admin": "admin password", "anna": "annas password", "bert": "berts passwords"}
+PASSWORDS = {"admin": "admin password", "anna": "annas password", "bert": "berts passwords", "carl": "carls password"}
 
 
 def post(address: str, path: str, body, headers: dict[str, str]) -> tuple[int, dict, bytes]:
@@ -47,7 +47,7 @@ def server(tmp_path_factory):
     assert setup(server, code, "admin", PASSWORDS["admin"]) == 201
     assert setup(server, code, "second", PASSWORDS["admin"]) == 409
     with Admin(server, "admin") as first:
-        for name, grants in {"anna": [("READER", "shop.*")], "bert": []}.items():
+        for name, grants in {"anna": [("READER", "shop.*")], "bert": [], "carl": []}.items():
             granted = [admin.Grant(role=f"ROLE_{role}", tables=tables) for role, tables in grants]
             first.stub.CreateUser(
                 admin.CreateUserRequest(name=name, password=PASSWORDS[name], grants=granted), metadata=first.metadata
@@ -216,6 +216,70 @@ def test_http_says_how_to_log_in(server):
     assert http.get(server.http, "/healthz")[0] == 200
     assert http.get(server.http, "/readyz")[0] == 200
     assert http.get(server.http, "/metrics")[0] == 401
+
+
+def test_who_may_not_write_sends_small_messages(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        info = channel.unary_unary("/arrow.flight.protocol.FlightService/GetFlightInfo")
+        for name in ("bert", "anna"):
+            with pytest.raises(grpc.RpcError, match="too large") as refused:
+                info(b"x" * (5 << 20), metadata=[("authorization", basic(name, PASSWORDS[name]))], timeout=TIMEOUT_S)
+            assert refused.value.code() == grpc.StatusCode.OUT_OF_RANGE
+
+
+# Addresses of documentation, which a proxy on this machine could name.
+HERE, THERE, ELSEWHERE = "192.0.2.1", "198.51.100.7", "203.0.113.9"
+
+
+def ask_from(server, place: str, authorization: str) -> tuple[int, dict, dict]:
+    """What a client behind a proxy is answered: status, headers and body."""
+    headers = {"Content-Type": "text/plain", "Authorization": authorization, "X-Forwarded-For": place}
+    status, headers, body = post(server.http, "/api/v1/sql", b"SELECT 1", headers)
+    return status, headers, json.loads(body)
+
+
+def guess(server, place: str, name: str) -> tuple[int, dict, dict]:
+    """How many wrong passwords are looked at, and what is said to the next one: headers and body."""
+    for n in range(100):
+        status, headers, body = ask_from(server, place, basic(name, f"guess {n}"))
+        if status != 401:
+            assert status == 429, body
+            return n, headers, body
+    raise AssertionError("a hundred were looked at")
+
+
+def test_who_guesses_passwords_is_slowed_down_and_keeps_nobody_out(server):
+    with Admin(server, "carl") as carl:
+        token = carl.token()
+    right = basic("carl", PASSWORDS["carl"])
+    assert ask_from(server, THERE, right)[0] == 200
+    n, headers, said = guess(server, HERE, "carl")
+    assert n >= 10 and said["title"] == "TOO_MANY_WRONG_PASSWORDS" and 1 <= int(headers["retry-after"]) <= 6, said
+    # Which users there are is not told.
+    n, _, of_nobody = guess(server, ELSEWHERE, "nobody-of-that-name")
+    assert n >= 10 and (of_nobody["title"], of_nobody["detail"]) == (said["title"], said["detail"])
+    # Who guesses does not see the right one pass; carl is let in elsewhere, and here with a token.
+    assert [ask_from(server, place, right)[0] for place in (HERE, THERE, "203.0.113.10")] == [429, 200, 200]
+    assert ask_from(server, HERE, f"Bearer {token}")[0] == 200
+    assert ask_from(server, HERE, basic("anna", PASSWORDS["anna"]))[0] == 200
+    # The one that was wrong last is no new guess.
+    assert ask_from(server, ELSEWHERE, basic("nobody-of-that-name", f"guess {n - 1}"))[0] == 401
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError, match="TW-1427") as refused:
+        metadata = [("authorization", right), ("x-forwarded-for", HERE)]
+        list(query_grpc.QueryStub(channel).Execute(query.QueryRequest(sql="SELECT 1"), metadata=metadata, timeout=TIMEOUT_S))
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_an_admin_is_told_who_guesses(server):
+    guess(server, "192.0.2.77", "carl")
+    with connect(server, "admin") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT principal, details FROM system.events WHERE kind = 'login.limited'")
+        told = [(principal, json.loads(details)) for principal, details in cursor.fetchall()]
+    of_carl = [details for principal, details in told if principal == "carl" and details["address"].startswith("192.0.2.")]
+    assert of_carl and all(details["limit"] == "place" and details["wait_s"] > 0 for details in of_carl), told
+    status, _, body = post(server.http, "/metrics", None, {"Authorization": basic("admin", PASSWORDS["admin"])})
+    (limited,) = re.findall(r'^tidewater_logins_failed_total\{by="limited"\} (\d+)$', body.decode(), re.MULTILINE)
+    assert status == 200 and int(limited) >= 1
 
 
 def test_users_and_tokens_outlive_a_restart(server):

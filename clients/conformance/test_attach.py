@@ -1,11 +1,13 @@
 """Does a sealed table go on in another data folder, and without what an older copy of its own does not know? Rows, keys and other readers."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness import http
@@ -180,3 +182,69 @@ def test_an_older_copy_of_a_folder(servers, tmp_path):
         assert places(client, "t").sealed == 200
         verify(client, "t")
         verify(client, "whole")
+
+
+# A footer that claims two thousand million row groups: a reader that believes it allocates for them, and its process ends.
+HOSTILE_FOOTER = bytes.fromhex("1502191c48016d150000160019fcffffffff07")
+
+
+def with_hostile_footer(whole: bytes) -> bytes:
+    end = HOSTILE_FOOTER + len(HOSTILE_FOOTER).to_bytes(4, "little") + b"PAR1"
+    return whole[: -len(end)] + end
+
+
+def with_hostile_page(whole: bytes) -> bytes:
+    """The same rows, with a page of texts that says there are 2^45 of them."""
+    table = pq.read_table(io.BytesIO(whole))
+    table = table.cast(pa.schema([field.with_nullable(False) for field in table.schema], table.schema.metadata))
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="none", use_dictionary=False, column_encoding={"name": "DELTA_LENGTH_BYTE_ARRAY"})
+    # Values of a block, blocks within it, values in all.
+    begins, n_values = b"\x80\x01\x04", b"\xe8\x07"
+    at = out.getvalue().index(begins + n_values) + len(begins)
+    hostile = bytearray(out.getvalue())
+    hostile[at : at + 7] = b"\x80" * 6 + b"\x08"
+    return bytes(hostile)
+
+
+@pytest.mark.parametrize("hostile", [with_hostile_footer, with_hostile_page])
+def test_an_attached_file_that_was_made_to_harm_fails_its_queries_alone(servers, hostile):
+    old = servers("old").start()
+    with Client(old.grpc) as client:
+        # Without a key nothing of its files is read when it is attached.
+        client.execute("CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR NOT NULL)")
+        write(client, "t", range(1_000))
+        sealed = seal(client, "t")
+    assert old.stop() == 0
+    folder = folder_of(sealed.location)
+    (path,) = (path for path in folder.glob("**/*.parquet") if "_delta_log" not in path.parts)
+    whole = path.read_bytes()
+    path.write_bytes(hostile(whole))
+    for commit in (folder / "_delta_log").glob("*.json"):
+        commit.write_text(commit.read_text().replace(f'"size":{len(whole)}', f'"size":{path.stat().st_size}'))
+    new = servers("new", settings={"scrub.rate": "off"}).start()
+    done = attach(new, str(folder))
+    assert done.returncode == 0, done.stderr
+    with Client(new.grpc) as client:
+        for _ in range(2):
+            with pytest.raises(Refused, match="FILE_DAMAGED"):
+                client.rows("SELECT sum(length(name)) FROM t")
+        assert client.value("SELECT 1") == 1
+
+
+def test_a_checkpoint_that_was_made_to_harm_is_refused(servers):
+    old = servers("old").start()
+    with Client(old.grpc) as client:
+        client.execute("CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR NOT NULL, PRIMARY KEY (id))")
+        write(client, "t", range(100))
+        sealed = seal(client, "t")
+    assert old.stop() == 0
+    folder = folder_of(sealed.location)
+    checkpoint = folder / "_delta_log" / f"{sealed.delta_version:020}.checkpoint.parquet"
+    checkpoint.write_bytes(with_hostile_footer(b"PAR1" + bytes(100)))
+    new = servers("new").start()
+    refused = attach(new, str(folder))
+    assert refused.returncode == 1 and "checkpoint" in refused.stderr, refused.stderr
+    checkpoint.unlink()
+    done = attach(new, str(folder))
+    assert done.returncode == 0 and json.loads(done.stdout)["rows"] == 100, done.stderr

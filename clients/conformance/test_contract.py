@@ -21,6 +21,7 @@ from harness.client import TIMEOUT_S, Client, Refused, arrow_payload, refused_ba
 from harness.disk import syncs
 from harness.server import Server
 from harness.stubs import ingest, query
+from harness.waiting import until
 
 MIB = 1 << 20
 CREATE = "CREATE TABLE {name} (id BIGINT NOT NULL, body VARBINARY, PRIMARY KEY (id))"
@@ -46,13 +47,6 @@ def refused(call, *arguments, **named) -> Refused:
     with pytest.raises(Refused) as caught:
         call(*arguments, **named)
     return caught.value
-
-
-def eventually(ask, expected):
-    """Asks until that is the answer."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (answer := ask()) != expected:
-        assert time.monotonic() < deadline, answer
 
 
 class Flood:
@@ -198,7 +192,7 @@ class TestSlowSides:
                 assert error.name == "RESOURCE_EXHAUSTED RATE_LIMITED" and error.retry_after > 0, error
                 # What one second allows, what is read and waits, and a window of a mebibyte on each side.
                 assert most_waiting < n // 2, most_waiting
-                eventually(lambda: _written(client, "t", 2_000), 1)
+                until(lambda: _written(client, "t", 2_000) == 1, "the batch is taken", PATIENCE_S)
                 assert client.value("SELECT count(*) FROM t") == n + n_written + 1
         finally:
             server.kill()
@@ -268,7 +262,7 @@ class TestSlowSides:
                     sender.result()
                 assert throttled.is_set(), "nobody was asked to slow down"
                 assert full.is_set() and time.monotonic() < deadline, "the memory was never full"
-                eventually(lambda: _written(client, "t", -1, size), 1)
+                until(lambda: _written(client, "t", -1, size) == 1, "the batch is taken", PATIENCE_S)
                 assert client.value("SELECT count(*) FROM t") == sum(accepted) + 1
         finally:
             server.kill()
@@ -427,10 +421,10 @@ class TestAnswers:
         assert uuid.UUID(running.started.query_id) and not running.started.is_update
         schema = pa.ipc.read_schema(pa.py_buffer(running.started.arrow_schema))
         assert [column.type for column in schema] == [pa.int64()]
-        eventually(running.state, query.QUERY_STATE_RUNNING)
+        until(lambda: running.state() == query.QUERY_STATE_RUNNING, "the query runs", PATIENCE_S)
         running.answers.cancel()
         # Nobody reads on, so it ends.
-        eventually(running.state, query.QUERY_STATE_CANCELLED)
+        until(lambda: running.state() == query.QUERY_STATE_CANCELLED, "the query is cancelled", PATIENCE_S)
 
     @pytest.mark.parametrize("form", [query.FORMAT_ARROW_IPC, query.FORMAT_JSON_ROWS], ids=["Arrow", "JSON"])
     @pytest.mark.parametrize("sql", [
@@ -513,7 +507,7 @@ class TestAnswers:
         assert running.state() == query.QUERY_STATE_RUNNING
         client.queries.Cancel(query.CancelRequest(query_id=name), timeout=TIMEOUT_S)
         assert running.end().name == "CANCELLED QUERY_CANCELLED"
-        eventually(lambda: self.is_free(client, name), True)
+        until(lambda: self.is_free(client, name), "the id is free", PATIENCE_S)
 
     def is_free(self, client, name: str) -> bool:
         """Whether a query may have this id. One that ended may be among those that run for some moments more."""

@@ -50,7 +50,7 @@ def test_suite(server, secure, program):
     if program == "grafana":
         (settings,) = re.findall(r"jsonData: (.+)", programs.recipe(server, "yaml"))
         command += ["-settings", settings]
-    programs.run(command, results.suite(*SUITES[program]), least)
+    programs.run(command, results.suite(*SUITES[program], flows=True), least)
 
 
 def test_recipe(server, tmp_path):

@@ -1,8 +1,15 @@
 """Do the tests themselves work? The half of them that needs no server."""
 
+import contextlib
 import datetime
 import decimal
+import importlib.metadata
+import itertools
 import json
+import pathlib
+import re
+import subprocess
+import sys
 import time
 
 import boto3
@@ -11,12 +18,14 @@ import botocore.exceptions
 import pyarrow as pa
 import pytest
 
-from harness import data
+from harness import data, programs, results
 from harness.compare import difference
 from harness.delta import EXCLUSIVE_WRITER, Log, stored
 from harness.oracle import KINDS, QUERIES, Oracle
 from harness.store import KEYS, REGION, Moto
 from harness.store_relay import StoreRelay
+
+HERE = pathlib.Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +241,93 @@ def test_values_in_the_types_of_delta():
     table = pa.table({"a": pa.array([[{"u": 2**64 - 1, "t": [datetime.time(1), None]}, None], [], None], pa.list_(inner))})
     item = {"u": decimal.Decimal(2**64 - 1), "t": [3_600_000_000, None]}
     assert stored(table)["a"].to_pylist() == [[item, None], [], None]
+
+
+class Report:
+    """As much of pytest's as results look at."""
+
+    longrepr = ("file", 1, "Skipped: because")
+
+    def __init__(self, when: str, outcome: str = "passed"):
+        self.when, self.skipped, self.failed = when, outcome == "skipped", outcome == "failed"
+
+
+@pytest.mark.parametrize(("phases", "passed", "failed", "skipped"), [
+    (["passed", "passed", "passed"], ["a"], {}, {}),
+    (["passed", "skipped", "passed"], [], {}, {"a": "because"}),
+    (["skipped", "passed"], [], {}, {"a": "because"}),
+    (["failed", "passed"], [], {"a": "failed in its setup"}, {}),
+    (["passed", "passed", "failed"], [], {"a": "failed in its teardown"}, {}),
+    (["passed", "failed", "failed"], [], {"a": "failed in its teardown"}, {}),
+    (["passed", "skipped", "failed"], [], {"a": "failed in its teardown"}, {}),
+])  # fmt: skip
+def test_a_test_has_one_outcome(phases, passed, failed, skipped):
+    suite = results.Suite("s", "1")
+    names = ["setup", "call", "teardown"] if len(phases) == 3 else ["setup", "teardown"]
+    for when, outcome in zip(names, phases, strict=True):
+        suite.reports("a", Report(when, outcome))
+    assert (suite.passed, suite.failed, suite.skipped, suite.n_cases) == (passed, failed, skipped, 1)
+
+
+def test_two_cases_of_one_name_are_a_mistake():
+    for first, second in itertools.permutations(["passes", "skips", "fails"], 2):
+        suite = results.Suite("s", "1")
+        tell = {"passes": (), "skips": ("why",), "fails": ("why",)}
+        getattr(suite, first)("a", *tell[first])
+        with pytest.raises(ValueError, match="a is told twice"):
+            getattr(suite, second)("a", *tell[second])
+
+
+def test_results_say_what_ran(monkeypatch):
+    # Not beyond this: the outcome of this test itself is to be recorded.
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "_suites", {})
+        one = results.suite("One", "1", flows=True)
+        one.passes("flow")
+        one.skips("not here", "its client\ncannot")
+        one.notes.append("a note")
+        many = results.suite("many", "2")
+        for i in range(results.MAX_NAMED + 1):
+            many.skips(f"c{i}", "by design")
+        many.fails("bad", "wrong")
+        results.not_run("gone", "3", "no tool")
+        text, whole = results.text("server 1", "-q test_a.py"), results.text("server 1")
+    for line in (
+        "| One | 1 | 2 | 1 | 0 | 1 |", "| many | 2 | 102 | 0 | 1 | 101 |", "| gone | 3 | 1 | 0 | 0 | 1 |", "- One: a note",
+        "- One: `not here`: its client cannot", "- gone: `the whole suite`: NOT CHECKED: no tool", "- many: `bad`: wrong", "- One: `flow`",
+        "Only a part was run, and what is not below was not: `pytest -q test_a.py`",
+        "- many: " + ", ".join(f"`c{i}`" for i in range(8)) + " and 93 more: by design",
+    ):  # fmt: skip
+        assert line in text.splitlines()
+    assert "Only a part" not in whole
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_package_of_the_environment_is_pinned():
+    """So that a run of today and one of next year try the same."""
+    lines = [line for file in ("requirements.txt", "constraints.txt") for line in (HERE / file).read_text().splitlines()]
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pinned = {normalized(name): version for name, version in pinned.items()}
+    here = {normalized(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()}
+    own = {"pip", "setuptools", "tidewater-client"}
+    assert {name: version for name, version in here.items() if name not in own and pinned.get(name) != version} == {}
+
+
+TELL = "import json; print(json.dumps({'case': 'a', 'outcome': 'passed', 'why': ''}), flush=True);"
+
+
+@pytest.mark.parametrize(("program", "limit_s", "failed"), [
+    (TELL, 60, {}),
+    (TELL + "raise SystemExit(3)", 60, {"the program": "ended with 3: "}),
+    (TELL + "import signal; signal.pause()", 1, {"the program": "did not end within 1 s"}),
+    ("", 60, {"the number of cases": "0 were told, there are at least 1: "}),
+], ids=["well", "ends badly", "hangs", "silent"])  # fmt: skip
+def test_a_program_that_ends_badly_is_in_the_results(monkeypatch, program, limit_s, failed):
+    monkeypatch.setattr(programs, "LIMIT_S", limit_s)
+    suite = results.Suite("s", "1")
+    with pytest.raises((AssertionError, subprocess.TimeoutExpired)) if failed else contextlib.nullcontext():
+        programs.run([sys.executable, "-c", program], suite, 1)
+    assert suite.failed == failed

@@ -43,7 +43,7 @@ def test_suite(server, secure, program):
         # It trusts whom gRPC trusts, and cannot be told of others; `protocol` tries a server that nobody trusts.
         environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(secure.ca)
     command = ["node", SOURCE / f"{program}.js", *programs.arguments(server, secure)]
-    programs.run(command, results.suite(*SUITES[program]), LEAST[program] + len(cases.load()), environment)
+    programs.run(command, results.suite(*SUITES[program], flows=True), LEAST[program] + len(cases.load()), environment)
 
 
 def test_recipe(server, tmp_path):

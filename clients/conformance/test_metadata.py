@@ -30,8 +30,8 @@ AT_MOST_S = 2
 METADATA = {
     "catalogs": commands.descriptor("CommandGetCatalogs"),
     "schemas": commands.descriptor("CommandGetDbSchemas"),
-    "tables": commands.get_tables(),
-    "tables with columns": commands.get_tables(include_schema=True),
+    "tables": flight.FlightDescriptor.for_command(commands.get_tables()),
+    "tables with columns": flight.FlightDescriptor.for_command(commands.get_tables(include_schema=True)),
     "table types": commands.descriptor("CommandGetTableTypes"),
     "primary keys": commands.descriptor("CommandGetPrimaryKeys", commands.text(3, "plain")),
     "exported keys": commands.descriptor("CommandGetExportedKeys", commands.text(3, "plain")),

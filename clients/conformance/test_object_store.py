@@ -20,6 +20,7 @@ from harness.server import Server
 from harness.store import Moto, access
 from harness.store_relay import COMMIT, FILE, StoreRelay
 from harness.stubs import ingest
+from harness.waiting import until
 
 EVENTS = data.events()
 CREATE = "CREATE TABLE t (id BIGINT NOT NULL, body VARCHAR, PRIMARY KEY (id))"
@@ -73,19 +74,19 @@ def write(client: Client, part: int, n: int = N):
     assert result.accepted == n
 
 
-def eventually(ask, wanted, timeout_s: float = SEAL_TIMEOUT_S):
-    """Asks until the answer is there; a store that is away is an answer as well."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            found = ask()
-        except Refused as refused:
-            found = refused.name
-            assert found == AWAY, refused
-        if found == wanted:
-            return
-        assert time.monotonic() < deadline, f"{found} for {wanted}"
-        time.sleep(0.1)
+def is_answered(client: Client, sql: str, wanted) -> bool:
+    """Whether it is; while the store is away it is refused, and with that alone."""
+    try:
+        return client.value(sql) == wanted
+    except Refused as refused:
+        assert refused.name == AWAY, refused
+        return False
+
+
+def until_summed(client: Client, parts: int):
+    """All rows of that many parts are answered."""
+    what = f"the sum of {parts} parts"
+    until(lambda: is_answered(client, "SELECT sum(id) FROM t", sum(range(parts * N))), what, SEAL_TIMEOUT_S)
 
 
 class Sealing:
@@ -312,7 +313,7 @@ def test_rows_are_taken_while_the_store_is_away(server, client, bucket, relay, h
             assert refused.name == AWAY
     sealing.end()
     expected = pa.concat_tables([rows(i) for i in range(part + 1)])
-    eventually(lambda: client.value("SELECT sum(id) FROM t"), sum(range((part + 1) * N)))
+    until_summed(client, part + 1)
     seal(client, "t")
     assert_whole(client, bucket, expected)
     server.restart(kill=True)
@@ -344,7 +345,7 @@ def test_a_start_without_the_store(server, client, bucket, relay, how):
                 assert refused.name == AWAY
             assert http.get(server.http, "/healthz") == (200, "ok\n")
     with Client(server.grpc) as client:
-        eventually(lambda: client.value("SELECT sum(id) FROM t"), sum(range(4 * N)))
+        until_summed(client, 4)
         Sealing(server).end()
         assert_whole(client, bucket, pa.concat_tables([rows(part) for part in range(4)]))
 

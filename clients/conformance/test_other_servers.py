@@ -15,9 +15,10 @@ import pytest
 from adbc_driver_flightsql import DatabaseOptions, StatementOptions
 
 from harness import http
+from harness.commands import get_tables, packed
 from harness.flight import bulk_append, content, messages
 from harness.flight_session import RawClient
-from harness.flight_sql import Wire, get_tables, handshake, packed, polled, prepared, sent, statement, trailers_of
+from harness.flight_sql import Wire, handshake, polled, prepared, sent, statement, trailers_of
 from harness.secured import secured
 from harness.server import Server
 from harness.waiting import until
@@ -185,8 +186,8 @@ class TestSchemas:
         """https://github.com/ralforion/orionbelt-semantic-layer/issues/433
         https://github.com/influxdata/influxdb_iox/issues/7313
         """
-        (plain,) = wire.answer(get_tables(table)).to_pylist()
-        (full,) = wire.answer(get_tables(table, include_schema=True)).to_pylist()
+        (plain,) = wire.answer(get_tables(table=table)).to_pylist()
+        (full,) = wire.answer(get_tables(table=table, include_schema=True)).to_pylist()
         assert plain == {"catalog_name": "tidewater", "db_schema_name": "public", "table_name": table, "table_type": "TABLE"}
         assert {name: value for name, value in full.items() if name != "table_schema"} == plain
         schema = pa.ipc.read_schema(pa.py_buffer(full["table_schema"]))
@@ -517,7 +518,7 @@ class TestBrowsing:
         cursor.execute(f"CREATE TABLE elsewhere.{table_name} (id BIGINT)")
         for headers in ({}, {"schema": "elsewhere"}, {"database": "tidewater"}):
             with Wire(server, **headers) as wire:
-                found = wire.answer(get_tables(table_name)).to_pylist()
+                found = wire.answer(get_tables(table=table_name)).to_pylist()
                 assert sorted(row["db_schema_name"] for row in found) == ["elsewhere", "public"], headers
 
     def test_browsing_runs_no_query(self, wire, client, table):

@@ -21,7 +21,7 @@ import tidewater
 from harness.client import Client
 from harness.relay import Relay
 from harness.secured import secured
-from harness.server import Server
+from harness.server import Server, binary
 from tidewater.__main__ import main
 from tidewater.errors import of_rpc
 from tidewater.ingest.dead_letters import DeadLetterFile
@@ -250,6 +250,54 @@ def test_a_reset_stores_nothing_again(server, client, url, table, tmp_path):
         producer.send(rows(10, 10))
     assert tidewater.replay(path, url).batches_left == 0
     assert ids(client, table) == list(range(20))
+
+
+def by_command_line(server, path: pathlib.Path, *flags: str) -> subprocess.CompletedProcess:
+    command = [binary(), "ingest", "--replay", path, "--server", server.grpc, *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+
+
+def test_the_command_line_and_the_package_replay_the_same_letters_once(server, client, url, table, tmp_path):
+    """A letter that is stored, under its number, and one that was refused, under its key; no key of the table keeps rows apart."""
+    path = tmp_path / "dead.ndjson"
+    gives_up_what_is_stored(server, str(path), table)
+    with tidewater.Producer(table, "q", url, dead_letter=str(path)) as producer:
+        producer.send(pa.table({"id": [10, 11], "extra": [1, 2]}))
+        with pytest.raises(tidewater.ConflictError):
+            producer.flush()
+    lines = path.read_bytes()
+    refused = by_command_line(server, path)
+    assert refused.returncode == 1 and "left: SCHEMA_MISMATCH" in refused.stderr and "1 batches stored: 10 rows accepted" in refused.stdout
+    assert path.read_bytes() == lines.splitlines(keepends=True)[1]
+    client.execute(f"ALTER TABLE {table} ADD COLUMN extra BIGINT")
+    for _ in range(2):
+        path.write_bytes(lines)
+        done = by_command_line(server, path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{path}: 2 batches stored: 12 rows accepted, 0 duplicate, 0 rejected; 0 batches dropped, 0 left\n"
+        assert ids(client, table) == list(range(12)) and not path.exists()
+        path.write_bytes(lines)
+        assert tidewater.replay(path, url).batches_stored == 2
+        assert ids(client, table) == list(range(12)) and not path.exists()
+    assert (gone := by_command_line(server, path)).returncode == 0 and f"there is no file {path}" in gone.stderr
+
+
+def test_the_command_line_asks_what_becomes_of_letters_of_which_nobody_can_tell(server, client, url, table, tmp_path):
+    path = tmp_path / "dead.ndjson"
+    gives_up_what_is_stored(server, str(path), table)
+    with tidewater.Producer(table, "p", url) as other:
+        other.send(rows(10, 1))
+    lines = path.read_bytes()
+    kept = by_command_line(server, path)
+    assert kept.returncode == 1 and "nobody can tell whether batch 1 of p is stored" in kept.stderr and "PRODUCER_FENCED" in kept.stderr
+    assert path.read_bytes() == lines
+    dropped = by_command_line(server, path, "--unsettled", "drop")
+    assert dropped.returncode == 0 and "1 batches dropped, 0 left" in dropped.stdout and not path.exists()
+    assert ids(client, table) == list(range(11))
+    for _ in range(2):
+        path.write_bytes(lines)
+        assert by_command_line(server, path, "--unsettled", "send").returncode == 0
+        assert ids(client, table) == sorted([*range(11), *range(10)])
 
 
 def test_a_table_that_is_made_anew_takes_no_letter_for_one_of_its_own(server, client, url, table, tmp_path):

@@ -29,10 +29,15 @@ def check(records: list[slt.Record]):
 
 
 def record_results(records: list[slt.Record]):
-    suite = results.suite(NAME, slt.version())
-    why = slt.skips()
+    """What stands in the files themselves is a suite, and what they include another. A file may include the same one several times."""
+    own = results.suite(NAME, slt.version())
+    included = results.suite(f"{NAME}: what its files include", slt.version())
+    why, times = slt.skips(), collections.Counter()
     for record in records:
+        suite = own if record.is_own else included
         case = f"{record.file}:{record.place}"
+        times[case] += 1
+        case += f" ({times[case]})" if times[case] > 1 else ""
         match record.result:
             case "passed":
                 suite.passes(case)
@@ -41,6 +46,8 @@ def record_results(records: list[slt.Record]):
                 suite.skips(case, why[record.file, record.place].partition(":")[0])
             case other:
                 suite.fails(case, other)
+    in_own_words = sum(record.own_words and record.result == "passed" for record in records if record.is_own)
+    own.notes.append(f"of the {len(own.passed)} that passed, {in_own_words} are refusals that the server words otherwise than the file")
 
 
 def test_some_files(tmp_path):
@@ -63,3 +70,15 @@ def test_all_files(tmp_path):
     assert len(own) == N_RECORDS
     counts = collections.Counter(record.result for record in own)
     assert counts["passed"] >= MIN_PASSED, counts
+
+
+def test_results_tell_the_files_from_what_they_include(monkeypatch):
+    records = [slt.Record("a.slt", "1", "passed"), slt.Record("a.slt", "2", "passed", own_words=True), slt.Record("a.slt", "3", "failed")]
+    records += [slt.Record("a.slt", "b.slt.part:1", "passed")] * 2
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "_suites", {})
+        record_results(records)
+        own, included = results._suites.values()
+    assert (own.passed, own.failed, own.n_cases) == (["a.slt:1", "a.slt:2"], {"a.slt:3": "failed"}, 3)
+    assert included.passed == ["a.slt:b.slt.part:1", "a.slt:b.slt.part:1 (2)"]
+    assert own.notes == ["of the 2 that passed, 1 are refusals that the server words otherwise than the file"]

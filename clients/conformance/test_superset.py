@@ -10,12 +10,13 @@ import adbc_driver_flightsql.dbapi
 import pytest
 
 from harness import results
+from harness.dialects import version_of
 from harness.pages import DOCS, GRPC, blocks
 
 pytestmark = pytest.mark.superset
 
-SUITE = ("Apache Superset", "6.1.0")
 PYTHON = os.environ.get("TIDEWATER_SUPERSET_PYTHON")
+SUITE = ("Apache Superset", version_of(PYTHON, "apache-superset") if PYTHON else "", True)
 NOT_THERE = "TIDEWATER_SUPERSET_PYTHON is not set: `clients/conformance/venv.sh superset` prints it"
 WORKER = pathlib.Path(__file__).parent / "harness/workers/superset_app.py"
 CLIENT = pathlib.Path(__file__).parents[1] / "python"
@@ -75,7 +76,7 @@ class Superset:
 @pytest.fixture(scope="module")
 def superset(tmp_path_factory):
     if not PYTHON:
-        results.not_run(*SUITE, NOT_THERE)
+        results.not_run(*SUITE[:2], NOT_THERE)
         pytest.skip(f"NOT CHECKED: {NOT_THERE}")
     superset = Superset(tmp_path_factory.mktemp("superset"))
     yield superset
@@ -117,9 +118,20 @@ def database(request, superset, server, events):
     return Database(superset, request.param, DIALECTS[request.param].replace(GRPC, server.grpc))
 
 
-def test_is_offered(superset, database):
+def test_is_offered(superset):
     assert superset.available["tidewater"]["name"] == "Tidewater"
     assert "adbc" in superset.available["tidewater"]["available_drivers"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_connection_is_tried(superset, server, dialect):
+    """The button of the dialog: a server that answers, and one that does not."""
+    ask = {"database_name": f"tried {dialect}", "impersonate_user": False}
+    uri = DIALECTS[dialect].replace(GRPC, server.grpc)
+    superset.ask("POST", "/api/v1/database/test_connection/", ask | {"sqlalchemy_uri": uri})
+    # What listens there is no Flight server.
+    nobody = DIALECTS[dialect].replace(GRPC, server.http)
+    superset.ask("POST", "/api/v1/database/test_connection/", ask | {"sqlalchemy_uri": nobody}, 400)
 
 
 def test_lists_schemas_and_tables(superset, database):
@@ -171,20 +183,26 @@ def test_chart_with_filters_and_a_time_range(database):
     assert [row["id"] for row in rows] == [1, 2]
 
 
+def grains(superset: Superset, database: Database) -> list[str | None]:
+    """That a chart of the dataset may have; our dialect always has some."""
+    found = [grain for grain, _ in superset.ask("GET", f"/api/v1/dataset/{database.dataset}")["result"]["time_grain_sqla"] or []]
+    assert found or database.dialect != "tidewater"
+    return found
+
+
 @pytest.mark.parametrize(("grain", "counts"), [("P1D", [2, 1]), ("PT1H", [1, 1, 1]), ("PT30M", [1, 1, 1]), ("P1W", [3]), ("P1M", [2, 1])])
-def test_chart_by_time(database, grain, counts):
-    if database.dialect != "tidewater":
+def test_chart_by_time(superset, database, grain, counts):
+    if not grains(superset, database):
         pytest.skip("flightsql-dbapi brings no time grains to Superset")
     rows = database.chart(columns=[], metrics=["count"], granularity="at", is_timeseries=True, extras={"time_grain_sqla": grain}, row_limit=100)
     assert [row["count"] for row in sorted(rows, key=lambda row: row["__timestamp"])] == counts
 
 
 def test_every_time_grain_runs(database, superset):
-    if database.dialect != "tidewater":
+    if not grains(superset, database):
         pytest.skip("flightsql-dbapi brings no time grains to Superset")
-    grains = superset.ask("GET", f"/api/v1/dataset/{database.dataset}")["result"]["time_grain_sqla"]
-    assert len(grains) >= 15
-    for grain, _ in grains:
+    assert len(grains(superset, database)) >= 15
+    for grain in grains(superset, database):
         for column in ("at", "instant"):
             extras = {"time_grain_sqla": grain} if grain else {}
             rows = database.chart(columns=[], metrics=["count"], granularity=column, is_timeseries=True, extras=extras, row_limit=100)

@@ -20,7 +20,10 @@ exec 9>"$venv.lock"
 flock 9
 if [ ! -e "$venv/complete" ]; then
   make_venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+  # What they need beside is named too, where it is not in the list itself.
+  constraints=clients/conformance/constraints${1:+-$1}.txt
+  [ -e "$constraints" ] || constraints=$requirements
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" --constraint "$constraints" >&2
   touch "$venv/complete"
 fi
 # The Python client as it stands here, whatever it was when the environment was made.

@@ -304,6 +304,7 @@ fn nobody_learns_whether_a_table_is_hidden_or_not_there() {
             "UNDROP TABLE NAME",
             "CALL seal('NAME')",
             "CALL give_up('NAME')",
+            "CALL purge_dropped('NAME')",
         ] {
             for (hidden, absent) in
                 [("secret_1", "secret_2"), ("vault.secret_1", "attic.secret_2"), ("shelf.secret_1", "attic.secret_2")]

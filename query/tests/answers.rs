@@ -151,7 +151,13 @@ fn explain_takes_what_the_query_takes() {
     fixture.block_on(async {
         let session = fixture.admin();
         fixture.run(&session, "CREATE TABLE t (id BIGINT PRIMARY KEY)").await.expect("created");
-        for sql in ["SELECT id, id FROM t", "SELECT 1, 1", "SELECT id, 1 FROM t"] {
+        for sql in [
+            "SELECT id, id FROM t",
+            "SELECT 1, 1",
+            "SELECT id, 1 FROM t",
+            "SELECT *, id FROM t ORDER BY id",
+            "SELECT *, * FROM t",
+        ] {
             fixture.run(&session, sql).await.expect(sql);
             let text = fixture.engine.explain(&session, sql, false).await.expect(sql);
             assert!(text.contains("physical_plan:"), "{text}");

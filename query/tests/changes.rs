@@ -291,6 +291,30 @@ fn rejected_rows_are_replayed_once_they_fit() {
 }
 
 #[test]
+fn what_was_dropped_or_replaced_is_purged_when_an_admin_says_so() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        let none = fixture.run(&session, "CALL purge_dropped('t')").await.expect_err("nothing was dropped");
+        assert_eq!(none.code(), Code::TableNotFound);
+        table(&fixture, &session).await;
+        for sql in ["CREATE OR REPLACE TABLE t (id BIGINT)", "CREATE OR REPLACE TABLE t (id BIGINT)"] {
+            fixture.run(&session, sql).await.expect("replaced");
+        }
+        fixture.run(&session, "INSERT INTO t VALUES (7)").await.expect("stored");
+        let purged = fixture.run(&session, "CALL purge_dropped('T')").await.expect("purged");
+        assert_eq!(purged.len(), 2);
+        assert!(purged.iter().all(|row| row.starts_with("public.t|")), "{purged:?}");
+        assert_eq!(fixture.run(&session, "SELECT id FROM t").await.expect("it is there"), ["7"]);
+        fixture.run(&session, "DROP TABLE t").await.expect("dropped");
+        fixture.run(&session, "CALL purge_dropped('public.t')").await.expect("purged");
+        fixture.run(&session, "UNDROP TABLE t").await.expect_err("it is gone");
+        let hinted = fixture.run(&session, "DROP TABLE t PURGE").await.expect_err("not so");
+        assert!(hinted.hint_text().is_some_and(|hint| hint.contains("purge_dropped")), "{hinted}");
+    });
+}
+
+#[test]
 fn a_damaged_file_is_given_up_when_an_admin_says_so() {
     let fixture = Fixture::new();
     fixture.block_on(async {

@@ -110,6 +110,12 @@ fn types_follow_from_where_a_parameter_stands() {
                 "Timestamp(µs), Timestamp(µs)",
             ),
             ("SELECT * FROM t WHERE ? - INTERVAL '1 day' - INTERVAL '1 hour' < at", "Timestamp(µs)"),
+            ("SELECT * FROM t WHERE at BETWEEN ? - INTERVAL '1 hour' AND ?", "Timestamp(µs), Timestamp(µs)"),
+            ("SELECT * FROM t WHERE t.at NOT BETWEEN ? AND (? + INTERVAL '1 hour')", "Timestamp(µs), Timestamp(µs)"),
+            ("SELECT * FROM t WHERE name LIKE ? ESCAPE '/' OR name NOT LIKE ? ESCAPE ?", "Utf8, Utf8, Utf8"),
+            ("SELECT * FROM t WHERE name LIKE '%' || ? || '%' ESCAPE '/'", "Utf8"),
+            ("SELECT sum(id) OVER (ORDER BY id ROWS BETWEEN ? PRECEDING AND ? FOLLOWING) FROM t", "Int64, Int64"),
+            ("SELECT CAST(? AS VARCHAR(3))", "Utf8"),
             ("SELECT * FROM generate_series(1, ?)", "Int64"),
             ("SELECT v FROM range(?, ?) AS r(v)", "Int64, Int64"),
             ("SELECT * FROM generate_series(DATE '2026-01-01', ?, INTERVAL '1 day')", "Date32"),
@@ -149,6 +155,37 @@ fn jdbc_is_told_types_that_it_binds_right() {
     });
 }
 
+/// The JDBC driver makes a BIGINT of a BigDecimal: above 2^63 - 1 it comes as a negative number, with which any row would be compared.
+#[test]
+fn what_the_jdbc_driver_wraps_is_refused() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (u UBIGINT, n BIGINT)").await.expect("created");
+        fixture.run(&session, "INSERT INTO t VALUES (18446744073709551615, 1), (5, 2)").await.expect("inserted");
+        let jdbc = fixture.admin().with_types(Profile::Jdbc);
+        for (sql, code) in [
+            ("SELECT n FROM t WHERE u > $1", Code::InvalidParameter),
+            ("DELETE FROM t WHERE u > $1", Code::InvalidParameter),
+            ("INSERT INTO t SELECT u, 3 FROM t WHERE u > $1", Code::InvalidParameter),
+            ("INSERT INTO t VALUES ($1, 3)", Code::BadRows),
+        ] {
+            let refused = run(&fixture, &jdbc, sql, vec![numbers([-1])]).await.expect_err(sql);
+            assert_eq!(refused.code(), code, "{sql}: {refused}");
+        }
+        let signed = run(&fixture, &jdbc, "SELECT n FROM t WHERE n > $1 ORDER BY n", vec![numbers([-1])]).await;
+        assert_eq!(signed.expect("rows"), ["1", "2"], "all are there, and a BIGINT may be negative");
+        // What the hint says.
+        let whole: ArrayRef =
+            Arc::new(Decimal128Array::from(vec![(1_i128 << 63) + 1]).with_precision_and_scale(20, 0).expect("a type"));
+        let sql = "SELECT n FROM t WHERE u > CAST($1 AS DECIMAL(20,0))";
+        assert_eq!(run(&fixture, &jdbc, sql, vec![whole]).await.expect("rows"), ["1"]);
+        // Who binds a number with a sign, and means it.
+        let rows = run(&fixture, &session, "SELECT n FROM t WHERE u > $1 ORDER BY n", vec![numbers([-1])]).await;
+        assert_eq!(rows.expect("rows"), ["1", "2"]);
+    });
+}
+
 #[test]
 fn coarser_times_are_as_fine_as_columns() {
     let fixture = Fixture::new();
@@ -169,9 +206,74 @@ fn coarser_times_are_as_fine_as_columns() {
             ("SELECT id FROM t WHERE at <= $1 AND at BETWEEN $1 AND $1", at()),
             ("SELECT id FROM t WHERE at > $1 - INTERVAL '1 day'", at()),
             ("SELECT id FROM t WHERE at < INTERVAL '1 hour' + $1", at()),
+            ("SELECT id FROM t WHERE at BETWEEN $1 - INTERVAL '1 hour' AND $1", at()),
             ("SELECT id FROM t WHERE clock = $1", clock()),
         ] {
             assert_eq!(run(&fixture, &session, sql, vec![bound]).await.expect(sql), ["1"], "{sql}");
+        }
+    });
+}
+
+#[test]
+fn a_pattern_is_escaped_by_what_is_bound() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR)").await.expect("created");
+        fixture.run(&session, "INSERT INTO t VALUES (1, 'a%b'), (2, 'axb'), (3, 'a/b')").await.expect("inserted");
+        for (sql, bound, expected) in [
+            ("name LIKE '%' || $1 || '%' ESCAPE '/'", vec![texts(&["/%", "//", "x"])], &["1", "3", "2"][..]),
+            ("name NOT LIKE $1 ESCAPE '/'", vec![texts(&["a/%b"])], &["2", "3"][..]),
+            ("name ILIKE $1 ESCAPE $2", vec![texts(&["A!%B"]), texts(&["!"])], &["1"][..]),
+        ] {
+            let sql = format!("SELECT id FROM t WHERE {sql} ORDER BY id");
+            assert_eq!(run(&fixture, &session, &sql, bound).await.expect(&sql), expected, "{sql}");
+        }
+        let sql = "SELECT id FROM t WHERE name LIKE $1 ESCAPE $2";
+        let refused = run(&fixture, &session, sql, vec![texts(&["a"]), texts(&["!!"])]).await.expect_err("refused");
+        assert!(refused.message().contains("one character"), "{refused}");
+    });
+}
+
+#[test]
+fn a_frame_reaches_as_far_as_its_parameters_say() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (id BIGINT PRIMARY KEY, at TIMESTAMP)").await.expect("created");
+        let rows = "INSERT INTO t VALUES (1, '2026-01-01 00:00:00'), (2, '2026-01-01 01:00:00'), \
+                    (4, '2026-01-01 04:00:00')";
+        fixture.run(&session, rows).await.expect("inserted");
+        for (frame, bound, expected) in [
+            (
+                "ORDER BY id ROWS BETWEEN $1 PRECEDING AND $2 FOLLOWING",
+                vec![numbers([1]), numbers([0])],
+                ["1", "3", "6"],
+            ),
+            (
+                "ORDER BY id ROWS $1 PRECEDING",
+                vec![Arc::new(Float64Array::from(vec![1.0])) as ArrayRef],
+                ["1", "3", "6"],
+            ),
+            ("ORDER BY id RANGE BETWEEN CURRENT ROW AND $1 FOLLOWING", vec![numbers([2])], ["3", "6", "4"]),
+            ("ORDER BY at RANGE BETWEEN $1 PRECEDING AND CURRENT ROW", vec![texts(&["3 hours"])], ["1", "3", "6"]),
+        ] {
+            for sql in [
+                format!("SELECT sum(id) OVER ({frame}) FROM t ORDER BY id"),
+                format!("SELECT sum(id) OVER w FROM t WINDOW w AS ({frame}) ORDER BY id"),
+            ] {
+                fixture.engine.prepare(&session, &sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+                assert_eq!(run(&fixture, &session, &sql, bound.clone()).await.expect(&sql), expected, "{sql}");
+            }
+        }
+        let sql = "SELECT sum(id) OVER (ORDER BY id ROWS $1 PRECEDING) FROM t";
+        let null: ArrayRef = Arc::new(Int64Array::from(vec![None::<i64>]));
+        for (bound, part) in
+            [(numbers([-1]), "is no number of rows"), (numbers([1, 2]), "differs between rows"), (null, "is NULL")]
+        {
+            let refused = run(&fixture, &session, sql, vec![bound]).await.expect_err(part);
+            assert_eq!(refused.code(), Code::InvalidParameter, "{refused}");
+            assert!(refused.message().contains(part), "{refused}");
         }
     });
 }
@@ -403,5 +505,59 @@ fn many_bound_rows_are_one_commit_or_none() {
         assert_eq!(refused.code(), Code::BadRows);
         assert!(refused.message().contains("row 9999"), "{refused}");
         assert_eq!(upper(), 1);
+    });
+}
+
+/// As one execution after the other, in one entry of the log: of two rows with one key the earlier stays.
+#[test]
+fn several_tuples_take_rows_of_parameters_in_their_order() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (id BIGINT PRIMARY KEY, v DOUBLE, name VARCHAR)").await.expect("created");
+        let upper = || fixture.engine.storage().table("public", "t").expect("the table").snapshot().upper().0;
+        let sql = "INSERT INTO t VALUES ($1, $2, $3), ($4, $5, $6)";
+        let floats = |values: [f64; 2]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
+        let nulls: ArrayRef = Arc::new(NullArray::new(2));
+        let bound = |ids: [[i64; 2]; 2], v: ArrayRef, name: ArrayRef| {
+            vec![numbers(ids[0]), floats([0.5, 1.5]), texts(&["a", "b"]), numbers(ids[1]), v, name]
+        };
+        // 2 comes from the first row's second tuple, and 1 from its first.
+        let alike = bound([[1, 2], [2, 1]], floats([2.5, 3.5]), texts(&["c", "d"]));
+        run(&fixture, &session, sql, alike).await.expect("stored");
+        // NULLs have the type of the others; whole numbers are cast as they would be alone.
+        run(&fixture, &session, sql, bound([[3, 4], [4, 3]], numbers([7, 8]), Arc::clone(&nulls)))
+            .await
+            .expect("stored");
+        run(&fixture, &session, sql, bound([[5, 6], [6, 5]], nulls, texts(&["c", "d"]))).await.expect("stored");
+        assert_eq!(upper(), 3, "each is one entry");
+        let rows = fixture.run(&session, "SELECT id, v, name FROM t ORDER BY id").await.expect("rows");
+        assert_eq!(rows, ["1|0.5|a", "2|2.5|c", "3|0.5|a", "4|7.0|NULL", "5|0.5|a", "6|NULL|c"]);
+
+        // All or none, and the row that is refused has its number in this order.
+        let bad: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(9)]));
+        let mut refused = bound([[7, 8], [0, 0]], floats([0.0, 0.0]), texts(&["c", "d"]));
+        refused[3] = bad;
+        let refused = run(&fixture, &session, sql, refused).await.expect_err("refused");
+        assert_eq!(refused.code(), Code::BadRows);
+        assert!(refused.message().contains("row 1"), "{refused}");
+        assert_eq!(upper(), 3);
+    });
+}
+
+/// A parameter may stand in any number of tuples, each of which has a copy of it.
+#[test]
+fn copies_of_parameters_have_a_bound() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (note VARCHAR)").await.expect("created");
+        let sql = format!("INSERT INTO t VALUES {}", vec!["($1)"; 300].join(", "));
+        let long = "x".repeat(1 << 20);
+        let refused =
+            run(&fixture, &session, &sql, vec![texts(&[long.as_str(), long.as_str()])]).await.expect_err("600 MiB");
+        assert_eq!(refused.code(), Code::StatementRowsTooLarge);
+        run(&fixture, &session, &sql, vec![texts(&["a", "b"])]).await.expect("stored");
+        assert_eq!(fixture.run(&session, "SELECT count(*) FROM t").await.expect("rows"), ["600"]);
     });
 }

@@ -69,11 +69,7 @@ impl Call {
     /// A call that writes: readers may not.
     pub async fn of_writer(app: &App, metadata: &MetadataMap) -> Result<Self> {
         let call = Self::of(app, metadata).await?;
-        // Which tables those are is looked at with the table.
-        if !call.principal.grants.iter().any(|grant| grant.role >= Role::Writer) {
-            return Err(Error::new(Code::PermissionDenied, format!("'{}' may read, not write", call.principal.name))
-                .hint("ask an administrator for the role 'writer'"));
-        }
+        check_writer(&call.principal)?;
         Ok(call)
     }
 
@@ -81,6 +77,20 @@ impl Call {
     pub async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         bounded(self.deadline, work).await
     }
+}
+
+/// Whether somebody may write to any table.
+pub(crate) fn may_write(principal: &Principal) -> bool {
+    principal.grants.iter().any(|grant| grant.role >= Role::Writer)
+}
+
+/// `PERMISSION_DENIED` for who may not. To which tables they may is looked at with the table.
+pub(crate) fn check_writer(principal: &Principal) -> Result<()> {
+    if may_write(principal) {
+        return Ok(());
+    }
+    Err(Error::new(Code::PermissionDenied, format!("'{}' may read, not write", principal.name))
+        .hint("ask an administrator for the role 'writer'"))
 }
 
 /// What a call presents, as an `Authorization` header has it.

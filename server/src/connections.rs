@@ -47,6 +47,7 @@ pub struct Listener {
     /// The setting that names the port, for the log.
     setting: &'static str,
     tls: Option<TlsAcceptor>,
+    behind_proxy: bool,
 }
 
 impl Listener {
@@ -64,12 +65,17 @@ impl Listener {
         let listener = TcpListener::bind(address).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Ok(Self { listener, slots, opening_timeout: OPENING_TIMEOUT, address, setting, tls: None })
+        Ok(Self { listener, slots, opening_timeout: OPENING_TIMEOUT, address, setting, tls: None, behind_proxy: false })
     }
 
     /// The same port, whose connections begin with a handshake of `tls`; plain without one.
     pub fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same port, to which clients come over a proxy.
+    pub fn behind_proxy(self, behind_proxy: bool) -> Self {
+        Self { behind_proxy, ..self }
     }
 
     /// The same port with other limits.
@@ -94,7 +100,7 @@ impl Listener {
                         tracing::debug!(%reason, "TCP_NODELAY cannot be set");
                     }
                     let deadline = Box::pin(tokio::time::sleep(self.opening_timeout));
-                    let peer = Peer::at(stream.peer_addr().ok());
+                    let peer = Peer { is_proxy: self.behind_proxy, ..Peer::at(stream.peer_addr().ok()) };
                     let transport = match &self.tls {
                         Some(tls) => Transport::Handshake(Box::new(tls.accept(stream))),
                         None => Transport::Plain(stream),
@@ -115,6 +121,8 @@ impl Listener {
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub address: Option<SocketAddr>,
+    /// Requests of many clients come over it.
+    pub(crate) is_proxy: bool,
     /// The common name of the certificate that it showed; empty until the handshake is over.
     certificate: Arc<OnceLock<Option<String>>>,
     /// Held as long as the connection, or a request over it, is there.
@@ -123,7 +131,7 @@ pub struct Peer {
 
 impl Peer {
     pub(crate) fn at(address: Option<SocketAddr>) -> Self {
-        Self { address, certificate: Arc::default(), presence: Arc::default() }
+        Self { address, is_proxy: false, certificate: Arc::default(), presence: Arc::default() }
     }
 
     /// Tells whether the connection is still there.
@@ -197,6 +205,11 @@ fn still_opening(n_matched: usize, read: &[u8]) -> Option<usize> {
 }
 
 impl Connection {
+    /// Who is at its other end.
+    pub fn peer(&self) -> Peer {
+        self.peer.clone()
+    }
+
     /// The bytes of the protocol, once there is no handshake in front of them any more.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut dyn ByteStream>> {
         if let Transport::Handshake(accept) = &mut self.transport {
@@ -245,7 +258,7 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.peer.clone()
+        self.peer()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What listens on the gRPC port? Flight SQL, ingest, queries, users and tokens, health and reflection, with the limits of the transport.
 
 mod admitted;
+mod needed;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,10 +27,10 @@ use tower::util::MapRequestLayer;
 
 use self::admitted::Admitted;
 use crate::connections::Listener;
-use crate::{App, request_id, tls};
+use crate::{App, auth, request_id, tls};
 
 /// HTTP/2's own 64 KiB would stall results on a long line.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -38,6 +39,9 @@ const MAX_STREAMS: u32 = 256;
 
 /// Of what everybody may send, whoever they are: the name of a service.
 const MAX_OPEN_MESSAGE_BYTES: usize = 64 << 10;
+
+/// Of what is sent by who may write nothing: a statement and its parameters, as the query service takes them.
+const MAX_STATEMENT_MESSAGE_BYTES: usize = 4 << 20;
 
 /// The health of the process as gRPC tells it: the empty service name.
 pub struct Health(HealthReporter);
@@ -120,13 +124,18 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
         .build_v1alpha()
         .map_err(|reason| Error::internal(format!("the descriptors for reflection are damaged: {reason}")))?;
+    let (flight, ingest) = (crate::flight_sql::service(Arc::clone(app)), crate::ingest::service(Arc::clone(app)));
+    let flight_of_readers = flight.clone().max_decoding_message_size(MAX_STATEMENT_MESSAGE_BYTES);
+    let ingest_of_readers = ingest.clone().max_decoding_message_size(MAX_STATEMENT_MESSAGE_BYTES);
+    let (admin, query) = (crate::admin::service(Arc::clone(app)), crate::query_api::service(Arc::clone(app)));
     let services = Routes::new(health.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
         .add_service(reflection.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
         .add_service(reflection_alpha.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
-        .add_service(Admitted::new(crate::flight_sql::service(Arc::clone(app)), app))
-        .add_service(Admitted::new(crate::admin::service(Arc::clone(app)), app))
-        .add_service(Admitted::new(crate::ingest::service(Arc::clone(app)), app))
-        .add_service(Admitted::new(crate::query_api::service(Arc::clone(app)), app));
+        .add_service(Admitted::new(flight, flight_of_readers, app))
+        .add_service(Admitted::new(admin.clone(), admin, app))
+        .add_service(Admitted::new(ingest, ingest_of_readers, app))
+        .add_service(Admitted::new(query.clone(), query, app));
+    let place = middleware::from_fn(auth::note_place);
     let label = middleware::from_fn_with_state(Arc::clone(app), request_id::label);
     let certificate = middleware::from_fn_with_state(Arc::clone(app), tls::present);
     let router = Server::builder()
@@ -137,7 +146,7 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .add_routes(services.into_axum_router().layer(certificate).layer(label).into());
+        .add_routes(services.into_axum_router().layer(certificate).layer(place).layer(label).into());
     Ok(router)
 }
 

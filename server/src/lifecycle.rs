@@ -117,8 +117,10 @@ fn open_queries(
 /// Phases 3 and 4: the gRPC port, the HTTP port. Only now somebody can come in.
 async fn listen(app: &Arc<App>, config: &Config, metrics: PrometheusHandle) -> Result<Running> {
     let acceptor = |protocols| app.tls.as_ref().map(|tls| tls.acceptor(protocols)).transpose();
-    let grpc_listener = Listener::bind("server.grpc", config.grpc).await?.with_tls(acceptor(GRPC_PROTOCOLS)?);
-    let http_listener = Listener::bind("server.http", config.http).await?.with_tls(acceptor(HTTP_PROTOCOLS)?);
+    let grpc_listener = Listener::bind("server.grpc", config.grpc).await?.behind_proxy(config.behind_proxy);
+    let http_listener = Listener::bind("server.http", config.http).await?.behind_proxy(config.behind_proxy);
+    let grpc_listener = grpc_listener.with_tls(acceptor(GRPC_PROTOCOLS)?);
+    let http_listener = http_listener.with_tls(acceptor(HTTP_PROTOCOLS)?);
     let (grpc_addr, http_addr) = (grpc_listener.address(), http_listener.address());
     let health = Health::new().await;
     let services = grpc::router(app, &health)?;

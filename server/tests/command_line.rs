@@ -324,6 +324,38 @@ fn a_configuration_is_shown_with_its_origins() {
     assert!(line("server.grpc").contains("default"), "{text}");
     let (code, message) = ends(&["config", "check", "--set", "memory.limit=much"]);
     assert_eq!(code, Some(64), "{message}");
+    for (setting, part) in [
+        ("storage.url=ftp://host/tables", "supported are file:///folder and s3://bucket/prefix"),
+        ("storage.url=tables", "write file:///folder or s3://bucket/prefix"),
+        ("storage.region=eu-central-1", "'aws_region' means nothing to a local folder"),
+    ] {
+        let (code, message) = ends(&["config", "check", "--set", setting]);
+        assert_eq!(code, Some(64), "{setting}: {message}");
+        assert!(message.contains(part), "{setting}: {message}");
+    }
+    let (code, message) = ends(&["config", "check", "--set", "storage.url=s3://bucket/tables"]);
+    assert_eq!(code, Some(0), "{message}");
+}
+
+#[test]
+fn a_server_makes_no_data_folder_of_a_folder_with_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = folder.path().join("notes.txt");
+    std::fs::write(&notes, "mine").unwrap();
+    let data = folder.path().to_str().unwrap();
+    for words in [
+        &["serve", "--data", data, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"][..],
+        &["demo", "--seconds", "1", "--data", data],
+    ] {
+        let (_, message) = ends(words);
+        assert!(message.contains("notes.txt") && message.contains("--data"), "{words:?}: {message}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{words:?}: nothing is made");
+    }
+    std::fs::remove_file(&notes).unwrap();
+    std::fs::create_dir(folder.path().join("lost+found")).unwrap();
+    let server = Served::start(folder.path());
+    server.signal(Signal::TERM);
+    assert_eq!(server.status(), Some(0));
 }
 
 #[test]
@@ -521,6 +553,12 @@ fn a_doctor_finds_what_is_wrong_and_says_what_to_do() {
     let text = String::from_utf8_lossy(&nobody.stdout);
     assert!(text.contains("fail  configuration: ") && text.contains("did you mean 'query.threads'?"), "{text}");
     assert!(text.contains("fail  server: no server at 127.0.0.1:1") && text.contains("-> start it"), "{text}");
+    let store = ["--set", "storage.url=s3://bucket/x", "--set", "storage.endpoint=http://127.0.0.1:1"];
+    let mut away = program(&["doctor", "--server", "127.0.0.1:1", "--data", data]);
+    let away =
+        away.args(store).env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret").output().unwrap();
+    let text = String::from_utf8_lossy(&away.stdout);
+    assert!(text.contains("fail  tables' store: ") && text.contains("s3://bucket/x"), "{text}");
     // The status is that of the checks, whether or not somebody reads them.
     let mut unread = program(&["doctor", "--server", "127.0.0.1:1", "--data", data]);
     let mut unread = unread.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -15,13 +15,14 @@ const WORDS: [(&str, &str); 5] = [("ti", "de"), ("la", "nd"), ("do", "or"), ("ro
 const LONG_FILES: [&str; 0] = [];
 
 /// Layers of `storage`: a module may use its own layer's modules only if listed, and those of lower layers.
-const LAYERS: [(&str, u8); 24] = [
+const LAYERS: [(&str, u8); 25] = [
     ("ids", 0),
     ("error", 0),
     ("limits", 0),
     ("memory", 0),
     ("env", 0),
     ("fuse", 0),
+    ("untrusted", 0),
     ("catalog", 1),
     ("access", 2),
     ("log", 2),

@@ -132,6 +132,8 @@ pub struct Engine {
     attaching: Mutex<()>,
     /// Tables that this process dropped: one that comes back waits for its worker to end.
     dropped: parking_lot::Mutex<BTreeMap<TableId, Weak<Shared>>>,
+    /// The same, as long as somebody may read their files.
+    readers: parking_lot::Mutex<Vec<housekeep::Readers>>,
     /// Where tables are, conditional puts work.
     store_is_checked: AtomicBool,
     /// Delta tables are asked whether their logs are whole; not before losses are accepted, if they are to be.
@@ -218,6 +220,7 @@ impl Engine {
             changing: Mutex::new(()),
             attaching: Mutex::new(()),
             dropped: parking_lot::Mutex::new(BTreeMap::new()),
+            readers: parking_lot::Mutex::default(),
             store_is_checked: AtomicBool::new(false),
             asks_logs: AtomicBool::new(!options.accept_data_loss),
             background: background(engine, options.seals_by_itself, options.scrub),

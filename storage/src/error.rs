@@ -148,6 +148,7 @@ codes! {
     InvalidPassword = 1424, InvalidArgument, "INVALID_PASSWORD";
     LastAdmin = 1425, FailedPrecondition, "LAST_ADMIN";
     TooManyLogins = 1426, ResourceExhausted, "TOO_MANY_LOGINS";
+    TooManyWrongPasswords = 1427, ResourceExhausted, "TOO_MANY_WRONG_PASSWORDS";
     // 15xx: settled rows
     DeleteConflict = 1501, Aborted, "DELETE_CONFLICT";
     BuildOvertaken = 1502, Aborted, "BUILD_OVERTAKEN";

@@ -23,11 +23,13 @@ pub mod sealed;
 mod sealing;
 mod table;
 mod trial;
+pub mod untrusted;
 
-pub use access::{AccountChange, Accounts, SigningKey, StoredGrant, Token, TokenLimits, User};
+pub use access::{AccountChange, Accounts, SigningKey, StoredGrant, StoredSession, Token, TokenLimits, User};
 pub use compaction::Compacted;
 pub use engine::{Engine, EngineOptions, Recovery, StagedTable, View};
 pub use error::{Code, Error, ErrorKind, Result, RowFault};
+pub use log::check_data_folder;
 pub use publishing::Check;
 pub use scrub::ScrubOptions;
 pub use sealed::StoreOptions;

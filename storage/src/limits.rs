@@ -79,6 +79,8 @@ pub const MAX_TABLES: usize = 10_000;
 /// Users and tokens are all in memory, and looked through when one is changed.
 pub const MAX_USERS: usize = 10_000;
 pub const MAX_TOKENS: usize = 100_000;
+/// Sessions that the server keeps, with those that ended lately; it keeps fewer by itself.
+pub const MAX_SESSIONS: usize = 50_000;
 pub const MAX_USER_NAME_BYTES: usize = 128;
 pub const MAX_TOKEN_ID_BYTES: usize = 64;
 pub const MAX_LABEL_BYTES: usize = 128;

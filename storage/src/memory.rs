@@ -64,9 +64,9 @@ pub const MIN_LIMIT_BYTES: u64 = 2 * MEMTABLES_BYTES;
 /// Permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
 const PERMIT_BYTES: u64 = 1024;
 
-/// Messages that wait for memory, as they were sent, have this part of what is held by nobody by name: they stand in buffers of the
-/// transport.
-const WAITING_DIVISOR: u64 = 2;
+/// Messages that wait for memory, as they were sent, have this part of what is held by nobody by name, and those that streams read in turn
+/// as much again: they stand in buffers of the transport.
+const WAITING_DIVISOR: u64 = 4;
 
 /// Who waits with less than this in hand is not counted: a connection's buffers are larger.
 const SMALL_MESSAGE_BYTES: u64 = 64 << 10;
@@ -87,6 +87,8 @@ pub struct MemoryLedger {
     collecting: Places,
     /// Of the unassigned share: messages that wait to be decoded.
     waiting: Places,
+    /// Of the unassigned share, too: messages of streams that are read in turn.
+    turns: Places,
 }
 
 impl MemoryLedger {
@@ -111,6 +113,7 @@ impl MemoryLedger {
             decoding: Places::new(realtime / DECODING_DIVISOR),
             collecting: Places::new(realtime / COLLECTING_DIVISOR),
             waiting: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
+            turns: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
         })
     }
 
@@ -149,8 +152,8 @@ impl MemoryLedger {
         Ok(Decoding { _place: place, charge: Some(self.charge(Share::Realtime, bytes)) })
     }
 
-    /// Waits for `wanted` with a message in hand, of `bytes` as it was sent. Nobody can give a message back to the client that sent it, so
-    /// only so many wait: `MEMORY_PRESSURE` at once for a large one that would have to, when others already do.
+    /// Waits for `wanted` with a message in hand, of `bytes` as it was sent. Who sends one after the other without waiting cannot be slowed
+    /// down, so only so many wait: `MEMORY_PRESSURE` at once for a large one that would have to, when others already do.
     pub async fn held_up<T>(self: &Arc<Self>, bytes: u64, wanted: impl Future<Output = Result<T>>) -> Result<T> {
         let mut wanted = pin!(wanted);
         if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(wanted.as_mut().poll(cx))).await {
@@ -164,6 +167,15 @@ impl MemoryLedger {
             }
         };
         wanted.await
+    }
+
+    /// For a stream, whose client can be made to wait: while memory for rows is scarce, waits until a message of `bytes` may be in hand
+    /// before it is read. The caller bounds the wait, and drops the turn when the message is done with.
+    pub async fn turn_to_read(&self, bytes: u64) -> Result<Option<ReadTurn>> {
+        if bytes < SMALL_MESSAGE_BYTES || !self.is_collecting_scarce() {
+            return Ok(None);
+        }
+        Ok(Some(ReadTurn { _place: self.turns.take(bytes).await.map_err(closed)? }))
     }
 
     /// Statements hold more than half of what they may collect, or rows that are stored left them nothing: whoever can write early does.
@@ -269,6 +281,12 @@ impl Places {
         let free = (self.permits.available_permits() + own.num_permits()) as u64;
         self.total.saturating_sub(free) * PERMIT_BYTES
     }
+}
+
+/// A stream may read its next message: it is one of those that may be in hand.
+#[derive(Debug)]
+pub struct ReadTurn {
+    _place: OwnedSemaphorePermit,
 }
 
 /// Bytes that are decoded, from before the first is allocated until storage counts the rows.

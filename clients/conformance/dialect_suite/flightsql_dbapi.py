@@ -5,9 +5,12 @@ import os
 
 import flightsql.sqlalchemy  # noqa: F401: registers the dialect
 import pandas
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from flightsql import FlightSQLClient
+
+from harness import cases
 
 HOST, PORT = os.environ["TIDEWATER_URL"].removeprefix("tidewater://").split(":")
 PREPARED = "feature-sqlalchemy-prepared-statements=on"
@@ -108,3 +111,48 @@ def test_update():
 def test_errors(engine):
     with engine.connect() as connection, pytest.raises(Exception, match="table 'public.no_such_table' not found"):
         connection.execute(sa.text("SELECT * FROM no_such_table"))
+
+
+def answer(client: FlightSQLClient, sql: str, parameters: list | None = None) -> pa.Table:
+    if parameters is None:
+        info = client.execute(sql)
+        return client.do_get(info.endpoints[0].ticket).read_all()
+    with client.prepare(sql) as prepared:
+        row = {str(at): pa.array([value]) for at, value in enumerate(parameters, 1)}
+        info = prepared.execute(pa.RecordBatch.from_pydict(row))
+        return client.do_get(info.endpoints[0].ticket).read_all()
+
+
+def affected(client: FlightSQLClient, case: dict) -> int:
+    """It sends no update with parameters: what it asks instead has their number for an answer."""
+    if "parameters" not in case:
+        return client.execute_update(case["sql"])
+    return answer(client, case["sql"], case["parameters"]).column(0)[0].as_py()
+
+
+def check_rows(table: pa.Table, wanted: dict):
+    got, rows = cases.texts(table), wanted["rows"]
+    if wanted.get("order") == "any":
+        got, rows = sorted(got, key=repr), sorted(rows, key=repr)
+    assert got == rows
+
+
+@pytest.mark.parametrize("case", cases.load(), ids=lambda case: case["name"])
+def test_case(case):
+    """What every client must see, by the client below the dialect."""
+    client = FlightSQLClient(host=HOST, port=int(PORT), insecure=True)
+    for statement in case.get("setup", []):
+        client.execute_update(statement)
+    if error := case.get("error"):
+        with pytest.raises(Exception) as raised:
+            answer(client, case["sql"], case.get("parameters"))
+        assert error["contains"] in str(raised.value)
+    elif "affected" in case:
+        assert affected(client, case) == case["affected"]
+    else:
+        table = answer(client, case["sql"], case.get("parameters"))
+        assert [[field.name, cases.type_name(field.type)] for field in table.schema] == case["columns"]
+        check_rows(table, case)
+    if check := case.get("check"):
+        check_rows(answer(client, check["sql"]), check)
+    client.close()

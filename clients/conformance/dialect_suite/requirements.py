@@ -6,6 +6,7 @@ from sqlalchemy.testing.requirements import SuiteRequirements
 CLAIMED = [
     "array_type",
     "boolean_col_expressions",
+    "create_or_replace_view",
     "create_table_as",
     "ctes",
     "ctes_with_values",

@@ -7,6 +7,7 @@ from .flight import content, number
 from .flight_session import fields
 
 PREFIX = "type.googleapis.com/arrow.flight.protocol.sql."
+"""Of the names of messages in an Any."""
 
 
 def packed(name: str, message: bytes = b"") -> bytes:
@@ -28,9 +29,9 @@ def text(field: int, value: str | None) -> bytes:
     return b"" if value is None else content(field, value.encode())
 
 
-def get_tables(catalog=None, schema=None, table=None, types=(), include_schema=False) -> flight.FlightDescriptor:
+def get_tables(catalog=None, schema=None, table=None, types=(), include_schema=False) -> bytes:
     named = text(1, catalog) + text(2, schema) + text(3, table) + b"".join(text(4, one) for one in types)
-    return descriptor("CommandGetTables", named + number(5, int(include_schema)))
+    return packed("CommandGetTables", named + number(5, int(include_schema)))
 
 
 def get_sql_info(*ids: int) -> flight.FlightDescriptor:
@@ -47,6 +48,7 @@ def prepared_query(handle: bytes) -> flight.FlightDescriptor:
     return descriptor("CommandPreparedStatementQuery", content(1, handle))
 
 
-def answer(client: flight.FlightClient, wanted: flight.FlightDescriptor) -> pa.Table:
-    info = client.get_flight_info(wanted)
+def answer(client: flight.FlightClient, wanted: flight.FlightDescriptor | bytes) -> pa.Table:
+    """The rows of a descriptor, or of a command that has none yet."""
+    info = client.get_flight_info(wanted if isinstance(wanted, flight.FlightDescriptor) else flight.FlightDescriptor.for_command(wanted))
     return client.do_get(info.endpoints[0].ticket).read_all()

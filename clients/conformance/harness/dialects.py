@@ -25,7 +25,7 @@ def run(python: str, folder: pathlib.Path, server, *arguments) -> list[xml.etree
     (folder / "setup.cfg").write_text(CONFIGURATION.format(url=url))
     (folder / "empty.ini").write_text("")
     command = [python, "-m", "pytest", "--noconftest", "-q", "-c", "empty.ini", "-p", "no:cacheprovider", "--rootdir", "."]
-    environment = os.environ | {"TIDEWATER_URL": url, "PYTHONPATH": f"{HERE.parent / 'python/src'}:{FOLDER}"}
+    environment = os.environ | {"TIDEWATER_URL": url, "PYTHONPATH": f"{HERE.parent / 'python/src'}:{FOLDER}:{HERE}"}
     with (folder / "output").open("wb") as output:
         subprocess.run(
             [*command, "--junitxml", "report.xml", "--tb", "short", *arguments],
@@ -44,7 +44,7 @@ def version_of(python: str, package: str) -> str:
 
 def recorded(name: str, version: str, cases) -> dict[str, str]:
     """Puts them into the results; those that failed, by name."""
-    suite = results.suite(name, version)
+    suite = results.suite(name, version, flows=True)
     failed = {}
     for case in cases:
         title = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}".removeprefix("::")

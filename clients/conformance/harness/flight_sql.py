@@ -4,16 +4,11 @@ import grpc
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from .commands import packed
 from .flight import content, number
 from .flight_session import SERVICE, fields
 
-PACKAGE = "type.googleapis.com/arrow.flight.protocol.sql."
 TIMEOUT_S = 60
-
-
-def packed(message: str, value: bytes = b"") -> bytes:
-    """A message in an Any."""
-    return content(1, (PACKAGE + message).encode()) + content(2, value)
 
 
 def statement(sql: str) -> bytes:
@@ -22,11 +17,6 @@ def statement(sql: str) -> bytes:
 
 def prepared(handle: bytes) -> bytes:
     return packed("CommandPreparedStatementQuery", content(1, handle))
-
-
-def get_tables(pattern: str | None = None, *, include_schema: bool = False) -> bytes:
-    name = content(3, pattern.encode()) if pattern is not None else b""
-    return packed("CommandGetTables", name + number(5, int(include_schema)))
 
 
 class Wire:

@@ -15,6 +15,11 @@ def versions() -> list[str]:
     return sorted((path.name for path in pathlib.Path(FOLDER).iterdir()), key=_by_number) if FOLDER else []
 
 
+def newest() -> str:
+    """The version that was the newest when the programs were built."""
+    return (pathlib.Path(FOLDER).parent / "newest").read_text().strip()
+
+
 def _by_number(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 

@@ -6,15 +6,20 @@ const cases = require("./cases");
 const { Skip, check, equal, refused, main } = require("./report");
 
 const TABLE = "js_events";
-// What the client sends instead of the command; its own mistakes, so there is nothing to see of the server.
+const NO_ANY = "the client sends the command without its Any";
+// What the client sends instead of the command, its own mistakes: what it is asked, what then is in the error, and why. The server takes a
+// command without its Any for SQL.
 const MISTAKES = {
-  prepare: "the client gives DoAction a FlightDescriptor, and fails before it sends anything",
-  getQuerySchema: "the client sends the command without its Any",
-  getPrimaryKeys: "the client sends the command without its Any",
-  getForeignKeys: "the client sends the command without its Any",
-  ingest: "the client has none",
-  cancel: "the client has none",
+  prepare: [
+    ["SELECT 1"],
+    "Expected argument of type arrow.flight.protocol.Action",
+    "the client gives DoAction a FlightDescriptor, and fails before it sends anything",
+  ],
+  getQuerySchema: [["SELECT 1"], "TW-1001", NO_ANY],
+  getPrimaryKeys: [["tidewater", "public", TABLE], "TW-1001", NO_ANY],
+  getForeignKeys: [["tidewater", "public", TABLE], "TW-1001", NO_ANY],
 };
+const MISSING = ["ingest", "executeIngest", "cancel", "cancelFlightInfo"];
 
 function connection(address, more) {
   const [host, port] = address.split(":");
@@ -105,11 +110,16 @@ main(async (given) => {
   for (const one of cases.load(given.cases)) await check(one.name, () => shared(client, one));
   await metadata(client);
   await statements(client);
-  for (const [what, why] of Object.entries(MISTAKES)) {
+  for (const [what, [asked, said, why]] of Object.entries(MISTAKES)) {
     await check(what, async () => {
+      await refused(() => client[what](...asked), undefined, said);
       throw new Skip(why);
     });
   }
+  await check("ingest and cancel", async () => {
+    equal("what it has", MISSING.filter((name) => name in client), []);
+    throw new Skip("the client has none");
+  });
   await access(given);
   await check("close ends the session", async () => {
     const said = [];

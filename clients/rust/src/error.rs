@@ -137,6 +137,11 @@ impl Error {
                 "DEDUP_BUDGET" => self.retry_after().is_some(),
                 _ => true,
             },
+            // The table was altered while the rows were on their way. Another version than the one that was asked for is
+            // named, and does not come back.
+            Code::FailedPrecondition => {
+                self.reason() == "SCHEMA_VERSION_MISMATCH" && self.metadata("schema_version").is_none()
+            }
             // HTTP/2 resets arrive under these codes, without a reason of ours.
             Code::Cancelled | Code::Unknown | Code::Internal => self.reason().is_empty(),
             _ => false,

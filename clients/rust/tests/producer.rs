@@ -77,8 +77,11 @@ async fn refusals_for_now_are_sent_again_in_order() {
     let away = Then::Refuse(Code::Unavailable, "TABLE_CLOSED");
     // Without a delay it stays so until somebody acts.
     let keys = Then::RefuseForNow(Code::ResourceExhausted, "DEDUP_BUDGET");
+    // ALTER TABLE came between the batch's preparation and its turn.
+    let altered = Then::Refuse(Code::FailedPrecondition, "SCHEMA_VERSION_MISMATCH");
     for k in [0, 2, 19] {
         check(&[(k, full.clone())]).await;
+        check(&[(k, altered.clone())]).await;
         check(&[(k, keys.clone())]).await;
         check(&[(k, away.clone())]).await;
     }

@@ -25,7 +25,7 @@ pub(super) fn check(kind: &Kind, caller: &Principal) -> Result<()> {
         Kind::Delete(delete) => changed(Role::Writer, &delete.table, "DELETE FROM"),
         Kind::Call(call) => {
             let needed = match call.procedure {
-                Procedure::GiveUp => Role::Admin,
+                Procedure::GiveUp | Procedure::PurgeDropped => Role::Admin,
                 Procedure::Build
                 | Procedure::Seal
                 | Procedure::Compact

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
+use datafusion::common::TableReference;
 use datafusion::common::config::SpillCompression;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::SQLOptions;
@@ -35,8 +36,8 @@ use crate::planner::Waiter;
 use crate::provider::{CatalogOptions, StatementCatalog, ViewPlanner};
 use crate::session::{Session, SessionSettings, VisibleCatalog};
 use crate::statement::{
-    Announced, CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion,
-    hide_system_columns, reparse,
+    Announced, Beside, CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion,
+    hide_system_columns, keep_digits, reparse,
 };
 use crate::system::SystemState;
 
@@ -173,15 +174,29 @@ impl StatementContext {
     /// The logical plan of a query whose rows are the answer. The planner refuses a name that `*` and another column have; then that column
     /// gets another one, which the client is not told.
     pub(super) async fn answer(&mut self, statement: PlannerStatement) -> Result<LogicalPlan> {
-        let apart = self.announced.beside_wildcard(&statement);
-        let error = match (self.logical(statement).await, &apart) {
+        let beside = Beside::of(&statement, &self.announced);
+        let error = match (self.logical(statement).await, &beside) {
             (Err(error), Some(_)) if error.code() == Code::InvalidStatement => error,
             (planned, _) => return planned,
         };
-        let Some((statement, announced)) = apart else { return Err(error) };
-        let plan = self.logical(statement).await.map_err(|_| error)?;
+        let Some(beside) = beside else { return Err(error) };
+        let (plan, announced) = self.beside(beside).await.map_err(|_| error)?;
         self.announced = announced;
         Ok(plan)
+    }
+
+    async fn beside(&self, beside: Beside) -> Result<(LogicalPlan, Announced)> {
+        let mut columns: Vec<Vec<Vec<String>>> = Vec::new();
+        for wildcard in beside.wildcards() {
+            let plan = self.logical(wildcard).await?;
+            let parts = plan.schema().iter().map(|(table, field)| {
+                let table = table.map(TableReference::to_vec).unwrap_or_default();
+                table.into_iter().chain([field.name().clone()]).collect()
+            });
+            columns.push(parts.collect());
+        }
+        let (statement, announced) = beside.apart(columns);
+        Ok((self.logical(statement).await?, announced))
     }
 
     /// The logical plan of a query.
@@ -189,6 +204,7 @@ impl StatementContext {
         if self.with_system_columns {
             hide(&mut statement, &self.settings.schema, &self.visible)?;
         }
+        keep_digits(&mut statement);
         let plan = self.state.statement_to_plan(statement).await.or_error()?;
         complexity::check(&plan)?;
         only_reads(&plan)?;
@@ -258,6 +274,7 @@ fn view_planner(zoned: Arc<SessionState>, visible: VisibleCatalog, with_system_c
             if with_system_columns {
                 hide(&mut statement, "public", &visible).map_err(to_datafusion)?;
             }
+            keep_digits(&mut statement);
             let plan = state.statement_to_plan(statement).await?;
             complexity::check(&plan).map_err(to_datafusion)?;
             only_reads(&plan).map_err(to_datafusion)?;

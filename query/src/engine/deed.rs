@@ -25,6 +25,7 @@ impl Deed {
             Work::UndropTable(name) => of("table.undrop", name.to_string()),
             Work::Insert(insert) => insert.new_table().and_then(|name| of("table.create", name)),
             Work::Call(call) if call.procedure == Procedure::GiveUp => of("table.give_up", call.table.to_string()),
+            Work::Call(call) if call.procedure == Procedure::PurgeDropped => of("table.purge", call.table.to_string()),
             Work::Attach(attach) => {
                 let named = attach.table.as_ref().map(ToString::to_string);
                 of("table.attach", named.unwrap_or_else(|| "under its own name".to_owned()))

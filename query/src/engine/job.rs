@@ -20,7 +20,7 @@ use super::change::{
     prepare_delete, prepare_insert,
 };
 use super::context::{Contexts, StatementContext};
-use super::params::{EachRow, ParameterTypes, Rest, parameter_types};
+use super::params::{EachRow, ParameterTypes, Rest, parameter_types, settle_frames};
 use super::{Parameters, Prepared, access, params, show};
 use crate::admission::{Class, class_of};
 use crate::error::OrError;
@@ -101,8 +101,9 @@ pub(super) struct Job {
 impl Job {
     /// Plans the statement as far as it goes without changing anything.
     pub(super) fn plan(self, parameters: Option<Parameters>, waiter: &Arc<Waiter>) -> Result<Work> {
-        let (statement, mut context) = self.read(waiter)?;
+        let (mut statement, mut context) = self.read(waiter)?;
         let rows = params::rows(parameters, statement.n_parameters)?;
+        settle_frames(&mut statement.kind, rows.as_ref())?;
         let handle = self.handle.clone();
         handle.block_on(async {
             Ok(match statement.kind {
@@ -135,11 +136,12 @@ impl Job {
 
     /// Plans for the shape of the answer only.
     pub(super) fn prepare(self, waiter: &Arc<Waiter>) -> Result<Prepared> {
-        let (statement, mut context) = self.read(waiter)?;
+        let (mut statement, mut context) = self.read(waiter)?;
         let n = statement.n_parameters;
+        let in_frames = settle_frames(&mut statement.kind, None)?;
         let (is_update, runs_when_planned) = (statement.kind.is_update(), statement.kind.runs_when_planned());
         let handle = self.handle.clone();
-        let (dataset_schema, known) = handle.block_on(async {
+        let (dataset_schema, mut known) = handle.block_on(async {
             let nothing = || (Arc::new(Schema::empty()), ParameterTypes::new());
             Ok::<_, Error>(match statement.kind {
                 Kind::Query(query) => {
@@ -158,6 +160,9 @@ impl Job {
                 _ => nothing(),
             })
         })?;
+        for (i, data_type) in in_frames {
+            known.entry(i).or_insert(data_type);
+        }
         let parameter_schema = params::schema(&params::types(&known, n), self.session.types());
         Ok(Prepared { dataset_schema, parameter_schema, is_update, runs_when_planned })
     }

@@ -96,7 +96,7 @@ impl QueryEngine {
     /// Sets what an earlier SET of the same client came to. Its schema was there then: whether it still is, the statement will find.
     pub fn restore(&self, session: &Session, name: &str, value: &str) -> Result<()> {
         session.check_types(name, value)?;
-        change(&mut session.settings.lock(), name, Some(value), &|_| true)
+        session.settings.lock().restore(name, Some(value))
     }
 
     /// Stops a query of this principal (an admin: of anybody). `QUERY_NOT_FOUND` if none of that id is known.

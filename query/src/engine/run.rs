@@ -209,6 +209,9 @@ impl QueryEngine {
             Work::Delete(delete) => self.delete(delete, query, timeout).await,
             Work::Set { name, value } => {
                 session.check_keeps_settings()?;
+                let own = session.with_own_settings();
+                // A caller may fail to keep it, and then nothing is set.
+                let session = if session.is_kept_by_caller() { &own } else { session };
                 self.set(session, &name, value.as_deref())?;
                 Ok(UpdateOutcome { settings: changed(session, &name)?, ..UpdateOutcome::default() })
             }

@@ -129,6 +129,18 @@ impl Session {
         self
     }
 
+    /// The same with settings of its own, which begin as these are: nobody else sees what is changed in them.
+    #[must_use]
+    pub fn with_own_settings(&self) -> Self {
+        let own = self.settings.lock().clone();
+        self.clone().with_settings(Arc::new(Mutex::new(own)))
+    }
+
+    /// Whether whoever runs its statements makes what SET came to hold for the later ones, from [`crate::UpdateOutcome::settings`].
+    pub(crate) fn is_kept_by_caller(&self) -> bool {
+        self.interface != Interface::Internal
+    }
+
     /// The same, whose results are sent in these types, whatever is set.
     #[must_use]
     pub fn with_types(mut self, types: Profile) -> Self {

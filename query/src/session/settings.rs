@@ -1,5 +1,6 @@
-//! What may be set, and to what? Names, values and their text form for SET, RESET and SHOW.
+//! What may be set, and to what? Names, values and their text form for SET, RESET and SHOW, and for what outlives the process.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -80,6 +81,33 @@ pub(crate) fn show(settings: &SessionSettings, name: &str) -> Result<String> {
         "types" => settings.types.unwrap_or_default().to_string(),
         _ => settings.schema.clone(),
     })
+}
+
+impl SessionSettings {
+    /// Sets what an earlier SET came to, or resets with `None`. Its schema was there then: whether it still is, the statement will find.
+    /// `INVALID_SETTING`.
+    pub fn restore(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        change(self, name, value, &|_| true)
+    }
+
+    /// What is not as by default: names, and values as SET takes them.
+    pub fn to_stored(&self) -> BTreeMap<String, String> {
+        let defaults = Self::default();
+        let is_set = |name: &str, value: &String| match name {
+            // Types that are set count more than those that fit the client, also if they are alike.
+            "types" => self.types.is_some(),
+            _ => show(&defaults, name).is_ok_and(|default| default != *value),
+        };
+        let all = DESCRIPTIONS.iter().filter_map(|(name, _)| Some(((*name).to_owned(), show(self, name).ok()?)));
+        all.filter(|(name, value)| is_set(name, value)).collect()
+    }
+
+    /// What [`Self::to_stored`] made. `INVALID_SETTING` for what this program does not know: without it statements would mean something else.
+    pub fn from_stored(stored: &BTreeMap<String, String>) -> Result<Self> {
+        let mut settings = Self::default();
+        stored.iter().try_for_each(|(name, value)| settings.restore(name, Some(value)))?;
+        Ok(settings)
+    }
 }
 
 fn parse_zone(value: &str) -> Result<String> {

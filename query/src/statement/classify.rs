@@ -71,8 +71,12 @@ fn statement_kind(sql: Sql, schema: &str) -> Result<Kind> {
         Sql::AlterTable(statement) => Ok(Kind::AlterTable(alter::alter(statement, schema)?)),
         Sql::CreateView(view) => create_view(view, schema),
         Sql::Drop { object_type, if_exists, names, cascade, purge, temporary, table, .. } => {
-            if cascade || purge || temporary || table.is_some() {
-                return Err(unsupported("DROP with CASCADE, PURGE, TEMPORARY or ON is not supported", "leave it out"));
+            if purge {
+                let hint = "write DROP, then CALL purge_dropped('table')";
+                return Err(unsupported("DROP with PURGE is not supported", hint));
+            }
+            if cascade || temporary || table.is_some() {
+                return Err(unsupported("DROP with CASCADE, TEMPORARY or ON is not supported", "leave it out"));
             }
             let names = names.iter().map(|name| TableName::resolve(name, schema)).collect::<Result<_>>()?;
             match object_type {

@@ -23,10 +23,12 @@ pub(crate) use change::{ADDRESS_COLUMNS, Alter, Attach, Call, Delete, LOCATOR, O
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
-pub(crate) use names::{Announced, CATALOG, Scope, TableName, relations};
+pub(crate) use names::{Announced, Beside, CATALOG, Scope, TableName, relations};
 pub(crate) use parse::{read_text, reparse};
 pub(crate) use show::plain;
-pub(crate) use types::{ColumnTypes, Number, settle_values};
+pub(crate) use types::{
+    ColumnTypes, LIKE_ESCAPE, Number, beside_decimal, is_written_number, keep_digits, settle_values, with_backslashes,
+};
 
 /// A statement that passed the limits and that we know how to run.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::change::{insert, undrop};
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
 use super::names::{Announced, check_nesting, name_columns, settle_calls, settle_series, settle_words};
-use super::types::{settle_numbers, settle_operators, settle_structs, settle_times};
+use super::types::{settle_numbers, settle_operators, settle_structs, settle_texts, settle_times};
 use crate::error::{from_datafusion, from_parser, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
 
@@ -66,6 +66,7 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
     settle_operators(&mut statement)?;
     settle_series(&mut statement);
     settle_times(&mut statement);
+    settle_texts(&mut statement)?;
     settle_calls(&mut statement);
     settle_numbers(&mut statement);
     settle_fetch(&mut statement);

@@ -1,11 +1,12 @@
 //! Is it true what a caller presents? Passwords, tokens and sessions against the users of the catalog.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidewater_query::Principal;
 use tidewater_storage::{Code, Engine, Error, Result, Token, User};
 
-use super::failures::Failures;
+use super::attempts::{Failures, Guesses, Verdict};
 use super::header::{self, Presented};
 use super::proved::{self, By, Claims, Sessions, Verified};
 use super::secret::{hash_of, is_same};
@@ -18,6 +19,7 @@ pub struct Keeper {
     sessions: Sessions,
     verified: Verified,
     failures: Failures,
+    guesses: Guesses,
     setup: Setup,
 }
 
@@ -29,6 +31,7 @@ impl Keeper {
             sessions: Sessions::new(Arc::clone(&env.clock)),
             verified: Verified::new(Arc::clone(&env.clock), &*env.rng),
             failures: Failures::new(Arc::clone(&env.clock)),
+            guesses: Guesses::new(Arc::clone(&env.clock), &*env.rng),
             setup: Setup::new(storage, &*env.rng),
         }
     }
@@ -102,34 +105,53 @@ impl Keeper {
     }
 
     async fn by_password(&self, header: &str, name: &str, password: Secret) -> Result<Arc<User>> {
-        if let Some(user) = self.verified.get(header).and_then(|user| self.as_now(&user)) {
-            return Ok(user);
-        }
-        let user = self.storage.user(name);
-        let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let is_it = passwords::verify(password, hash).await?;
-        // Looked at again: the password may have changed meanwhile.
-        match user.as_ref().filter(|_| is_it).and_then(|user| self.as_now(user)) {
-            Some(now) => {
-                self.verified.put(header, Arc::clone(&now));
-                Ok(now)
-            }
-            None => {
-                self.failures.note(user.as_ref().map(|user| user.name.as_str()), "password");
-                Err(Error::new(Code::Unauthenticated, "the name or the password is wrong")
-                    .hint("check both; an administrator can set another password"))
-            }
-        }
+        self.of_password(name, password, Some(header)).await?.ok_or_else(|| {
+            Error::new(Code::Unauthenticated, "the name or the password is wrong")
+                .hint("check both; an administrator can set another password")
+        })
     }
 
     pub(super) async fn is_password_of(&self, name: &str, password: Secret) -> Result<bool> {
+        self.of_password(name, password, None).await.map(|user| user.is_some())
+    }
+
+    /// The user of this name, if that is their password and they may log in. `header` is what it was in.
+    async fn of_password(&self, name: &str, password: Secret, header: Option<&str>) -> Result<Option<Arc<User>>> {
         let user = self.storage.user(name);
+        let attempt = self.guesses.attempt(name, &password, user.as_deref());
+        let principal = user.as_ref().map(|user| user.name.as_str());
+        match self.guesses.judge(&attempt) {
+            Verdict::Open => {}
+            Verdict::Repeated => {
+                self.failures.note(principal, "password");
+                return Ok(None);
+            }
+            Verdict::Closed { wait, limit } => {
+                self.failures.note_limited(principal, limit, wait);
+                return Err(too_many_wrong(wait));
+            }
+        }
+        // Only now: what is remembered tells a right guess from a wrong one, too.
+        let remembered = header.and_then(|header| self.verified.get(header)).and_then(|user| self.as_now(&user));
+        if remembered.is_some() {
+            self.guesses.right(&attempt);
+            return Ok(remembered);
+        }
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
         let is_it = passwords::verify(password, hash).await?;
-        if !is_it {
-            self.failures.note(user.as_ref().map(|user| user.name.as_str()), "password");
+        // Looked at again: the password may have changed meanwhile.
+        let now = user.as_ref().filter(|_| is_it).and_then(|user| self.as_now(user));
+        match &now {
+            Some(now) => {
+                self.guesses.right(&attempt);
+                header.into_iter().for_each(|header| self.verified.put(header, Arc::clone(now)));
+            }
+            None => {
+                self.guesses.wrong(&attempt);
+                self.failures.note(principal, "password");
+            }
         }
-        Ok(is_it)
+        Ok(now)
     }
 
     fn by_token(&self, id: &str, secret: &Secret) -> Result<Caller> {
@@ -251,6 +273,12 @@ impl Keeper {
 fn of_user(user: Arc<User>) -> Caller {
     let principal = Principal::new(user.name.clone(), grants::from_stored(&user.grants));
     Caller { principal, proof: Proof::Password(user) }
+}
+
+fn too_many_wrong(wait: Duration) -> Error {
+    Error::new(Code::TooManyWrongPasswords, "too many wrong passwords came for this user or from this address")
+        .hint("wait before the next login with a password; tokens and sessions are let in meanwhile")
+        .retry_after(wait)
 }
 
 fn session_ended() -> Error {

@@ -4,13 +4,13 @@
 //! header (what is presented) ──► keeper (is it true?) ──► Caller (who, with which rights, by what proof)
 //!                                  ├── passwords   argon2id, on threads of its own
 //!                                  ├── proved      what needs no password again: headers, sessions, bearers
-//!                                  └── failures    counted, and told now and then
+//!                                  └── attempts    in vain: told now and then, and passwords looked at no faster than a rate
 //! limits                           how much a caller may ask for
 //! grants                           what is stored as what the query engine understands
 //! setup                            the first user of a folder
 //! ```
 
-mod failures;
+mod attempts;
 pub(crate) mod grants;
 mod header;
 mod keeper;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 use tidewater_query::Principal;
 use tidewater_storage::{Engine, Result, Token, User};
 
+pub(crate) use attempts::note_place;
 pub(crate) use header::TOKEN_PREFIX;
 pub use keeper::Keeper;
 pub use limits::{Limiter, Limits, RunningQuery};
@@ -137,7 +138,7 @@ impl Auth {
         }
     }
 
-    /// Whether this is the password of a user. A wrong one counts as a login that failed. `TOO_MANY_LOGINS`.
+    /// Whether this is the password of a user. A wrong one counts as a login that failed. `TOO_MANY_LOGINS`, `TOO_MANY_WRONG_PASSWORDS`.
     pub(crate) async fn is_password_of(&self, name: &str, password: Secret) -> Result<bool> {
         match self {
             Auth::Off => Ok(false),

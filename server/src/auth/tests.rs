@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tidewater_query::{Grant, Principal, Role, TablePattern};
 use tidewater_storage::env::{Env, ManualClock};
-use tidewater_storage::{AccountChange, Code, Engine, EngineOptions, Result, Token, TokenLimits, User};
+use tidewater_storage::{
+    AccountChange, Code, Engine, EngineOptions, Error, ErrorKind, Result, Token, TokenLimits, User,
+};
 
 use super::grants::{check_scope, scoped, to_stored};
 use super::header::{Presented, parse};
@@ -174,6 +176,66 @@ async fn a_password_lets_its_user_in_and_nobody_else() {
         assert_eq!(fixture.code(&header).await, Some(Code::Unauthenticated), "{header}");
     }
     assert_eq!(fixture.auth.authenticate(None).await.expect_err("refused").code(), Code::Unauthenticated);
+}
+
+/// Wrong passwords of a user, each another one, until the answer is another, with that answer.
+async fn guess(fixture: &Fixture, name: &str) -> (usize, Error) {
+    for n in 0..1_000 {
+        let header = basic(name, &format!("guess {n}"));
+        let error = fixture.auth.authenticate(Some(&header)).await.expect_err("refused");
+        if error.code() != Code::Unauthenticated {
+            return (n, error);
+        }
+    }
+    panic!("nobody stops it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_passwords_is_slowed_down_whether_there_is_such_a_user_or_not() {
+    let fixture = Fixture::with_anna().await;
+    fixture.put(user("bert", PASSWORD, &[]).await).await;
+    let right = basic("anna", PASSWORD);
+    let token = fixture.token("t1", &[], None).await;
+    let bearer = handshake(&fixture).await;
+    let session = fixture.auth.session(Some(&right)).await.expect("begun");
+    let (n_of_anna, of_anna) = guess(&fixture, "anna").await;
+    let (n_of_nobody, of_nobody) = guess(&fixture, "nobody").await;
+    assert_eq!((n_of_anna, n_of_nobody), (10, 10));
+    assert_eq!(of_anna.to_string(), of_nobody.to_string());
+    assert_eq!((of_anna.code(), of_anna.kind()), (Code::TooManyWrongPasswords, ErrorKind::ResourceExhausted));
+    assert_eq!(of_anna.retry_delay(), Some(Duration::from_secs(6)));
+    // The right one does not pass either, though it was found true a moment ago: a guess would be told by that.
+    assert_eq!(fixture.code(&right).await, Some(Code::TooManyWrongPasswords));
+    // Nobody else is held up, nor who needs no password.
+    assert_eq!(fixture.code(&basic("bert", PASSWORD)).await, None);
+    for header in [token, bearer, format!("Bearer {}", session.expose())] {
+        assert_eq!(fixture.code(&header).await, None);
+    }
+    // The one that was wrong last says nothing new.
+    assert_eq!(fixture.code(&basic("anna", "guess 9")).await, Some(Code::Unauthenticated));
+    fixture.clock.advance(Duration::from_secs(6));
+    assert_eq!(fixture.code(&right).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_asked_for_once_more_is_no_way_round() {
+    let fixture = Fixture::with_anna().await;
+    let is_it = async |password: &str| fixture.auth.is_password_of("anna", Secret::new(password)).await;
+    assert!(is_it(PASSWORD).await.expect("looked at"));
+    for n in 0..10 {
+        assert!(!is_it(&format!("guess {n}")).await.expect("looked at"));
+    }
+    assert_eq!(is_it(PASSWORD).await.expect_err("refused").code(), Code::TooManyWrongPasswords);
+    assert_eq!(fixture.code(&basic("anna", PASSWORD)).await, Some(Code::TooManyWrongPasswords));
+}
+
+/// Several that arrive together are looked at side by side.
+#[tokio::test(flavor = "multi_thread")]
+async fn right_passwords_are_never_too_many() {
+    let fixture = Fixture::with_anna().await;
+    let right = basic("anna", PASSWORD);
+    let codes = futures::future::join_all((0..50).map(|_| fixture.code(&right))).await;
+    assert_eq!(codes, vec![None; 50]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Where does an element of a JSON array end? A large array cut into its elements, which are read one by one like lines.
+//! What are the rows of a large JSON array? Its elements, cut one by one and read like lines.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -12,6 +12,7 @@ use tidewater_storage::{Code, Error, Result};
 
 use super::coding::unreadable;
 use super::pieces::{PIECE_BYTES, Pieces};
+use crate::formats::elements::{Scanner, Step};
 
 const READ_BYTES: usize = 256 << 10;
 const PIECE_ELEMENTS: usize = 1024;
@@ -27,84 +28,6 @@ pub(super) struct ElementPieces<R> {
     buffer: Vec<u8>,
     /// What of `buffer` is not looked at yet.
     at: usize,
-}
-
-/// Between which characters of an array it stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
-    /// Before the array.
-    #[default]
-    Before,
-    /// Behind its first bracket.
-    First,
-    /// In an element, or where one is to begin.
-    Within,
-    Behind,
-}
-
-#[derive(Debug, Default)]
-struct Scanner {
-    place: Place,
-    /// Brackets that are open in the element.
-    depth: u64,
-    is_text: bool,
-    is_escaped: bool,
-    bytes: u64,
-}
-
-enum Step {
-    /// It belongs to the element.
-    Keep,
-    Skip,
-    /// The element is at its end.
-    Element,
-    Bad(&'static str),
-}
-
-impl Scanner {
-    fn take(&mut self, byte: u8) -> Step {
-        self.bytes += 1;
-        match self.place {
-            Place::Before if byte == b'[' => {
-                self.place = Place::First;
-                Step::Skip
-            }
-            // A byte-order mark says nothing.
-            Place::Before if self.bytes <= 3 && matches!(byte, 0xef | 0xbb | 0xbf) => Step::Skip,
-            Place::Before if byte.is_ascii_whitespace() => Step::Skip,
-            Place::Before => Step::Bad("it does not begin with ["),
-            Place::Behind if byte.is_ascii_whitespace() => Step::Skip,
-            Place::Behind => Step::Bad("something follows the array"),
-            Place::First if byte.is_ascii_whitespace() => Step::Skip,
-            Place::First if byte == b']' => {
-                self.place = Place::Behind;
-                Step::Skip
-            }
-            Place::First | Place::Within => {
-                self.place = Place::Within;
-                self.within(byte)
-            }
-        }
-    }
-
-    fn within(&mut self, byte: u8) -> Step {
-        match byte {
-            _ if self.is_escaped => self.is_escaped = false,
-            b'\\' if self.is_text => self.is_escaped = true,
-            b'"' => self.is_text = !self.is_text,
-            _ if self.is_text => {}
-            b'[' | b'{' => self.depth += 1,
-            b',' if self.depth == 0 => return Step::Element,
-            b']' if self.depth == 0 => {
-                self.place = Place::Behind;
-                return Step::Element;
-            }
-            b'}' if self.depth == 0 => return Step::Bad("a bracket closes that was never opened"),
-            b']' | b'}' => self.depth -= 1,
-            _ => {}
-        }
-        Step::Keep
-    }
 }
 
 impl<R: Read> ElementPieces<R> {
@@ -127,9 +50,9 @@ impl<R: Read> ElementPieces<R> {
                 if self.fill()? {
                     continue;
                 }
-                return match self.scanner.place {
-                    Place::Behind => Ok(None),
-                    _ => Err(self.malformed("it ends early")),
+                return match self.scanner.is_behind() {
+                    true => Ok(None),
+                    false => Err(self.malformed("it ends early")),
                 };
             };
             self.at += 1;
@@ -157,7 +80,7 @@ impl<R: Read> ElementPieces<R> {
     fn malformed(&self, what: &str) -> Error {
         Error::new(
             Code::MalformedPayload,
-            format!("the JSON array is malformed at byte {}: {what}", self.scanner.bytes.saturating_sub(1)),
+            format!("the JSON array is malformed at byte {}: {what}", self.scanner.last()),
         )
         .hint("send a JSON array of objects, or one object a line as application/x-ndjson")
     }

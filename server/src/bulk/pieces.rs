@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,12 +13,12 @@ use parquet::file::reader::ChunkReader;
 use tidewater_storage::admission::IncomingRows;
 use tidewater_storage::admission::json::{JsonRow, decode_rows};
 use tidewater_storage::catalog::TableDef;
+use tidewater_storage::untrusted::{check_footer, check_row_group, guarded, no_parquet, rows_at_once};
 use tidewater_storage::{Code, Error, Result};
 
 use super::coding::unreadable_text;
 use super::options::{CsvForm, Format, Options};
 use crate::formats::csv::{CsvColumns, Part};
-use crate::formats::parquet::{check_footer, check_row_group, no_parquet, rows_at_once};
 use crate::formats::records::{Cutter, Form, Records};
 use crate::ingest::ipc::flat_batch_bytes;
 
@@ -317,12 +316,4 @@ fn viewed(data_type: &DataType) -> DataType {
         DataType::Map(entries, is_sorted) => DataType::Map(viewed_field(entries), *is_sorted),
         other => other.clone(),
     }
-}
-
-/// The Parquet reader was not written for files of strangers: where it panics the file is the matter, not the server.
-fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        tracing::warn!("reading a Parquet file panicked");
-        Err(no_parquet("its parts contradict each other"))
-    })
 }

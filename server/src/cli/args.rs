@@ -137,7 +137,7 @@ pub enum ConfigCommand {
         #[command(flatten)]
         settings: SettingArgs,
     },
-    /// Succeed if a server could start with this configuration
+    /// Succeed if a server could start with this configuration; `doctor` also asks the store of `storage.url`
     Check {
         #[command(flatten)]
         settings: SettingArgs,
@@ -263,7 +263,7 @@ pub enum InputFormat {
     Parquet,
     /// With a header line
     Csv,
-    /// One JSON object a line
+    /// JSON objects, one a line or in an array
     Ndjson,
     /// Arrow IPC, file or stream
     Arrow,
@@ -278,12 +278,24 @@ pub enum OnError {
     Abort,
 }
 
+/// What becomes of batches of which nobody can tell whether they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Unsettled {
+    /// Leave them in the file
+    Keep,
+    /// Send them; safe for tables with a primary key
+    Send,
+    /// Take them out of the file
+    Drop,
+}
+
 #[derive(Debug, Args)]
 pub struct IngestArgs {
     /// TABLE or SCHEMA.TABLE
-    pub table: String,
+    #[arg(required_unless_present = "replay")]
+    pub table: Option<String>,
     /// Files; - is standard input (CSV and NDJSON, not resumable)
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "replay", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Form of the files [default: by their names]
     #[arg(long, value_enum)]
@@ -315,6 +327,13 @@ pub struct IngestArgs {
     /// What becomes of rows that cannot be read or that the table cannot take
     #[arg(long, value_enum, default_value = "keep")]
     pub on_error: OnError,
+    /// Send the batches of a Python client's dead-letter file again, each once; those that the server takes leave the file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "files", "format", "null", "create", "chunk_rows", "again",
+          "on_error"])]
+    pub replay: Option<PathBuf>,
+    /// With --replay: what becomes of batches of which nobody can tell whether they are stored
+    #[arg(long, value_enum, default_value = "keep", requires = "replay", conflicts_with = "table")]
+    pub unsettled: Unsettled,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

@@ -18,6 +18,7 @@ pub(super) fn run(args: ConfigArgs) -> anyhow::Result<()> {
             let config = load(settings)?;
             // Files are not read to show a configuration; no server starts with bad ones.
             config.tls.clone().map(|files| Tls::load_with(files, config.client_certificates.as_ref())).transpose()?;
+            config.tables.check()?;
             let file = config.file.map_or("no file".to_owned(), |file| file.display().to_string());
             print(&format!("ok ({file})\n"))
         }

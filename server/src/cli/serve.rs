@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use tidewater_storage::env::{Env, SystemClock};
-use tidewater_storage::{Code, Error, Result};
+use tidewater_storage::{Code, Error, Result, check_data_folder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::ServeArgs;
@@ -30,6 +30,7 @@ const WANTED_FILES: u64 = 65_536;
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(sources(args)?)?;
+    check_data_folder(&config.data, &[])?;
     if let Err(reason) = logging::begin(&config) {
         say(&format!("warning: logging cannot be set up: {reason}"));
     }

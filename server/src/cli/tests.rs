@@ -8,7 +8,7 @@ use tidewater_storage::{Code, Error};
 
 use super::args::{
     Cli, Command, CompletionsArgs, ConfigCommand, InputFormat, OfTableCommand, OnError, OutputFormat, QueryCommand,
-    Shell, TableCommand, TokenArgs, TokenCommand, UserArgs, UserCommand,
+    Shell, TableCommand, TokenArgs, TokenCommand, Unsettled, UserArgs, UserCommand,
 };
 use super::sql::{is_terminated, split_statements};
 use super::table::{call, identifier, literal, split_name};
@@ -122,6 +122,24 @@ fn ingest_takes_files_and_the_shape_of_a_new_table() {
     assert_eq!((args.format, args.on_error, args.again), (Some(InputFormat::Csv), OnError::Abort, true));
     for wrong in [&["ingest", "t"][..], &["ingest", "t", "f", "--key", "a"], &["ingest", "t", "f", "--chunk-rows", "0"]]
     {
+        assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_replay_has_a_file_and_no_table() {
+    let Command::Ingest(args) = parse(&["ingest", "--replay", "dead.ndjson"]).unwrap().command else { panic!() };
+    assert_eq!((args.replay, args.unsettled, args.table), (Some("dead.ndjson".into()), Unsettled::Keep, None));
+    let words = ["ingest", "--replay", "f", "--unsettled", "send", "--server", "h:1"];
+    let Command::Ingest(args) = parse(&words).unwrap().command else { panic!() };
+    assert_eq!(args.unsettled, Unsettled::Send);
+    for wrong in [
+        &["ingest"][..],
+        &["ingest", "t", "--replay", "f"],
+        &["ingest", "t", "f", "--unsettled", "send"],
+        &["ingest", "--replay", "f", "--again"],
+        &["ingest", "--replay", "f", "--unsettled", "perhaps"],
+    ] {
         assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
     }
 }

@@ -121,7 +121,7 @@ impl FlightSql {
                 Ok(vec![renewed.map_err(|error| to_status(&error))?.encode_to_vec().into()])
             }
             SET_SESSION_OPTIONS => {
-                let set = sessions::set(&self.app, &call.client, &call.session, &action.body);
+                let set = sessions::set(&self.app, &call.client, &call.session, &action.body).await;
                 // The request is right: the client has to be another one.
                 set.map(|body| vec![body]).map_err(|error| status::to_status(&error))
             }
@@ -130,7 +130,7 @@ impl FlightSql {
                 told.map(|body| vec![body]).map_err(|error| to_status(&error))
             }
             CLOSE_SESSION => {
-                let closed = sessions::closed(&self.app, &call.client, &action.body);
+                let closed = sessions::closed(&self.app, &call.client, &action.body).await;
                 closed.map(|body| vec![body]).map_err(|error| to_status(&error))
             }
             other => {

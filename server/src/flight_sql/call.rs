@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Extensions, Response, Status, Streaming};
 
+use super::encode::Form;
 use crate::App;
 use crate::auth::{Limiter, Proof, Secret};
 use crate::call::{authorization, bounded, shutting_down};
@@ -46,6 +47,8 @@ pub(super) struct Call {
     pub connection: Presence,
     /// Its statements see these commits, or fail.
     pub min_commit: Vec<CommitToken>,
+    /// Of the messages of its rows.
+    pub form: Form,
 }
 
 impl Call {
@@ -66,7 +69,8 @@ impl Call {
             None => session,
         };
         let session = if call.client.is_known_again() { session.with_kept_settings() } else { session };
-        Ok(Self { session, ..call })
+        let form = headers::form(metadata).map_err(|error| to_status(&error))?;
+        Ok(Self { session, form, ..call })
     }
 
     /// The same whether its session has ended or not: for a call that ends it.
@@ -81,16 +85,16 @@ impl Call {
         let client = Client::of(app, &session.principal.name, metadata);
         let min_commit = freshness::min_commit_of(metadata).map_err(|error| to_status(&error))?;
         let connection = Presence::of(extensions);
-        Ok(Self { session, client, proof, limiter, deadline, connection, min_commit })
+        Ok(Self { session, client, proof, limiter, deadline, connection, min_commit, form: Form::default() })
     }
 
     /// What a SET of this call changed holds for the client's later calls.
-    pub fn keep_settings(&self, app: &App, outcome: &UpdateOutcome) -> Result<(), Status> {
+    pub async fn keep_settings(&self, app: &App, outcome: &UpdateOutcome) -> Result<(), Status> {
         if outcome.settings.is_empty() {
             return Ok(());
         }
         let changed: Vec<_> = outcome.settings.iter().map(|(name, value)| (*name, Some(value.clone()))).collect();
-        self.client.keep(app, &self.session, &changed).map_err(|error| to_status(&error))
+        self.client.keep(app, &self.session, changed).await.map_err(|error| to_status(&error))
     }
 
     /// An answer to this call, with what its client is to show from now on.

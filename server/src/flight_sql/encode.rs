@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayData, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_flight::{FlightData, SchemaAsIpc};
 use bytes::Bytes;
@@ -27,7 +28,8 @@ use crate::status::to_flight_status as to_status;
 pub(crate) const TARGET_BYTES: usize = 2 << 20;
 
 /// What a message never passes: the default limit of gRPC clients, less space for framing.
-pub(crate) const MAX_MESSAGE_BYTES: usize = (4 << 20) - (64 << 10);
+pub(crate) const MAX_MESSAGE_BYTES: usize = (4 << 20) - FRAMING_BYTES;
+const FRAMING_BYTES: usize = 64 << 10;
 
 /// After this long without data an empty batch is sent, so that proxies keep the connection.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -40,13 +42,39 @@ const HEADER_ENTRY_BYTES: usize = 16;
 
 const _: () = assert!(TARGET_BYTES < MAX_MESSAGE_BYTES && MAX_MESSAGE_BYTES < 4 << 20);
 
+/// How a client wants its messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Form {
+    options: IpcWriteOptions,
+    /// What a message that holds a single row may take; those of several rows are as small as ever.
+    max_bytes: usize,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { options: IpcWriteOptions::default(), max_bytes: MAX_MESSAGE_BYTES }
+    }
+}
+
+impl Form {
+    /// With the values of a message compressed.
+    pub fn compressed(self, codec: CompressionType) -> Result<Self> {
+        Ok(Self { options: self.options.try_with_compression(Some(codec))?, ..self })
+    }
+
+    /// For a client that takes messages of so many bytes, framing and all; never less than the default of gRPC clients.
+    pub fn up_to(self, client_bytes: usize) -> Self {
+        Self { max_bytes: client_bytes.saturating_sub(FRAMING_BYTES).max(MAX_MESSAGE_BYTES), ..self }
+    }
+}
+
 /// Batches of a result on their way.
 pub(crate) type Rows = BoxStream<'static, Result<RecordBatch>>;
 
 /// Turns batches of one schema into messages.
 pub(crate) struct Encoder {
     schema: SchemaRef,
-    options: IpcWriteOptions,
+    form: Form,
     dictionaries: DictionaryTracker,
     context: IpcWriteContext,
     /// Parts that are not encoded yet; the next one is last.
@@ -57,16 +85,20 @@ impl Encoder {
     pub fn new(schema: SchemaRef) -> Self {
         Self {
             schema,
-            options: IpcWriteOptions::default(),
+            form: Form::default(),
             dictionaries: DictionaryTracker::new(false),
             context: IpcWriteContext::default(),
             waiting: Vec::new(),
         }
     }
 
+    pub fn in_form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
     /// The message that begins every stream.
     pub fn schema_message(&self) -> FlightData {
-        SchemaAsIpc::new(&self.schema, &self.options).into()
+        SchemaAsIpc::new(&self.schema, &self.form.options).into()
     }
 
     /// Takes a batch; its types must be the announced ones.
@@ -94,11 +126,12 @@ impl Encoder {
             }
             let message = self.message(&batch)?;
             let n_bytes = message.encoded_len();
-            if n_bytes <= MAX_MESSAGE_BYTES {
+            let max_bytes = if n_rows == 1 { self.form.max_bytes } else { MAX_MESSAGE_BYTES };
+            if n_bytes <= max_bytes {
                 return Ok(Some(message));
             }
             if n_rows == 1 {
-                return Err(row_too_large(n_bytes));
+                return Err(row_too_large(n_bytes, max_bytes));
             }
             self.split(&batch, 2);
         }
@@ -121,7 +154,7 @@ impl Encoder {
     fn message(&mut self, batch: &RecordBatch) -> Result<FlightData> {
         let generator = IpcDataGenerator::default();
         let (dictionaries, message) =
-            generator.encode(batch, &mut self.dictionaries, &self.options, &mut self.context)?;
+            generator.encode(batch, &mut self.dictionaries, &self.form.options, &mut self.context)?;
         if !dictionaries.is_empty() {
             return Err(Error::internal(format!("a result has dictionary columns: {}", self.schema)));
         }
@@ -129,14 +162,14 @@ impl Encoder {
     }
 }
 
-fn row_too_large(n_bytes: usize) -> Error {
+fn row_too_large(n_bytes: usize, max_bytes: usize) -> Error {
     Error::new(
         Code::ResultTooLarge,
-        format!("one row of the result takes {n_bytes} bytes, a message at most {MAX_MESSAGE_BYTES}"),
+        format!("one row of the result takes {n_bytes} bytes, a message at most {max_bytes}"),
     )
-    .hint("select fewer columns, or parts of the long values")
+    .hint("select fewer columns, or parts of the long values; over Flight SQL x-flight-max-message asks for more")
     .with("row_bytes", n_bytes)
-    .with("limit_bytes", MAX_MESSAGE_BYTES)
+    .with("limit_bytes", max_bytes)
 }
 
 /// Bytes of a batch as an IPC message: exact for the types that results have, never less for others.
@@ -234,15 +267,18 @@ pub(crate) fn stream(
     stream_within(schema, start, deadline, KEEP_ALIVE, query_id)
 }
 
-/// [`stream`] with a last message, which has no rows, and trailers.
+/// [`stream`] in a form of its own, with a last message, which has no rows, and trailers.
 pub(super) fn stream_with(
     schema: SchemaRef,
+    form: Form,
     start: BoxFuture<'static, Result<Rows>>,
     deadline: Option<Instant>,
     query_id: &str,
     ending: Ending,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
-    let sending = Sending { ending: Some(ending), ..Sending::new(schema, start, deadline, KEEP_ALIVE, query_id) };
+    let mut sending = Sending::new(schema, start, deadline, KEEP_ALIVE, query_id);
+    sending.encoder = sending.encoder.in_form(form);
+    sending.ending = Some(ending);
     sending.into_stream()
 }
 
@@ -307,6 +343,11 @@ impl Sending {
             return Ok(Some(self.encoder.schema_message()));
         }
         loop {
+            // Rows that are there whenever they are asked for are never waited for.
+            let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if is_late && !matches!(self.source, Source::Ended) {
+                return Err(deadline_passed());
+            }
             if let Some(message) = self.encoder.next()? {
                 return Ok(Some(message));
             }

@@ -3,9 +3,10 @@
 //! A client decides how fast its messages come, so the rows of a bulk append are held in the memory that all statements have
 //! together while they collect. It is taken before a message is decoded, for what the message declares, goes on with the rows
 //! to whoever keeps them, and is given back when the client says nothing for too long, which is soon while the process shuts
-//! down. Parameters are few: they have a limit of their own and wait for no rows, so that queries go on when memory for rows is
-//! full.
+//! down. While there is little of it, streams are read in turn, and their clients wait in HTTP/2's flow control. Parameters are
+//! few: they have a limit of their own and wait for no rows, so that queries go on when memory for rows is full.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::stream::{Stream, StreamExt};
 use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
-use tidewater_storage::memory::{Collecting, MemoryLedger};
+use tidewater_storage::memory::{Collecting, MemoryLedger, ReadTurn, Share};
 use tidewater_storage::{Code, Error, Result};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use tonic::Status;
 use super::prepared::Arriving;
 use crate::auth::Limiter;
 use crate::call::shutting_down;
+use crate::grpc::STREAM_WINDOW_BYTES;
 use crate::ingest::decoding;
 use crate::ingest::ipc::{Decoded, Decoder, Limits, MAX_DICTIONARY_BYTES, flat_batch_bytes};
 use crate::status::to_flight_status as to_status;
@@ -36,8 +38,18 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// grace that connections have is longer, and ends those who go on.
 const MAX_SILENCE_DRAINING: Duration = Duration::from_secs(2);
 
-/// How long a stream is not read while there is no memory for its rows.
+/// How long a message waits for memory for its rows.
 const MAX_MEMORY_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a stream waits for its turn to be read. Each turn before it may take as long as a message waits.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
+
+/// How long a client may keep its turn and send nothing.
+const MAX_TURN_SILENCE: Duration = Duration::from_secs(2);
+
+/// A message of this size that came without a turn waits like the others, and is not refused: streams that begin at once find out
+/// together that there is little memory, and the transport would keep as much of each.
+const MAX_WAITING_BYTES: u64 = 2 * STREAM_WINDOW_BYTES as u64;
 
 fn limits() -> Limits {
     Limits { copied_bytes: MAX_STATEMENT_ROWS_BYTES as u64, ..Limits::default() }
@@ -55,6 +67,10 @@ pub(super) struct Incoming<S> {
     rows_bytes: u64,
     /// Holds it instead when the stream has parameters.
     parameters: Option<Arriving>,
+    /// Of the largest message so far, as it was sent: the next one is thought to be like it.
+    message_bytes: u64,
+    /// Held until the message is decoded.
+    turn: Option<ReadTurn>,
     /// How fast the client may send.
     limiter: Option<Arc<Limiter>>,
     memory: Arc<MemoryLedger>,
@@ -65,6 +81,7 @@ pub(super) struct Incoming<S> {
     patience: Duration,
     max_silence: Duration,
     max_silence_draining: Duration,
+    max_turn_silence: Duration,
 }
 
 impl<S> Incoming<S>
@@ -94,6 +111,8 @@ where
             held: memory.collecting(),
             rows_bytes: 0,
             parameters: None,
+            message_bytes: 0,
+            turn: None,
             limiter: None,
             memory: Arc::clone(memory),
             is_held_up: Arc::default(),
@@ -101,6 +120,7 @@ where
             patience: MAX_SILENCE,
             max_silence: MAX_SILENCE,
             max_silence_draining: MAX_SILENCE_DRAINING,
+            max_turn_silence: MAX_TURN_SILENCE,
         };
         Ok((descriptor, incoming))
     }
@@ -166,18 +186,48 @@ where
         Self { max_silence_draining, ..self }
     }
 
+    /// With a client that may keep its turn for so long.
+    #[cfg(test)]
+    pub fn with_max_turn_silence(self, max_turn_silence: Duration) -> Self {
+        Self { max_turn_silence, ..self }
+    }
+
     async fn message(&mut self) -> Result<Option<FlightData>, Status> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
+        self.take_turn().await.map_err(|error| to_status(&error))?;
         let since = Instant::now();
-        let message = next_of(&mut self.rest, self.patience, self.max_silence_draining, &self.draining).await;
+        let message = {
+            let mut next = pin!(next_of(&mut self.rest, self.patience, self.max_silence_draining, &self.draining));
+            match tokio::time::timeout(self.max_turn_silence, &mut next).await {
+                Ok(message) => message,
+                Err(_) => {
+                    self.turn = None;
+                    next.await
+                }
+            }
+        };
         self.patience = self.patience.saturating_sub(since.elapsed());
         if let (Some(limiter), Ok(Some(message))) = (&self.limiter, &message) {
             // The client is not blamed for this time.
             limiter.bytes_in_time((message.data_header.len() + message.data_body.len()) as u64).await;
         }
         message
+    }
+
+    async fn take_turn(&mut self) -> Result<()> {
+        // The one before, of a message without rows.
+        self.turn = None;
+        if self.parameters.is_none() {
+            let turn = self.memory.turn_to_read(self.message_bytes);
+            self.turn = tokio::select! {
+                biased;
+                turn = waiting(&self.is_held_up, MAX_TURN_WAIT, turn) => turn?,
+                () = self.draining.cancelled() => return Err(shutting_down()),
+            };
+        }
+        Ok(())
     }
 
     /// The rows of a message, if it has some. Memory is taken first, for all that the stream has sent: while the message is
@@ -187,6 +237,7 @@ where
         let FlightData { data_header, data_body, .. } = message;
         let declared = self.decoder.as_ref().ok_or_else(gone)?.declared_parts(&data_header, &data_body)?;
         let in_hand = data_body.len() as u64;
+        self.message_bytes = self.message_bytes.max(in_hand);
         self.hold(declared.bytes(), in_hand).await?;
         let mut decoder = self.decoder.take().ok_or_else(gone)?;
         let work = move || -> Result<_> {
@@ -198,9 +249,11 @@ where
             Ok((decoder, decoded, flat))
         };
         // The rows are counted already, whoever holds them.
-        let place = self.memory.held_up(in_hand, self.held.decoding(declared.bytes()));
+        let is_in_turn = self.is_in_turn(in_hand);
+        let place = with_message(&self.memory, in_hand, is_in_turn, self.held.decoding(declared.bytes()));
         let ((decoder, decoded, flat), place) = decoding::run(declared, place, work).await?;
         drop(place);
+        self.turn = None;
         self.decoder = Some(decoder);
         let Decoded::Rows(batch) = decoded else { return Ok(None) };
         if batch.num_rows() == 0 {
@@ -226,12 +279,37 @@ where
         if total > MAX_STATEMENT_ROWS_BYTES as u64 {
             return Err(too_large(total));
         }
-        let held = self.memory.held_up(in_hand, self.held.grow(more));
-        self.is_held_up.store(true, Ordering::Relaxed);
-        let held = tokio::time::timeout(MAX_MEMORY_WAIT, held).await;
-        self.is_held_up.store(false, Ordering::Relaxed);
-        held.unwrap_or_else(|_| Err(full()))
+        let is_in_turn = self.is_in_turn(in_hand);
+        let held = with_message(&self.memory, in_hand, is_in_turn, self.held.grow(more));
+        waiting(&self.is_held_up, MAX_MEMORY_WAIT, held).await
     }
+
+    /// Whether the message in hand is one of those that may wait.
+    fn is_in_turn(&self, bytes: u64) -> bool {
+        self.parameters.is_none() && (self.turn.is_some() || bytes <= MAX_WAITING_BYTES)
+    }
+}
+
+/// Waits for memory with so many bytes of a message in hand.
+async fn with_message<T>(
+    memory: &Arc<MemoryLedger>,
+    bytes: u64,
+    is_in_turn: bool,
+    wanted: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if !is_in_turn {
+        return memory.held_up(bytes, wanted).await;
+    }
+    let _in_hand = memory.charge(Share::Unassigned, bytes);
+    wanted.await
+}
+
+/// Waits for memory, so long at most. `is_held_up` meanwhile.
+async fn waiting<T>(is_held_up: &AtomicBool, at_most: Duration, memory: impl Future<Output = Result<T>>) -> Result<T> {
+    is_held_up.store(true, Ordering::Relaxed);
+    let held = tokio::time::timeout(at_most, memory).await;
+    is_held_up.store(false, Ordering::Relaxed);
+    held.unwrap_or_else(|_| Err(full()))
 }
 
 /// The next message of a client that may be silent for `patience`, and for `patience_draining` once the process shuts down. A

@@ -30,6 +30,9 @@ pub(super) const MAX_HANDLES: usize = 10_000;
 /// Statements and bound values of all handles together.
 const MAX_BYTES: usize = 256 << 20;
 
+/// Of one user's: most clients prepare whatever they ask, so the others need some, too.
+const MAX_BYTES_OF_USER: usize = 192 << 20;
+
 /// Values that one bind may hold: the rows of an `executemany`.
 pub(super) const MAX_BOUND_BYTES: usize = 64 << 20;
 
@@ -96,7 +99,7 @@ impl PreparedStatements {
         }
         let statement = Statement { sql: sql.into(), prepared: Arc::new(prepared), bound: None };
         let n_bytes = statement.own_bytes();
-        check_space(&entries, n_bytes)?;
+        check_space(&entries, owner, n_bytes)?;
         let charge = self.memory.charge(Share::Unassigned, n_bytes as u64);
         let expires = self.clock.uptime() + HANDLE_TTL;
         let entry = Entry { owner: owner.to_owned(), expires, connection: over.clone(), statement, charge };
@@ -119,12 +122,12 @@ impl PreparedStatements {
     pub fn bind(&self, handle: &[u8], caller: &Principal, values: Option<RecordBatch>, over: &Presence) -> Result<()> {
         self.sweep();
         let mut entries = self.entries.lock();
-        let own = entries.get(handle).map_or(0, |entry| entry.statement.own_bytes());
-        let n_bytes = own + values.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-        let freed = entries.get(handle).map_or(0, |entry| usize::try_from(entry.charge.bytes()).unwrap_or(0));
-        check_space(&entries, n_bytes.saturating_sub(freed))?;
+        let found = entries.get(handle).ok_or_else(not_found)?;
+        check_owner(&found.owner, caller)?;
+        let n_bytes = found.statement.own_bytes() + values.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let freed = usize::try_from(found.charge.bytes()).unwrap_or(0);
+        check_space(&entries, &found.owner, n_bytes.saturating_sub(freed))?;
         let entry = entries.get_mut(handle).ok_or_else(not_found)?;
-        check_owner(&entry.owner, caller)?;
         entry.statement.bound = values;
         entry.charge.resize(n_bytes as u64);
         entry.expires = self.clock.uptime() + HANDLE_TTL;
@@ -253,7 +256,7 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef> {
         DataType::Dictionary(_, values) => Ok(cast(column, values)?),
         DataType::RunEndEncoded(_, values) => Ok(cast(column, values.data_type())?),
         DataType::Union(..) => match column.as_any().downcast_ref::<UnionArray>() {
-            Some(union) => one_type(union),
+            Some(union) => plain(&one_type(union)?),
             None => Err(Error::internal("a column of unions is none")),
         },
         _ => Ok(column.clone()),
@@ -273,10 +276,19 @@ fn one_type(union: &UnionArray) -> Result<ArrayRef> {
     Ok(take(union.child(number), &places, None)?)
 }
 
-fn check_space(entries: &HashMap<Bytes, Entry>, n_bytes: usize) -> Result<()> {
-    let held: u64 = entries.values().map(|entry| entry.charge.bytes()).sum();
-    if held + n_bytes as u64 > MAX_BYTES as u64 {
-        return Err(full(format!("prepared statements and their parameters hold {held} bytes")));
+/// Whether `owner` may hold `n_bytes` more.
+fn check_space(entries: &HashMap<Bytes, Entry>, owner: &str, n_bytes: usize) -> Result<()> {
+    let (mut own, mut all) = (0, 0);
+    for entry in entries.values() {
+        let bytes = entry.charge.bytes();
+        all += bytes;
+        own += if entry.owner == owner { bytes } else { 0 };
+    }
+    if own + n_bytes as u64 > MAX_BYTES_OF_USER as u64 {
+        return Err(full(format!("prepared statements of {owner} and their parameters hold {own} bytes")));
+    }
+    if all + n_bytes as u64 > MAX_BYTES as u64 {
+        return Err(full(format!("prepared statements and their parameters hold {all} bytes")));
     }
     Ok(())
 }

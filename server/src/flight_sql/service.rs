@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::actions;
 use super::call::{Call, HandshakeRequests, bearer_header, begin_session, with_query_id};
 use super::command::{self, invalid};
-use super::encode::stream_of;
+use super::encode;
 use super::incoming::Incoming;
 use super::ingest::{self, Target};
 use super::metadata::{Metadata, no_substrait};
@@ -31,8 +31,9 @@ use super::prepared::{PreparedStatements, Statement, joined};
 use super::statement::{PendingRows, info_of, query_rows, schema_result};
 use super::tickets::Tickets;
 use crate::App;
+use crate::auth::SessionId;
 use crate::query_api::freshness;
-use crate::sessions::Sessions;
+use crate::sessions::{self, Sessions};
 use crate::status::to_flight_status as to_status;
 
 pub(super) type DoGetStream = BoxStream<'static, Result<FlightData, Status>>;
@@ -59,7 +60,7 @@ impl Kept {
     pub fn new(storage: &Engine) -> Self {
         let (env, memory) = (storage.env(), storage.memory());
         Self {
-            sessions: Sessions::new(env.clock.clone()),
+            sessions: Sessions::new(env.clock.clone(), storage.sessions()),
             prepared: PreparedStatements::new(env.clock.clone(), env.rng.clone(), memory.clone()),
             tickets: Tickets::new(env.clock.clone()),
         }
@@ -79,10 +80,11 @@ impl Kept {
         self.tickets.clear();
     }
 
-    fn sweep(&self) {
+    /// Forgets what expired. Returns the sessions of which nothing needs to be stored any more.
+    fn sweep(&self) -> Vec<SessionId> {
         self.tickets.sweep();
         self.prepared.sweep();
-        self.sessions.sweep();
+        self.sessions.sweep()
     }
 }
 
@@ -97,13 +99,13 @@ impl FlightSql {
     /// Starts the service and the task that forgets what expired; the task ends with the process's parts.
     pub(super) fn start(app: Arc<App>) -> Self {
         let kept = Arc::clone(&app.kept);
-        let weak = Arc::downgrade(&kept);
+        let (weak, storage) = (Arc::downgrade(&kept), Arc::downgrade(&app.storage));
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
             loop {
                 ticks.tick().await;
-                let Some(kept) = weak.upgrade() else { return };
-                kept.sweep();
+                let (Some(kept), Some(storage)) = (weak.upgrade(), storage.upgrade()) else { return };
+                sessions::forget(&storage, kept.sweep()).await;
             }
         });
         Self { app, kept, metadata: Metadata::default() }
@@ -166,16 +168,17 @@ impl FlightSql {
             command => {
                 let schema = self.metadata.schema(&command).map_err(|error| to_status(&error))?;
                 let rows = call.bounded(self.metadata.rows(&self.app, &call.session, command)).await?;
-                Ok(Response::new(stream_of(schema, rows)))
+                Ok(Response::new(encode::stream(schema, Box::pin(async { Ok(rows) }), call.deadline, "")))
             }
         }
     }
 
-    /// GetSchema of a prepared statement. Values that are bound may decide the types, so a query is planned with them.
+    /// GetSchema of a prepared statement, as GetFlightInfo would say it now: tables, and what the caller may see of them, may have changed
+    /// since it was prepared. Values that are bound may decide the types, so a query is planned with them.
     async fn prepared_schema(&self, call: &Call, handle: &[u8]) -> Result<SchemaRef, Status> {
         let found = self.statement_of(call, handle).map_err(|error| to_status(&error))?;
         if found.prepared.runs_when_planned || found.bound.is_none() {
-            return Ok(found.prepared.dataset_schema.clone());
+            return self.statement_schema(call, &found.sql).await;
         }
         let parameters = found.query_parameters().map_err(|error| to_status(&error))?;
         match self.plan(call, &found.sql, parameters, call.run_options()).await?.kind {
@@ -293,8 +296,9 @@ impl FlightService for FlightSql {
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
         let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
-        let infos = self.metadata.flights(&self.app, &call.session).map_err(|error| to_status(&error))?;
-        Ok(Response::new(stream::iter(infos.into_iter().map(Ok)).boxed()))
+        let infos = self.metadata.flights(&self.app, &call.session);
+        let infos = infos.map(|info| info.map_err(|error| to_status(&error))).boxed();
+        Ok(call.answered(&self.app, Response::new(infos)))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {

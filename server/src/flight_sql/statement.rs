@@ -190,7 +190,7 @@ impl FlightSql {
         let mut planned = call.bounded(self.app.query.plan(&call.session, sql, parameters, options)).await?;
         match &mut planned.kind {
             PlannedKind::Rows { schema, .. } => *schema = announced(schema),
-            PlannedKind::Update(outcome) => call.keep_settings(&self.app, outcome)?,
+            PlannedKind::Update(outcome) => call.keep_settings(&self.app, outcome).await?,
         }
         Ok(planned)
     }
@@ -219,7 +219,8 @@ pub(super) fn query_rows(
         let rows: Rows = rows.boxed();
         Ok(rows)
     });
-    let mut answer = with_query_id(stream_with(schema, start, call.deadline, query_id, ending), query_id);
+    let stream = stream_with(schema, call.form.clone(), start, call.deadline, query_id, ending);
+    let mut answer = with_query_id(stream, query_id);
     freshness::add_headers(answer.metadata_mut().as_mut(), &tables);
     answer
 }

@@ -2,7 +2,7 @@
 //!
 //! GetFlightInfo plans a query and pins its snapshots; DoGet fetches it once. What nobody fetches is dropped after
 //! [`TICKET_TTL`], and its snapshots with it, unless it is renewed before. The end of the connection does not end it: another process may
-//! fetch it. Only when there is no place left those go first whose connections have ended.
+//! fetch it. Only when there is no place left those go first whose connections have ended, then the oldest of who has most.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -96,10 +96,13 @@ impl<P> Tickets<P> {
         let now = self.clock.uptime();
         drop(self.take_expired(now));
         let mut inner = self.inner.lock();
-        let abandoned = match inner.waiting.len() >= MAX_PENDING {
+        let mut gone = match inner.waiting.len() >= MAX_PENDING {
             true => inner.take_where(now, |waiting| waiting.connection.is_gone()),
             false => Vec::new(),
         };
+        if inner.waiting.len() >= MAX_PENDING {
+            gone.extend(inner.take_of_largest(owner, now));
+        }
         if inner.waiting.len() >= MAX_PENDING {
             return Err(Error::new(Code::QueryQueueFull, format!("{MAX_PENDING} planned queries wait to be fetched"))
                 .hint("fetch each FlightInfo with DoGet, or try again in a minute")
@@ -108,7 +111,7 @@ impl<P> Tickets<P> {
         let waiting = Waiting { owner: owner.to_owned(), expires: now + TICKET_TTL, connection: over.clone(), payload };
         inner.waiting.insert(id.to_owned(), waiting);
         drop(inner);
-        drop(abandoned);
+        drop(gone);
         Ok(())
     }
 
@@ -213,6 +216,21 @@ impl<P> Inner<P> {
         gone.into_iter().map(|(_, waiting)| waiting).collect()
     }
 
+    /// Ends the oldest wait of who has most of them, if those are more than `owner` would have: one user does not keep the others out.
+    fn take_of_largest(&mut self, owner: &str, now: Duration) -> Option<Waiting<P>> {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for waiting in self.waiting.values() {
+            *counts.entry(waiting.owner.as_str()).or_default() += 1;
+        }
+        let own = counts.get(owner).copied().unwrap_or(0);
+        let (largest, _) = counts.into_iter().filter(|(_, n)| *n > own + 1).max_by_key(|(_, n)| *n)?;
+        let of_largest = self.waiting.iter().filter(|(_, waiting)| waiting.owner == largest);
+        let id = of_largest.min_by_key(|(_, waiting)| waiting.expires).map(|(id, _)| id.clone())?;
+        let gone = self.waiting.remove(&id)?;
+        self.bury(&id, gone.owner.clone(), now + TICKET_TTL, Gone::Expired);
+        Some(gone)
+    }
+
     fn bury(&mut self, id: &str, owner: String, expires: Duration, how: Gone) {
         if self.order.len() >= MAX_GONE {
             let oldest = self.order.pop_front();
@@ -241,8 +259,9 @@ pub(super) fn check_owner(owner: &str, caller: &Principal) -> Result<()> {
 
 fn expired() -> Error {
     let seconds = TICKET_TTL.as_secs();
-    Error::new(Code::TicketExpired, format!("this ticket was not fetched within {seconds} s, so its snapshot is gone"))
-        .hint("run the query again and fetch each ticket at once")
+    let message =
+        format!("this ticket was not fetched within {seconds} s, or others needed its place: its snapshot is gone");
+    Error::new(Code::TicketExpired, message).hint("run the query again and fetch each ticket at once")
 }
 
 fn not_found() -> Error {

@@ -18,7 +18,7 @@ const MAX_RECORD_BYTES: usize = MAX_BATCH_BYTES;
 const READ_BYTES: u64 = 256 << 10;
 
 /// May stand at the beginning of a file and says nothing.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What ends a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,6 +33,7 @@ pub use routes::{ROUTES, Route};
 pub use server::serve;
 
 use crate::App;
+use crate::auth::note_place;
 use crate::bulk::Spool;
 use crate::call::Call;
 use crate::request_id;
@@ -76,6 +77,7 @@ pub fn router(app: Arc<App>, metrics: PrometheusHandle, guard: Guard) -> Router 
             Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address").hint(routes::listed())
         })
         .layer(compression())
+        .layer(middleware::from_fn(note_place))
         .layer(middleware::from_fn_with_state(guard, guard::watch))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(&state.app), request_id::label))

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer;
 
 use crate::connections::{Connection, Listener};
 
@@ -41,7 +42,8 @@ async fn serve_connection(connection: Connection, router: Router, stop: Cancella
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let serving = builder.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
+    let service = TowerToHyperService::new(Extension(connection.peer()).layer(router));
+    let serving = builder.serve_connection(TokioIo::new(connection), service);
     tokio::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => outcome,

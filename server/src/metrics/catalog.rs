@@ -85,7 +85,7 @@ pub const METRICS: &[Metric] = &[
     metric("tidewater_planned_queries", Gauge, &[], "queries of Flight SQL that wait to be fetched, for a minute at most"),
     // Requests.
     metric("tidewater_errors_total", Counter, &["code"], "errors that were answered on any interface, by their reason"),
-    metric("tidewater_logins_failed_total", Counter, &["by"], "attempts that were not let in: by password, token, session, certificate, or unreadable"),
+    metric("tidewater_logins_failed_total", Counter, &["by"], "attempts that were not let in: by password, token, session, certificate, unreadable; limited: not looked at, too many wrong passwords before"),
     metric("tidewater_tls_certificate_expiry_timestamp_seconds", Gauge, &[], "with TLS: when the certificate ends, seconds since 1970"),
     // The process.
     metric("process_resident_memory_bytes", Gauge, &[], "memory of the process as the system counts it"),

@@ -68,7 +68,7 @@ fn begin_at_zero() {
     for name in ["tidewater_damaged_files_total", "tidewater_expired_rows_total", "tidewater_housekeeping_runs_total"] {
         metrics::counter!(name).increment(0);
     }
-    for by in ["password", "token", "session", "certificate", "unreadable"] {
+    for by in ["password", "token", "session", "certificate", "unreadable", "limited"] {
         metrics::counter!("tidewater_logins_failed_total", "by" => by).increment(0);
     }
     for code in [Code::DedupBudget, Code::SequenceGap, Code::ProducerFenced] {

@@ -4,15 +4,14 @@
 //! without either is given a cookie when it sets something. ADBC keeps no cookies unless it is told to, and says nothing of that: it is
 //! given one when it connects, and where that does not come back nothing can be set.
 
-use std::sync::Arc;
-
 use parking_lot::Mutex;
-use tidewater_query::{QueryEngine, Session};
+use tidewater_query::Session;
 use tidewater_storage::{Code, Error, Result};
 use tonic::Response;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
-use super::registry::{Sessions, Shared};
+use super::registry::{Sessions, Shared, expired};
+use super::stored::{self, Changed};
 use crate::App;
 use crate::auth::{Login, Secret, SessionId};
 use crate::call::authorization;
@@ -75,42 +74,41 @@ impl Client {
             }
             (None, Some(login)) => match sessions.get(login.session(), &self.user) {
                 Some(settings) => Ok(Some(settings)),
-                None if login.has_settings() || sessions.has_ended(login.session()) => Err(expired()),
+                // Its first bearer, which a client may show for ever, does not say whether anything was set later.
+                None if login.has_settings() => Err(expired()),
+                None if sessions.may_have_ended(login.session(), login.issued_at_us()) => Err(expired()),
                 None => Ok(None),
             },
             (None, None) => Ok(None),
         }
     }
 
-    /// From now on the settings of `session`, of which these were changed, hold for the client's calls. `NO_SESSION` if it would not be known
-    /// again, `MEMORY_PRESSURE`.
-    pub fn keep(&self, app: &App, session: &Session, changed: &[(&'static str, Option<String>)]) -> Result<()> {
+    /// From now on the settings of `session` with these changes hold for the client's calls, also after a restart. `NO_SESSION` if it would
+    /// not be known again; without a change `HANDLE_NOT_FOUND`, `MEMORY_PRESSURE`, `DISK_FULL`.
+    pub async fn keep(&self, app: &App, session: &Session, changed: Changed) -> Result<()> {
         self.check_known_again()?;
         let named = self.cookie.flatten().or_else(|| self.login.as_ref().map(Login::session));
         let id = named.unwrap_or_else(|| new_id(app));
         let is_new = app.kept.sessions.get(id, &self.user).is_none();
-        let open = app.kept.sessions.begin(id, &self.user, &session.settings)?;
-        if !Arc::ptr_eq(&open, &session.settings) {
-            // Another call began it meanwhile.
-            restore(&app.query, session, open, changed)?;
-        }
+        stored::keep(app, &self.user, id, session, changed).await?;
         if is_new {
             self.tell_session(app, id);
         }
         Ok(())
     }
 
-    /// The session ends, if there is one. The bearer stays what it is.
-    pub fn close(&self, app: &App) {
+    /// The session ends, if there is one. The bearer stays what it is. `DISK_FULL`.
+    pub async fn close(&self, app: &App) -> Result<()> {
+        let named = self.cookie.flatten().into_iter().chain(self.login.as_ref().map(Login::session));
+        stored::end(app, &self.user, &named.collect::<Vec<_>>()).await?;
         let mut told = self.told.lock();
-        if let Some(cookie) = &self.cookie {
-            cookie.iter().for_each(|id| app.kept.sessions.end(*id, &self.user));
+        if self.cookie.is_some() {
             told.cookie = Some(format!("{SESSION_COOKIE}=; HttpOnly; Path=/; Max-Age=0"));
         }
         if let Some(login) = &self.login {
-            app.kept.sessions.end(login.session(), &self.user);
             told.bearer = login.has_settings().then(|| login.saying(&app.storage, false));
         }
+        Ok(())
     }
 
     /// Finds out whether the client keeps cookies, if that matters.
@@ -140,23 +138,9 @@ impl Client {
         let mut told = self.told.lock();
         let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         told.cookie = Some(format!("{SESSION_COOKIE}={id}; HttpOnly; Path=/"));
-        // After a restart the bearer must say that something was set.
+        // A folder that was restored from a backup knows of no session: the bearer says that something was set.
         told.bearer = self.login.as_ref().map(|login| login.saying(&app.storage, true));
     }
-}
-
-/// Sets in `open` what was set in `session`.
-fn restore(
-    query: &QueryEngine,
-    session: &Session,
-    open: Shared,
-    changed: &[(&'static str, Option<String>)],
-) -> Result<()> {
-    let open = session.clone().with_settings(open);
-    changed.iter().try_for_each(|(name, value)| match value {
-        Some(value) => query.restore(&open, name, value),
-        None => query.set(&open, name, None),
-    })
 }
 
 fn new_id(app: &App) -> SessionId {
@@ -178,12 +162,6 @@ fn parse_id(text: &str) -> Option<SessionId> {
         return None;
     }
     u128::from_str_radix(text, 16).ok().map(|id| SessionId(id.to_be_bytes()))
-}
-
-fn expired() -> Error {
-    Error::new(Code::HandleNotFound, "session expired, reconnect").hint(
-        "a session ends after 30 minutes without a call, and with the server: connect again and set what you need",
-    )
 }
 
 fn unproved() -> Error {

@@ -1,8 +1,9 @@
-//! What does a single call ask for by its headers? The schema of its table names, and the types of its rows.
+//! What does a single call ask for by its headers? The schema of its table names, the types of its rows, and the form of its messages.
 //!
 //! JDBC makes headers of parameters of its URL that it does not know, and Grafana of its metadata, so that both can choose a schema when they
 //! connect. What was set in a session counts more.
 
+use arrow::ipc::CompressionType;
 use tidewater_query::Session;
 use tidewater_query::wire_types::Profile;
 use tidewater_storage::{Code, Error, Result};
@@ -10,6 +11,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::App;
 use crate::flight_sql::CATALOG;
+use crate::flight_sql::encode::Form;
 
 const CATALOG_HEADER: &str = "catalog";
 const SCHEMA_HEADER: &str = "schema";
@@ -18,6 +20,13 @@ const DATABASE_HEADER: &str = "database";
 
 const TYPES_HEADER: &str = "x-flight-types";
 const COMPAT_HEADER: &str = "x-flight-compat";
+
+const COMPRESSION_HEADER: &str = "x-flight-compression";
+/// Bytes of a message that the client takes.
+const MAX_MESSAGE_HEADER: &str = "x-flight-max-message";
+
+/// What is taken of a client in one message, too.
+const MOST_MESSAGE_BYTES: usize = 64 << 20;
 
 /// How the JDBC driver introduces itself: by its name, or, up to 18.3, by that of the library that it calls with.
 const JDBC_DRIVER: &str = "JDBC Flight SQL Driver";
@@ -44,6 +53,31 @@ pub(crate) fn set_schema(app: &App, session: &Session, metadata: &MetadataMap) -
 pub(crate) fn types(metadata: &MetadataMap) -> Result<Option<Profile>> {
     let named = text(metadata, TYPES_HEADER).or_else(|| text(metadata, COMPAT_HEADER));
     named.map(str::parse).transpose()
+}
+
+/// The form that the headers ask for. `INVALID_REQUEST` for one that there is not.
+pub(crate) fn form(metadata: &MetadataMap) -> Result<Form> {
+    let mut form = Form::default();
+    if let Some(codec) = text(metadata, COMPRESSION_HEADER) {
+        form = match codec.to_ascii_lowercase().as_str() {
+            "lz4" => form.compressed(CompressionType::LZ4_FRAME)?,
+            "zstd" => form.compressed(CompressionType::ZSTD)?,
+            "none" => form,
+            _ => return Err(no_value(COMPRESSION_HEADER, codec, "lz4, zstd or none")),
+        };
+    }
+    if let Some(bytes) = text(metadata, MAX_MESSAGE_HEADER) {
+        let n = bytes.parse::<usize>().ok().filter(|n| (1..=MOST_MESSAGE_BYTES).contains(n));
+        let n = n.ok_or_else(|| no_value(MAX_MESSAGE_HEADER, bytes, "a number of bytes up to 67108864"))?;
+        form = form.up_to(n);
+    }
+    Ok(form)
+}
+
+fn no_value(header: &str, value: &str, takes: &str) -> Error {
+    let shown: String = value.chars().take(40).collect();
+    Error::new(Code::InvalidRequest, format!("the header '{header}' cannot be '{shown}'"))
+        .hint(format!("it takes {takes}"))
 }
 
 /// The types that fit the client, unless it asks for others.

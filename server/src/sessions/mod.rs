@@ -3,6 +3,7 @@
 //! ```text
 //! client     who of a user's clients calls: a cookie, or the bearer of its handshake; and what it is told to send from now on
 //! registry   the sessions that are open, and those that ended
+//! stored     what of them is in the data folder
 //! options    SetSessionOptions, GetSessionOptions: names and values
 //! headers    what a single call asks for: a schema, types
 //! messages   the messages of the three actions
@@ -13,6 +14,7 @@ pub(crate) mod headers;
 mod messages;
 mod options;
 mod registry;
+mod stored;
 
 #[cfg(test)]
 mod tests;
@@ -20,3 +22,4 @@ mod tests;
 pub(crate) use client::Client;
 pub(crate) use options::{closed, get, set};
 pub use registry::Sessions;
+pub(crate) use stored::forget;

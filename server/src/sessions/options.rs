@@ -43,16 +43,18 @@ const SETTINGS: [(&str, &str, Kind); 5] = [
 ];
 
 /// SetSessionOptions: each option is set as a whole or not at all, whatever becomes of the others. `INVALID_REQUEST` for a message that
-/// cannot be read; `NO_SESSION`, `MEMORY_PRESSURE`.
-pub(crate) fn set(app: &App, client: &Client, session: &Session, body: &[u8]) -> Result<Bytes> {
+/// cannot be read; `NO_SESSION`, `MEMORY_PRESSURE`, `DISK_FULL`.
+pub(crate) async fn set(app: &App, client: &Client, session: &Session, body: &[u8]) -> Result<Bytes> {
     let request: SetSessionOptionsRequest = read(body)?;
     if request.session_options.is_empty() {
         return Ok(SetSessionOptionsResult::default().encode_to_vec().into());
     }
     client.check_known_again()?;
     let (mut errors, mut changed) = (HashMap::new(), Vec::new());
+    // What cannot be kept is not set.
+    let own = session.with_own_settings();
     for (name, value) in request.session_options {
-        match set_one(&app.query, session, &name, value.option_value) {
+        match set_one(&app.query, &own, &name, value.option_value) {
             Ok(set) => changed.extend(set),
             Err(refusal) => {
                 errors.insert(name, OptionError { value: refusal.into() });
@@ -60,7 +62,7 @@ pub(crate) fn set(app: &App, client: &Client, session: &Session, body: &[u8]) ->
         }
     }
     if !changed.is_empty() {
-        client.keep(app, session, &changed)?;
+        client.keep(app, session, changed).await?;
     }
     Ok(SetSessionOptionsResult { errors }.encode_to_vec().into())
 }
@@ -117,10 +119,10 @@ pub(crate) fn get(session: &Session, body: &[u8]) -> Result<Bytes> {
     Ok(GetSessionOptionsResult { session_options }.encode_to_vec().into())
 }
 
-/// CloseSession: closed, whether there was one or not. `INVALID_REQUEST` for a message that cannot be read.
-pub(crate) fn closed(app: &App, client: &Client, body: &[u8]) -> Result<Bytes> {
+/// CloseSession: closed, whether there was one or not. `INVALID_REQUEST` for a message that cannot be read, `DISK_FULL`.
+pub(crate) async fn closed(app: &App, client: &Client, body: &[u8]) -> Result<Bytes> {
     let EmptyRequest {} = read(body)?;
-    client.close(app);
+    client.close(app).await?;
     Ok(CloseSessionResult { status: Closed::Closed.into() }.encode_to_vec().into())
 }
 

@@ -1,5 +1,6 @@
 //! Which sessions are open? Settings by id, each of one user, until nobody has used them for half an hour.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidewater_query::SessionSettings;
 use tidewater_storage::env::Clock;
-use tidewater_storage::{Code, Error, Result};
+use tidewater_storage::{Code, Error, Result, StoredSession};
 
 use crate::auth::SessionId;
 
@@ -24,7 +25,7 @@ pub(super) const MAX_SESSIONS: usize = 10_000;
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// Of these, at most; the oldest go first.
-const MAX_REMEMBERED: usize = 10_000;
+pub(super) const MAX_REMEMBERED: usize = 10_000;
 
 /// Settings that all calls of a session share.
 pub(super) type Shared = Arc<Mutex<SessionSettings>>;
@@ -46,13 +47,30 @@ impl Open {
     }
 }
 
+struct Ended {
+    /// How long that is remembered, by the clock's uptime.
+    until: Duration,
+    /// When that was, microseconds since 1970.
+    at_us: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Now {
+    uptime: Duration,
+    us: i64,
+}
+
 #[derive(Default)]
 struct Inner {
     open: HashMap<SessionId, Open>,
-    /// Sessions that ended because nobody used them, until when that is remembered.
-    ended: HashMap<SessionId, Duration>,
+    /// Sessions that ended because nobody used them.
+    ended: HashMap<SessionId, Ended>,
     /// Of these, in the order in which they ended.
     order: VecDeque<SessionId>,
+    /// That a session ended may be forgotten if that was no later than this, microseconds since 1970.
+    forgotten_us: i64,
+    /// What was forgotten and may still be stored.
+    forgotten: Vec<SessionId>,
 }
 
 /// The sessions of a process.
@@ -62,34 +80,45 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Mutex::default(), clock }
+    /// With those that an earlier process left, as if each had been used just now.
+    pub fn new(clock: Arc<dyn Clock>, stored: Vec<Arc<StoredSession>>) -> Self {
+        let sessions = Self { inner: Mutex::default(), clock };
+        sessions.inner.lock().load(stored, sessions.now());
+        sessions
+    }
+
+    fn now(&self) -> Now {
+        Now { uptime: self.clock.uptime(), us: self.clock.now_us() }
     }
 
     /// The settings of a session of this user, which is used by that. A session of somebody else is none.
     pub(super) fn get(&self, id: SessionId, owner: &str) -> Option<Shared> {
-        let now = self.clock.uptime();
+        let now = self.now();
         let mut inner = self.inner.lock();
         let open = inner.open.get_mut(&id).filter(|open| open.owner == owner)?;
-        if open.is_idle(now) {
+        if open.is_idle(now.uptime) {
             inner.open.remove(&id);
             inner.remember(id, now);
             return None;
         }
-        open.used = now;
+        open.used = now.uptime;
         Some(Arc::clone(&open.settings))
     }
 
-    /// Opens a session with these settings; one that is open keeps its own. `MEMORY_PRESSURE` when others have all there are.
+    /// Opens a session with these settings; one that is open keeps its own. `HANDLE_NOT_FOUND` for one that has ended, `MEMORY_PRESSURE`
+    /// when others have all there are.
     pub(super) fn begin(&self, id: SessionId, owner: &str, settings: &Shared) -> Result<Shared> {
-        let now = self.clock.uptime();
+        let now = self.now();
         let mut inner = self.inner.lock();
         if let Some(open) = inner.open.get_mut(&id) {
             if open.owner != owner {
                 return Err(Error::internal("two users have one session"));
             }
-            open.used = now;
+            open.used = now.uptime;
             return Ok(Arc::clone(&open.settings));
+        }
+        if inner.ended.contains_key(&id) {
+            return Err(expired());
         }
         inner.end_idle(now);
         let n_own = inner.open.values().filter(|open| open.owner == owner).count();
@@ -102,8 +131,34 @@ impl Sessions {
                 .retry_after(Duration::from_secs(60)));
         }
         let settings = Arc::clone(settings);
-        inner.open.insert(id, Open { owner: owner.to_owned(), used: now, settings: Arc::clone(&settings) });
+        inner.open.insert(id, Open { owner: owner.to_owned(), used: now.uptime, settings: Arc::clone(&settings) });
         Ok(settings)
+    }
+
+    /// A session comes to what is stored of it, whichever of two changes is the last to say so; one of which nothing is stored was not begun.
+    /// `HANDLE_NOT_FOUND` if it has ended meanwhile.
+    pub(super) fn settle(
+        &self,
+        id: SessionId,
+        owner: &str,
+        stored: impl FnOnce() -> Option<Arc<StoredSession>>,
+    ) -> Result<()> {
+        let now = self.now();
+        let mut inner = self.inner.lock();
+        let Some(stored) = stored() else {
+            inner.open.remove(&id);
+            return Ok(());
+        };
+        let settings = SessionSettings::from_stored(&stored.settings)?;
+        if let Some(open) = inner.open.get(&id) {
+            *open.settings.lock() = settings;
+        } else if inner.ended.contains_key(&id) {
+            return Err(expired());
+        } else {
+            let settings = Arc::new(Mutex::new(settings));
+            inner.open.insert(id, Open { owner: owner.to_owned(), used: now.uptime, settings });
+        }
+        Ok(())
     }
 
     /// Ends a session of this user. One that is not open is fine.
@@ -114,18 +169,20 @@ impl Sessions {
         }
     }
 
-    /// Whether there was such a session, and nobody used it for too long.
-    pub(super) fn has_ended(&self, id: SessionId) -> bool {
-        let now = self.clock.uptime();
-        self.inner.lock().ended.get(&id).is_some_and(|until| *until > now)
+    /// Whether there was such a session and nobody used it for too long, or so many ended that it may have been one of them, as far as a bearer
+    /// of that time tells.
+    pub(super) fn may_have_ended(&self, id: SessionId, issued_at_us: i64) -> bool {
+        let inner = self.inner.lock();
+        inner.ended.contains_key(&id) || issued_at_us <= inner.forgotten_us
     }
 
-    /// Ends what nobody uses.
-    pub fn sweep(&self) {
-        let now = self.clock.uptime();
+    /// Ends what nobody uses. Returns the sessions of which nothing needs to be stored any more.
+    pub fn sweep(&self) -> Vec<SessionId> {
+        let now = self.now();
         let mut inner = self.inner.lock();
         inner.end_idle(now);
         inner.forget(now);
+        std::mem::take(&mut inner.forgotten)
     }
 
     /// Sessions that are open.
@@ -135,12 +192,34 @@ impl Sessions {
 }
 
 impl Inner {
-    fn end_idle(&mut self, now: Duration) {
-        let idle: Vec<SessionId> = self.open.extract_if(|_, open| open.is_idle(now)).map(|(id, _)| id).collect();
+    fn load(&mut self, mut stored: Vec<Arc<StoredSession>>, now: Now) {
+        // Sessions that ended before that are forgotten, and of a folder that is full perhaps some that ended since.
+        let is_full = stored.len() >= MAX_REMEMBERED;
+        self.forgotten_us = if is_full { now.us } else { now.us.saturating_sub(micros(REMEMBERED)) };
+        stored.sort_by_key(|session| Reverse(session.changed_at_us));
+        let mut n_of_user: HashMap<&str, usize> = HashMap::new();
+        for session in &stored {
+            let n_own = n_of_user.entry(session.user.as_str()).or_default();
+            let has_place = *n_own < MAX_OF_USER && self.open.len() < MAX_SESSIONS;
+            match SessionSettings::from_stored(&session.settings) {
+                Ok(settings) if has_place => {
+                    *n_own += 1;
+                    let settings = Arc::new(Mutex::new(settings));
+                    let open = Open { owner: session.user.clone(), used: now.uptime, settings };
+                    self.open.insert(SessionId(session.id), open);
+                }
+                // A newer version may have left settings that mean nothing here.
+                _ => self.remember(SessionId(session.id), now),
+            }
+        }
+    }
+
+    fn end_idle(&mut self, now: Now) {
+        let idle: Vec<SessionId> = self.open.extract_if(|_, open| open.is_idle(now.uptime)).map(|(id, _)| id).collect();
         idle.into_iter().for_each(|id| self.remember(id, now));
     }
 
-    fn end_oldest_of(&mut self, owner: &str, now: Duration) {
+    fn end_oldest_of(&mut self, owner: &str, now: Now) {
         let own = self.open.iter().filter(|(_, open)| open.owner == owner);
         if let Some(id) = own.min_by_key(|(_, open)| open.used).map(|(id, _)| *id) {
             self.open.remove(&id);
@@ -148,22 +227,37 @@ impl Inner {
         }
     }
 
-    fn remember(&mut self, id: SessionId, now: Duration) {
+    fn remember(&mut self, id: SessionId, now: Now) {
         if self.order.len() >= MAX_REMEMBERED {
-            let oldest = self.order.pop_front();
-            oldest.and_then(|id| self.ended.remove(&id));
+            self.forget_oldest();
         }
         self.order.push_back(id);
-        self.ended.insert(id, now + REMEMBERED);
+        self.ended.insert(id, Ended { until: now.uptime + REMEMBERED, at_us: now.us });
     }
 
-    fn forget(&mut self, now: Duration) {
-        while let Some(oldest) = self.order.front() {
-            if self.ended.get(oldest).is_some_and(|until| *until > now) {
-                break;
-            }
-            let oldest = self.order.pop_front();
-            oldest.and_then(|id| self.ended.remove(&id));
+    fn forget(&mut self, now: Now) {
+        let is_over = |id: &SessionId, ended: &HashMap<SessionId, Ended>| {
+            ended.get(id).is_none_or(|ended| ended.until <= now.uptime)
+        };
+        while self.order.front().is_some_and(|oldest| is_over(oldest, &self.ended)) {
+            self.forget_oldest();
         }
     }
+
+    fn forget_oldest(&mut self) {
+        let Some(id) = self.order.pop_front() else { return };
+        if let Some(ended) = self.ended.remove(&id) {
+            self.forgotten_us = self.forgotten_us.max(ended.at_us);
+            self.forgotten.push(id);
+        }
+    }
+}
+
+pub(super) fn expired() -> Error {
+    Error::new(Code::HandleNotFound, "session expired, reconnect")
+        .hint("a session ends after 30 minutes without a call: connect again and set what you need")
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

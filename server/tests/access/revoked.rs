@@ -28,7 +28,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
-use super::world::{Caller, World};
+use super::world::{Caller, World, basic};
 use super::{Least, flight, methods};
 
 /// No wait is longer.
@@ -163,22 +163,71 @@ async fn rows_that_took_long_are_not_stored_for_who_was_barred_meanwhile() {
     world.end().await;
 }
 
+/// The status that is told before the message has come; `begun` is what has come of it.
+async fn at_once(world: &World, path: &str, header: Option<&str>, begun: &'static [u8]) -> Status {
+    let begun = stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(begun)))]);
+    let body = Body::new(StreamBody::new(begun.chain(stream::pending())));
+    let mut request = Request::post(path).header("content-type", "application/grpc").header("te", "trailers");
+    if let Some(header) = header {
+        request = request.header("authorization", header);
+    }
+    let mut channel = world.callers[0].channel.clone();
+    let answer = channel.ready().await.expect("connected").call(request.body(body).expect("a request"));
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect(path).expect("answered");
+    Status::from_header_map(answer.headers()).expect("a status at once")
+}
+
 /// Nothing that a stranger sends is waited for, or kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_turned_away_before_their_message_has_come() {
     let world = World::start().await;
-    let mut channel = world.callers[0].channel.clone();
     let ours = methods::there().into_iter().map(|name| format!("/{name}"));
     let flights = flight::METHODS.iter().filter(|name| **name != "Handshake");
     let flights = flights.map(|name| format!("/arrow.flight.protocol.FlightService/{name}"));
     for path in ours.chain(flights) {
-        let body = Body::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, Status>>()));
-        let request = Request::post(path.as_str()).header("content-type", "application/grpc").header("te", "trailers");
-        let answer = channel.ready().await.expect("connected").call(request.body(body).expect("a request"));
-        let answer = tokio::time::timeout(PATIENCE, answer).await.expect(&path).expect("answered");
-        let status = Status::from_header_map(answer.headers()).expect("a status at once");
+        let status = at_once(&world, &path, None, b"").await;
         assert_eq!(status.code(), Code::Unauthenticated, "{path}: {status}");
         assert!(status.message().ends_with("(TW-1401)"), "{path}: {status}");
+    }
+    world.end().await;
+}
+
+/// Nor what somebody sends to a method that they may not use, whatever they say.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_use_a_method_is_turned_away_before_their_message_has_come() {
+    let world = World::start().await;
+    let rows = methods::rows();
+    let mut n_asked = 0;
+    for name in methods::there() {
+        let least = rows.iter().filter(|row| row.of == name).map(|row| row.least).min().expect("a row");
+        // What readers may use is judged by the table in the message, of which theirs are small.
+        if least < Least::Writer {
+            continue;
+        }
+        for who in Least::ALL.into_iter().filter(|who| *who > Least::Open && *who < least) {
+            let status = at_once(&world, &format!("/{name}"), Some(&basic(who.name())), b"").await;
+            assert_eq!(status.code(), Code::PermissionDenied, "{name} by {who:?}: {status}");
+            assert!(status.message().ends_with("(TW-1402)"), "{name} by {who:?}: {status}");
+            n_asked += 1;
+        }
+    }
+    assert!(n_asked >= 15, "{n_asked}");
+    world.end().await;
+}
+
+/// Rows are what makes messages large.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_write_sends_small_messages() {
+    const OVER_4_MIB: &[u8] = &[0, 0, 0x40, 0, 1];
+    let world = World::start().await;
+    let flights = ["GetFlightInfo", "DoGet", "DoAction", "GetSchema"];
+    let flights = flights.map(|name| format!("/arrow.flight.protocol.FlightService/{name}"));
+    let ours = ["ingest.v1.Ingest/GetTableSchema", "query.v1.Query/Execute"].map(|name| format!("/tidewater.{name}"));
+    for path in flights.into_iter().chain(ours) {
+        for who in ["nobody", "reader"] {
+            let status = at_once(&world, &path, Some(&basic(who)), OVER_4_MIB).await;
+            assert_eq!(status.code(), Code::OutOfRange, "{path} by {who}: {status}");
+        }
     }
     world.end().await;
 }

@@ -43,9 +43,16 @@ pub async fn told(world: &World) -> Vec<String> {
     }
     let events = rows(&world.root, "SELECT kind, principal FROM system.events").await;
     let mut problems = Vec::new();
-    for kind in
-        ["user.create", "user.alter", "user.drop", "token.create", "token.revoke", "login.failed", "table.create"]
-    {
+    for kind in [
+        "user.create",
+        "user.alter",
+        "user.drop",
+        "token.create",
+        "token.revoke",
+        "login.failed",
+        "login.limited",
+        "table.create",
+    ] {
         if !events.contains(kind) {
             problems.push(format!("no event of the kind {kind}"));
         }
@@ -84,6 +91,7 @@ async fn misuse(world: &World) {
         assert_eq!(refused.reason(), "UNAUTHENTICATED", "{refused}");
         world.note_text(refused.to_string());
     }
+    guess(world).await;
     let refused = world.root.create_user("short", Some(format!("{CANARY}\n")), Vec::new()).await.expect_err("refused");
     world.note_text(refused.to_string());
     let change = UserChange { password: Some(password("target")), ..UserChange::default() };
@@ -104,4 +112,20 @@ async fn misuse(world: &World) {
         assert_eq!(status, 401, "{body}");
         world.note_text(body);
     }
+}
+
+/// Tries one password after the other, until none is looked at any more.
+async fn guess(world: &World) {
+    for n in 0..100 {
+        let header = format!("Basic {}", BASE64_STANDARD.encode(format!("keeper:{CANARY} guess {n}")));
+        let (status, body) =
+            http(&world.server, "POST", "/api/v1/sql", Some(&header), "application/sql", b"SELECT 1").await;
+        world.note_text(body.clone());
+        if status == 429 {
+            assert!(n >= 10 && body.contains("TOO_MANY_WRONG_PASSWORDS"), "{n}: {body}");
+            return;
+        }
+        assert_eq!(status, 401, "{body}");
+    }
+    panic!("a hundred were looked at");
 }

@@ -1,18 +1,19 @@
-//! How do users and tokens change? A closed list of changes, each checked against all that is there, and made as one.
+//! How do users, tokens and sessions change? A closed list of changes, each checked against all that is there, and made as one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::names::{check_token, check_user};
-use super::{SigningKey, Token, User};
+use super::{SigningKey, StoredSession, Token, User};
 use crate::error::{Code, Error, Result};
-use crate::limits::{MAX_TOKENS, MAX_USERS};
+use crate::limits::{MAX_SESSIONS, MAX_TOKENS, MAX_USERS};
 
-/// All users and tokens of a folder, by name and by id.
+/// All users, tokens and sessions of a folder, by name and by id.
 #[derive(Debug, Default)]
 pub struct Accounts {
     users: BTreeMap<String, Arc<User>>,
     tokens: BTreeMap<String, Arc<Token>>,
+    sessions: BTreeMap<[u8; 16], Arc<StoredSession>>,
 }
 
 /// One change. It is durable, and seen, as a whole or not at all.
@@ -20,12 +21,16 @@ pub struct Accounts {
 pub enum AccountChange {
     /// A new user, or other words about one who is there.
     PutUser(User),
-    /// The user goes, with all their tokens.
+    /// The user goes, with all their tokens and sessions.
     DropUser(String),
     PutToken(Token),
     RevokeToken(String),
     /// In the place of the one before: what was signed with that is of no use any more.
     PutSigningKey(SigningKey),
+    /// A new session, or what one that is there has come to.
+    PutSession(StoredSession),
+    /// These go; those that are not there are fine.
+    EndSessions(Vec<[u8; 16]>),
 }
 
 /// What a record is about.
@@ -35,6 +40,7 @@ pub(crate) enum AccountKind {
     Token,
     /// There is one at most; it has no name.
     SigningKey,
+    Session,
 }
 
 /// A record that is written, or goes.
@@ -66,6 +72,15 @@ impl Accounts {
         self.tokens.get(id)
     }
 
+    /// In no particular order.
+    pub fn sessions(&self) -> impl Iterator<Item = &Arc<StoredSession>> {
+        self.sessions.values()
+    }
+
+    pub fn session(&self, id: [u8; 16]) -> Option<&Arc<StoredSession>> {
+        self.sessions.get(&id)
+    }
+
     /// The records of a change that may be made now. `USER_NOT_FOUND`, `TOKEN_NOT_FOUND`, `TOO_MANY_ACCOUNTS`, and what names refuse.
     pub(crate) fn records(&self, change: &AccountChange) -> Result<Vec<AccountRecord>> {
         let put = |kind, name: &str, value| vec![AccountRecord { kind, name: name.to_owned(), value: Some(value) }];
@@ -81,6 +96,8 @@ impl Accounts {
                 let tokens = self.tokens.values().filter(|token| token.user == *name);
                 let mut records = vec![gone(AccountKind::User, name)];
                 records.extend(tokens.map(|token| gone(AccountKind::Token, &token.id)));
+                let sessions = self.sessions.values().filter(|session| session.user == *name);
+                records.extend(sessions.map(|session| gone(AccountKind::Session, &name_of(session.id))));
                 Ok(records)
             }
             AccountChange::PutToken(token) => {
@@ -94,6 +111,15 @@ impl Accounts {
                 false => Err(token_not_found(id)),
             },
             AccountChange::PutSigningKey(key) => Ok(put(AccountKind::SigningKey, "", key.to_disk())),
+            AccountChange::PutSession(session) => {
+                let is_there = self.sessions.contains_key(&session.id);
+                check_count("sessions", self.sessions.len(), is_there, MAX_SESSIONS)?;
+                Ok(put(AccountKind::Session, &name_of(session.id), session.to_disk()))
+            }
+            AccountChange::EndSessions(ids) => {
+                let there = ids.iter().filter(|id| self.sessions.contains_key(*id));
+                Ok(there.map(|id| gone(AccountKind::Session, &name_of(*id))).collect())
+            }
         }
     }
 
@@ -106,6 +132,7 @@ impl Accounts {
             AccountChange::DropUser(name) => {
                 self.users.remove(&name);
                 self.tokens.retain(|_, token| token.user != name);
+                self.sessions.retain(|_, session| session.user != name);
             }
             AccountChange::PutToken(token) => {
                 self.tokens.insert(token.id.clone(), Arc::new(token));
@@ -115,6 +142,14 @@ impl Accounts {
             }
             // The engine has it.
             AccountChange::PutSigningKey(_) => {}
+            AccountChange::PutSession(session) => {
+                self.sessions.insert(session.id, Arc::new(session));
+            }
+            AccountChange::EndSessions(ids) => {
+                for id in ids {
+                    self.sessions.remove(&id);
+                }
+            }
         }
     }
 
@@ -131,8 +166,13 @@ impl Accounts {
 impl AccountChange {
     /// It leaves less on the disk.
     pub(crate) fn is_removal(&self) -> bool {
-        matches!(self, AccountChange::DropUser(_) | AccountChange::RevokeToken(_))
+        matches!(self, AccountChange::DropUser(_) | AccountChange::RevokeToken(_) | AccountChange::EndSessions(_))
     }
+}
+
+/// What stands for a session's id in its key.
+fn name_of(id: [u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_count(what: &str, n: usize, is_there: bool, limit: usize) -> Result<()> {

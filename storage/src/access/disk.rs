@@ -1,8 +1,10 @@
-//! How do users, tokens and the signing key stand on disk? JSON with a kind and a version; unknown versions are refused by name.
+//! How do users, tokens, sessions and the signing key stand on disk? JSON with a kind and a version; unknown versions are refused by name.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SigningKey, StoredGrant, Token, TokenLimits, User};
+use super::{SigningKey, StoredGrant, StoredSession, Token, TokenLimits, User};
 use crate::catalog::{check_header, decode, encode};
 use crate::error::Result;
 
@@ -10,10 +12,12 @@ use crate::error::Result;
 const USER_VERSION: u32 = 1;
 const TOKEN_VERSION: u32 = 1;
 const SIGNING_KEY_VERSION: u32 = 1;
+const SESSION_VERSION: u32 = 1;
 
 const USER: &str = "user";
 const TOKEN: &str = "token";
 const SIGNING_KEY: &str = "signing_key";
+const SESSION: &str = "session";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +53,17 @@ struct DiskSigningKey {
     kind: String,
     version: u32,
     key: [u8; 32],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiskSession {
+    kind: String,
+    version: u32,
+    id: [u8; 16],
+    user: String,
+    settings: BTreeMap<String, String>,
+    changed_at_us: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,6 +158,27 @@ impl SigningKey {
         check_header(SIGNING_KEY, SIGNING_KEY_VERSION, bytes)?;
         let disk: DiskSigningKey = decode(SIGNING_KEY, bytes)?;
         Ok(Self(disk.key))
+    }
+}
+
+impl StoredSession {
+    /// The record as it stands on disk.
+    pub(crate) fn to_disk(&self) -> Vec<u8> {
+        encode(&DiskSession {
+            kind: SESSION.to_owned(),
+            version: SESSION_VERSION,
+            id: self.id,
+            user: self.user.clone(),
+            settings: self.settings.clone(),
+            changed_at_us: self.changed_at_us,
+        })
+    }
+
+    /// Reads what [`StoredSession::to_disk`] wrote; errors as for [`User::from_disk`].
+    pub(crate) fn from_disk(bytes: &[u8]) -> Result<Self> {
+        check_header(SESSION, SESSION_VERSION, bytes)?;
+        let DiskSession { id, user, settings, changed_at_us, .. } = decode(SESSION, bytes)?;
+        Ok(Self { id, user, settings, changed_at_us })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Which users and tokens are there? Records that are kept as definitions of tables are; what roles and hashes mean is the server's matter.
+//! Which users, tokens and sessions are there? Records that are kept as definitions of tables are; what roles, hashes and settings mean is the
+//! server's matter.
 
 mod accounts;
 mod disk;
@@ -10,4 +11,4 @@ mod tests;
 
 pub use accounts::{AccountChange, Accounts};
 pub(crate) use accounts::{AccountKind, AccountRecord};
-pub use records::{SigningKey, StoredGrant, Token, TokenLimits, User};
+pub use records::{SigningKey, StoredGrant, StoredSession, Token, TokenLimits, User};

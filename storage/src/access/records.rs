@@ -1,5 +1,6 @@
-//! What is known of a user, and of a token?
+//! What is known of a user, of a token, and of a client's session?
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A role on tables. Storage keeps both and knows neither.
@@ -86,4 +87,16 @@ impl fmt::Debug for Token {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
+}
+
+/// What a client set for its later calls. It outlives the process: without it those calls would mean something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    pub id: [u8; 16],
+    /// Whose session it is: a name, also where there are no users.
+    pub user: String,
+    /// The server's names and values of what is not as by default. Storage keeps both and knows neither.
+    pub settings: BTreeMap<String, String>,
+    /// Microseconds since 1970.
+    pub changed_at_us: i64,
 }

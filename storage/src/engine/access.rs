@@ -1,10 +1,10 @@
-//! How do users and tokens come and go? One at a time, each change in one synced commit before anybody sees it.
+//! How do users, tokens and sessions come and go? One at a time, each change in one synced commit before anybody sees it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Engine, to_its_end};
-use crate::access::{AccountChange, Accounts, SigningKey, Token, User};
+use crate::access::{AccountChange, Accounts, SigningKey, StoredSession, Token, User};
 use crate::error::Result;
 use crate::log::{Family, Store, meta_key};
 use crate::table::{Write, account};
@@ -72,7 +72,16 @@ impl Engine {
         self.accounts.read().token(id).cloned()
     }
 
-    /// Makes the change that `decide` names, having seen all users and tokens; no other change comes in between. Durable when this returns.
+    /// All sessions, in no particular order.
+    pub fn sessions(&self) -> Vec<Arc<StoredSession>> {
+        self.accounts.read().sessions().cloned().collect()
+    }
+
+    pub fn session(&self, id: [u8; 16]) -> Option<Arc<StoredSession>> {
+        self.accounts.read().session(id).cloned()
+    }
+
+    /// Makes the change that `decide` names, having seen all users, tokens and sessions; no other change comes in between. Durable when this returns.
     ///
     /// The errors of `decide`; `USER_NOT_FOUND`, `TOKEN_NOT_FOUND`, `TOO_MANY_ACCOUNTS`, `INVALID_NAME`, `INVALID_DEFINITION`, `DISK_FULL`.
     pub async fn change_accounts(
@@ -88,6 +97,9 @@ impl Engine {
                 let records = accounts.records(&change)?;
                 (change, records)
             };
+            if records.is_empty() {
+                return Ok(());
+            }
             let write = if change.is_removal() { Write::Freeing } else { Write::Small };
             engine.parts.gate.check_space(write)?;
             engine.log.commit(account(records)).await?;
@@ -98,7 +110,7 @@ impl Engine {
     }
 }
 
-/// What the folder knows of users and tokens.
+/// What the folder knows of users, tokens and sessions.
 pub(super) fn load_accounts(store: &Store) -> Result<Accounts> {
     let mut accounts = Accounts::default();
     for record in store.scan(Family::Meta, &[meta_key::USER])? {
@@ -106,6 +118,9 @@ pub(super) fn load_accounts(store: &Store) -> Result<Accounts> {
     }
     for record in store.scan(Family::Meta, &[meta_key::TOKEN])? {
         accounts.apply(AccountChange::PutToken(Token::from_disk(&record?.1)?));
+    }
+    for record in store.scan(Family::Meta, &[meta_key::SESSION])? {
+        accounts.apply(AccountChange::PutSession(StoredSession::from_disk(&record?.1)?));
     }
     Ok(accounts)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use super::housekeep::PURGED;
 use super::{Engine, name_of, start_table, to_its_end};
 use crate::catalog::{TableChange, TableDef, dropped_from_disk};
 use crate::env::Moment;
@@ -89,20 +90,25 @@ impl Engine {
     }
 
     fn dropped_last(&self, schema: &str, name: &str) -> Result<Option<TableDef>> {
-        let mut last: Option<(Moment, TableDef)> = None;
+        let dropped = self.dropped_as(schema, name)?.into_iter().filter(|(at, _)| *at != PURGED);
+        Ok(dropped.max_by_key(|(at, _)| *at).map(|(_, def)| def))
+    }
+
+    /// All tables that were dropped under this name and are on disk, with the moments at which they were.
+    pub(super) fn dropped_as(&self, schema: &str, name: &str) -> Result<Vec<(Moment, TableDef)>> {
+        let mut dropped = Vec::new();
         for record in self.parts.store.scan(Family::Meta, &[meta_key::DROPPED])? {
             // One that cannot be read is another's concern.
             let Ok((def, at)) = dropped_from_disk(&record?.1) else { continue };
-            let is_it = def.schema_name == schema && def.name == name;
-            if is_it && last.as_ref().is_none_or(|(before, _)| *before <= at) {
-                last = Some((at, def));
+            if def.schema_name == schema && def.name == name {
+                dropped.push((at, def));
             }
         }
-        Ok(last.map(|(_, def)| def))
+        Ok(dropped)
     }
 }
 
-fn not_found(schema: &str, name: &str) -> Error {
+pub(super) fn not_found(schema: &str, name: &str) -> Error {
     Error::new(Code::TableNotFound, format!("table '{schema}.{name}' not found"))
         .hint("SHOW TABLES lists what there is")
 }

@@ -220,6 +220,7 @@ impl Engine {
         // Nothing of the others is at work any more.
         dropped.retain(|_, table| table.strong_count() > 0);
         dropped.insert(table.def().id, Arc::downgrade(&table.shared));
+        self.note_readers(table);
     }
 }
 

@@ -1,5 +1,5 @@
 //! What does an engine do by itself? Soon after the start and then hourly it rolls ledgers up, lets what was dropped long ago go, and
-//! gives back the space that it held.
+//! gives back the space that it held. What somebody wants to be gone goes at once, by the same steps.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,22 +7,51 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
-use super::Engine;
+use super::alter::not_found;
+use super::{Engine, to_its_end};
 use crate::attaching::parts_of;
 use crate::catalog::{TableDef, dropped_from_disk};
+use crate::env::Moment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{SHARD_ZERO, TableId, array};
 use crate::limits::DROPPED_TABLE_TTL_S;
 use crate::log::{Family, TABLE_STATE, after_prefix, log_prefix, meta_key, state_prefix};
 use crate::publishing::{delta_table, is_taken_over};
 use crate::sealed::store_error;
-use crate::table::{Shared, Write, purge_table, reclaimed, uptime};
+use crate::table::{Quarantine, Shared, Table, Write, drop_table, purge_table, reclaimed, uptime};
 
 /// How often ledgers are rolled up and rejected rows forgotten.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The first time is soon after the start: a server may be started often and never run for an hour.
 const FIRST: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the last who reads a table that is to go has ended.
+const READERS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// When a table was dropped that is not to come back: its files go as soon as nobody reads them, in the next process too. Releases that do
+/// not know it take it for a drop of long ago.
+pub(super) const PURGED: Moment = Moment { wall_us: i64::MIN, uptime_us: 0 };
+
+/// Who may read the files of a table that was dropped. Each of its versions, and each scan, holds what is known of its damaged files.
+pub(super) struct Readers {
+    table: TableId,
+    shared: Weak<Shared>,
+    held: Weak<Quarantine>,
+}
+
+impl Readers {
+    fn are_there(&self) -> bool {
+        let Some(shared) = self.shared.upgrade() else { return self.held.strong_count() > 0 };
+        let works = *shared.running.borrow()
+            || shared.is_publishing()
+            || shared.building.try_lock().is_err()
+            || shared.compacting.try_lock().is_err();
+        let last = shared.version.load_full();
+        // Its last version is held here and by the table, what is damaged by both of them: whoever holds only the table reads nothing.
+        works || Arc::strong_count(&last) > 2 || self.held.strong_count() > 2
+    }
+}
 
 /// Runs until the engine has gone.
 pub(super) async fn housekeep(engine: Weak<Engine>) {
@@ -67,25 +96,82 @@ impl Engine {
                     continue;
                 }
             };
-            if !dropped_at.is_older_than(DROPPED_TABLE_TTL_S, now) {
-                continue;
-            }
-            self.parts.gate.check_space(Write::Freeing)?;
-            // Somebody may bring it back at this very moment.
-            let _changing = self.changing.lock().await;
-            let key = meta_key::of_table(meta_key::DROPPED, def.id);
-            if self.parts.store.get(Family::Meta, &key)?.is_none() {
-                continue;
-            }
-            if let Err(e) = self.remove_files(&def).await {
-                // Its records stay with them.
+            let is_due = match dropped_at {
+                PURGED => !self.is_read(def.id),
+                _ => dropped_at.is_older_than(DROPPED_TABLE_TTL_S, now),
+            };
+            // Its records stay with its files.
+            if is_due && let Err(e) = self.purge(&def).await {
                 tracing::warn!(table_id = %def.id, table = def.name, reason = %e, "files of a dropped table stay");
-                continue;
             }
-            self.log.commit(purge_table(def.id)).await?;
-            tracing::info!(table_id = %def.id, table = def.name, "a dropped table is gone for good");
         }
         self.give_space_back().await
+    }
+
+    /// Removes all that was dropped under this name, because of DROP or because another took its place, before its seven days are over.
+    /// Returns their ids. From the beginning on nothing of it comes back; its files go when the last who reads them has ended, which is
+    /// waited for. What is left when the caller goes, or the process ends, housekeeping removes. `TABLE_NOT_FOUND` if there is nothing.
+    pub async fn purge_table(self: &Arc<Self>, schema: &str, name: &str) -> Result<Vec<TableId>> {
+        let mut purged = Vec::new();
+        for def in self.doom(schema, name).await? {
+            let id = def.id;
+            while self.is_read(id) {
+                tokio::time::sleep(READERS_INTERVAL).await;
+            }
+            let engine = Arc::clone(self);
+            to_its_end(async move { engine.purge(&def).await }).await?;
+            purged.push(id);
+        }
+        let engine = Arc::clone(self);
+        to_its_end(async move { engine.give_space_back().await }).await?;
+        Ok(purged)
+    }
+
+    /// Notes that what was dropped under a name is not to come back.
+    async fn doom(self: &Arc<Self>, schema: &str, name: &str) -> Result<Vec<TableDef>> {
+        let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
+        to_its_end(async move {
+            let _changing = engine.changing.lock().await;
+            let dropped = engine.dropped_as(&schema, &name)?;
+            if dropped.is_empty() {
+                return Err(not_found(&schema, &name));
+            }
+            engine.parts.gate.check_space(Write::Freeing)?;
+            let mut doomed = Vec::with_capacity(dropped.len());
+            for (_, def) in dropped {
+                engine.log.commit(drop_table(&def, PURGED)).await?;
+                doomed.push(def);
+            }
+            Ok(doomed)
+        })
+        .await
+    }
+
+    /// Removes a dropped table for good, unless somebody brought it back meanwhile, or removed it.
+    async fn purge(&self, def: &TableDef) -> Result<()> {
+        self.parts.gate.check_space(Write::Freeing)?;
+        // Somebody may bring it back at this very moment.
+        let _changing = self.changing.lock().await;
+        if self.parts.store.get(Family::Meta, &meta_key::of_table(meta_key::DROPPED, def.id))?.is_none() {
+            return Ok(());
+        }
+        self.remove_files(def).await?;
+        self.log.commit(purge_table(def.id)).await?;
+        tracing::info!(table_id = %def.id, table = def.name, "a dropped table is gone for good");
+        Ok(())
+    }
+
+    /// A table is dropped: who reads it goes on, and is waited for if its files are to go.
+    pub(super) fn note_readers(&self, table: &Table) {
+        let shared = &table.shared;
+        let mut readers = self.readers.lock();
+        readers.retain(|readers| readers.held.strong_count() > 0);
+        let held = Arc::downgrade(&shared.quarantine);
+        readers.push(Readers { table: shared.def.id, shared: Arc::downgrade(shared), held });
+    }
+
+    fn is_read(&self, table: TableId) -> bool {
+        self.readers.lock().iter().any(|readers| readers.table == table && readers.are_there())
     }
 
     /// Removes the folders of a table that was dropped long ago. Both are named by its id, so that nothing of another table is in there; a

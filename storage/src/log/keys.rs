@@ -9,7 +9,7 @@ pub(crate) enum Family {
     Log,
     /// Producers, ledger, rejected rows, idempotency keys: `kind ‖ table ‖ shard ‖ …`.
     State,
-    /// Format, log id, table definitions, views, users, tokens, space that is owed.
+    /// Format, log id, table definitions, views, users, tokens, sessions, space that is owed.
     Meta,
 }
 
@@ -154,6 +154,7 @@ pub(crate) mod meta_key {
     pub(crate) const USER: u8 = b'U';
     pub(crate) const TOKEN: u8 = b'K';
     pub(crate) const SIGNING_KEY: u8 = b'S';
+    pub(crate) const SESSION: u8 = b'C';
 
     pub(crate) fn of_table(kind: u8, table: TableId) -> Vec<u8> {
         let mut key = vec![kind];
@@ -166,7 +167,7 @@ pub(crate) mod meta_key {
         TableId(uuid::Uuid::from_bytes(array(key.get(1..).unwrap_or_default())))
     }
 
-    /// A user's key by name, a token's by id.
+    /// A user's key by name, a token's and a session's by id.
     pub(crate) fn of_account(kind: u8, name: &str) -> Vec<u8> {
         let mut key = vec![kind];
         key.extend(name.as_bytes());

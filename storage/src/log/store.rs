@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_WAL_BYTES, MEMTABLE_BYTES};
+use crate::log::folder::{LOCK, LOG, WITNESS};
 use crate::log::keys::Family;
 use crate::log::witness::Witness;
 use crate::log::writer::Op;
@@ -41,17 +42,17 @@ impl Store {
         };
         let unsynced = folder.ancestors().take_while(|f| !f.exists()).count();
         std::fs::create_dir_all(folder).map_err(|e| unusable("cannot create", e))?;
-        let lock = File::create(folder.join("LOCK")).map_err(|e| unusable("cannot write in", e))?;
+        let lock = File::create(folder.join(LOCK)).map_err(|e| unusable("cannot write in", e))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(Error::new(Code::FolderLocked, format!("another process holds {}", folder.display()))
                 .hint("stop it, or name another folder with --data"));
         }
-        let witness = Witness::open(&folder.join("witness")).map_err(|e| unusable("cannot write in", e))?;
+        let witness = Witness::open(&folder.join(WITNESS)).map_err(|e| unusable("cannot write in", e))?;
         let db = {
             // RocksDB fills a table of its build's properties when it is first opened, without a lock: two at once end the process.
             static OPENING: Mutex<()> = Mutex::new(());
             let _one = OPENING.lock();
-            open_db(&folder.join("log"), &witness)?
+            open_db(&folder.join(LOG), &witness)?
         };
         sync_names(folder, unsynced).map_err(|e| unusable("cannot sync", e))?;
         Ok(Arc::new(Self {

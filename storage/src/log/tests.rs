@@ -78,3 +78,45 @@ proptest! {
         prop_assert_eq!(Entry::decode(short).map(|_| ()).map_err(|e| e.code()), Err(Code::LogDamaged));
     }
 }
+
+#[test]
+fn only_an_empty_folder_becomes_a_data_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = |names: &[&str]| {
+        let path = folder.path().join(names.join("+").replace('/', "-"));
+        for name in names {
+            match name.strip_suffix('/') {
+                Some(name) => std::fs::create_dir_all(path.join(name)).expect("made"),
+                None => {
+                    std::fs::create_dir_all(&path).expect("made");
+                    std::fs::write(path.join(name), "").expect("made");
+                }
+            }
+        }
+        check_data_folder(&path, &[])
+    };
+    for fine in [
+        &[".hidden", "lost+found/"][..],
+        // A volume of Kubernetes.
+        &["..data/", "..2026_01_31/"],
+        // A first start that ended early.
+        &["LOCK"],
+        &["LOCK", "witness"],
+        &["LOCK", "witness", "log/"],
+        // What a person left in a data folder is none of ours.
+        &["LOCK", "witness", "log/", "tables/", "notes.txt"],
+    ] {
+        with(fine).unwrap_or_else(|e| panic!("{fine:?}: {e}"));
+    }
+    let empty = tempfile::tempdir().expect("a folder");
+    check_data_folder(empty.path(), &[]).expect("nothing is in it");
+    std::fs::write(empty.path().join("demo.log"), "").expect("made");
+    check_data_folder(empty.path(), &["demo.log"]).expect("the caller's own");
+    check_data_folder(&folder.path().join("absent"), &[]).expect("it will be made");
+    // A RocksDB of somebody, a home, logs of a program, tables without their log.
+    for other in [&["CURRENT", "LOCK"][..], &["notes.txt"], &["log/", "a.txt"], &["tables/"], &["witness", "x/"]] {
+        let error = with(other).expect_err("refused");
+        assert_eq!(error.code(), Code::FolderUnusable, "{other:?}");
+        assert!(error.message().contains(" is no data folder"), "{error}");
+    }
+}

@@ -111,6 +111,23 @@ async fn messages_that_wait_have_a_bound_together() {
 }
 
 #[tokio::test]
+async fn streams_are_read_in_turn_while_rows_have_no_memory() {
+    let ledger = ledger();
+    let bound = ledger.share(Share::Unassigned) / WAITING_DIVISOR;
+    assert!(ledger.turn_to_read(bound).await.expect("read").is_none(), "there is memory: nobody waits for a turn");
+    let rows = ledger.charge(Share::Realtime, ledger.share(Share::Realtime));
+    let first = ledger.turn_to_read(bound - MIB).await.expect("read").expect("a turn");
+    let mut second = std::pin::pin!(ledger.turn_to_read(2 * MIB));
+    assert!(second.as_mut().now_or_never().is_none(), "as much as may wait is in hand");
+    assert!(ledger.turn_to_read(1024).await.expect("read").is_none(), "small ones need no turn");
+    drop(first);
+    assert!(second.await.expect("read").is_some());
+    // A message of any size is read, alone.
+    assert!(ledger.turn_to_read(ledger.limit()).await.expect("read").is_some());
+    drop(rows);
+}
+
+#[tokio::test]
 async fn what_is_collected_changes_hands() {
     let ledger = ledger();
     let half = ledger.share(Share::Realtime) / COLLECTING_DIVISOR;

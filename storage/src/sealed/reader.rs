@@ -9,15 +9,18 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::Type as PhysicalType;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::stamps;
 use super::types::{COMMIT_SEQ, from_stored};
 use crate::error::{Code, Error, Result};
 use crate::limits::ZONE_ROWS;
+use crate::untrusted::{check_sealed_columns, read_sealed_footer};
 
 /// A file is read in pieces of this size for its checksum.
 const READ_BYTES: usize = 1 << 20;
@@ -44,10 +47,31 @@ pub(crate) fn checksum_of(path: &Path) -> Result<(u64, u64)> {
     read().map_err(|e| unreadable(path, e))
 }
 
+/// A file and its footer, which is checked before it is believed: another server may have written the file, and its checksum.
+fn opened(path: &Path) -> Result<(File, ParquetMetaData)> {
+    let file = File::open(path).map_err(|e| unreadable(path, e))?;
+    let n_bytes = file.metadata().map_err(|e| unreadable(path, e))?.len();
+    let footer = read_sealed_footer(&file, n_bytes).map_err(|e| damaged(path, e.message()).source(e))?;
+    Ok((file, footer))
+}
+
+/// Checks the pages of the columns that are read, by their places among those of the file.
+fn check_pages(path: &Path, file: &File, footer: &ParquetMetaData, is_wanted: impl Fn(usize) -> bool) -> Result<()> {
+    let leaves = footer.file_metadata().schema_descr();
+    let is_wanted = |leaf: usize| is_wanted(leaves.get_column_root_idx(leaf));
+    let checked = footer.row_groups().iter().try_for_each(|group| check_sealed_columns(file, group, is_wanted));
+    checked.map_err(|e| damaged(path, e.message()).source(e))
+}
+
+fn reader_of(path: &Path, file: File, footer: ParquetMetaData) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let footer = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new());
+    let footer = footer.map_err(|e| damaged(path, &e.to_string()))?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer))
+}
+
 /// When the entries came that the file has rows of: (commit_seq, stamp in microseconds), ascending.
 pub(crate) fn read_stamps(path: &Path) -> Result<Vec<(i64, i64)>> {
-    let file = File::open(path).map_err(|e| unreadable(path, e))?;
-    let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|e| damaged(path, &e.to_string()))?;
+    let (_, footer) = opened(path)?;
     let values = footer.file_metadata().key_value_metadata().into_iter().flatten();
     let text = values.filter(|value| value.key == stamps::STAMPS).find_map(|value| value.value.as_deref());
     let text = text.ok_or_else(|| damaged(path, &format!("its footer has no {}", stamps::STAMPS)))?;
@@ -81,8 +105,7 @@ impl ReadingBytes {
 
 /// Looks it up in the file's footer.
 pub(crate) fn reading_bytes(path: &Path) -> Result<ReadingBytes> {
-    let file = File::open(path).map_err(|e| unreadable(path, e))?;
-    let footer = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|e| damaged(path, &e.to_string()))?;
+    let (_, footer) = opened(path)?;
     let mut most = ReadingBytes::default();
     for group in footer.row_groups() {
         let n_rows = group.num_rows().unsigned_abs().max(1);
@@ -133,8 +156,9 @@ pub(crate) fn read_file_by(
     schema: &SchemaRef,
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<(RecordBatch, Option<Int64Array>)>> + use<>> {
-    let input = File::open(path).map_err(|e| unreadable(path, e))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(input).map_err(|e| damaged(path, &e.to_string()))?;
+    let (input, footer) = opened(path)?;
+    check_pages(path, &input, &footer, |_| true)?;
+    let reader = reader_of(path, input, footer)?;
     let n_columns = table_columns(path, reader.schema(), schema)?;
     let reader = reader.with_batch_size(batch_rows).build().map_err(|e| damaged(path, &e.to_string()))?;
     Ok(FileRows { path: path.into(), reader, schema: Arc::clone(schema), n_columns })
@@ -147,8 +171,9 @@ pub(crate) fn read_columns(
     schema: &SchemaRef,
     columns: &[usize],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let input = File::open(path).map_err(|e| unreadable(path, e))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(input).map_err(|e| damaged(path, &e.to_string()))?;
+    let (input, footer) = opened(path)?;
+    check_pages(path, &input, &footer, |column| columns.contains(&column))?;
+    let reader = reader_of(path, input, footer)?;
     let n_columns = table_columns(path, reader.schema(), schema)?;
     if columns.iter().any(|&column| column >= n_columns) {
         return Err(damaged(path, &format!("it has {n_columns} columns, and others are needed")));

@@ -476,13 +476,14 @@ pub(crate) fn drop_view(schema: &str, name: &str) -> Commit {
     Commit { kind: "drop_view", ops: vec![Op::Delete(Family::Meta, meta_key::of_view(schema, name))], sync: true }
 }
 
-/// A user, a token or the signing key is written, or goes.
+/// A user, a token, a session or the signing key is written, or goes.
 pub(crate) fn account(records: Vec<AccountRecord>) -> Commit {
     let op = |record: AccountRecord| {
         let kind = match record.kind {
             AccountKind::User => meta_key::USER,
             AccountKind::Token => meta_key::TOKEN,
             AccountKind::SigningKey => meta_key::SIGNING_KEY,
+            AccountKind::Session => meta_key::SESSION,
         };
         let key = meta_key::of_account(kind, &record.name);
         match record.value {

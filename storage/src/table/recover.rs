@@ -369,8 +369,6 @@ fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)
     version.charge_to(&shared.memory);
     let upper = version.upper;
     shared.version.store(Arc::new(version));
-    // Who waits for a sequence reads the version next.
-    shared.visible.send_replace(upper);
     if state.last_seq > CommitSeq(0) {
         shared.note_publish(state.last_stamp_us, state.keys.as_ref());
     }
@@ -381,5 +379,7 @@ fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)
     if shared.is_closing() {
         shared.queue.store(None);
     }
+    // Last: who waits for a sequence reads the version next, or writes.
+    shared.visible.send_replace(upper);
     Ok((Worker::new(state, Arc::clone(shared), Arc::clone(log), requests), replayed))
 }

@@ -27,19 +27,11 @@ func sharedCases(db *sql.DB, folder string) error {
 }
 
 func sharedCase(ctx context.Context, db *sql.DB, one *cases.Case) error {
-	for _, column := range one.Columns {
-		if strings.HasPrefix(column[1], "list<") || strings.HasPrefix(column[1], "struct<") || strings.HasPrefix(column[1], "uint") {
-			return report.Skip("the driver reads no lists, structs or unsigned numbers")
-		}
-	}
 	var parameters []any
 	for _, parameter := range one.Parameters {
 		value, err := cases.Value(parameter)
 		if err != nil {
 			return err
-		}
-		if value == nil {
-			return report.Skip("the driver cannot bind NULL")
 		}
 		parameters = append(parameters, value)
 	}
@@ -49,6 +41,9 @@ func sharedCase(ctx context.Context, db *sql.DB, one *cases.Case) error {
 		}
 	}
 	err := answered(ctx, db, one, parameters)
+	if err != nil && strings.Contains(err.Error(), "type *array.List: not supported") {
+		return report.Skip("the driver reads no lists")
+	}
 	if one.Error != nil {
 		code, unknown := one.Error.Code()
 		if unknown != nil {

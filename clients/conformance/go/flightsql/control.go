@@ -159,8 +159,8 @@ func renewed(ctx context.Context, client *flightsql.Client) error {
 	if err != nil {
 		return err
 	}
-	if later.ExpirationTime.AsTime().Before(endpoint.ExpirationTime.AsTime()) {
-		return fmt.Errorf("it expires at %s, before %s", later.ExpirationTime.AsTime(), endpoint.ExpirationTime.AsTime())
+	if !later.ExpirationTime.AsTime().After(endpoint.ExpirationTime.AsTime()) {
+		return fmt.Errorf("it expires at %s, not after %s", later.ExpirationTime.AsTime(), endpoint.ExpirationTime.AsTime())
 	}
 	info.Endpoint[0] = later
 	read, err := fetch(ctx, client, info)

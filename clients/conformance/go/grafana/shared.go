@@ -105,8 +105,11 @@ func (c *sharedCase) counted(made *frame) error {
 
 func (c *sharedCase) holds(made *frame) error {
 	if c.Columns != nil {
+		if len(made.fields) != len(c.Columns) {
+			return fmt.Errorf("%d columns, should be %d", len(made.fields), len(c.Columns))
+		}
 		for at, column := range c.Columns {
-			if at >= len(made.fields) || made.fields[at].name != column[0] {
+			if made.fields[at].name != column[0] {
 				return fmt.Errorf("the columns are not %v", c.Columns)
 			}
 		}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tidewater_storage::{Check, GivenUp, ReplayOptions, ReplayOutcome, Result, Table};
+use tidewater_storage::{Check, Code, Error, GivenUp, ReplayOptions, ReplayOutcome, Result, Table};
 use tokio::time::Instant;
 
 use crate::engine::QueryEngine;
@@ -14,7 +14,7 @@ use crate::engine::context::find_table;
 use crate::functions::instant_us;
 use crate::registry::Query;
 use crate::session::{Session, VisibleCatalog};
-use crate::statement::{Attach, Call, Only, Procedure};
+use crate::statement::{Attach, Call, Only, Procedure, TableName};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
@@ -53,12 +53,17 @@ static REPLAYED: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+static PURGED: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![Field::new("table", DataType::Utf8, true), Field::new("id", DataType::Utf8, true)]))
+});
+
 /// The columns of a procedure's answer.
 pub(in crate::engine) fn call_schema(procedure: Procedure) -> SchemaRef {
     Arc::clone(match procedure {
         Procedure::Verify => &CHECKS,
         Procedure::GiveUp => &GIVEN_UP,
         Procedure::ReplayRejected => &REPLAYED,
+        Procedure::PurgeDropped => &PURGED,
         Procedure::Build | Procedure::Seal | Procedure::Compact => &SCHEMA,
     })
 }
@@ -89,18 +94,21 @@ impl QueryEngine {
         query: &Arc<Query>,
         timeout: Duration,
     ) -> Result<RecordBatch> {
-        let table = find_table(&VisibleCatalog::new(&self.storage, query.principal()), &call.table)?;
+        let visible = VisibleCatalog::new(&self.storage, query.principal());
+        let table = || find_table(&visible, &call.table);
         let _deadline = self.stop_at(Instant::now() + timeout, timeout, query);
         let came = match call.procedure {
-            Procedure::Build => build(&table).await?,
-            Procedure::Seal => seal(&table).await?,
-            Procedure::Compact => compact(&table).await?,
-            Procedure::Verify => return checks(&table.verify().await?),
-            Procedure::GiveUp => return given_up(&table.give_up().await?),
+            Procedure::Build => build(&table()?).await?,
+            Procedure::Seal => seal(&table()?).await?,
+            Procedure::Compact => compact(&table()?).await?,
+            Procedure::Verify => return checks(&table()?.verify().await?),
+            Procedure::GiveUp => return given_up(&table()?.give_up().await?),
             Procedure::ReplayRejected => {
+                let table = table()?;
                 let options = replay_options(call.only, session)?;
                 return replayed(&call.table.to_string(), &table.replay_rejected(options).await?);
             }
+            Procedure::PurgeDropped => return purged(&visible, &call.table).await,
         };
         answer(&call.table.to_string(), came)
     }
@@ -198,6 +206,26 @@ fn given_up(files: &[GivenUp]) -> Result<RecordBatch> {
         Arc::new(StringArray::from_iter_values(files.iter().map(|file| file.reason.as_str()))),
     ];
     Ok(RecordBatch::try_new(Arc::clone(&GIVEN_UP), columns)?)
+}
+
+/// A row a table that is gone for good. Its name is that of no table, or of another.
+async fn purged(visible: &VisibleCatalog, name: &TableName) -> Result<RecordBatch> {
+    let not_found = || {
+        Error::new(Code::TableNotFound, format!("no table {name} was dropped or replaced lately"))
+            .hint("a table is purged under the name that it was dropped with")
+    };
+    if !visible.sees(&name.schema, &name.name) {
+        return Err(not_found());
+    }
+    let ids = match visible.storage().purge_table(&name.schema, &name.name).await {
+        Err(error) if error.code() == Code::TableNotFound => return Err(not_found()),
+        ids => ids?,
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(ids.iter().map(|_| name.to_string()))),
+        Arc::new(StringArray::from_iter_values(ids.iter().map(ToString::to_string))),
+    ];
+    Ok(RecordBatch::try_new(Arc::clone(&PURGED), columns)?)
 }
 
 /// Times without an offset are those of the session's time zone, in the rows and in the call.

@@ -32,6 +32,7 @@ use crate::provider::{HybridTable, StatementCatalog};
 use crate::registry::Query;
 use crate::runtime::DropOnQueryThread;
 use crate::statement::{ADDRESS_COLUMNS, Delete, Kind, TableName, plain};
+use crate::wire_types::Profile;
 
 /// Where tests hold a DELETE, between what it has seen and what it does about it. No durable step is here.
 const EVALUATED: &str = "delete.evaluated";
@@ -54,7 +55,7 @@ pub(in crate::engine) async fn check_delete(
     let plan = context.logical(query_of(delete.addresses)).await?;
     if let Some(batch) = &rows {
         at_most(batch.num_rows())?;
-        params::bind(plan, batch, 0)?;
+        params::bind(plan, batch, 0, job.session.types())?;
     }
     Ok(DeleteWork { table, job: job.clone(), rows })
 }
@@ -148,7 +149,7 @@ fn plan(job: &Job, of: &Table, rows: Option<&RecordBatch>, open: Open, waiter: &
         }
         let logical = context.logical(query_of(delete.addresses)).await?;
         let mut plans = Vec::new();
-        for bound in bound_plans(logical, rows)? {
+        for bound in bound_plans(logical, rows, job.session.types())? {
             plans.push(job.physical(&context, &bound).await?);
         }
         let plans = DropOnQueryThread::new(plans, handle.clone());
@@ -158,10 +159,10 @@ fn plan(job: &Job, of: &Table, rows: Option<&RecordBatch>, open: Open, waiter: &
 }
 
 /// The plan with each row in place of its parameters.
-fn bound_plans(plan: LogicalPlan, rows: Option<&RecordBatch>) -> Result<Vec<LogicalPlan>> {
+fn bound_plans(plan: LogicalPlan, rows: Option<&RecordBatch>, profile: Profile) -> Result<Vec<LogicalPlan>> {
     match rows {
         None => Ok(vec![plan]),
-        Some(batch) => (0..batch.num_rows()).map(|row| params::bind(plan.clone(), batch, row)).collect(),
+        Some(batch) => (0..batch.num_rows()).map(|row| params::bind(plan.clone(), batch, row, profile)).collect(),
     }
 }
 

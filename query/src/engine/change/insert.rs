@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::computed;
 use super::gather::{Destination, Gathered, IfExists, Writing, too_large};
+use super::tuples::in_order;
 use crate::admission::Class;
 use crate::engine::context::StatementContext;
 use crate::engine::job::{Job, PlannedRows};
@@ -31,7 +32,7 @@ pub(in crate::engine) struct InsertWork {
 }
 
 enum Rows {
-    /// Batches with the bound parameters, and the memory of the constants beside them.
+    /// Batches with the bound parameters, and the memory of the constants beside them and of what is copied.
     Bound(Vec<RecordBatch>, MemoryReservation),
     /// Sources to run: one, or one for each row of parameters.
     Planned(Vec<PlannedRows>),
@@ -60,7 +61,8 @@ pub(in crate::engine) async fn plan_insert(
         (Source::Parameters(rows), Some(batch)) => {
             let held = hold_constants(job, &rows, batch.num_rows())?;
             let bound = rows.iter().map(|row| bound_row(row, &columns, &types, &batch));
-            Rows::Bound(bound.collect::<Result<_>>()?, held)
+            let bound = in_order(bound.collect::<Result<_>>()?, &columns, &held)?;
+            Rows::Bound(bound, held)
         }
         (Source::Parameters(_), None) => return Err(Error::internal("an INSERT of parameters has none")),
         (Source::Query(query), None) => Rows::Planned(vec![plan_source(job, context, *query, &columns, None).await?]),
@@ -340,7 +342,7 @@ async fn plan_source(
     let mut plan = context.logical(statement).await?;
     same_width(plan.schema().fields().len(), columns.len())?;
     if let Some((batch, row)) = parameters {
-        plan = params::bind(plan, batch, row)?;
+        plan = params::bind(plan, batch, row, job.session.types())?;
     }
     job.physical(context, &plan).await
 }

@@ -8,6 +8,7 @@ mod delete;
 mod gather;
 mod insert;
 mod locator;
+mod tuples;
 
 pub(super) use self::call::{attach_schema, call_schema};
 pub(super) use self::delete::{DeleteWork, check_delete, prepare_delete};

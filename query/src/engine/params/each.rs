@@ -39,7 +39,7 @@ impl EachRow {
     }
 
     async fn plan_row(&self, row: usize) -> Result<PlannedRows> {
-        let planned = match bind(self.plan.clone(), &self.rows, row) {
+        let planned = match bind(self.plan.clone(), &self.rows, row, self.job.session.types()) {
             Ok(bound) => self.job.physical(&self.context, &bound).await,
             Err(error) => Err(error),
         };

@@ -1,6 +1,7 @@
 //! What stands for `$1`? Values that a client binds, checked and put into a plan.
 
 mod each;
+mod frames;
 mod infer;
 mod moved;
 
@@ -15,6 +16,7 @@ use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error, Result};
 
 pub(super) use self::each::{EachRow, Rest};
+pub(super) use self::frames::settle_frames;
 pub(super) use self::infer::{placeholder, types_of as parameter_types};
 pub(super) use self::moved::MovedTimes;
 use super::Parameters;
@@ -101,11 +103,28 @@ fn finer(got: &DataType, wanted: &DataType) -> Option<DataType> {
     }
 }
 
-/// The plan with row `row` in place of its parameters.
-pub(super) fn bind(plan: LogicalPlan, batch: &RecordBatch, row: usize) -> Result<LogicalPlan> {
+/// The plan with row `row` in place of its parameters, as a client of that profile binds them.
+pub(super) fn bind(plan: LogicalPlan, batch: &RecordBatch, row: usize, profile: Profile) -> Result<LogicalPlan> {
     let known = parameter_types(&plan)?;
     let values = values(batch, row, &known)?;
+    if profile == Profile::Jdbc {
+        check_wrapped(&values, &known)?;
+    }
     plan.with_param_values(ParamValues::from(values)).or_error()
+}
+
+/// The JDBC driver makes a BIGINT of what it binds for a UBIGINT, and what is above 2^63 - 1 becomes negative without a word: compared with
+/// that, any row may match. A negative number is none of a UBIGINT, either.
+fn check_wrapped(values: &[ScalarValue], known: &ParameterTypes) -> Result<()> {
+    let wrapped = values.iter().enumerate().find_map(|(i, value)| match (value, known.get(&i)) {
+        (ScalarValue::Int64(Some(n)), Some(DataType::UInt64)) if *n < 0 => Some((i, *n)),
+        _ => None,
+    });
+    match wrapped {
+        Some((i, n)) => Err(Error::new(Code::InvalidParameter, format!("parameter {}: {n} is no UBIGINT", i + 1))
+            .hint("bind what is above 2^63 - 1 with setBigDecimal to CAST(? AS DECIMAL(20,0))")),
+        None => Ok(()),
+    }
 }
 
 /// An error of a plan into which row `row` was put. It names the parameter that is none of what the plan wants, if there is one.

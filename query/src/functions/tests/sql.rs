@@ -146,6 +146,17 @@ async fn text_of_a_column_is_read_as_times_in_the_zone_of_the_session() {
 }
 
 #[tokio::test]
+async fn text_is_read_as_times_of_the_years_1_to_9999() {
+    for function in ["to_timestamp", "to_timestamp_micros"] {
+        check("UTC", &format!("{function}('2300-01-01')"), "2300-01-01T00:00:00Z").await;
+        check("UTC", &format!("{function}('0001-01-01 09:00:00+09:00')"), "0001-01-01T00:00:00Z").await;
+        let latest = format!("max({function}(day)) FROM (VALUES ('9999-12-31T23:59:59.999999'), (NULL)) AS t(day)");
+        check("UTC", &latest, "9999-12-31T23:59:59.999999Z").await;
+    }
+    refused("to_timestamp('2300-13-01')", "2300-13-01").await;
+}
+
+#[tokio::test]
 async fn date_bin_is_as_fine_as_its_time() {
     let (at, origin) = (
         "cast('2024-05-15 13:47:12' as timestamp(6))",
@@ -174,6 +185,14 @@ async fn date_bin_is_as_fine_as_its_time() {
             "9999-12-31T00:00:00",
         ),
         ("date_bin('1 day', cast(NULL as timestamp(6))) IS NULL".into(), "true"),
+        (format!("date_bin('1 day', {at}, NULL) IS NULL"), "true"),
+        ("date_bin('1 hour', TIME '10:30:00', CAST(NULL AS TIME)) IS NULL".into(), "true"),
+        (format!("arrow_typeof(date_bin('1 day', {at}, NULL))"), "Timestamp(µs)"),
+        (
+            "date_bin('1 day', cast('2300-01-02 05:00:00' as timestamp(6)), cast('2300-01-01 06:00:00' as timestamp(6)))"
+                .into(),
+            "2300-01-01T06:00:00",
+        ),
     ] {
         check("UTC", &sql, expected).await;
     }

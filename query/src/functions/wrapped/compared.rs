@@ -1,26 +1,29 @@
-//! How is a time compared with text? As fine as the time, in microseconds. DataFusion makes nanoseconds of both, which end in 2262 and begin
-//! in 1677.
+//! As what is a constant compared? As what stands on the other side. A text or a date beside a time is a time in microseconds, where DataFusion
+//! makes nanoseconds of both, which end in 2262 and begin in 1677. A number beside a DECIMAL is the one that is written, where DataFusion
+//! has it as a DOUBLE first, which has some 16 digits of it.
 
 use std::{iter, mem};
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr::{Case, Cast, InList};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-/// Reads text that is compared with a time as such a time. It runs in front of type coercion, which would find another type for both.
-#[derive(Debug)]
-pub(crate) struct TextAsTime;
+use crate::statement::{beside_decimal, is_written_number};
 
-impl AnalyzerRule for TextAsTime {
+/// Reads constants as what they are compared with. It runs in front of type coercion, which would find another type for both.
+#[derive(Debug)]
+pub(crate) struct AsCompared;
+
+impl AnalyzerRule for AsCompared {
     fn name(&self) -> &str {
-        "text_as_time"
+        "as_compared"
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -31,7 +34,7 @@ impl AnalyzerRule for TextAsTime {
 fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut compares = false;
     plan.apply_expressions(|expr| {
-        compares |= expr.exists(|expr| Ok(compares_text(expr)))?;
+        compares |= expr.exists(|expr| Ok(compares_constant(expr)))?;
         Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     if !compares {
@@ -50,11 +53,16 @@ fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
 }
 
-fn compares_text(expr: &Expr) -> bool {
+fn compares_constant(expr: &Expr) -> bool {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => is_comparison(*op) && (is_text(left) || is_text(right)),
-        Expr::Between(Between { expr, low, high, .. }) => is_text(expr) || is_text(low) || is_text(high),
-        Expr::InList(InList { list, .. }) => list.iter().any(is_text),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            is_comparison(*op) && (is_constant(left) || is_constant(right))
+        }
+        Expr::Between(Between { expr, low, high, .. }) => is_constant(expr) || is_constant(low) || is_constant(high),
+        Expr::InList(InList { list, .. }) => list.iter().any(is_constant),
+        Expr::Case(Case { expr: Some(_), when_then_expr, .. }) => {
+            when_then_expr.iter().any(|(when, _)| is_constant(when))
+        }
         _ => false,
     }
 }
@@ -62,27 +70,57 @@ fn compares_text(expr: &Expr) -> bool {
 fn read(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_read = match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
-            read_texts(left, iter::once(&mut **right), schema) || read_texts(right, iter::once(&mut **left), schema)
+            read_beside(left, iter::once(&mut **right), schema) || read_beside(right, iter::once(&mut **left), schema)
         }
         Expr::Between(Between { expr, low, high, .. }) => {
-            read_texts(expr, [&mut **low, &mut **high].into_iter(), schema)
-                || read_texts(low, iter::once(&mut **expr), schema)
+            read_beside(expr, [&mut **low, &mut **high].into_iter(), schema)
+                || read_beside(low, iter::once(&mut **expr), schema)
         }
-        Expr::InList(InList { expr, list, .. }) => read_texts(expr, list.iter_mut(), schema),
+        Expr::InList(InList { expr, list, .. }) => read_beside(expr, list.iter_mut(), schema),
+        Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
+            read_beside(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when), schema)
+        }
         _ => false,
     };
     if is_read { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
-/// Reads those that are text, if they are compared with a time. Whether there are any.
-fn read_texts<'a>(time: &Expr, others: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
-    let mut texts = others.filter(|other| is_text(other)).peekable();
-    if texts.peek().is_none() {
+/// Reads those that are constants as `known`, which they are compared with. Whether any was read.
+fn read_beside<'a>(known: &Expr, others: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+    let mut constants = others.filter(|other| is_constant(other)).peekable();
+    if constants.peek().is_none() {
         return false;
     }
-    let Ok(data_type @ DataType::Timestamp(TimeUnit::Microsecond, _)) = time.get_type(schema) else { return false };
-    texts.for_each(|text| *text = cast(mem::take(text), data_type.clone()));
-    true
+    let beside = known.get_type(schema);
+    let mut is_read = false;
+    for constant in constants {
+        let value = match &beside {
+            Ok(time @ DataType::Timestamp(TimeUnit::Microsecond, _)) if is_text(constant) || is_date(constant) => {
+                Some(cast(mem::take(constant), time.clone()))
+            }
+            Ok(DataType::Decimal128(precision, scale)) => decimal(constant, *precision, *scale),
+            _ => None,
+        };
+        if let Some(value) = value {
+            *constant = value;
+            is_read = true;
+        }
+    }
+    is_read
+}
+
+/// A number as a decimal that is compared exactly with those of such a type.
+fn decimal(constant: &Expr, precision: u8, scale: i8) -> Option<Expr> {
+    let text = match constant {
+        // One of few digits, or a parameter: the shortest text of it.
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) => value.to_string(),
+        Expr::Cast(Cast { expr, field }) if is_written_number(field) => match &**expr {
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => text.clone(),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    beside_decimal(&text, precision, scale).map(|value| Expr::Literal(value, None))
 }
 
 fn is_comparison(op: Operator) -> bool {
@@ -93,6 +131,28 @@ fn is_comparison(op: Operator) -> bool {
     )
 }
 
+fn is_constant(expr: &Expr) -> bool {
+    is_text(expr) || is_date(expr) || is_number(expr)
+}
+
 fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(value, _) if value.data_type().is_string() && !value.is_null())
+}
+
+/// A date that is written out, or what is cast to one.
+fn is_date(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(value, _) => matches!(value, ScalarValue::Date32(Some(_))),
+        Expr::Cast(Cast { field, .. }) => field.data_type() == &DataType::Date32,
+        _ => false,
+    }
+}
+
+/// A number with a point, or of many digits.
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(value, _) => matches!(value, ScalarValue::Float64(Some(_))),
+        Expr::Cast(Cast { field, .. }) => is_written_number(field),
+        _ => false,
+    }
 }

@@ -57,8 +57,15 @@ fn time_type(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// The origin in the only type in which DataFusion takes it beside such a time.
+/// The origin as fine as such a time, or in the only type in which DataFusion takes it.
 fn origin_type(time: &DataType) -> DataType {
+    match time {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => time.clone(),
+        other => inner_origin_type(other),
+    }
+}
+
+fn inner_origin_type(time: &DataType) -> DataType {
     match time {
         DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()),
         other => other.clone(),
@@ -78,7 +85,7 @@ fn buckets(args: &[ColumnarValue]) -> Option<Buckets> {
     let ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(width))) = width else { return None };
     let origin = match origin {
         None => 0,
-        Some(ColumnarValue::Scalar(ScalarValue::TimestampNanosecond(Some(ns), _))) if ns % 1000 == 0 => ns / 1000,
+        Some(ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(Some(us), _))) => *us,
         Some(_) => return None,
     };
     Some(Buckets { width: Width::new(*width).ok()?, origin })
@@ -118,11 +125,19 @@ impl ScalarUDFImpl for DateBin {
         Ok(vec![width, time, origin])
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        match (buckets(&args.args), args.args.get(1)) {
-            (Some(buckets), Some(time)) => floor(time, buckets, None),
-            _ => self.inner.invoke_with_args(args),
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let Some(ColumnarValue::Scalar(origin)) = args.args.get(2)
+            && origin.is_null()
+        {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(args.return_type())?));
         }
+        if let (Some(buckets), Some(time)) = (buckets(&args.args), args.args.get(1)) {
+            return floor(time, buckets, None);
+        }
+        if let Some(origin) = args.args.get_mut(2) {
+            *origin = origin.cast_to(&inner_origin_type(&origin.data_type()), None)?;
+        }
+        self.inner.invoke_with_args(args)
     }
 
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {

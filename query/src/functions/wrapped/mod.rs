@@ -1,5 +1,6 @@
 //! Which functions of DataFusion have another type here? Counts are BIGINT, a bucket is as fine as the time in it, text read as times has
-//! the session's zone, bytes have a length, and a time is compared with text as fine as it is.
+//! the session's zone, bytes have a length, a time is compared with text and a DECIMAL with a number as exactly as it is, and LIKE has
+//! any character of escape.
 //!
 //! DataFusion counts rows and elements in unsigned integers, which many clients cannot read (Go's database/sql, JDBC beyond 2^63) and no
 //! other database gives. So functions that make a number of nothing unsigned give BIGINT, in every place and on every interface. UBIGINT
@@ -8,7 +9,9 @@
 mod aggregates;
 mod compared;
 mod date_bin;
+mod like_escape;
 mod octets;
+mod quantified;
 mod scalars;
 mod to_timestamp;
 mod windows;
@@ -20,8 +23,10 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::ScalarUDF;
 
-pub(crate) use self::compared::TextAsTime;
+pub(crate) use self::compared::AsCompared;
+pub(crate) use self::quantified::Quantified;
 
 /// Replaces them in a session; to be called while it has them.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
@@ -30,6 +35,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
             state.register_udf(Arc::new(scalars::Counts::wrap(inner)))?;
         }
     }
+    state.register_udf(Arc::new(ScalarUDF::new_from_impl(like_escape::LikeEscape::new())))?;
     for name in octets::NAMES {
         if let Some(inner) = state.scalar_functions().get(name).map(Arc::clone) {
             state.register_udf(Arc::new(octets::Octets::wrap(inner)))?;

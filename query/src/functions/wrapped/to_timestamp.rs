@@ -1,5 +1,6 @@
-//! Of which type is what `to_timestamp` reads? As fine as a TIMESTAMP is everywhere, in microseconds, where DataFusion's ends in 2262. And of
-//! the promised one, with the session's zone, also for a column of text: DataFusion's leaves the zone out there, and the query fails.
+//! Of which type is what `to_timestamp` reads? As fine as a TIMESTAMP is everywhere, in microseconds, where DataFusion's ends in 2262; a text
+//! without a format is read as CAST reads it. And of the promised one, with the session's zone, also for a column of text: DataFusion's
+//! leaves the zone out there, and the query fails.
 
 use std::sync::Arc;
 
@@ -61,6 +62,13 @@ impl ScalarUDFImpl for ToTimestamp {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let promised = args.return_field.data_type().clone();
+        if let [text] = args.args.as_slice()
+            && text.data_type().is_string()
+            && !matches!(promised, DataType::Timestamp(TimeUnit::Nanosecond, _))
+        {
+            // DataFusion's counts nanoseconds first, whatever it promises.
+            return text.cast_to(&promised, None);
+        }
         let reader = match (&self.micros, args.args.first()) {
             (Some(_), Some(value)) if !value.data_type().is_string() => return in_micros(value, &promised),
             (Some(micros), _) => micros,

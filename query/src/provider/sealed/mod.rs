@@ -3,6 +3,7 @@
 mod columns;
 mod files;
 mod filters;
+mod footer;
 mod opening;
 mod reader;
 mod scan;

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use datafusion::common::{DataFusionError, internal_err};
+use datafusion::common::internal_err;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::Result;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
@@ -20,7 +19,7 @@ use datafusion::parquet;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::errors::ParquetError;
-use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -29,12 +28,10 @@ use tidewater_storage::sealed::stamps::{STAMPS, decode};
 use tidewater_storage::sealed::{FileRef, FileStores};
 use tidewater_storage::{Code, Error, Quarantine, TableSnapshot};
 
+use super::footer::{Places, footer};
 use super::stamps::Stamps;
 use crate::error::from_datafusion;
 use crate::provider::counters::ScanCounters;
-
-/// So much of a file's end is read at first: footer and page index of most files are within it.
-const TAIL_BYTES: usize = 64 << 10;
 
 /// Goes with each file of a scan.
 pub(super) struct ScannedFile {
@@ -124,16 +121,7 @@ impl SealedReaders {
     }
 
     async fn read_footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Arc<ParquetMetaData>, Error> {
-        let footer = DFParquetMetadata::new(file.of.place.store(&self.stores).as_ref(), meta)
-            .with_file_metadata_cache(Some(Arc::clone(&self.cache)))
-            .with_metadata_size_hint(Some(TAIL_BYTES))
-            .with_page_index_policy(Some(PageIndexPolicy::Optional))
-            .fetch_metadata()
-            .await;
-        let footer = footer.map_err(|error| match error {
-            DataFusionError::ObjectStore(error) => unreadable(&meta.location, *error),
-            other => damaged(&meta.location, &other.strip_backtrace()),
-        })?;
+        let footer = footer(file.of.place.store(&self.stores).as_ref(), meta, self.cache.as_ref()).await?;
         if let Some(stamps) = &self.stamps {
             note_stamps(stamps, file, &meta.location, &footer)?;
         }
@@ -229,6 +217,7 @@ impl ParquetFileReaderFactory for SealedReaders {
             meta: partitioned_file.object_meta,
             file,
             partition: partition_index,
+            places: None,
             held: self.pool.as_ref().map(|pool| MemoryConsumer::new("sealed file").register(pool)),
             last_bytes: 0,
             bytes_scanned: MetricBuilder::new(metrics).counter("bytes_scanned", partition_index),
@@ -245,6 +234,8 @@ struct SealedReader {
     partition: usize,
     /// There if it had to be read to know which rows are wanted.
     footer: Option<Arc<ParquetMetaData>>,
+    /// There since the first bytes were asked for.
+    places: Option<Arc<Places>>,
     held: Option<MemoryReservation>,
     /// What the last reading brought.
     last_bytes: usize,
@@ -264,6 +255,35 @@ impl SealedReader {
         self.bytes_scanned.add(bytes);
         Ok(())
     }
+
+    async fn footer(&mut self) -> Result<Arc<ParquetMetaData>, Error> {
+        if let Some(footer) = &self.footer {
+            return Ok(Arc::clone(footer));
+        }
+        let footer = self.readers.footer(&self.file, &self.meta).await?;
+        self.footer = Some(Arc::clone(&footer));
+        Ok(footer)
+    }
+
+    /// The decoder takes the word of what stands before each page: it is checked here, and pages that are very large are counted.
+    async fn check(&mut self, parts: &[Bytes], ranges: &[Range<u64>]) -> Result<(), Error> {
+        let places = match self.places.clone() {
+            Some(places) => places,
+            None => Arc::new(Places::of(self.footer().await?)),
+        };
+        self.places = Some(Arc::clone(&places));
+        let mut much = 0;
+        for (part, range) in parts.iter().zip(ranges) {
+            let checked = places.check(part, range.start);
+            much = checked
+                .map_err(|error| self.readers.failed(&self.file, damaged(&self.meta.location, error.message())))?
+                .max(much);
+        }
+        match (&self.held, usize::try_from(much)) {
+            (Some(held), Ok(much)) if much > 0 => held.try_grow(much).map_err(from_datafusion),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl AsyncFileReader for SealedReader {
@@ -281,7 +301,10 @@ impl AsyncFileReader for SealedReader {
             self.hold(usize::try_from(bytes).unwrap_or(usize::MAX))?;
             self.readers.decoded.lock().insert(self.partition, Arc::clone(&self.file));
             let read = self.store.get_ranges(&self.meta.location, &ranges).await;
-            read.map_err(|error| external(self.readers.failed(&self.file, unreadable(&self.meta.location, error))))
+            let read = read
+                .map_err(|error| external(self.readers.failed(&self.file, unreadable(&self.meta.location, error))))?;
+            self.check(&read, &ranges).await.map_err(external)?;
+            Ok(read)
         }
         .boxed()
     }
@@ -290,13 +313,7 @@ impl AsyncFileReader for SealedReader {
         &'a mut self,
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        async move {
-            match &self.footer {
-                Some(footer) => Ok(Arc::clone(footer)),
-                None => self.readers.footer(&self.file, &self.meta).await.map_err(external),
-            }
-        }
-        .boxed()
+        async move { self.footer().await.map_err(external) }.boxed()
     }
 }
 
@@ -305,7 +322,7 @@ fn external(error: Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
-fn unreadable(location: &Path, error: object_store::Error) -> Error {
+pub(super) fn unreadable(location: &Path, error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } => damaged(location, "it is missing"),
         other => Error::new(Code::StoreUnavailable, format!("the file {location} cannot be read now: {other}"))

@@ -39,6 +39,38 @@ fn types_that_are_set_count_more_than_those_that_fit_the_client() {
 }
 
 #[test]
+fn what_is_stored_is_what_was_set() {
+    let mut settings = SessionSettings::default();
+    assert!(settings.to_stored().is_empty());
+    for (name, value) in [
+        ("timezone", "+02:00"),
+        ("statement_timeout", "1500"),
+        ("max_rows", "7"),
+        ("schema", "gone by now"),
+        ("types", "portable"),
+    ] {
+        settings.restore(name, Some(value)).expect("set");
+        let stored = settings.to_stored();
+        assert!(stored.contains_key(name), "{stored:?}");
+        assert_eq!(SessionSettings::from_stored(&stored).expect("read"), settings);
+    }
+    assert_eq!(settings.to_stored()["statement_timeout"], "1500ms");
+    settings.restore("timezone", None).expect("reset");
+    assert!(!settings.to_stored().contains_key("timezone"));
+    // A later version may know more.
+    let newer = [("work_mem".to_owned(), "1".to_owned())].into();
+    assert!(SessionSettings::from_stored(&newer).is_err());
+}
+
+#[test]
+fn own_settings_are_seen_by_nobody_else() {
+    let session = Session::new(Principal::admin("a"), Interface::FlightSql);
+    let own = session.with_own_settings();
+    own.settings.lock().max_rows = 7;
+    assert_eq!((session.current().max_rows, own.current().max_rows), (0, 7));
+}
+
+#[test]
 fn wrong_values_are_refused_with_a_hint() {
     for (name, value, part) in [
         ("timezone", "Mars/Base", "IANA"),

@@ -56,16 +56,19 @@ pub(crate) enum Procedure {
     GiveUp,
     /// Casts the rows of `system.rejected` anew, and stores those that fit now.
     ReplayRejected,
+    /// Removes what was dropped or replaced under a name before its days are over.
+    PurgeDropped,
 }
 
 impl Procedure {
-    const ALL: [Procedure; 6] = [
+    const ALL: [Procedure; 7] = [
         Procedure::Build,
         Procedure::Seal,
         Procedure::Compact,
         Procedure::Verify,
         Procedure::GiveUp,
         Procedure::ReplayRejected,
+        Procedure::PurgeDropped,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -76,6 +79,7 @@ impl Procedure {
             Procedure::Verify => "verify",
             Procedure::GiveUp => "give_up",
             Procedure::ReplayRejected => "replay_rejected",
+            Procedure::PurgeDropped => "purge_dropped",
         }
     }
 }

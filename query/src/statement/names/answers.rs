@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Statement as Sql, TableAlias, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut,
+    Distinct, Expr, Ident, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Statement as Sql,
+    TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::calls::is_call;
@@ -36,23 +36,10 @@ impl Announced {
         Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
     }
 
-    /// The same query for the planner if it refuses a name that both `*` and another column have: all columns beside `*` have other names.
-    /// `None` for a query without such columns.
-    pub(crate) fn beside_wildcard(&self, statement: &Statement) -> Option<(Statement, Self)> {
-        let Statement::Statement(sql) = statement else { return None };
-        let Sql::Query(query) = &**sql else { return None };
-        let SetExpr::Select(select) = &*query.body else { return None };
-        let n_wild = select.projection.iter().filter(|item| is_wildcard(item)).count();
-        if n_wild == 0 || n_wild == select.projection.len() {
-            return None;
-        }
-        let mut query = query.clone();
-        let SetExpr::Select(select) = &mut *query.body else { return None };
-        let renamed = rename(&mut select.projection, &|_| true);
-        order_by(&mut query, &renamed);
+    /// The same names, and those of columns that the plan calls `planned` and the client another name.
+    pub(super) fn with(&self, planned: HashMap<String, String>) -> Self {
         let told = |name: String| self.0.get(&name).cloned().unwrap_or(name);
-        let announced = renamed.into_iter().map(|(planned, name)| (planned, told(name))).collect();
-        Some((Statement::Statement(Box::new(Sql::Query(query))), Self(announced)))
+        Self(planned.into_iter().map(|(planned, name)| (planned, told(name))).collect())
     }
 }
 
@@ -203,7 +190,7 @@ fn tell_apart(body: &mut SetExpr) -> HashMap<String, String> {
 }
 
 /// Renames those columns of which `is_wanted` says so, told whether one before has the name. The true names by the new ones.
-fn rename(items: &mut [SelectItem], is_wanted: &dyn Fn(bool) -> bool) -> HashMap<String, String> {
+pub(super) fn rename(items: &mut [SelectItem], is_wanted: &dyn Fn(bool) -> bool) -> HashMap<String, String> {
     let mut taken: HashSet<String> = items.iter().filter_map(name_of).collect();
     let mut times: HashMap<String, usize> = HashMap::new();
     let mut renamed = HashMap::new();
@@ -236,38 +223,54 @@ fn sort_by_names(query: &mut Query) {
         return;
     }
     let names: HashSet<String> = select.projection.iter().filter_map(name_of).collect();
+    let expressions: Vec<(Expr, &Ident)> = select
+        .projection
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } => Some((folded(expr), alias)),
+            _ => None,
+        })
+        .collect();
     for key in keys {
         // A name means a column of the answer first, which may be computed from others than the one of the table.
         if matches!(&key.expr, Expr::Identifier(ident) if names.contains(&fold(ident))) {
             continue;
         }
-        let alias = select.projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } if *expr == key.expr => Some(alias.clone()),
-            _ => None,
-        });
-        if let Some(alias) = alias {
-            key.expr = Expr::Identifier(alias);
+        let wanted = folded(&key.expr);
+        if let Some((_, alias)) = expressions.iter().find(|(expr, _)| *expr == wanted) {
+            key.expr = Expr::Identifier((*alias).clone());
         }
     }
 }
 
-/// ORDER BY of a renamed column, by its new name.
-fn order_by(query: &mut Query, renamed: &HashMap<String, String>) {
-    let planned: HashMap<&str, &str> =
-        renamed.iter().map(|(planned, name)| (name.as_str(), planned.as_str())).collect();
-    let Some(order_by) = &mut query.order_by else { return };
-    let OrderByKind::Expressions(keys) = &mut order_by.kind else { return };
-    for key in keys {
-        if let Expr::Identifier(ident) = &mut key.expr
-            && let Some(planned) = planned.get(fold(ident).as_str())
-        {
-            *ident = Ident::with_quote('"', *planned);
-        }
-    }
+/// The expression with its names as the planner reads them: those without quotes in small letters.
+fn folded(expr: &Expr) -> Expr {
+    let mut expr = expr.clone();
+    let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut FoldNames);
+    expr
 }
 
-fn is_wildcard(item: &SelectItem) -> bool {
-    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(_, _))
+struct FoldNames;
+
+impl VisitorMut for FoldNames {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let fold_name = |name: &mut Ident| *name = Ident::with_quote('"', fold(name));
+        match expr {
+            Expr::Identifier(name) => fold_name(name),
+            Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(fold_name),
+            Expr::Function(function) => {
+                for part in &mut function.name.0 {
+                    if let ObjectNamePart::Identifier(name) = part {
+                        fold_name(name);
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// What the planner calls a column, and the client. `None` for wildcards.

@@ -2,6 +2,7 @@
 //! are calls, which of those in FROM have parameters, and how the columns of an answer are called.
 
 mod answers;
+mod beside;
 mod calls;
 mod scope;
 mod series;
@@ -13,6 +14,7 @@ use tidewater_storage::{Code, Error, Result};
 
 pub(crate) use self::answers::Announced;
 pub(super) use self::answers::name_columns;
+pub(crate) use self::beside::Beside;
 pub(super) use self::calls::{settle_calls, settle_words};
 pub(super) use self::scope::check_nesting;
 pub(crate) use self::scope::{Scope, relations};

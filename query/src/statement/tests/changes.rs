@@ -78,6 +78,10 @@ fn procedures_take_the_name_of_a_table_as_sql_writes_it() {
             "CALL Attach('s3://b/t-1', 'U')",
             r#"url: "s3://b/t-1", table: Some(TableName { schema: "public", name: "u" })"#,
         ),
+        (
+            "CALL purge_dropped('sales.T')",
+            r#"procedure: PurgeDropped, table: TableName { schema: "sales", name: "t" }"#,
+        ),
         ("CALL replay_rejected('T')", r#"name: "t" }, only: Only { producer: None, since: None }"#),
         ("CALL replay_rejected('t', '')", r#"only: Only { producer: Some(""), since: None }"#),
         ("CALL replay_rejected('t', NULL, '2026')", r#"only: Only { producer: None, since: Some("2026") }"#),

@@ -7,6 +7,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::DataType;
 
+use super::numbers::written_type;
 use crate::statement::create_table::column_type;
 
 /// The planner's own TIME has nanoseconds, which do not compare with a column of TIME, and it does not know VARBINARY or the short
@@ -16,6 +17,9 @@ pub(crate) struct ColumnTypes;
 
 impl TypePlanner for ColumnTypes {
     fn plan_type_field(&self, sql: &DataType) -> Result<Option<FieldRef>> {
+        if let Some(written) = written_type(sql) {
+            return Ok(Some(written));
+        }
         let data_type = match sql {
             // The planner asks again for what is inside of lists and structs.
             DataType::Array(_) | DataType::Struct(_, _) => None,

@@ -1,13 +1,19 @@
 //! Which number does a literal stand for where a DECIMAL is wanted? The one that is written. The planner reads a literal with a point as a
 //! DOUBLE, which has some 16 digits of it.
 
+mod digits;
+
 use std::ops::ControlFlow;
 
-use arrow::datatypes::DataType as ArrowType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType as ArrowType, i256};
+use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Query, SetExpr, UnaryOperator, Value, VisitMut, VisitorMut,
 };
+
+pub(super) use self::digits::written_type;
+pub(crate) use self::digits::{is_written_number, keep_digits};
 
 /// Digits that are looked at: no type has more.
 const MAX_DIGITS: usize = 76;
@@ -90,6 +96,22 @@ impl Decimal {
         Some(Self { is_negative, digits, scale: usize::try_from(scale).unwrap_or(0) })
     }
 
+    /// The same number without zeros behind all other digits behind the point.
+    fn shortest(mut self) -> Self {
+        while self.scale > 0 && (self.digits.is_empty() || self.digits.ends_with('0')) {
+            self.digits.pop();
+            self.scale -= 1;
+        }
+        self
+    }
+
+    fn signed_digits(&self, zeros: usize) -> String {
+        match self.digits.as_str() {
+            "" => "0".to_owned(),
+            digits => format!("{}{digits}{}", if self.is_negative { "-" } else { "" }, "0".repeat(zeros)),
+        }
+    }
+
     fn rounded(self, scale: usize) -> Self {
         let Some(cut) = self.scale.checked_sub(scale).filter(|cut| *cut > 0) else { return self };
         // What is cut off may be longer than all that there is.
@@ -111,6 +133,28 @@ impl Decimal {
             "" => format!("{sign}{whole}"),
             fraction => format!("{sign}{whole}.{fraction}"),
         }
+    }
+}
+
+/// The number as a value that is compared exactly with every DECIMAL(`precision`, `scale`): one of that type if it has a place there, else one of a
+/// type whose common one holds both. `None` for what no such type holds.
+pub(crate) fn beside_decimal(text: &str, precision: u8, scale: i8) -> Option<ScalarValue> {
+    let number = Decimal::parse(text)?.shortest();
+    let (places, behind) = (usize::from(precision), usize::try_from(scale).ok()?);
+    let whole = number.digits.len().saturating_sub(number.scale);
+    if number.scale <= behind && whole + behind <= places {
+        let units = number.signed_digits(behind - number.scale).parse().ok()?;
+        return Some(ScalarValue::Decimal128(Some(units), precision, scale));
+    }
+    let (own_precision, own_scale) = (u8::try_from(whole + number.scale).ok()?, i8::try_from(number.scale).ok()?);
+    let common = whole.max(places.saturating_sub(behind)) + number.scale.max(behind);
+    let units = number.signed_digits(0);
+    if common <= usize::from(DECIMAL128_MAX_PRECISION) {
+        Some(ScalarValue::Decimal128(Some(units.parse().ok()?), own_precision, own_scale))
+    } else if common <= usize::from(DECIMAL256_MAX_PRECISION) {
+        Some(ScalarValue::Decimal256(Some(i256::from_string(&units)?), own_precision, own_scale))
+    } else {
+        None
     }
 }
 

@@ -1,15 +1,18 @@
 //! What do operators mean that the planner reads otherwise, or not at all? `||` joins what arithmetic has computed, LIKE takes any
-//! character of escape, and `mod` is `%`.
+//! character of escape, `mod` is `%`, and BETWEEN compares.
 
 use std::mem;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, ObjectName, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use tidewater_storage::{Code, Error, Result};
+
+/// The function that writes a pattern with backslashes.
+pub(crate) const LIKE_ESCAPE: &str = "like_escape";
 
 /// Rewrites them into what the planner reads so.
 pub(crate) fn settle(statement: &mut Statement) -> Result<()> {
@@ -32,6 +35,7 @@ impl VisitorMut for Settle {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         match expr {
             Expr::BinaryOp { .. } => regroup(expr),
+            Expr::Between { .. } => part_between(expr),
             Expr::Function(function) => {
                 if let Some(remainder) = remainder(function) {
                     *expr = remainder;
@@ -109,55 +113,112 @@ fn remainder(function: &Function) -> Option<Expr> {
     Some(Expr::Nested(Box::new(remainder)))
 }
 
-/// Writes a pattern with another character of escape as one with backslashes, which is all that LIKE reads.
+/// Writes a pattern with another character of escape as one with backslashes, which is all that LIKE reads: at once, or by a function where the
+/// pattern is known later.
 fn settle_escape(pattern: &mut Expr, escape: &mut ValueWithSpan) -> Result<()> {
-    let character = match &escape.value {
-        Value::SingleQuotedString(text) if text.chars().nth(1).is_none() => text.chars().next(),
+    match &escape.value {
+        Value::SingleQuotedString(text) if text == "\\" => return Ok(()),
+        Value::SingleQuotedString(text) if text.chars().nth(1).is_none() => {}
+        Value::Placeholder(_) => {}
         other => {
             return Err(Error::new(Code::InvalidStatement, format!("ESCAPE takes one character, and not {other}"))
                 .hint("write ESCAPE '!', or leave it out: a backslash escapes % and _"));
         }
-    };
-    if character == Some('\\') {
-        return Ok(());
     }
-    match pattern {
-        Expr::Value(value) => match &mut value.value {
-            Value::SingleQuotedString(text) => *text = with_backslashes(text, character)?,
-            Value::Null => {}
-            _ => return Err(not_a_text(pattern)),
-        },
-        _ => return Err(not_a_text(pattern)),
+    match (&mut *pattern, &escape.value) {
+        (
+            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }),
+            Value::SingleQuotedString(character),
+        ) => {
+            *text = with_backslashes(text, character.chars().next()).ok_or_else(|| {
+                Error::new(Code::InvalidStatement, format!("the pattern '{text}' ends with its character of escape"))
+                    .hint("write the character twice where it stands for itself")
+            })?;
+        }
+        (pattern, _) => *pattern = call(LIKE_ESCAPE, vec![take(pattern), Expr::Value(escape.clone())]),
     }
     escape.value = Value::SingleQuotedString("\\".to_owned());
     Ok(())
 }
 
-fn not_a_text(pattern: &Expr) -> Error {
-    Error::new(
-        Code::UnsupportedStatement,
-        format!("ESCAPE with another character than a backslash is not supported for the pattern {pattern}"),
-    )
-    .hint("write the pattern as text in quotes, or escape % and _ in it with backslashes")
-}
-
-/// Nothing is escaped where there is no such character.
-fn with_backslashes(pattern: &str, escape: Option<char>) -> Result<String> {
+/// The pattern with backslashes in the place of its character of escape; nothing is escaped where there is no such character. `None`: the
+/// pattern ends with that character.
+pub(crate) fn with_backslashes(pattern: &str, escape: Option<char>) -> Option<String> {
     let mut written = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         let is_escaped = Some(c) == escape;
-        let plain = match is_escaped {
-            true => chars.next().ok_or_else(|| {
-                Error::new(Code::InvalidStatement, format!("the pattern '{pattern}' ends with its character of escape"))
-                    .hint("write the character twice where it stands for itself")
-            })?,
-            false => c,
-        };
+        let plain = if is_escaped { chars.next()? } else { c };
         if plain == '\\' || (is_escaped && matches!(plain, '%' | '_')) {
             written.push('\\');
         }
         written.push(plain);
     }
-    Ok(written)
+    Some(written)
+}
+
+/// A call of one of our functions, or of DataFusion's.
+pub(super) fn call(function: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(function)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// `at BETWEEN $1 - INTERVAL '1 hour' AND $2` as two comparisons: those tell which type a parameter beside an interval has. Of a column
+/// only, which may stand there twice.
+fn part_between(expr: &mut Expr) {
+    let Expr::Between { expr: value, negated, low, high } = expr else { return };
+    if !is_column(value) || !(is_moved_parameter(low) || is_moved_parameter(high)) {
+        return;
+    }
+    let (above, both, below) = match *negated {
+        false => (BinaryOperator::GtEq, BinaryOperator::And, BinaryOperator::LtEq),
+        true => (BinaryOperator::Lt, BinaryOperator::Or, BinaryOperator::Gt),
+    };
+    let compare = |left: Expr, op: BinaryOperator, right: Expr| {
+        Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) })
+    };
+    let left = compare((**value).clone(), above, take(low));
+    let right = compare(take(value), below, take(high));
+    *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op: both, right }));
+}
+
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Nested(inner) => is_column(inner),
+        _ => false,
+    }
+}
+
+/// A parameter to which intervals are added, or from which they are taken.
+fn is_moved_parameter(expr: &Expr) -> bool {
+    let is_parameter = |expr: &Expr| {
+        matches!(expr, Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })) || is_moved_parameter(expr)
+    };
+    match expr {
+        Expr::Nested(inner) => is_moved_parameter(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::Plus, right } => {
+            (is_parameter(left) && is_interval(right)) || (is_interval(left) && is_parameter(right))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } => is_parameter(left) && is_interval(right),
+        _ => false,
+    }
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Interval(_) => true,
+        Expr::Cast { data_type: DataType::Interval { .. }, .. } => true,
+        Expr::Nested(inner) => is_interval(inner),
+        _ => false,
+    }
 }

@@ -156,6 +156,11 @@ impl Login {
         self.session
     }
 
+    /// When the bearer was given, microseconds since 1970: its session had not ended then.
+    pub fn issued_at_us(&self) -> i64 {
+        self.claims.issued_at_us
+    }
+
     /// Something was set in that session.
     pub fn has_settings(&self) -> bool {
         self.claims.has_settings

@@ -120,6 +120,8 @@ struct Folder {
 impl Folder {
     fn open(named: Option<PathBuf>) -> Result<Self> {
         if let Some(path) = named {
+            // Of a demo that could not begin there is a log.
+            tidewater_storage::check_data_folder(&path, &[LOG_FILE])?;
             std::fs::create_dir_all(&path).with_context(|| format!("{} cannot be made", path.display()))?;
             return Ok(Self { path, is_temporary: false });
         }

@@ -5,6 +5,7 @@ mod disk;
 mod machine;
 mod report;
 mod server;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(super) async fn run(server: &Remote, args: DoctorArgs) -> anyhow::Result<()>
             findings.push(Finding::ok("configuration", file));
             findings.extend(machine::memory(config.memory_limit_bytes));
             findings.extend(of_disk(config.data.clone(), config.min_free_bytes).await?);
+            findings.extend(store::check(&config.tables).await);
             findings.extend(config.tls.map(|files| certificate::check(files, machine::now_us())));
         }
         Err(error) => {

@@ -4,6 +4,7 @@
 //! source ── chunks (typed rows: Parquet, Arrow) ─────────────── load ── the client's producer
 //!    └───── text ── formats: records (where a row ends), csv     └───── send (JSON, for rows that may be unreadable)
 //! identity   under which name      infer, create   which table
+//! replay     batches that a Python client could not store, each under its number
 //! ```
 
 mod chunks;
@@ -12,6 +13,7 @@ mod identity;
 mod infer;
 mod load;
 mod progress;
+mod replay;
 mod send;
 mod source;
 mod text;
@@ -27,6 +29,7 @@ use futures::TryStreamExt;
 use tidewater_client::{Client, TableName};
 
 use self::source::Source;
+use super::Usage;
 use super::args::{IngestArgs, Remote};
 use super::table::{identifier, split_name};
 use super::terminal::{print, say};
@@ -39,7 +42,11 @@ const CHANGED: &str = "the file changed while it was read, so that rows of two v
                        with TRUNCATE before)";
 
 pub(super) async fn run(server: &Remote, args: IngestArgs) -> anyhow::Result<()> {
-    let (schema, table) = split_name(&args.table)?;
+    if let Some(file) = &args.replay {
+        return replay::run(server, file, args.unsettled).await;
+    }
+    let Some(table) = &args.table else { return Err(Usage("name a table".to_owned()).into()) };
+    let (schema, table) = split_name(table)?;
     let client = super::connect(server).await?;
     let to = TableName::new(schema, table);
     let mut shape = match args.create {

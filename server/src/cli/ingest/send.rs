@@ -65,20 +65,25 @@ impl JsonProducer {
     pub(super) async fn write(&mut self, sequence: u64, lines: Vec<u8>) -> Result<BatchResult, Error> {
         let payload = pb::Payload { format: Some(pb::payload::Format::JsonRows(lines.into())) };
         let request = pb::WriteRequest { sequence, payload: Some(payload), ..self.request.clone() };
-        let write = || {
-            let (mut ingest, request) = (self.ingest.clone(), request.clone());
-            async move {
-                let answer = ingest.write(request).await?.into_inner().result;
-                BatchResult::try_from(answer.ok_or_else(|| Status::data_loss("a write was answered without a result"))?)
-            }
-        };
-        let result = until_answered(write).await?;
+        let result = stored(&self.ingest, &request).await?;
         self.stored = self.stored.max(sequence);
         if let Some(producer) = &mut self.request.producer {
             producer.last_acked = Some(self.stored);
         }
         Ok(result)
     }
+}
+
+/// Sends one batch, with its number or key, until it is answered.
+pub(super) async fn stored(ingest: &IngestClient<Transport>, request: &pb::WriteRequest) -> Result<BatchResult, Error> {
+    let write = || {
+        let (mut ingest, request) = (ingest.clone(), request.clone());
+        async move {
+            let answer = ingest.write(request).await?.into_inner().result;
+            BatchResult::try_from(answer.ok_or_else(|| Status::data_loss("a write was answered without a result"))?)
+        }
+    };
+    until_answered(write).await
 }
 
 /// Calls again as patiently as the client library does. A batch is known by its number, so a second try stores nothing twice.

@@ -16,7 +16,8 @@ use super::text::{Language, TextChunks};
 use super::{identity, infer};
 use crate::cli::args::InputFormat;
 use crate::formats::csv::CsvColumns;
-use crate::formats::records::{Cutter, Form, Records};
+use crate::formats::elements::ElementLines;
+use crate::formats::records::{BYTE_ORDER_MARK, Cutter, Form, Records};
 
 /// So much of the beginning is looked at to learn the types of CSV and NDJSON.
 const SAMPLE_BYTES: u64 = 8 << 20;
@@ -200,13 +201,13 @@ fn csv(
 }
 
 fn ndjson(mut input: Box<dyn Read + Send>, table: Option<SchemaRef>, chunk_rows: usize) -> anyhow::Result<Opened> {
-    let head = head(&mut input)?;
-    let sample = sample(&mut Cutter::new(boxed(Cursor::new(head.clone())), Form::Lines), head.len())?;
-    if let Some(first) = sample.as_ref().and_then(|sample| sample.get(0))
-        && first.bytes.trim_ascii_start().starts_with(b"[")
-    {
-        bail!("the file is a JSON array: write one object a line, as jq -c '.[]' does");
+    let mut begin = head(&mut input)?;
+    if begin.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&begin).trim_ascii_start().starts_with(b"[") {
+        input = boxed(ElementLines::new(Cursor::new(begin).chain(input)));
+        begin = head(&mut input)?;
     }
+    let head = begin;
+    let sample = sample(&mut Cutter::new(boxed(Cursor::new(head.clone())), Form::Lines), head.len())?;
     let shape = match table {
         Some(table) => table,
         None => infer::shape_of_objects(sample.iter().flat_map(Records::iter).map(|line| line.bytes))?,

@@ -13,16 +13,18 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::Command;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder};
 use arrow_flight::{FlightDescriptor, FlightInfo};
+use futures::stream::{self, BoxStream, StreamExt};
 use tidewater_query::{Session, VisibleCatalog};
 use tidewater_storage::{Code, Error, Result};
 
 use super::command::{CATALOG, invalid};
+use super::encode::Rows;
 use crate::App;
 pub(super) use pattern::Pattern;
 #[cfg(test)]
 pub(super) use sql_info::rows as sql_info_rows;
 #[cfg(test)]
-pub(super) use tables::{Filter, Listed, batches as table_batches};
+pub(super) use tables::{Columns, Filter, Listed, batch as batch_of_tables, parts as parts_of_tables};
 pub(super) use type_info::announced;
 #[cfg(test)]
 pub(super) use type_info::rows as type_info_rows;
@@ -53,7 +55,7 @@ impl Metadata {
     }
 
     /// The rows of a command's answer.
-    pub async fn rows(&self, app: &App, session: &Session, command: Command) -> Result<Vec<RecordBatch>> {
+    pub async fn rows(&self, app: &Arc<App>, session: &Session, command: Command) -> Result<Rows> {
         let batch = match command {
             Command::CommandGetCatalogs(_) => {
                 strings(GetCatalogsBuilder::new().schema(), vec![vec![CATALOG.to_owned()]])?
@@ -69,8 +71,9 @@ impl Metadata {
             }
             Command::CommandGetTables(query) => {
                 let filter = tables::Filter::new(&query);
-                let listed = self.system.tables(app, session, &filter, query.include_schema).await?;
-                return tables::batches(listed, &filter, query.include_schema);
+                let listed = self.system.tables(app, session, &filter).await?;
+                let types = query.include_schema.then(|| session.types());
+                return Ok(tables::rows(app, session, listed, &filter, types));
             }
             Command::CommandGetTableTypes(_) => {
                 let names = tables::TABLE_TYPES.iter().map(|&name| name.to_owned()).collect();
@@ -81,20 +84,23 @@ impl Metadata {
             Command::CommandGetXdbcTypeInfo(query) => type_info::rows(query.data_type)?,
             other => RecordBatch::new_empty(self.schema(&other)?),
         };
-        Ok(vec![batch])
+        Ok(stream::iter([Ok(batch)]).boxed())
     }
 
-    /// One FlightInfo a table that the session's caller sees; its descriptor is the path to ask for.
-    pub fn flights(&self, app: &App, session: &Session) -> Result<Vec<FlightInfo>> {
-        let infos = VisibleCatalog::new(&app.storage, &session.principal).tables().into_iter().map(|table| {
-            let def = table.def();
+    /// One FlightInfo a table that the session's caller sees, made as it is asked for: together their columns may be millions. Its descriptor
+    /// is the path to ask for.
+    pub fn flights(&self, app: &App, session: &Session) -> BoxStream<'static, Result<FlightInfo>> {
+        let types = session.types();
+        let tables = VisibleCatalog::new(&app.storage, &session.principal).tables();
+        let defs: Vec<_> = tables.iter().map(|table| table.def()).collect();
+        let infos = defs.into_iter().map(move |def| -> Result<FlightInfo> {
             let path = FlightDescriptor::new_path(vec![def.schema_name.clone(), def.name.clone()]);
             Ok(FlightInfo::new()
-                .try_with_schema(&announced(&session.types().schema(&def.arrow_schema)))?
+                .try_with_schema(&announced(&types.schema(&def.arrow_schema)))?
                 .with_descriptor(path)
                 .with_ordered(true))
         });
-        infos.collect()
+        stream::iter(infos).boxed()
     }
 }
 

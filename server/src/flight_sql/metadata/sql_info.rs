@@ -173,8 +173,8 @@ fn syntax() -> Vec<(u32, Value)> {
         (535, Int(0)),
         (536, Bool(false)),
         (537, Bool(false)),
-        // In comparisons, EXISTS and IN; ANY and ALL are not claimed.
-        (538, Int(0b111)),
+        // In comparisons, EXISTS and IN, and with ANY and ALL.
+        (538, Int(0b1111)),
         (539, Bool(true)),
         (540, Int(0b11)),
     ]

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::metadata::GetTablesBuilder;
+use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tidewater_query::wire_types::Profile;
 use tidewater_query::{Interface, Principal, Session, VisibleCatalog, is_admin_table};
@@ -17,10 +18,17 @@ use super::Pattern;
 use super::type_info::{metadata_key, type_entries};
 use crate::App;
 use crate::flight_sql::command::{CATALOG, DEFAULT_SCHEMA, quoted};
+use crate::flight_sql::encode::Rows;
 use crate::flight_sql::statement::schema_bytes;
 
 /// Rows of one batch; a client that looks for one name finds it in the first.
 const MAX_BATCH_ROWS: usize = 1_000;
+
+/// Columns that one batch describes, each in one to two KiB of memory: a catalog may have millions.
+const MAX_BATCH_COLUMNS: usize = 5_000;
+
+/// What a view is taken to have until it is planned.
+const VIEW_COLUMNS: usize = 100;
 
 const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 const TABLE: &str = "TABLE";
@@ -100,8 +108,36 @@ pub(in crate::flight_sql) struct Listed {
     pub schema_name: String,
     pub name: String,
     pub kind: &'static str,
-    /// Wire types, with what Flight SQL says of columns in the metadata. None where nobody asked for them: they are work.
-    pub columns: SchemaRef,
+    pub columns: Columns,
+}
+
+/// Where the columns of a table stand until they are asked for.
+#[derive(Debug, Clone)]
+pub(in crate::flight_sql) enum Columns {
+    OfTable(Arc<TableDef>),
+    /// Its query has to be planned.
+    OfView,
+    /// Native types, with what Flight SQL says of columns in the metadata.
+    Described(SchemaRef),
+}
+
+impl Columns {
+    fn count(&self) -> usize {
+        match self {
+            Columns::OfTable(def) => def.columns.len(),
+            Columns::OfView => VIEW_COLUMNS,
+            Columns::Described(columns) => columns.fields().len(),
+        }
+    }
+
+    fn described(&self) -> SchemaRef {
+        match self {
+            Columns::OfTable(def) => columns_of(def),
+            // A view over a table that is gone still exists; nobody can say its columns.
+            Columns::OfView => Arc::new(Schema::empty()),
+            Columns::Described(columns) => Arc::clone(columns),
+        }
+    }
 }
 
 /// The system tables that exist, once they are known: they are fixed for a process.
@@ -120,39 +156,19 @@ impl SystemTables {
         Ok(names.into_iter().collect())
     }
 
-    /// Tables and views that the session's caller sees and that match, with their columns only if those are wanted. An error if a view or the system tables could not be
-    /// planned just now.
-    pub async fn tables(
-        &self,
-        app: &App,
-        session: &Session,
-        filter: &Filter,
-        with_columns: bool,
-    ) -> Result<Vec<Listed>> {
+    /// Tables and views that the session's caller sees and that match. An error if the system tables could not be planned just now.
+    pub async fn tables(&self, app: &App, session: &Session, filter: &Filter) -> Result<Vec<Listed>> {
         let visible = VisibleCatalog::new(&app.storage, &session.principal);
         let defs = visible.tables().into_iter().map(|table| table.def());
-        let matching = defs.filter(|def| filter.matches(&def.schema_name, &def.name, TABLE)).collect();
-        let mut listed = list_tables(matching, with_columns).await?;
-        // What a view's columns are called in SQL does not depend on how they are sent.
-        let portable = session.clone().with_types(Profile::Portable);
-        for view in visible.views() {
-            if filter.matches(&view.schema_name, &view.name, VIEW) {
-                let columns = match with_columns {
-                    true => match planned_columns(app, &portable, &view.schema_name, &view.name).await {
-                        // What is too much to plan is so every time: that view alone has no columns.
-                        Err(error) if matches!(error.code(), Code::PlanningDeadline | Code::QueryMemory) => {
-                            tracing::warn!(schema = view.schema_name, view = view.name, %error, "a view has no columns");
-                            None
-                        }
-                        columns => columns?,
-                    },
-                    false => None,
-                };
-                // A view over a table that is gone still exists; nobody can say its columns.
-                let columns = columns.unwrap_or_else(|| Arc::new(Schema::empty()));
-                listed.push(Listed { schema_name: view.schema_name, name: view.name, kind: VIEW, columns });
-            }
-        }
+        let matching = defs.filter(|def| filter.matches(&def.schema_name, &def.name, TABLE));
+        let mut listed: Vec<Listed> = matching.map(Listed::table).collect();
+        let views = visible.views().into_iter().filter(|view| filter.matches(&view.schema_name, &view.name, VIEW));
+        listed.extend(views.map(|view| Listed {
+            schema_name: view.schema_name,
+            name: view.name,
+            kind: VIEW,
+            columns: Columns::OfView,
+        }));
         if filter.wants(SYSTEM_TABLE) {
             let system = self.known(app).await?;
             let is_admin = session.principal.is_admin();
@@ -162,7 +178,6 @@ impl SystemTables {
             };
             listed.extend(system.iter().filter(matching).cloned());
         }
-        listed.iter_mut().for_each(|table| table.columns = sent_as(session.types(), &table.columns));
         Ok(listed)
     }
 
@@ -171,7 +186,7 @@ impl SystemTables {
         if let Some(known) = self.known.lock().clone() {
             return Ok(known);
         }
-        let session = app.query.session(Principal::admin("server"), Interface::Internal);
+        let session = app.query.session(Principal::admin("server"), Interface::Internal).with_types(Profile::Native);
         let mut found = Vec::new();
         for (schema_name, names) in SYSTEM_TABLES {
             for &name in names {
@@ -180,7 +195,7 @@ impl SystemTables {
                         schema_name: schema_name.to_owned(),
                         name: name.to_owned(),
                         kind: SYSTEM_TABLE,
-                        columns,
+                        columns: Columns::Described(columns),
                     });
                 }
             }
@@ -191,22 +206,15 @@ impl SystemTables {
     }
 }
 
-/// Describing takes as long as there are columns: it is nothing for a thread that serves connections.
-async fn list_tables(defs: Vec<Arc<TableDef>>, with_columns: bool) -> Result<Vec<Listed>> {
-    let listed = |def: &TableDef, columns| Listed {
-        schema_name: def.schema_name.clone(),
-        name: def.name.clone(),
-        kind: TABLE,
-        columns,
-    };
-    if !with_columns {
-        let none = Arc::new(Schema::empty());
-        return Ok(defs.iter().map(|def| listed(def, Arc::clone(&none))).collect());
+impl Listed {
+    fn table(def: Arc<TableDef>) -> Self {
+        Self {
+            schema_name: def.schema_name.clone(),
+            name: def.name.clone(),
+            kind: TABLE,
+            columns: Columns::OfTable(def),
+        }
     }
-    let describe = move || defs.iter().map(|def| listed(def, columns_of(def))).collect::<Vec<_>>();
-    tokio::task::spawn_blocking(describe)
-        .await
-        .map_err(|reason| Error::internal(format!("the columns of tables could not be described: {reason}")))
 }
 
 fn columns_of(def: &TableDef) -> SchemaRef {
@@ -258,7 +266,9 @@ fn is_passing(error: &Error) -> bool {
 fn described(schema_name: &str, table: &str, columns: &Schema, remarks: &HashMap<&str, &str>) -> SchemaRef {
     let fields = columns.fields().iter().map(|field| {
         let data_type = field.data_type();
-        let is_text = matches!(data_type, DataType::Utf8);
+        // What a column is called in SQL does not depend on how it is sent.
+        let named = Profile::Portable.data_type(data_type);
+        let is_text = matches!(named, DataType::Utf8);
         let mut entries = vec![
             ("CATALOG_NAME", CATALOG.to_owned()),
             ("DB_SCHEMA_NAME", schema_name.to_owned()),
@@ -268,7 +278,7 @@ fn described(schema_name: &str, table: &str, columns: &Schema, remarks: &HashMap
             ("IS_READ_ONLY", "0".to_owned()),
             ("IS_SEARCHABLE", "1".to_owned()),
         ];
-        entries.extend(type_entries(data_type));
+        entries.extend(type_entries(&named));
         entries.extend(remarks.get(field.name().as_str()).map(|remark| ("REMARKS", (*remark).to_owned())));
         let metadata = entries.into_iter().map(|(key, value)| (metadata_key(key), value));
         Field::new(field.name(), data_type.clone(), field.is_nullable()).with_metadata(metadata.collect())
@@ -278,9 +288,6 @@ fn described(schema_name: &str, table: &str, columns: &Schema, remarks: &HashMap
 
 /// The same columns in the types that a client is sent.
 fn sent_as(types: Profile, columns: &SchemaRef) -> SchemaRef {
-    if types == Profile::Portable {
-        return Arc::clone(columns);
-    }
     let fields = columns.fields().iter().map(|field| {
         let data_type = types.data_type(field.data_type());
         Field::clone(field).with_data_type(data_type)
@@ -293,30 +300,81 @@ pub(super) fn schema(include_schema: bool) -> SchemaRef {
     GetTablesBuilder::new(None::<String>, None::<String>, None::<String>, None::<String>, include_schema).schema()
 }
 
-/// The rows in the order of the specification, but the table that is named literally first.
-pub(in crate::flight_sql) fn batches(
-    mut listed: Vec<Listed>,
+/// The rows of `listed`, made as they are asked for; with columns in these types, or without. An error if a view could not be planned just
+/// then.
+pub(super) fn rows(
+    app: &Arc<App>,
+    session: &Session,
+    listed: Vec<Listed>,
     filter: &Filter,
-    include_schema: bool,
-) -> Result<Vec<RecordBatch>> {
+    types: Option<Profile>,
+) -> Rows {
+    let session = session.clone().with_types(Profile::Native);
+    let app = Arc::clone(app);
+    let make = move |part| {
+        let (app, session) = (Arc::clone(&app), session.clone());
+        async move { made(&app, &session, part, types).await }
+    };
+    stream::iter(parts(listed, filter, types.is_some())).then(make).boxed()
+}
+
+/// The tables of each batch: in the order of the specification, but the one that is named literally first.
+pub(in crate::flight_sql) fn parts(mut listed: Vec<Listed>, filter: &Filter, with_columns: bool) -> Vec<Vec<Listed>> {
     listed.sort_by(|a, b| {
         let key = |table: &Listed| !filter.is_named(&table.name);
         (key(a), &a.schema_name, &a.name, a.kind).cmp(&(key(b), &b.schema_name, &b.name, b.kind))
     });
     let is_open = filter.table.as_ref().is_none_or(Pattern::is_open);
-    let batch_rows = if is_open { MAX_BATCH_ROWS } else { listed.len().max(1) };
-    listed.chunks(batch_rows).map(|tables| batch(tables, include_schema)).collect()
+    let max_rows = if is_open { MAX_BATCH_ROWS } else { usize::MAX };
+    let mut parts: Vec<Vec<Listed>> = Vec::new();
+    let mut n_columns = 0;
+    for table in listed {
+        let more = if with_columns { table.columns.count() } else { 0 };
+        match parts.last_mut().filter(|part| part.len() < max_rows && n_columns + more <= MAX_BATCH_COLUMNS) {
+            Some(part) => {
+                n_columns += more;
+                part.push(table);
+            }
+            None => {
+                n_columns = more;
+                parts.push(vec![table]);
+            }
+        }
+    }
+    parts
 }
 
-fn batch(tables: &[Listed], include_schema: bool) -> Result<RecordBatch> {
+async fn made(app: &App, session: &Session, mut part: Vec<Listed>, types: Option<Profile>) -> Result<RecordBatch> {
+    if types.is_none() {
+        return batch(&part, types);
+    }
+    for table in part.iter_mut().filter(|table| matches!(table.columns, Columns::OfView)) {
+        match planned_columns(app, session, &table.schema_name, &table.name).await {
+            Ok(Some(columns)) => table.columns = Columns::Described(columns),
+            Ok(None) => {}
+            // What is too much to plan is so every time: that view alone has no columns.
+            Err(error) if matches!(error.code(), Code::PlanningDeadline | Code::QueryMemory) => {
+                let (schema, view) = (&table.schema_name, &table.name);
+                tracing::warn!(schema, view, %error, "a view has no columns");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Describing takes as long as there are columns: it is nothing for a thread that serves connections.
+    let described = tokio::task::spawn_blocking(move || batch(&part, types)).await;
+    described.map_err(|reason| Error::internal(format!("the columns of tables could not be described: {reason}")))?
+}
+
+/// With `table_schema` if there are `types` for it.
+pub(in crate::flight_sql) fn batch(tables: &[Listed], types: Option<Profile>) -> Result<RecordBatch> {
     let text = |get: fn(&Listed) -> &str| Arc::new(StringArray::from_iter_values(tables.iter().map(get))) as ArrayRef;
     let mut columns =
         vec![text(|_| CATALOG), text(|table| &table.schema_name), text(|table| &table.name), text(|table| table.kind)];
-    if include_schema {
-        let schemas = tables.iter().map(|table| schema_bytes(&table.columns)).collect::<Result<Vec<_>>>()?;
-        columns.push(Arc::new(BinaryArray::from_iter_values(schemas)));
+    if let Some(types) = types {
+        let schemas = tables.iter().map(|table| schema_bytes(&sent_as(types, &table.columns.described())));
+        columns.push(Arc::new(BinaryArray::from_iter_values(schemas.collect::<Result<Vec<_>>>()?)));
     }
-    Ok(RecordBatch::try_new(schema(include_schema), columns)?)
+    Ok(RecordBatch::try_new(schema(types.is_some()), columns)?)
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ use prost::Message;
 use tidewater_storage::{Code, Error};
 use tokio::time::Instant;
 
-use crate::flight_sql::encode::{self, Encoder, KEEP_ALIVE, MAX_MESSAGE_BYTES, TARGET_BYTES, encoded_bytes, stream_of};
+use crate::flight_sql::encode::{
+    self, Encoder, Form, KEEP_ALIVE, MAX_MESSAGE_BYTES, TARGET_BYTES, encoded_bytes, stream_of,
+};
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
@@ -202,6 +204,32 @@ async fn the_deadline_ends_the_stream_with_an_error() {
     assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
     assert_eq!(status.metadata().get("x-query-id").unwrap(), "q");
     assert!(messages.next().await.is_none());
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_stream_whose_rows_are_always_there() {
+    let rows = numbers();
+    let schema = rows.schema();
+    let endless = stream::repeat_with(move || Ok(rows.clone())).boxed();
+    let mut messages = encode::stream(schema, Box::pin(async { Ok(endless) }), Some(Instant::now()), "q");
+    assert!(messages.next().await.unwrap().is_ok());
+    assert_eq!(messages.next().await.unwrap().unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    assert!(messages.next().await.is_none());
+}
+
+#[test]
+fn a_client_may_ask_for_larger_messages() {
+    let rows = batch(vec![("a", text_of([5 << 20, 1, 1]))]);
+    let next = |form: Form| {
+        let mut encoder = Encoder::new(rows.schema()).in_form(form);
+        encoder.push(rows.clone()).unwrap();
+        encoder.next()
+    };
+    for too_small in [Form::default(), Form::default().up_to(1), Form::default().up_to(5 << 20)] {
+        assert_eq!(next(too_small).unwrap_err().code(), Code::ResultTooLarge);
+    }
+    let message = next(Form::default().up_to(6 << 20)).unwrap().unwrap();
+    assert!(message.encoded_len() > 5 << 20);
 }
 
 /// <https://github.com/StarRocks/starrocks/issues/65089>

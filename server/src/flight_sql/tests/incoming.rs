@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch};
@@ -11,7 +12,7 @@ use arrow::ipc::CompressionType;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::FutureExt;
-use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use tidewater_storage::env::{ManualClock, SystemRng};
 use tidewater_storage::memory::{MemoryLedger, Share};
 use tokio_util::sync::CancellationToken;
@@ -196,6 +197,80 @@ async fn what_is_on_its_way_is_read_while_the_process_shuts_down() {
         n_rows += batch.num_rows();
     }
     assert_eq!(n_rows, 3 + (1 << 17) + 3);
+}
+
+#[tokio::test]
+async fn streams_are_read_in_turn_while_there_is_no_memory() {
+    const N_STREAMS: usize = 60;
+    let memory = memory();
+    let n_read = Arc::new(AtomicUsize::new(0));
+    let messages = encoded(vec![zeros(1 << 20), zeros(1 << 20)]).await;
+    let mut streams = Vec::new();
+    for _ in 0..N_STREAMS {
+        let n_read = Arc::clone(&n_read);
+        let counted = sent(messages.clone()).inspect(move |_| {
+            n_read.fetch_add(1, Ordering::Relaxed);
+        });
+        let (_, mut incoming) = Incoming::open(counted, &memory, &CancellationToken::new()).await.unwrap();
+        // The rows go on to nobody.
+        assert_eq!(incoming.next_held().await.unwrap().unwrap().0.num_rows(), 1 << 17);
+        streams.push(incoming);
+    }
+    let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    let n_before = n_read.swap(0, Ordering::Relaxed);
+    assert_eq!(n_before, 2 * N_STREAMS, "schema and rows");
+    let mut next: Vec<_> = streams.iter_mut().map(|incoming| Box::pin(incoming.next_held())).collect();
+    for next in &mut next {
+        assert!(next.as_mut().now_or_never().is_none(), "it waits, and is not refused");
+    }
+    let n_in_hand = n_read.load(Ordering::Relaxed);
+    let bound = memory.share(Share::Unassigned) as usize >> 20;
+    assert!((1..bound).contains(&n_in_hand), "{n_in_hand} messages of 1 MiB are in hand");
+    drop(rows);
+    // Each lets its rows go, for those behind it.
+    let mut all: FuturesUnordered<_> = next.into_iter().collect();
+    while let Some(next) = all.next().await {
+        assert_eq!(next.unwrap().unwrap().0.num_rows(), 1 << 17);
+    }
+}
+
+#[tokio::test]
+async fn large_first_messages_wait_up_to_a_bound() {
+    const N_STREAMS: usize = 20;
+    let memory = memory();
+    let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    for (n_bytes, n_refused) in [(1 << 20, 0..1), (8 << 20, 1..N_STREAMS)] {
+        let messages = encoded(vec![zeros(n_bytes)]).await;
+        let mut streams = Vec::new();
+        for _ in 0..N_STREAMS {
+            streams.push(silent_behind(messages.clone(), &memory, &CancellationToken::new()).await);
+        }
+        let mut next: Vec<_> = streams.iter_mut().map(|incoming| Box::pin(incoming.next())).collect();
+        let ended: Vec<_> = next.iter_mut().filter_map(|next| next.as_mut().now_or_never()).collect();
+        assert!(n_refused.contains(&ended.len()), "{} of {n_bytes} bytes are refused", ended.len());
+        assert!(ended.into_iter().all(|refused| refused.unwrap_err().code() == Code::ResourceExhausted));
+    }
+    drop(rows);
+}
+
+#[tokio::test]
+async fn a_silent_client_gives_its_turn_back() {
+    let memory = memory();
+    let messages = encoded(vec![zeros(1 << 20)]).await;
+    let silent = silent_behind(messages, &memory, &CancellationToken::new()).await;
+    let mut silent = silent.with_max_turn_silence(Duration::from_millis(20));
+    assert!(silent.next_held().await.unwrap().is_some());
+    let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    let all = memory.limit();
+    let mut more = pin!(silent.next_held());
+    assert!(more.as_mut().now_or_never().is_none());
+    let mut turn = pin!(memory.turn_to_read(all));
+    assert!(turn.as_mut().now_or_never().is_none(), "the silent client has a turn");
+    tokio::select! {
+        _ = &mut more => unreachable!("it says nothing"),
+        turn = &mut turn => assert!(turn.unwrap().is_some()),
+    }
+    drop(rows);
 }
 
 #[tokio::test]

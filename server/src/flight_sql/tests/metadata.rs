@@ -9,8 +9,11 @@ use arrow_flight::sql::{
     CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
     CommandGetXdbcTypeInfo, CommandStatementUpdate,
 };
+use tidewater_query::wire_types::Profile;
 
-use crate::flight_sql::metadata::{Filter, Listed, Metadata, Pattern, sql_info_rows, table_batches, type_info_rows};
+use crate::flight_sql::metadata::{
+    Columns, Filter, Listed, Metadata, Pattern, batch_of_tables, parts_of_tables, sql_info_rows, type_info_rows,
+};
 
 /// `name type?` for each field, `?` when nullable.
 fn shape(schema: &Schema) -> Vec<String> {
@@ -205,7 +208,17 @@ fn a_statement_as_a_pattern_matches_nothing() {
 }
 
 fn listed(schema: &str, name: &str, kind: &'static str) -> Listed {
-    Listed { schema_name: schema.into(), name: name.into(), kind, columns: Arc::new(Schema::empty()) }
+    Listed { schema_name: schema.into(), name: name.into(), kind, columns: with_columns(0) }
+}
+
+fn with_columns(n: usize) -> Columns {
+    let fields: Vec<_> = (0..n).map(|i| Field::new(format!("c{i}"), DataType::Int64, true)).collect();
+    Columns::Described(Arc::new(Schema::new(fields)))
+}
+
+fn table_batches(listed: Vec<Listed>, filter: &Filter, types: Option<Profile>) -> Vec<RecordBatch> {
+    let parts = parts_of_tables(listed, filter, types.is_some());
+    parts.iter().map(|part| batch_of_tables(part, types).unwrap()).collect()
 }
 
 fn names_of(batches: &[RecordBatch]) -> Vec<String> {
@@ -223,7 +236,7 @@ fn tables_are_sorted_and_the_named_one_is_first() {
         let filter = Filter::new(&query);
         let matching =
             tables().into_iter().filter(|table| filter.matches(&table.schema_name, &table.name, table.kind)).collect();
-        names_of(&table_batches(matching, &filter, false).unwrap())
+        names_of(&table_batches(matching, &filter, None))
     };
     assert_eq!(names(CommandGetTables::default()), ["z", "a_b", "axb"]);
     let named = |text: &str| CommandGetTables { table_name_filter_pattern: Some(text.into()), ..Default::default() };
@@ -259,10 +272,28 @@ fn batches_of_tables_are_bounded_unless_a_name_is_asked_for() {
     let tables: Vec<Listed> = (0..2_500).map(|i| listed("public", &format!("t{i:05}"), "TABLE")).collect();
     let sizes = |pattern: Option<&str>| {
         let query = CommandGetTables { table_name_filter_pattern: pattern.map(Into::into), ..Default::default() };
-        let batches = table_batches(tables.clone(), &Filter::new(&query), true).unwrap();
+        let batches = table_batches(tables.clone(), &Filter::new(&query), Some(Profile::Portable));
         batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>()
     };
     assert_eq!(sizes(None), [1_000, 1_000, 500]);
     assert_eq!(sizes(Some("%")), [1_000, 1_000, 500]);
     assert_eq!(sizes(Some("t_____")), [2_500]);
+}
+
+/// A catalog has up to ten thousand tables of two thousand columns: they are never described all at once.
+#[test]
+fn a_batch_describes_a_few_thousand_columns() {
+    let tables: Vec<Listed> = (0..20)
+        .map(|i| Listed { columns: with_columns(2_000), ..listed("public", &format!("t{i:02}"), "TABLE") })
+        .collect();
+    let filter = Filter::new(&CommandGetTables::default());
+    let sizes = |types| {
+        let batches = table_batches(tables.clone(), &filter, types);
+        batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(Some(Profile::Portable)), [2; 10]);
+    assert_eq!(sizes(None), [20]);
+    // One that is wider than a batch is there all the same.
+    let wide = vec![Listed { columns: with_columns(20_000), ..listed("public", "wide", "TABLE") }];
+    assert_eq!(table_batches(wide, &filter, Some(Profile::Portable))[0].num_rows(), 1);
 }

@@ -181,6 +181,22 @@ fn the_last_bind_wins_and_is_accounted() {
     assert_eq!(code(registry.get(&handle, &ann, &here()).unwrap().query_parameters()), Code::InvalidParameter);
 }
 
+/// Most clients prepare whatever they ask: without memory for that they can ask nothing.
+#[test]
+fn one_user_leaves_memory_to_the_others() {
+    let (registry, _, _) = registry();
+    let large = values(7 << 20);
+    let bind = |owner: &str| {
+        let handle = registry.create(owner, "SELECT $1", prepared(1), &here()).unwrap();
+        registry.bind(&handle, &user(owner), Some(large.clone()), &here())
+    };
+    for _ in 0..3 {
+        bind("ann").unwrap();
+    }
+    assert_eq!(code(bind("ann")), Code::MemoryPressure);
+    bind("bob").unwrap();
+}
+
 #[test]
 fn parameters_on_their_way_have_a_bound_together() {
     let (registry, memory, _) = registry();

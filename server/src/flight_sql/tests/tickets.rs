@@ -163,6 +163,23 @@ fn those_whose_clients_are_gone_give_their_places() {
     assert_eq!(code(tickets.insert("third", "ann", 0, &stays.presence())), Code::QueryQueueFull);
 }
 
+/// Who plans a thousand queries and fetches none does not keep the others from theirs.
+#[test]
+fn who_has_most_of_them_gives_a_place_to_others() {
+    let clock = Arc::new(ManualClock::at(0));
+    let tickets = Tickets::new(clock.clone());
+    for i in 0..MAX_PENDING {
+        tickets.insert(&i.to_string(), "ann", i, &here()).expect("kept");
+        clock.advance(Duration::from_millis(1));
+    }
+    tickets.insert("other", "bob", 0, &here()).expect("there is a place");
+    assert_eq!(tickets.n_waiting(), MAX_PENDING);
+    assert_eq!(code(tickets.take("0", &user("ann"))), Code::TicketExpired, "the oldest of hers");
+    assert_eq!(code(tickets.insert("more", "ann", 0, &here())), Code::QueryQueueFull);
+    tickets.take("1", &user("ann")).expect("the next one waits");
+    tickets.take("other", &user("bob")).expect("it waits");
+}
+
 #[test]
 fn a_server_that_ends_keeps_none() {
     let tickets = Tickets::new(Arc::new(ManualClock::at(0)));

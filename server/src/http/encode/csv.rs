@@ -57,7 +57,7 @@ impl CsvEncoder {
     }
 }
 
-/// Lists and structs are written as JSON, bytes as Base64, as in a JSON answer.
+/// Lists and structs are written as JSON, bytes as the text that they are in a JSON answer.
 fn is_flat(data_type: &DataType) -> bool {
     !data_type.is_nested()
         && !matches!(
@@ -78,8 +78,13 @@ fn as_text(column: &ArrayRef) -> Result<ArrayRef> {
         buffer.clear();
         cell.write(row, &mut buffer)?;
         let text = std::str::from_utf8(&buffer).map_err(|_| Error::internal("JSON that is not UTF-8"))?;
-        // Base64 needs no quotes of its own.
-        texts.append_value(if column.data_type().is_nested() { text } else { text.trim_matches('"') });
+        if column.data_type().is_nested() {
+            texts.append_value(text);
+        } else {
+            let bytes: String =
+                serde_json::from_str(text).map_err(|e| Error::internal(format!("a text as JSON: {e}")))?;
+            texts.append_value(bytes);
+        }
     }
     Ok(Arc::new(texts.finish()))
 }

@@ -13,7 +13,6 @@ use arrow::datatypes::{
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use base64::Engine;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidewater_storage::catalog::sql_type;
@@ -152,7 +151,7 @@ fn writer(array: &ArrayRef) -> Result<WriteValue<'_>> {
     macro_rules! bytes {
         ($values:expr) => {{
             let values = $values;
-            Box::new(move |row, out| write_base64(values.value(row), out))
+            Box::new(move |row, out| write_bytes(values.value(row), out))
         }};
     }
     Ok(match array.data_type() {
@@ -301,10 +300,13 @@ fn write_float(
     Ok(())
 }
 
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-    out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
+/// `\x00ff`, the form in which texts of bytes are read, too.
+fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(br#""\\x"#);
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
     out.push(b'"');
     Ok(())
 }

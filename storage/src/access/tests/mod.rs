@@ -1,11 +1,12 @@
-//! Are users and tokens read again as they were written, and are changes refused that may not be made?
+//! Are users, tokens and sessions read again as they were written, and are changes refused that may not be made?
 
 use super::*;
 use crate::error::Code;
-use crate::limits::{MAX_GRANTS, MAX_LABEL_BYTES, MAX_TOKENS, MAX_USER_NAME_BYTES, MAX_USERS};
+use crate::limits::{MAX_GRANTS, MAX_LABEL_BYTES, MAX_SESSIONS, MAX_TOKENS, MAX_USER_NAME_BYTES, MAX_USERS};
 
 const USER_V1: &str = include_str!("fixtures/user-v1.json");
 const TOKEN_V1: &str = include_str!("fixtures/token-v1.json");
+const SESSION_V1: &str = include_str!("fixtures/session-v1.json");
 
 fn grant(role: u8, tables: &str) -> StoredGrant {
     StoredGrant { role, tables: tables.to_owned() }
@@ -35,6 +36,19 @@ fn token(id: &str, user: &str) -> Token {
     }
 }
 
+fn session(first: u8, last: u8, user: &str) -> StoredSession {
+    let mut id: [u8; 16] = std::array::from_fn(|i| i as u8);
+    (id[0], id[15]) = (first, last);
+    StoredSession {
+        id,
+        user: user.to_owned(),
+        settings: [("timezone", "Europe/Berlin"), ("schema", "sales")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        changed_at_us: 1_700_000_001_000_000,
+    }
+}
+
 /// Makes a change as the engine does, without a disk.
 fn change(accounts: &mut Accounts, change: AccountChange) -> crate::Result<usize> {
     let n_records = accounts.records(&change)?.len();
@@ -49,6 +63,9 @@ fn all_versions_are_read_and_the_newest_is_written() {
     assert_eq!(String::from_utf8(token.to_disk()).expect("text"), TOKEN_V1.trim());
     assert_eq!(User::from_disk(USER_V1.trim().as_bytes()).expect("read"), user);
     assert_eq!(Token::from_disk(TOKEN_V1.trim().as_bytes()).expect("read"), token);
+    let session = session(0, 255, "anna@example.org");
+    assert_eq!(String::from_utf8(session.to_disk()).expect("text"), SESSION_V1.trim());
+    assert_eq!(StoredSession::from_disk(SESSION_V1.trim().as_bytes()).expect("read"), session);
 }
 
 #[test]
@@ -61,6 +78,9 @@ fn other_versions_and_damage_are_refused() {
         assert_eq!(code_of_user(&newer(user)), Code::LogUnknownVersion);
         assert_eq!(code_of_token(&newer(token)), Code::LogUnknownVersion);
     }
+    let code_of_session = |text: &str| StoredSession::from_disk(text.as_bytes()).expect_err("refused").code();
+    let newer = SESSION_V1.replace("\"version\":1", "\"version\":2");
+    assert_eq!((code_of_session(&newer), code_of_session(user)), (Code::LogUnknownVersion, Code::LogDamaged));
     assert_eq!(code_of_user(token), Code::LogDamaged);
     assert_eq!(code_of_token(user), Code::LogDamaged);
     assert_eq!(code_of_user(&user.replace("\"disabled\"", "\"enabled\"")), Code::LogDamaged);
@@ -92,6 +112,23 @@ fn a_user_goes_with_all_tokens() {
     assert_eq!(refused(&mut accounts, AccountChange::PutToken(token("a3", "anna"))), Code::UserNotFound);
     assert_eq!(refused(&mut accounts, AccountChange::RevokeToken("a1".to_owned())), Code::TokenNotFound);
     assert_eq!(change(&mut accounts, AccountChange::RevokeToken("b1".to_owned())).expect("gone"), 1);
+}
+
+#[test]
+fn a_session_goes_when_it_ends_and_with_its_user() {
+    let mut accounts = Accounts::default();
+    change(&mut accounts, AccountChange::PutUser(user("anna"))).expect("made");
+    let sessions = [session(1, 0, "anna"), session(2, 0, "anna"), session(3, 0, "bert")];
+    let [first, _, berts] = sessions.clone().map(|session| session.id);
+    for session in sessions {
+        // Whether there is such a user is the server's matter: it may ask nobody.
+        change(&mut accounts, AccountChange::PutSession(session)).expect("made");
+    }
+    assert_eq!(change(&mut accounts, AccountChange::EndSessions(vec![first, [9; 16], first])).expect("gone"), 2);
+    assert_eq!(change(&mut accounts, AccountChange::EndSessions(vec![first])).expect("is not there"), 0);
+    assert_eq!(change(&mut accounts, AccountChange::DropUser("anna".to_owned())).expect("gone"), 2);
+    assert_eq!(accounts.sessions().map(|session| session.id).collect::<Vec<_>>(), [berts]);
+    assert!(accounts.session(berts).is_some() && accounts.session(first).is_none());
 }
 
 #[test]
@@ -129,7 +166,13 @@ fn there_are_so_many_and_not_more() {
     for i in 0..MAX_TOKENS {
         accounts.apply(AccountChange::PutToken(token(&format!("t{i}"), "u0")));
     }
+    let numbered = |number: usize| StoredSession { id: (number as u128).to_be_bytes(), ..session(0, 0, "u0") };
+    for i in 0..MAX_SESSIONS {
+        accounts.apply(AccountChange::PutSession(numbered(i)));
+    }
     let code = |change: AccountChange| accounts.records(&change).err().map(|error| error.code());
+    assert_eq!(code(AccountChange::PutSession(numbered(MAX_SESSIONS))), Some(Code::TooManyAccounts));
+    assert_eq!(code(AccountChange::PutSession(numbered(7))), None);
     assert_eq!(code(AccountChange::PutUser(user("more"))), Some(Code::TooManyAccounts));
     assert_eq!(code(AccountChange::PutToken(token("more", "u0"))), Some(Code::TooManyAccounts));
     // One that is there can be changed all the same.

@@ -1,10 +1,10 @@
-//! Are users and tokens there after every start, and does nobody see half a change?
+//! Are users, tokens and sessions there after every start, and does nobody see half a change?
 
 use std::os::unix::fs::PermissionsExt;
 
 use super::support::{Fixture, abandon};
 use super::*;
-use crate::access::{AccountChange, StoredGrant, Token, TokenLimits, User};
+use crate::access::{AccountChange, StoredGrant, StoredSession, Token, TokenLimits, User};
 
 fn user(name: &str) -> User {
     User {
@@ -81,6 +81,26 @@ async fn users_and_tokens_are_kept_over_a_restart() {
     let engine = fixture.engine();
     assert_eq!(engine.tokens().iter().map(|token| token.id.as_str()).collect::<Vec<_>>(), ["b1"]);
     assert!(engine.user("anna").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_set_is_kept_over_a_restart_until_its_session_ends() {
+    let mut fixture = Fixture::open();
+    let session = |number: u8, schema: &str| StoredSession {
+        id: [number; 16],
+        user: "anonymous".to_owned(),
+        settings: [("schema".to_owned(), schema.to_owned())].into(),
+        changed_at_us: 7,
+    };
+    for put in [session(1, "first"), session(2, "first"), session(1, "second")] {
+        make(&fixture, AccountChange::PutSession(put)).await.expect("kept");
+    }
+    fixture.restart().await;
+    assert_eq!(fixture.engine().session([1; 16]).as_deref(), Some(&session(1, "second")));
+    make(&fixture, AccountChange::EndSessions(vec![[1; 16], [3; 16]])).await.expect("ended");
+    make(&fixture, AccountChange::EndSessions(vec![[3; 16]])).await.expect("there was none");
+    fixture.restart().await;
+    assert_eq!(fixture.engine().sessions().iter().map(|session| session.id).collect::<Vec<_>>(), [[2; 16]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

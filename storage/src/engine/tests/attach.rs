@@ -13,7 +13,7 @@ use crate::limits::DROPPED_TABLE_TTL_S;
 use crate::log::{Family, state_key, table_of};
 use crate::memory::Share;
 use crate::publishing::delta_table;
-use crate::sealed::Expected;
+use crate::sealed::{Expected, checksum_of};
 use crate::table::Table;
 
 fn range(from: i64, to: i64) -> Vec<i64> {
@@ -308,6 +308,76 @@ async fn what_is_not_ours_or_not_free_is_refused() {
     let name = Some(("public".to_owned(), "u".to_owned()));
     let table = fixture.engine().attach_table(&folder.display().to_string(), name).await.expect("attached");
     assert_eq!(keys_of(&table), sealed_keys());
+}
+
+/// Puts other bytes in the place of a file, with their length and checksum in the log: as whoever may write to the folder can.
+fn forge(folder: &Path, name: &str, bytes: &[u8]) {
+    let path = folder.join(name);
+    let (n_bytes, checksum) = checksum_of(&path).expect("read");
+    std::fs::write(&path, bytes).expect("written");
+    let forged = checksum_of(&path).expect("read");
+    let commits = std::fs::read_dir(folder.join("_delta_log")).expect("a log").flatten().map(|entry| entry.path());
+    for commit in commits.filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let text = std::fs::read_to_string(&commit).expect("text");
+        let lines = text.lines().map(|line| match line.contains(name) {
+            true => line
+                .replace(&format!("\"size\":{n_bytes}"), &format!("\"size\":{}", forged.0))
+                .replace(&format!("{checksum:016x}"), &format!("{:016x}", forged.1)),
+            false => line.to_owned(),
+        });
+        let lines: Vec<String> = lines.collect();
+        std::fs::write(&commit, lines.join("\n") + "\n").expect("written");
+    }
+}
+
+/// The same file with a footer that claims two thousand million row groups: read as it says, it ends the process.
+fn with_hostile_footer(whole: &[u8]) -> Vec<u8> {
+    const FOOTER: &[u8] = &[
+        0x15, 0x02, 0x19, 0x1c, 0x48, 1, b'm', 0x15, 0x00, 0x00, 0x16, 0x00, 0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07,
+    ];
+    let length = (FOOTER.len() as u32).to_le_bytes();
+    [&whole[..whole.len() - FOOTER.len() - 8], FOOTER, &length, b"PAR1"].concat()
+}
+
+fn published_name(table: &Table) -> String {
+    let snapshot = table.snapshot();
+    let file = snapshot.files().iter().find(|file| file.place.is_published).expect("a file");
+    file.file.name.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_made_to_harm_is_refused() {
+    let (mut old, folder) = old_folder().await;
+    let name = published_name(&old.table("t"));
+    old.close().await;
+    let path = folder.join(&name);
+    let whole = std::fs::read(&path).expect("bytes");
+    forge(&folder, &name, &with_hostile_footer(&whole));
+    let fixture = Fixture::open();
+    let error = attach(&fixture, &folder).await.expect_err("refused");
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    assert!(error.to_string().contains(&name), "{error}");
+    assert_eq!(built_files(&fixture), Vec::<String>::new());
+    forge(&folder, &name, &whole);
+    let table = attach(&fixture, &folder).await.expect("attached");
+    assert_eq!(keys_of(&table), sealed_keys());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_made_to_harm_is_refused() {
+    let (mut old, folder) = old_folder().await;
+    leave_a_checkpoint(&old.table("t"), &folder).await;
+    old.close().await;
+    let mut log = std::fs::read_dir(folder.join("_delta_log")).expect("a log").flatten().map(|entry| entry.path());
+    let path = log.find(|path| path.extension().is_some_and(|end| end == "parquet")).expect("a checkpoint");
+    let whole = std::fs::read(&path).expect("bytes");
+    std::fs::write(&path, with_hostile_footer(&whole)).expect("written");
+    let fixture = Fixture::open();
+    let error = attach(&fixture, &folder).await.expect_err("refused");
+    assert_eq!(error.code(), Code::DeltaDamaged, "{error}");
+    assert!(error.message().contains("checkpoint"), "{error}");
+    std::fs::write(&path, whole).expect("written");
+    assert_eq!(keys_of(&attach(&fixture, &folder).await.expect("attached")), sealed_keys());
 }
 
 #[tokio::test(flavor = "multi_thread")]

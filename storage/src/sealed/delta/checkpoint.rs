@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use delta_kernel::checkpoint::LastCheckpointHintStats;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::ChunkReader;
@@ -11,8 +14,16 @@ use url::Url;
 
 use super::kernel::{Kernel, is_not_found, lines_of};
 use super::log::DeltaTable;
-use crate::env::FailPoints;
-use crate::error::{Error, Result};
+use crate::env::{FailPoints, in_background};
+use crate::error::{Code, Error, Result};
+use crate::sealed::store_error;
+use crate::untrusted::check_file;
+
+/// A row group of a checkpoint takes no more when it is read: it has all files of a table, with their statistics.
+const MAX_GROUP_BYTES: u64 = 4 << 30;
+
+/// One that is larger is not read.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// What a checkpoint must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +40,30 @@ impl DeltaTable {
     pub async fn checkpoint(&self, version: u64, expected: &Expected) -> Result<()> {
         let (expected, fail) = (expected.clone(), Arc::clone(self.fail()));
         self.kernel().run(move |kernel| write(kernel, version, &expected, &fail)).await
+    }
+
+    /// Whether the checkpoints in a log that somebody else wrote may be read. `DELTA_DAMAGED` names the one that may not.
+    pub(super) async fn check_checkpoints(&self) -> Result<()> {
+        let unread = |e| store_error(&format!("the checkpoints of {} cannot be read", self.location()), e);
+        let log = Path::from("_delta_log");
+        let found = match self.store().list(Some(&log)).try_collect::<Vec<ObjectMeta>>().await {
+            Err(object_store::Error::NotFound { .. }) => Vec::new(),
+            found => found.map_err(unread)?,
+        };
+        // One may be of several files, and they of others in a folder below.
+        for file in found.into_iter().filter(|file| file.location.as_ref().ends_with(".parquet")) {
+            let refused = |why: &str| {
+                let what = format!("the checkpoint {} of {} may not be read: {why}", file.location, self.location());
+                Error::new(Code::DeltaDamaged, what).hint("restore the Delta log from a copy that nobody has changed")
+            };
+            if file.size > MAX_FILE_BYTES {
+                return Err(refused(&format!("it has {} bytes", file.size)));
+            }
+            let bytes = self.store().get(&file.location).await.map_err(unread)?.bytes().await.map_err(unread)?;
+            let checked = in_background("checkpoint", move || check_file(&bytes, MAX_GROUP_BYTES)).await?;
+            checked.map_err(|e| refused(e.message()).source(e))?;
+        }
+        Ok(())
     }
 }
 
@@ -69,6 +104,7 @@ fn verify(kernel: &Kernel, path: &Url, version: u64, expected: &Expected) -> Res
     let what = format!("the checkpoint of version {version} cannot be read back");
     let bytes = kernel.bytes(path, &what)?;
     let unread = |e: String| kernel.damaged(&format!("{what}: {e}"));
+    check_file(&bytes, MAX_GROUP_BYTES).map_err(|e| unread(e.message().to_owned()))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| unread(e.to_string()))?;
     let columns = ProjectionMask::columns(builder.parquet_schema(), ["add.path", "txn.appId", "txn.version"]);
     let batches = builder.with_projection(columns).build().map_err(|e| unread(e.to_string()))?;
@@ -94,6 +130,7 @@ fn verify(kernel: &Kernel, path: &Url, version: u64, expected: &Expected) -> Res
 
 /// The `txn`s that a checkpoint has, appId and version. An error says why it cannot be read.
 pub(super) fn txns_of(file: impl ChunkReader + 'static) -> Result<Vec<(String, i64)>, String> {
+    check_file(&file, MAX_GROUP_BYTES).map_err(|e| e.message().to_owned())?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
     let columns = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
     let batches = builder.with_projection(columns).build().map_err(|e| e.to_string())?;

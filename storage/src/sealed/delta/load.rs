@@ -171,7 +171,11 @@ impl DeltaTable {
     }
 
     async fn load_version(&self, version: Option<u64>) -> Result<Loaded> {
-        let loaded = self.kernel().run(move |kernel| load(kernel, version)).await;
+        // The kernel takes their word, and somebody else may have written them.
+        let loaded = match self.check_checkpoints().await {
+            Ok(()) => self.kernel().run(move |kernel| load(kernel, version)).await,
+            Err(e) => Err(e),
+        };
         if loaded.is_err() && self.has_no_log().await {
             return Err(Error::new(Code::TableNotFound, format!("there is no Delta table at {}", self.location())));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use object_store::{
 };
 use url::Url;
 
-use crate::env::DurableLocalStore;
+use crate::env::{DurableLocalStore, Rng, SystemRng};
 use crate::error::{Code, Error, Result};
 
 /// Under the data folder, when no URL is given.
@@ -65,6 +65,61 @@ impl std::fmt::Debug for StoreOptions {
     }
 }
 
+impl StoreOptions {
+    /// Whether a server could open the store, as far as that is known without asking it: the URL, its kind, the options. Nothing is made.
+    pub fn check(&self) -> Result<()> {
+        match self.place()? {
+            Place::S3(text, url) => open_s3(text, &url, &self.options).map(drop),
+            Place::Default | Place::Folder(..) => refuse_options(self),
+        }
+    }
+
+    /// The folder of a store on the local disk that is not in the data folder.
+    pub fn folder(&self) -> Result<Option<PathBuf>> {
+        Ok(match self.place()? {
+            Place::Folder(folder, _) => Some(folder),
+            Place::Default | Place::S3(..) => None,
+        })
+    }
+
+    /// Asks a store elsewhere: whether it answers, takes the credentials, and keeps what commits rest on. Puts an object there and removes
+    /// it. `None`: there is no such store.
+    pub async fn reach(&self) -> Result<Option<Url>> {
+        let Place::S3(text, url) = self.place()? else { return Ok(None) };
+        let tables = open_s3(text, &url, &self.options)?;
+        check_conditional_put(&tables, &format!("{}.probe", SystemRng.uuid())).await?;
+        Ok(Some(tables.root))
+    }
+
+    fn place(&self) -> Result<Place<'_>> {
+        let Some(text) = &self.url else { return Ok(Place::Default) };
+        let url = Url::parse(text).map_err(|e| invalid_url(text, &e.to_string()))?;
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+            // Not shown: a password may be in it.
+            return Err(invalid_url(&format!("{}://…", url.scheme()), "it has more than a place and a path"));
+        }
+        match url.scheme() {
+            "file" => {
+                // `file:tables` would be read as `file:///tables`.
+                let folder = url.to_file_path().ok().filter(|_| text.starts_with("file:///"));
+                let folder = folder.ok_or_else(|| invalid_url(text, "it does not begin with file:///"))?;
+                Ok(Place::Folder(folder, url))
+            }
+            "s3" => Ok(Place::S3(text, url)),
+            other => Err(Error::new(Code::InvalidConfig, format!("the tables' store {text} is of the kind '{other}'"))
+                .hint("supported are file:///folder and s3://bucket/prefix, with any store that speaks S3")),
+        }
+    }
+}
+
+/// What a URL names.
+enum Place<'o> {
+    /// Nothing: `tables/` under the data folder.
+    Default,
+    Folder(PathBuf, Url),
+    S3(&'o str, Url),
+}
+
 /// The store that Delta tables are in.
 #[derive(Debug, Clone)]
 pub struct TablesStore {
@@ -79,34 +134,24 @@ pub struct TablesStore {
 
 /// Opens the store without asking it anything; a local one may make its folder. Blocks. `local` is rooted at `data_dir`.
 pub fn open_tables(data_dir: &Path, local: &Arc<DurableLocalStore>, options: &StoreOptions) -> Result<TablesStore> {
-    let Some(text) = &options.url else {
-        refuse_options(options)?;
-        let folder = std::fs::canonicalize(data_dir)
-            .map_err(|e| {
-                Error::new(Code::FolderUnusable, format!("the data folder {} is not there: {e}", data_dir.display()))
-                    .source(e)
-            })?
-            .join(TABLES);
-        let root =
-            Url::from_file_path(&folder).map_err(|()| Error::internal(format!("{} has no URL", folder.display())))?;
-        return Ok(local_tables(Arc::clone(local), root, StorePath::from(TABLES)));
-    };
-    let url = Url::parse(text).map_err(|e| invalid_url(text, &e.to_string()))?;
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        // Not shown: a password may be in it.
-        return Err(invalid_url(&format!("{}://…", url.scheme()), "it has more than a place and a path"));
-    }
-    match url.scheme() {
-        "file" => {
-            // `file:tables` would be read as `file:///tables`.
-            let folder = url.to_file_path().ok().filter(|_| text.starts_with("file:///"));
-            let folder = folder.ok_or_else(|| invalid_url(text, "it does not begin with file:///"))?;
+    match options.place()? {
+        Place::Default => {
+            refuse_options(options)?;
+            let folder = std::fs::canonicalize(data_dir)
+                .map_err(|e| {
+                    let what = format!("the data folder {} is not there: {e}", data_dir.display());
+                    Error::new(Code::FolderUnusable, what).source(e)
+                })?
+                .join(TABLES);
+            let root = Url::from_file_path(&folder)
+                .map_err(|()| Error::internal(format!("{} has no URL", folder.display())))?;
+            Ok(local_tables(Arc::clone(local), root, StorePath::from(TABLES)))
+        }
+        Place::Folder(folder, url) => {
             refuse_options(options)?;
             Ok(local_tables(Arc::new(local.beside(&folder)?), without_slash(&url), StorePath::default()))
         }
-        "s3" => open_s3(text, &url, &options.options),
-        other => Err(Error::new(Code::InvalidConfig, format!("the tables' store {text} is of the kind '{other}'"))
-            .hint("supported are file:///folder and s3://bucket/prefix, with any store that speaks S3")),
+        Place::S3(text, url) => open_s3(text, &url, &options.options),
     }
 }
 
@@ -171,6 +216,13 @@ pub(in crate::sealed) fn s3_settings(
     }
     settings.extend(named);
     let endpoint = settings.get(&Key::S3Endpoint).or_else(|| settings.get(&Key::Endpoint));
+    if let Some(endpoint) = endpoint {
+        let url = Url::parse(endpoint).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        url.ok_or_else(|| {
+            Error::new(Code::InvalidConfig, format!("the endpoint of the tables' store, '{endpoint}', is no URL"))
+                .hint("write it with its scheme: https://host or http://host:port")
+        })?;
+    }
     if endpoint.is_some_and(|endpoint| endpoint.to_ascii_lowercase().starts_with("http://")) {
         settings.entry(Key::Client(ClientConfigKey::AllowHttp)).or_insert_with(|| "true".to_owned());
     }

@@ -20,7 +20,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::sealed::bounds::{BoundsBuilder, ColumnBounds};
 use crate::sealed::file::SegmentFile;
-use crate::sealed::reader::{checksum_of, read_file, read_stamps};
+use crate::sealed::reader::{checksum_of, read_columns, read_file, read_stamps, reading_bytes};
 use crate::sealed::stamps;
 use crate::sealed::types::{COMMIT_SEQ, from_stored, stored_schema, stored_type, to_stored};
 use crate::sealed::writer::{Entries, PlannedFile, SourceRows, Target, plan_by, write_file};
@@ -442,4 +442,27 @@ fn one_row_may_stand_in_several_places() {
     files.write("some", &planned, std::slice::from_ref(&piece), &def).expect("written");
     let places = UInt32Array::from(vec![9, 9, 2]);
     assert_eq!(files.read("some", &def.arrow_schema).0, take_record_batch(&piece.rows, &places).expect("taken"));
+}
+
+/// What merges and rebuilt keys read: a footer that claims two thousand million row groups ends the process if it is believed.
+#[test]
+fn a_file_that_was_made_to_harm_is_damaged() {
+    const HOSTILE: &[u8] = &[
+        b'P', b'A', b'R', b'1', 0x15, 0x02, 0x19, 0x1c, 0x48, 1, b'm', 0x15, 0x00, 0x00, 0x16, 0x00, 0x19, 0xfc, 0xff,
+        0xff, 0xff, 0xff, 0x07, 19, 0, 0, 0, b'P', b'A', b'R', b'1',
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hostile.parquet");
+    std::fs::write(&path, HOSTILE).expect("written");
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("id", T::Int64, false)]));
+    let refused = [
+        read_stamps(&path).map(drop).expect_err("stamps"),
+        reading_bytes(&path).map(drop).expect_err("sizes"),
+        read_file(&path, &schema).map(drop).expect_err("rows"),
+        read_columns(&path, &schema, &[0]).map(drop).expect_err("columns"),
+    ];
+    for error in refused {
+        assert_eq!(error.code(), Code::FileDamaged, "{error}");
+        assert!(error.to_string().contains("hostile.parquet"), "{error}");
+    }
 }

@@ -70,6 +70,7 @@ fn what_cannot_be_opened_says_why() {
         assert_eq!(error.code(), Code::InvalidConfig, "{error}");
         assert!(error.to_string().contains(part), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
+        assert_eq!(options.check().expect_err(part).to_string(), error.to_string(), "a check says the same");
     };
     check(at("gs://bucket/prefix", &[]), "supported are file:///folder and s3://bucket/prefix");
     check(at("az://container/prefix", &[]), "'az'");
@@ -90,6 +91,22 @@ fn what_cannot_be_opened_says_why() {
     check(at("s3://bucket/x", &[("region", "a"), ("AWS_REGION", "b")]), "says again");
     let keys = [("aws_access_key_id", "key"), ("aws_secret_access_key", "hidden"), ("timeout", "soon")];
     check(at("s3://bucket/x", &keys), "cannot be opened");
+    for endpoint in ["minio:9000", "localhost", "ftp://host", "http://"] {
+        check(at("s3://bucket/x", &[("aws_endpoint", endpoint)]), "is no URL");
+    }
+}
+
+#[test]
+fn a_check_makes_and_asks_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("tables");
+    let local = at(Url::from_file_path(&place).expect("absolute").as_str(), &[]);
+    local.check().expect("fine");
+    assert_eq!(local.folder().expect("a URL"), Some(place.clone()));
+    assert!(!place.exists());
+    let away = [("aws_endpoint", "http://127.0.0.1:1"), ("aws_access_key_id", "key"), ("aws_secret_access_key", "x")];
+    at("s3://bucket/prefix", &away).check().expect("fine");
+    StoreOptions::default().check().expect("fine");
 }
 
 #[test]
@@ -211,6 +228,10 @@ async fn answer(mut stream: TcpStream, manners: Manners, objects: &Objects) -> i
 }
 
 fn open_s3(folder: &Path, local: &Arc<DurableLocalStore>, endpoint: &str, more: &[(&str, &str)]) -> TablesStore {
+    open_tables(folder, local, &at_s3(endpoint, more)).expect("opens")
+}
+
+fn at_s3(endpoint: &str, more: &[(&str, &str)]) -> StoreOptions {
     let mut options = vec![
         ("aws_endpoint", endpoint),
         ("aws_region", "eu-1"),
@@ -219,7 +240,7 @@ fn open_s3(folder: &Path, local: &Arc<DurableLocalStore>, endpoint: &str, more: 
         ("aws_virtual_hosted_style_request", "false"),
     ];
     options.extend(more);
-    open_tables(folder, local, &at("s3://bucket/a/prefix/", &options)).expect("opens")
+    at("s3://bucket/a/prefix/", &options)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,6 +249,9 @@ async fn an_s3_is_used_if_it_heeds_conditions() {
     let objects = Objects::default();
     let endpoint = serve_s3(Manners::Heeds, &objects).await;
     let tables = open_s3(folder.path(), &local, &endpoint, &[]);
+    let reached = at_s3(&endpoint, &[]).reach().await.expect("suitable");
+    assert_eq!(reached.map(String::from).as_deref(), Some("s3://bucket/a/prefix"));
+    assert_eq!(*objects.lock(), BTreeMap::new());
     assert_eq!((tables.root.as_str(), tables.prefix.as_ref()), ("s3://bucket/a/prefix", "a/prefix"));
     assert!(tables.local.is_none());
     check_conditional_put(&tables, "probe").await.expect("suitable");
@@ -268,6 +292,8 @@ async fn a_store_that_is_absent_or_forbids_is_unavailable() {
     let tables = open_s3(folder.path(), &local, &format!("http://{port}"), &[]);
     let error = check_conditional_put(&tables, "probe").await.expect_err("nobody listens");
     assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
+    let asked = at_s3(&format!("http://{port}"), &[]).reach().await.expect_err("nobody listens");
+    assert_eq!(asked.code(), Code::StoreUnavailable, "{asked}");
     assert!(error.message().to_lowercase().contains("refused"), "{error}");
 }
 

@@ -1,5 +1,7 @@
 //! Does the queue send in order, within the window, and again when it must?
 
+use std::collections::HashMap;
+
 use prost::Message;
 use tidewater_proto::ingest::v1 as pb;
 use tonic_types::{ErrorDetails, StatusExt};
@@ -32,7 +34,18 @@ fn ok(batch_id: u64, sequence: u64) -> pb::BatchResult {
 }
 
 fn refused(batch_id: u64, sequence: u64, code: tonic::Code, reason: &str) -> pb::BatchResult {
-    let details = ErrorDetails::with_error_info(reason, "tidewater", []);
+    refused_with(batch_id, sequence, code, reason, &[])
+}
+
+fn refused_with(
+    batch_id: u64,
+    sequence: u64,
+    code: tonic::Code,
+    reason: &str,
+    metadata: &[(&str, &str)],
+) -> pb::BatchResult {
+    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let details = ErrorDetails::with_error_info(reason, "tidewater", metadata.collect::<HashMap<_, _>>());
     let status = tonic::Status::with_error_details(code, "no", details);
     let status = tonic_types::Status::decode(status.details()).unwrap();
     pb::BatchResult { batch_id, sequence, status: Some(status), ..Default::default() }
@@ -102,6 +115,25 @@ fn refusal_for_good_names_its_batch() {
     match queue.answer(result) {
         Ok(Answer::Refused(batch, error)) => {
             assert_eq!((batch.sequence, error.reason()), (2, "SCHEMA_MISMATCH"));
+        }
+        _ => panic!("not refused"),
+    }
+}
+
+#[test]
+fn a_batch_that_met_an_alter_is_sent_again_and_another_version_is_final() {
+    let mut queue = queue(1..=2, 1);
+    send_all(&mut queue, WIDE);
+    let met = refused(1, 1, tonic::Code::FailedPrecondition, "SCHEMA_VERSION_MISMATCH");
+    assert!(matches!(queue.answer(met), Ok(Answer::Again(_))));
+    again(&mut queue, 2, 2, "PREDECESSOR_FAILED");
+    assert_eq!(send_all(&mut queue, WIDE), [(3, 1), (4, 2)]);
+    // Who asked for a version is told the one that the table has.
+    let code = tonic::Code::FailedPrecondition;
+    let other = refused_with(3, 1, code, "SCHEMA_VERSION_MISMATCH", &[("schema_version", "2")]);
+    match queue.answer(other) {
+        Ok(Answer::Refused(batch, error)) => {
+            assert_eq!((batch.sequence, error.is_retryable()), (1, false));
         }
         _ => panic!("not refused"),
     }

@@ -71,6 +71,41 @@ async fn who_stumbles_over_a_file_names_it() {
     assert!(error.to_string().contains(&broken.file.name), "{error}");
 }
 
+/// Claims two thousand million row groups: read as it says, it ends the process.
+const HOSTILE_FOOTER: &[u8] = &[
+    0x15, 0x02, 0x19, 0x1c, 0x48, 1, b'm', 0x15, 0x00, 0x00, 0x16, 0x00, 0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 19,
+    0, 0, 0, b'P', b'A', b'R', b'1',
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_made_to_harm_fails_the_query_alone() {
+    let fixture = two_files().await;
+    let snapshot = fixture.table.snapshot();
+    let session = Session::new(1);
+    session.show("t", &snapshot, false);
+    let broken = &snapshot.files()[0];
+    let path = fixture.folder.path().join("data").join(broken.place.path.to_string());
+    let whole = std::fs::read(&path).expect("readable");
+    let mut bytes = whole.clone();
+    let at = bytes.len() - HOSTILE_FOOTER.len();
+    bytes[at..].copy_from_slice(HOSTILE_FOOTER);
+    std::fs::write(&path, &bytes).expect("written");
+    let error = refused(&session, "SELECT sum(v) FROM t").await;
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    assert!(error.to_string().contains(&broken.file.name), "{error}");
+
+    // The plain size of the first page, which is decoded into so much.
+    let mut bytes = whole.clone();
+    assert_eq!(bytes[4..7], [0x15, 0x00, 0x15], "the header of a page");
+    bytes[7..12].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff, 0x0f]);
+    std::fs::write(&path, &bytes).expect("written");
+    let error = refused(&session, "SELECT id, ts, v FROM t WHERE id >= 0 ORDER BY v").await;
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    std::fs::write(&path, &whole).expect("restored");
+    fixture.table.verify().await.expect("asked");
+    assert_eq!(session.number("SELECT count(v) FROM t WHERE id >= 0").await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_the_disk_gives_in_part_is_tested_soon() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,10 +1,11 @@
 //! Is a number read as it is written?
 
-use arrow::datatypes::DataType as ArrowType;
+use arrow::datatypes::{DataType as ArrowType, i256};
+use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
-use super::{Decimal, settle_values};
+use super::{Decimal, beside_decimal, keep_digits, settle_values};
 use crate::statement::reparse;
 use crate::statement::tests::without_names;
 
@@ -64,6 +65,42 @@ fn casts_of_literals_are_casts_of_their_text() {
         ("SELECT CAST(0.1 AS DOUBLE), 0.1", "SELECT CAST(0.1 AS DOUBLE), 0.1"),
     ] {
         assert_eq!(without_names(&settled(sql)), expected);
+    }
+}
+
+#[test]
+fn a_number_beside_a_decimal_has_its_type_or_one_that_holds_both() {
+    let plain = |units, precision, scale| Some(ScalarValue::Decimal128(Some(units), precision, scale));
+    for (text, precision, scale, expected) in [
+        ("1.5", 10, 2, plain(150, 10, 2)),
+        ("-0.10", 10, 2, plain(-10, 10, 2)),
+        ("0", 10, 2, plain(0, 10, 2)),
+        ("1.005", 10, 2, plain(1005, 4, 3)),
+        ("1e9", 10, 2, plain(1_000_000_000, 10, 0)),
+        ("1.23456789012345678", 38, 17, plain(123_456_789_012_345_678, 38, 17)),
+        // 21 digits in front of the point and 18 behind it.
+        ("-1e-18", 38, 17, Some(ScalarValue::Decimal256(Some(i256::from(-1_i64)), 18, 18))),
+        ("1e70", 38, 17, None),
+        ("1e300", 38, 17, None),
+        ("NaN", 38, 17, None),
+    ] {
+        let found = beside_decimal(text, precision, scale);
+        assert_eq!(found, expected, "{text} beside DECIMAL({precision}, {scale})");
+    }
+}
+
+#[test]
+fn digits_are_kept_where_a_double_has_not_all_of_them() {
+    for (sql, expected) in [
+        ("SELECT d = 1.5 AND d < 0.1", "SELECT d = 1.5 AND d < 0.1"),
+        ("SELECT d + 1.23456789012345678", "SELECT d + 1.23456789012345678"),
+        // The name of the type goes with those of columns.
+        ("SELECT d = -1.23456789012345678", "SELECT d = CAST('-1.23456789012345678')"),
+        ("SELECT d IN (1, 12345678901234567890123)", "SELECT d IN (1, CAST('12345678901234567890123'))"),
+    ] {
+        let mut statement = reparse(sql).expect("valid").statement;
+        keep_digits(&mut statement);
+        assert_eq!(without_names(&statement.to_string()), expected);
     }
 }
 

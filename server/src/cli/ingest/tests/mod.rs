@@ -2,6 +2,7 @@
 
 mod cutting;
 mod reading;
+mod replay;
 mod resume;
 mod shapes;
 

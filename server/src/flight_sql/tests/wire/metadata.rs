@@ -3,13 +3,14 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use arrow_flight::IpcMessage;
+use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::sql::{
     CommandGetDbSchemas, CommandGetExportedKeys, CommandGetPrimaryKeys, CommandGetTables, CommandGetXdbcTypeInfo,
     SqlInfo,
 };
 use futures::stream::TryStreamExt;
 
-use super::{Server, schema_of, text};
+use super::{Server, schema_of, text, ticket_of};
 
 const TABLE: &str = "CREATE TABLE a_b (id BIGINT NOT NULL, price DECIMAL(10,2), name VARCHAR, at TIMESTAMPTZ, n BIGINT NOT NULL, PRIMARY KEY (n, id))";
 
@@ -75,6 +76,35 @@ async fn tables_and_their_columns() {
     }
     let named = CommandGetTables { table_name_filter_pattern: Some("a_b".into()), ..Default::default() };
     assert_eq!(column(&rows(&server, client.get_tables(named).await.unwrap()).await, 2), ["a_b", "axb"]);
+}
+
+/// Its columns are of the types in which a SELECT from it is sent; what they are called in SQL stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_described_in_the_types_that_are_sent() {
+    let server = Server::start().await;
+    let half = "CREATE VIEW half AS SELECT arrow_cast(1.5, 'Float16') AS x, arrow_cast('a', 'LargeUtf8') AS s";
+    server.run(&[half]).await;
+    let wanted = CommandGetTables {
+        table_name_filter_pattern: Some("half".into()),
+        include_schema: true,
+        ..CommandGetTables::default()
+    };
+    let info = server.sql().get_tables(wanted).await.unwrap();
+    for (types, x, s) in [
+        ("portable", DataType::Float32, DataType::Utf8),
+        ("native", DataType::Float16, DataType::LargeUtf8),
+        ("grafana", DataType::Float32, DataType::Utf8),
+    ] {
+        let mut request = tonic::Request::new(ticket_of(&info));
+        request.metadata_mut().insert("x-flight-types", types.parse().unwrap());
+        let stream = server.raw().do_get(request).await.unwrap().into_inner();
+        let rows = FlightRecordBatchStream::new_from_flight_data(stream.map_err(Into::into));
+        let tables: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        let schemas = tables[0].column(4).as_binary::<i32>();
+        let schema = Schema::try_from(IpcMessage(bytes::Bytes::copy_from_slice(schemas.value(0)))).unwrap();
+        assert_eq!((schema.field(0).data_type(), schema.field(1).data_type()), (&x, &s), "{types}");
+        assert_eq!(schema.field(1).metadata()["ARROW:FLIGHT:SQL:TYPE_NAME"], "VARCHAR", "{types}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
 use arrow_flight::sql::{ActionCreatePreparedStatementRequest, Any, CommandPreparedStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, FlightDescriptor};
 use futures::stream::TryStreamExt;
@@ -113,6 +114,43 @@ async fn parameters_are_needed_and_handles_end() {
     assert!(status.message().contains("expected 1 parameters, got 0"), "{status}");
     let status = server.raw().get_flight_info(of_handle(bytes::Bytes::from_static(b"nothing"))).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
+}
+
+/// The table has another column since the statement was prepared: every answer says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_query_is_announced_as_its_tables_are_now() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT)"]).await;
+    let select = prepare(&server, "SELECT * FROM t").await.unwrap();
+    server.run(&["ALTER TABLE t ADD COLUMN name VARCHAR"]).await;
+    let command = CommandPreparedStatementQuery { prepared_statement_handle: select.prepared_statement_handle };
+    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let told = server.raw().get_schema(descriptor.clone()).await.unwrap().into_inner();
+    let info = server.raw().get_flight_info(descriptor).await.unwrap().into_inner();
+    let told = arrow::datatypes::Schema::try_from(&told).unwrap();
+    assert_eq!((told.fields().len(), &told), (2, &schema_of(&info)));
+}
+
+/// Other types hold since the statement was prepared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_query_is_announced_in_the_types_that_hold_now() {
+    let server = Server::start().await;
+    let select = prepare(&server, "SELECT arrow_cast(1.5, 'Float16') AS x").await.unwrap();
+    let command = CommandPreparedStatementQuery { prepared_statement_handle: select.prepared_statement_handle };
+    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let asking = |types: &str| {
+        let mut request = tonic::Request::new(descriptor.clone());
+        request.metadata_mut().insert("x-flight-types", types.parse().unwrap());
+        request
+    };
+    for (types, wanted) in [("portable", DataType::Float32), ("native", DataType::Float16)] {
+        let told = server.raw().get_schema(asking(types)).await.unwrap().into_inner();
+        let info = server.raw().get_flight_info(asking(types)).await.unwrap().into_inner();
+        let told = arrow::datatypes::Schema::try_from(&told).unwrap();
+        assert_eq!((told.field(0).data_type(), &told), (&wanted, &schema_of(&info)), "{types}");
+        let (sent, _) = server.fetch(&info).await.unwrap();
+        assert_eq!(*sent, told, "{types}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,88 @@
-//! Which clients can set something? Those that are known again by their next call.
+//! Which clients can set something? Those that are known again by their next call, also by another process.
 
-use tidewater_storage::Code;
+use std::sync::Arc;
+
+use tidewater_query::{Interface, Principal, Session};
+use tidewater_storage::{Code, StoredSession};
 use tonic::metadata::MetadataMap;
 
 use super::Server;
 use crate::auth::ANONYMOUS;
-use crate::sessions::Client;
+use crate::sessions::{Client, Sessions};
+
+/// A client that shows the bearer of its first handshake for ever.
+async fn of_first_bearer(server: &Server) -> Client {
+    let bearer = server.app.auth.handshake(&server.app.storage, None).await.expect("given");
+    let mut metadata = MetadataMap::new();
+    metadata.insert("authorization", format!("Bearer {}", bearer.expose()).parse().expect("a header"));
+    Client::of(&server.app, ANONYMOUS, &metadata)
+}
+
+fn session(server: &Server) -> Session {
+    server.app.query.session(Principal::admin(ANONYMOUS), Interface::FlightSql)
+}
+
+/// The sessions as the next process finds them.
+fn after_a_restart(server: &Server) -> Sessions {
+    let storage = &server.app.storage;
+    Sessions::new(storage.env().clock.clone(), storage.sessions())
+}
+
+/// <https://github.com/apache/doris/issues/36331>
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_outlives_the_process() {
+    let server = Server::start().await;
+    let client = of_first_bearer(&server).await;
+    let begun = session(&server);
+    let set = |name, value: &str| vec![(name, Some(value.to_owned()))];
+    client.keep(&server.app, &begun, set("schema", "shop")).await.expect("kept");
+    let known = client.settings(&after_a_restart(&server)).expect("not refused").expect("a session").lock().clone();
+    assert_eq!((known.schema.as_str(), known.max_rows), ("shop", 0));
+    // Every change, whichever call makes it.
+    let at_once: Vec<_> = [("max_rows", "7"), ("timezone", "Europe/Berlin"), ("statement_timeout", "2s")]
+        .map(|(name, value)| client.keep(&server.app, &begun, set(name, value)))
+        .into();
+    futures::future::try_join_all(at_once).await.expect("kept");
+    let now = client.settings(&server.app.kept.sessions).expect("open").expect("a session").lock().clone();
+    assert_eq!((now.schema.as_str(), now.max_rows, now.timezone.as_str()), ("shop", 7, "Europe/Berlin"));
+    let known = client.settings(&after_a_restart(&server)).expect("not refused").expect("a session");
+    assert_eq!(*known.lock(), now);
+    client.close(&server.app).await.expect("closed");
+    assert!(client.settings(&after_a_restart(&server)).expect("not refused").is_none());
+    assert!(server.app.storage.sessions().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_is_not_set() {
+    let server = Server::start().await;
+    let client = of_first_bearer(&server).await;
+    let begun = session(&server);
+    client.keep(&server.app, &begun, vec![("schema", Some("shop".to_owned()))]).await.expect("kept");
+    let refused = client.keep(&server.app, &begun, vec![("max_rows", Some("many".to_owned()))]).await;
+    assert_eq!(refused.expect_err("refused").code(), Code::InvalidSetting);
+    let other = of_first_bearer(&server).await;
+    other.keep(&server.app, &session(&server), vec![("max_rows", Some("many".to_owned()))]).await.expect_err("refused");
+    assert!(other.settings(&server.app.kept.sessions).expect("not refused").is_none(), "it was not begun");
+    for sessions in [&server.app.kept.sessions, &after_a_restart(&server)] {
+        let now = client.settings(sessions).expect("open").expect("a session").lock().clone();
+        assert_eq!((now.schema.as_str(), now.max_rows), ("shop", 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_cannot_be_read_is_not_taken_for_none() {
+    let server = Server::start().await;
+    let client = of_first_bearer(&server).await;
+    client.keep(&server.app, &session(&server), vec![("schema", Some("shop".to_owned()))]).await.expect("kept");
+    let unknown = server.app.storage.sessions().into_iter().map(|stored| {
+        let mut stored = StoredSession::clone(&stored);
+        // As if a newer version had left it.
+        stored.settings.insert("work_mem".to_owned(), "1".to_owned());
+        Arc::new(stored)
+    });
+    let next = Sessions::new(server.app.storage.env().clock.clone(), unknown.collect());
+    assert_eq!(client.settings(&next).expect_err("refused").code(), Code::HandleNotFound);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_without_cookies_sets_is_refused_rather_than_forgotten() {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::{CompressionType, root_as_message};
+use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::sql::{CommandStatementUpdate, DoPutUpdateResult, ProstMessageExt};
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Empty, FlightData, FlightDescriptor,
@@ -10,8 +13,8 @@ use arrow_flight::{
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use prost::Message;
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Request};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Request, Status};
 
 use super::{Server, descriptor, schema_of, text, ticket_of};
 
@@ -306,6 +309,40 @@ async fn the_deadline_of_do_get_ends_the_stream() {
         end = stream.message().await;
     }
     assert!(matches!(end.unwrap_err().code(), Code::DeadlineExceeded | Code::Cancelled));
+}
+
+/// All messages of a statement, fetched with a header by a client that takes large ones.
+async fn messages_with(
+    server: &Server,
+    sql: &str,
+    name: &'static str,
+    value: &'static str,
+) -> Result<Vec<FlightData>, Status> {
+    let mut request = Request::new(ticket_of(&server.info(sql).await.unwrap()));
+    request.metadata_mut().insert(name, MetadataValue::from_static(value));
+    let mut client = server.raw().max_decoding_message_size(16 << 20);
+    client.do_get(request).await?.into_inner().try_collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_have_the_form_that_the_client_asks_for() {
+    let server = Server::start().await;
+    let zeros = "SELECT 0 AS zero FROM generate_series(1, 5000)";
+    let codecs = [("lz4", Some(CompressionType::LZ4_FRAME)), ("zstd", Some(CompressionType::ZSTD)), ("none", None)];
+    for (value, codec) in codecs {
+        let messages = messages_with(&server, zeros, "x-flight-compression", value).await.unwrap();
+        let header = root_as_message(&messages[1].data_header).unwrap();
+        let compression = header.header_as_record_batch().and_then(|rows| rows.compression());
+        assert_eq!(compression.map(|compression| compression.codec()), codec, "{value}");
+        let rows = FlightRecordBatchStream::new_from_flight_data(stream::iter(messages.into_iter().map(Ok)));
+        let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 5_000);
+    }
+    let long = "SELECT repeat(value, 5000000) AS long FROM (VALUES ('x')) AS v(value)";
+    let header = "x-flight-max-message";
+    assert_eq!(messages_with(&server, long, header, "4194304").await.unwrap_err().code(), Code::ResourceExhausted);
+    messages_with(&server, long, header, "6000000").await.unwrap();
+    assert_eq!(messages_with(&server, long, header, "much").await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 fn header(metadata: &MetadataMap, name: &str) -> Option<String> {

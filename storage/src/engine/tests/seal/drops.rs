@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::tests::support::{Fixture, batch, keys_of, request, until};
+use crate::engine::housekeep::PURGED;
+use crate::engine::tests::support::{Fixture, batch, definition, keys_of, request, until};
 use crate::env::{FailAction, ManualClock};
 use crate::error::Code;
 use crate::limits::DROPPED_TABLE_TTL_S;
@@ -105,4 +106,74 @@ async fn a_table_that_is_brought_back_while_it_is_cleared_away_is_whole_or_gone(
             assert!(fixture.engine().table("public", "t").is_none());
         }
     }
+}
+
+/// The drop says that the table is not to come back.
+fn is_doomed(fixture: &Fixture) -> bool {
+    let dropped = fixture.engine().dropped_as("public", "t").expect("readable");
+    dropped.iter().all(|(at, _)| *at == PURGED)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_purged_goes_with_its_last_reader_and_does_not_come_back() {
+    let (fixture, _clock) = Fixture::open_at(NOW_US);
+    let table = mixed(&fixture, "t").await;
+    let (id, snapshot) = (table.def().id, table.snapshot());
+    let n_files = || n_files_of(fixture.path(), &id.to_string());
+    let n_before = n_files();
+    let engine = Arc::clone(fixture.engine());
+    let missing = engine.purge_table("public", "t").await.expect_err("it is there");
+    assert_eq!(missing.code(), Code::TableNotFound);
+    engine.drop_table("public", "t").await.expect("dropped");
+    let purge = tokio::spawn(async move { engine.purge_table("public", "t").await });
+    until(|| is_doomed(&fixture)).await;
+    let gone = fixture.engine().undrop_table("public", "t").await.expect_err("it goes");
+    assert_eq!(gone.code(), Code::TableNotFound);
+    fixture.engine().purge_dropped().await.expect("done");
+    assert_eq!(n_files(), n_before, "somebody reads it");
+    drop(snapshot);
+    assert_eq!(purge.await.expect("no panic").expect("purged"), [id]);
+    // Whoever only holds the table, such as a stream that is open, reads nothing.
+    assert_eq!((n_files(), table.def().id), (0, id));
+    let again = fixture.engine().purge_table("public", "t").await.expect_err("it is gone");
+    assert_eq!(again.code(), Code::TableNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tables_whose_place_was_taken_go_and_the_one_that_is_there_stays() {
+    let (mut fixture, _clock) = Fixture::open_at(NOW_US);
+    let mut replaced = vec![mixed(&fixture, "t").await.def().id];
+    let (second, ..) = fixture.engine().replace_table(definition("t"), None).await.expect("replaced");
+    replaced.push(second.def().id);
+    drop(second);
+    fixture.engine().replace_table(definition("t"), Some(request(batch(&[7])))).await.expect("replaced");
+    let mut purged = fixture.engine().purge_table("public", "t").await.expect("purged");
+    purged.sort();
+    replaced.sort();
+    assert_eq!(purged, replaced);
+    assert_eq!(n_files_of(fixture.path(), &purged[0].to_string()), 0);
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), [7]);
+}
+
+/// Its caller went away while somebody read, and the process ended before anything was removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_was_cut_short_is_brought_to_its_end_by_the_next_process() {
+    let (mut fixture, _clock) = Fixture::open_at(NOW_US);
+    let table = mixed(&fixture, "t").await;
+    let (id, snapshot) = (table.def().id.to_string(), table.snapshot());
+    drop(table);
+    let engine = Arc::clone(fixture.engine());
+    engine.drop_table("public", "t").await.expect("dropped");
+    let purge = tokio::spawn(async move { engine.purge_table("public", "t").await });
+    until(|| is_doomed(&fixture)).await;
+    purge.abort();
+    assert!(purge.await.expect_err("it was aborted").is_cancelled());
+    drop(snapshot);
+    assert!(n_files_of(fixture.path(), &id) > 0);
+    fixture.restart().await;
+    let gone = fixture.engine().undrop_table("public", "t").await.expect_err("it goes");
+    assert_eq!(gone.code(), Code::TableNotFound);
+    fixture.engine().purge_dropped().await.expect("done");
+    assert_eq!(n_files_of(fixture.path(), &id), 0);
 }

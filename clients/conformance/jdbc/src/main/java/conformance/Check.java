@@ -85,9 +85,7 @@ final class Check {
     }
 
     private static boolean same(Object got, Object wanted) {
-        return got instanceof byte[] bytes && wanted instanceof byte[] others
-                ? Arrays.equals(bytes, others)
-                : Objects.equals(got, wanted);
+        return Objects.deepEquals(got, wanted);
     }
 
     private static String show(Object value) {

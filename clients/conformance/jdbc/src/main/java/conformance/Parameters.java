@@ -134,6 +134,7 @@ final class Parameters {
         flows.put("missing_parameters_are_refused", this::missing);
         flows.put("parameters_in_many_places", this::places);
         flows.put("a_decimal_that_does_not_fit_is_refused", this::tooLarge);
+        flows.put("a_ubigint_that_the_driver_wraps_is_refused", this::wrapped);
         flows.put("prepared_once_run_often", this::often);
         flows.put("several_prepared_statements", this::several);
         flows.put("prepared_metadata_before_execution", this::columns);
@@ -439,6 +440,41 @@ final class Parameters {
                     Target.value(connection, "SELECT count(*) FROM jdbc_too_large"), "0", "rows");
         } finally {
             closeAfterLeak(connection);
+        }
+    }
+
+    /** The driver binds the lowest 64 bits of a BigDecimal, with a sign. */
+    private void wrapped() throws Exception {
+        try (Connection connection = target.connect()) {
+            Target.run(
+                    connection,
+                    "DROP TABLE IF EXISTS jdbc_wrapped",
+                    "CREATE TABLE jdbc_wrapped (u UBIGINT)",
+                    "INSERT INTO jdbc_wrapped VALUES (5)");
+            BigDecimal large = new BigDecimal("9223372036854775808");
+            for (String sql :
+                    new String[] {
+                        "INSERT INTO jdbc_wrapped VALUES (?)",
+                        "INSERT INTO jdbc_wrapped SELECT u FROM jdbc_wrapped WHERE u > ?",
+                        "DELETE FROM jdbc_wrapped WHERE u > ?"
+                    }) {
+                try (PreparedStatement change = connection.prepareStatement(sql)) {
+                    change.setBigDecimal(1, large);
+                    Check.refused(change::executeUpdate, "-9223372036854775808");
+                }
+            }
+            try (PreparedStatement insert =
+                    connection.prepareStatement(
+                            "INSERT INTO jdbc_wrapped VALUES (CAST(? AS DECIMAL(20,0)))")) {
+                insert.setBigDecimal(1, large);
+                insert.executeUpdate();
+            }
+            Check.equal(
+                    Target.value(connection, "SELECT max(u) FROM jdbc_wrapped"),
+                    large.toString(),
+                    "what is bound to a DECIMAL");
+            Check.equal(
+                    Target.value(connection, "SELECT count(*) FROM jdbc_wrapped"), "2", "rows");
         }
     }
 

@@ -74,7 +74,7 @@ final class Values {
 
     private static String text(ResultSet result, int i, int jdbcType, String arrow)
             throws SQLException {
-        // Not getObject(): for a TIMESTAMPTZ it is not implemented in 18.3.
+        // Not getObject(), which takes the zone of the JVM for times.
         String value = result.getString(i);
         if (value == null) {
             Check.that(result.wasNull(), "wasNull() after a NULL");

@@ -323,9 +323,24 @@ final class Writing {
     }
 
     private void statementBatch() throws Exception {
-        throw new Flow.Skipped(
-                "the driver does nothing in prepareAndExecuteBatch: Statement.executeBatch ends"
-                        + " with a NullPointerException on every server");
+        try (Connection connection = target.connect();
+                Statement statement = connection.createStatement()) {
+            fresh(connection, "jdbc_statement_batch");
+            statement.addBatch("INSERT INTO jdbc_statement_batch VALUES (1, 'a')");
+            statement.addBatch("INSERT INTO jdbc_statement_batch VALUES (2, 'b'), (3, 'c')");
+            try {
+                Check.equal(statement.executeBatch(), new int[] {1, 2}, "the counts");
+            } catch (NullPointerException error) {
+                Check.driver(
+                        false,
+                        "it does nothing in prepareAndExecuteBatch: Statement.executeBatch ends"
+                                + " with a NullPointerException on every server");
+            }
+            Check.equal(
+                    Target.value(connection, "SELECT count(*) FROM jdbc_statement_batch"),
+                    "3",
+                    "rows");
+        }
     }
 
     private void transactions() throws Exception {

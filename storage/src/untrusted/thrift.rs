@@ -139,6 +139,11 @@ impl<'a> Walk<'a> {
                 let n = self.varint()?;
                 self.pass_bytes(n)
             }
+            // In a list each has a byte.
+            Form::List(Form::Bool) => {
+                let n = self.list(Form::Bool)?;
+                self.pass_bytes(n as u64)
+            }
             Form::List(item) => {
                 let n = self.list(*item)?;
                 (0..n).try_for_each(|_| self.value(*item))
@@ -147,7 +152,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Passes over a value by its written type. Maps and lists of truth values are taken for damage: nothing in a Parquet file has them.
+    /// Passes over a value by its written type. Maps and lists of truth values are taken for damage: no field that is not known has them.
     fn pass(&mut self, wire: u8, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match wire {

@@ -1,0 +1,98 @@
+//! Where are all digits of a number kept that is compared? In its text, until it is known what it is compared with: a DECIMAL has up to 38 of
+//! them, a DOUBLE some 16.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Ident, ObjectName, VisitMut, VisitorMut,
+};
+
+use super::{Decimal, Number, quoted};
+
+/// The name of a type that is a DOUBLE and knows that the text in it was written as a number. No column is of it.
+const WRITTEN: &str = "number as it is written";
+
+/// Makes the numbers that are compared, and are no DOUBLE with all their digits, casts of text to that type. To be called on what goes to
+/// the planner: nothing else reads it.
+pub(crate) fn keep_digits(statement: &mut Statement) {
+    match statement {
+        Statement::Statement(sql) => {
+            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Keep);
+        }
+        Statement::Explain(explain) => keep_digits(&mut explain.statement),
+        _ => {}
+    }
+}
+
+struct Keep;
+
+impl VisitorMut for Keep {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::BinaryOp { left, op, right } if is_comparison(op) => {
+                keep(left);
+                keep(right);
+            }
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+                keep(left);
+                keep(right);
+            }
+            Expr::Between { expr, low, high, .. } => {
+                keep(expr);
+                keep(low);
+                keep(high);
+            }
+            Expr::InList { expr, list, .. } => {
+                keep(expr);
+                list.iter_mut().for_each(keep);
+            }
+            Expr::Case { operand: Some(operand), conditions, .. } => {
+                keep(operand);
+                conditions.iter_mut().for_each(|when| keep(&mut when.condition));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator as Op;
+    matches!(op, Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq | Op::Spaceship)
+}
+
+fn keep(expr: &mut Expr) {
+    let Some(number) = Number::of(expr).filter(|number| !number.is_whole()) else { return };
+    let Some(written) = Decimal::parse(number.text()).map(Decimal::shortest) else { return };
+    let double = number.text().parse::<f64>().ok().and_then(|double| Decimal::parse(&double.to_string()));
+    if double.map(Decimal::shortest).as_ref() == Some(&written) {
+        return;
+    }
+    *expr = Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(quoted(written.text())),
+        data_type: DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', WRITTEN)]), Vec::new()),
+        array: false,
+        format: None,
+    };
+}
+
+/// The type of such a cast.
+pub(in crate::statement::types) fn written_type(sql: &DataType) -> Option<FieldRef> {
+    let DataType::Custom(name, _) = sql else { return None };
+    let [part] = name.0.as_slice() else { return None };
+    part.as_ident().filter(|ident| ident.value == WRITTEN)?;
+    let metadata = HashMap::from([(WRITTEN.to_owned(), String::new())]);
+    Some(Arc::new(Field::new("", ArrowType::Float64, true).with_metadata(metadata)))
+}
+
+/// Whether a cast to this field is that of a number which was written.
+pub(crate) fn is_written_number(field: &Field) -> bool {
+    field.metadata().contains_key(WRITTEN)
+}

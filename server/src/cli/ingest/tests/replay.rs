@@ -1,0 +1,59 @@
+//! Are dead letters read as the Python client writes them, and do only their own lines leave the file?
+
+use std::collections::HashSet;
+
+use tidewater_proto::ingest::v1 as pb;
+
+use super::super::replay::letters::{DeadLetterFile, Letter};
+use super::file;
+
+const REFUSED: &str = r#"{"schema":"public","table":"t","producer":"p","n_rows":2,"cause":"no","options":{"onRowError":"ON_ROW_ERROR_ABORT","timeZone":"Europe/Berlin"},"sequence":null,"epoch":null,"last_acked":null,"id":"a1","json_rows":"{\"id\":1}\n{\"id\":2}\n"}"#;
+const GIVEN_UP: &str = r#"{"schema":"s","table":"t","producer":"p","n_rows":1,"cause":"away","options":{},"sequence":7,"epoch":3,"last_acked":6,"id":"b2","later":1,"arrow_ipc_stream":"AAEC"}"#;
+
+#[test]
+fn a_line_says_what_is_sent_where_and_how() {
+    let letter = Letter::parse(REFUSED.as_bytes()).unwrap();
+    assert_eq!((&*letter.id, letter.sequence, letter.epoch), ("a1", None, None));
+    let table = letter.request.table.as_ref().map(|table| (&*table.schema, &*table.table));
+    assert_eq!(table, Some(("public", "t")));
+    let options = letter.request.options.unwrap();
+    assert_eq!((options.on_row_error(), &*options.time_zone), (pb::OnRowError::Abort, "Europe/Berlin"));
+    let format = letter.request.payload.unwrap().format;
+    assert_eq!(format, Some(pb::payload::Format::JsonRows("{\"id\":1}\n{\"id\":2}\n".into())));
+
+    let letter = Letter::parse(GIVEN_UP.as_bytes()).unwrap();
+    assert_eq!((letter.sequence, letter.epoch, letter.last_acked), (Some(7), Some(3), Some(6)));
+    let format = letter.request.payload.unwrap().format;
+    assert_eq!(format, Some(pb::payload::Format::ArrowIpcStream(vec![0, 1, 2].into())));
+}
+
+#[test]
+fn what_is_no_letter_is_told_before_anything_is_sent() {
+    for wrong in [
+        r#"{"id":1}"#.to_owned(),
+        REFUSED.replace("json_rows", "rows"),
+        REFUSED.replace("ON_ROW_ERROR_ABORT", "ON_ROW_ERROR_PERHAPS"),
+        REFUSED.replace("timeZone", "anotherOption"),
+        GIVEN_UP.replace("AAEC", "?"),
+    ] {
+        let (_folder, path) = file("dead.ndjson", format!("{GIVEN_UP}\n\n{wrong}\n").as_bytes());
+        let error = format!("{:#}", DeadLetterFile::new(&path).read().unwrap_err());
+        assert!(error.starts_with("line 3 of ") && error.contains("is no dead letter"), "{error}");
+    }
+}
+
+#[test]
+fn only_what_was_stored_leaves_the_file() {
+    let cut = &GIVEN_UP[..20];
+    let (_folder, path) = file("dead.ndjson", format!("{REFUSED}\n{GIVEN_UP}\n{cut}").as_bytes());
+    let letters = DeadLetterFile::new(&path);
+    assert_eq!(letters.read().unwrap().unwrap().len(), 2);
+    letters.take_out(&HashSet::from(["c3".to_owned()])).unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().ends_with(cut), "nothing was to go");
+    letters.take_out(&HashSet::from(["a1".to_owned()])).unwrap();
+    // Byte by byte, also what we do not know.
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{GIVEN_UP}\n"));
+    letters.take_out(&HashSet::from(["b2".to_owned()])).unwrap();
+    assert!(!path.exists() && letters.read().unwrap().is_none());
+    letters.take_out(&HashSet::from(["b2".to_owned()])).unwrap();
+}
