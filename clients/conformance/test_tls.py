@@ -119,7 +119,7 @@ def test_a_changed_certificate_is_used_by_new_connections(server, authority, fil
         assert ask(before) == [(1,)]
         other = Authority()
         files.put(other.issue())
-        server.wait_for_log("the TLS certificate was changed")
+        server.wait_for_log("the TLS certificates were changed")
         with connect(server, other.pem) as after:
             assert ask(after) == [(1,)]
         assert https(server, "/readyz", other.pem) == (200, "ok\n")

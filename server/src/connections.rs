@@ -3,8 +3,10 @@
 //! A TLS handshake is part of the connection's first read or write: it runs in the task of that connection, holds its slot, and
 //! must be over when the protocol must be known. Accepting waits for none.
 
+mod shares;
+
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
@@ -16,11 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+use tokio_rustls::Accept;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{Accept, TlsAcceptor};
 use tonic::transport::server::Connected;
 
-use crate::tls::common_name;
+use self::shares::{Share, Shares};
+use crate::auth::place_of_client;
+use crate::tls::{Acceptor, common_name};
 
 /// Connections of one port. Further ones wait in the operating system's queue.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -42,11 +46,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listener {
     listener: TcpListener,
     slots: Arc<Semaphore>,
+    shares: Arc<Shares>,
+    /// Whose share a connection is of; those of nobody have no bound but that of all.
+    client_of: fn(&Peer) -> Option<IpAddr>,
     opening_timeout: Duration,
     address: SocketAddr,
     /// The setting that names the port, for the log.
     setting: &'static str,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     behind_proxy: bool,
 }
 
@@ -64,12 +71,21 @@ impl Listener {
         };
         let listener = TcpListener::bind(address).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Ok(Self { listener, slots, opening_timeout: OPENING_TIMEOUT, address, setting, tls: None, behind_proxy: false })
+        Ok(Self {
+            listener,
+            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            shares: Shares::of(MAX_CONNECTIONS),
+            client_of: place_of_client,
+            opening_timeout: OPENING_TIMEOUT,
+            address,
+            setting,
+            tls: None,
+            behind_proxy: false,
+        })
     }
 
     /// The same port, whose connections begin with a handshake of `tls`; plain without one.
-    pub fn with_tls(self, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn with_tls(self, tls: Option<Acceptor>) -> Self {
         Self { tls, ..self }
     }
 
@@ -81,7 +97,8 @@ impl Listener {
     /// The same port with other limits.
     #[cfg(test)]
     fn with_limits(self, max_connections: usize, opening_timeout: Duration) -> Self {
-        Self { slots: Arc::new(Semaphore::new(max_connections)), opening_timeout, ..self }
+        let (slots, shares) = (Arc::new(Semaphore::new(max_connections)), Shares::of(max_connections));
+        Self { slots, shares, opening_timeout, ..self }
     }
 
     /// The address, with the port that was taken.
@@ -89,24 +106,20 @@ impl Listener {
         self.address
     }
 
-    /// The next connection, once there is a slot for it.
+    /// The next connection, once there is a slot for it. One of a client that has its share already is closed.
     pub async fn accept(&self) -> Connection {
         loop {
             // The semaphore is never closed; if it were, connections would go uncounted.
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    if let Err(reason) = stream.set_nodelay(true) {
-                        tracing::debug!(%reason, "TCP_NODELAY cannot be set");
-                    }
-                    let deadline = Box::pin(tokio::time::sleep(self.opening_timeout));
                     let peer = Peer { is_proxy: self.behind_proxy, ..Peer::at(stream.peer_addr().ok()) };
-                    let transport = match &self.tls {
-                        Some(tls) => Transport::Handshake(Box::new(tls.accept(stream))),
-                        None => Transport::Plain(stream),
-                    };
-                    let opening = Some(Opening { deadline, n_matched: 0 });
-                    return Connection { transport, opening, peer, port: self.setting, _slot: slot };
+                    let share = (self.client_of)(&peer).map(|client| self.shares.take(client));
+                    if let Some(None) = share {
+                        tracing::debug!(port = self.setting, peer = ?peer.address, "a client has too many connections");
+                        continue;
+                    }
+                    return self.opened(stream, peer, (slot, share.flatten()));
                 }
                 Err(reason) => {
                     tracing::warn!(%reason, "a connection cannot be accepted");
@@ -115,7 +128,23 @@ impl Listener {
             }
         }
     }
+
+    fn opened(&self, stream: TcpStream, peer: Peer, held: Held) -> Connection {
+        if let Err(reason) = stream.set_nodelay(true) {
+            tracing::debug!(%reason, "TCP_NODELAY cannot be set");
+        }
+        let deadline = Box::pin(tokio::time::sleep(self.opening_timeout));
+        let transport = match &self.tls {
+            Some(tls) => Transport::Handshake(Box::new(tls.accept(stream))),
+            None => Transport::Plain(stream),
+        };
+        let opening = Some(Opening { deadline, n_matched: 0 });
+        Connection { transport, opening, peer, port: self.setting, _held: held }
+    }
 }
+
+/// What a connection holds, and gives back when it ends: its slot, and its share.
+type Held = (Option<OwnedSemaphorePermit>, Option<Share>);
 
 /// Who is at the other end of a connection; every request over it has this among its extensions.
 #[derive(Debug, Clone)]
@@ -173,7 +202,7 @@ pub struct Connection {
     opening: Option<Opening>,
     peer: Peer,
     port: &'static str,
-    _slot: Option<OwnedSemaphorePermit>,
+    _held: Held,
 }
 
 enum Transport {

@@ -267,6 +267,40 @@ async fn a_new_certificate_is_for_new_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_of_clients_is_for_new_connections() {
+    let (issuer, old, new) = (Issuer::new(), Issuer::new(), Issuer::new());
+    let server = Fixture::with(&issuer.issue(2100));
+    let ca = server.path("clients.pem");
+    std::fs::write(&ca, old.0.pem()).unwrap();
+    let settings = [("tls.client_ca", ca.to_str().unwrap()), ("tls.client_auth", "required")];
+    let running = server.start_with(&settings).await.unwrap();
+    let http = running.http_addr();
+    let [of_old, of_new] = [&old, &new].map(|clients| issuer.connector_with(&clients.issue(2100)));
+    assert!(answers(http, &of_old).await && !answers(http, &of_new).await);
+    let mut before = open(http, &of_old).await.unwrap();
+    assert!(get(&mut before, "/healthz").await.ends_with("ok\n"));
+
+    let tls = Arc::clone(running.app().tls.as_ref().unwrap());
+    std::fs::write(&ca, "nothing").unwrap();
+    let error = tls.reload().unwrap_err().to_string();
+    assert!(error.contains("tls.client_ca") && error.contains("has no certificate in it"), "{error}");
+    assert!(answers(http, &of_old).await, "those in use stay");
+    std::fs::write(&ca, new.0.pem()).unwrap();
+    // Found by itself, in a few seconds.
+    let found = async {
+        while !answers(http, &of_new).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap();
+    assert!(!answers(http, &of_old).await);
+    // Who was there before goes on.
+    assert!(get(&mut before, "/healthz").await.ends_with("ok\n"));
+    drop(before);
+    running.shutdown(GRACE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pair_that_does_not_fit_changes_nothing() {
     let issuer = Issuer::new();
     let (cert, key) = issuer.issue(2100);

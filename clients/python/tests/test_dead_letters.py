@@ -263,6 +263,15 @@ def test_a_long_line_that_a_crash_cut_is_no_letter(path):
     assert file.read() == letters
 
 
+def test_a_private_file_stays_private(path):
+    file = DeadLetterFile(path)
+    file.append([DeadLetter("public", "t", "p", b'{"id":1}\n', True, 1, "") for _ in range(2)])
+    os.chmod(path, 0o600)
+    first, second = file.read()
+    file.change(lambda letter: None if letter == first else letter)
+    assert (file.read(), os.stat(path).st_mode & 0o777) == ([second], 0o600)
+
+
 def test_a_line_that_is_no_letter_is_told(server, producer_of, path, monkeypatch, capsys):
     with open(path, "w") as file:
         file.write('{"id":1}\n')

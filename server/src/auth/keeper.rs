@@ -276,8 +276,12 @@ fn of_user(user: Arc<User>) -> Caller {
 }
 
 fn too_many_wrong(wait: Duration) -> Error {
+    // In words, too: few drivers show RetryInfo. Rounded up, as Retry-After is.
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
     Error::new(Code::TooManyWrongPasswords, "too many wrong passwords came for this user or from this address")
-        .hint("wait before the next login with a password; tokens and sessions are let in meanwhile")
+        .hint(format!(
+            "wait {seconds} s before the next login with a password; tokens and sessions are let in meanwhile"
+        ))
         .retry_after(wait)
 }
 

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use tidewater_query::Principal;
 use tidewater_storage::{Engine, Result, Token, User};
 
-pub(crate) use attempts::note_place;
+pub(crate) use attempts::{note_place, place_of_client};
 pub(crate) use header::TOKEN_PREFIX;
 pub use keeper::Keeper;
 pub use limits::{Limiter, Limits, RunningQuery};

@@ -204,6 +204,7 @@ async fn who_guesses_passwords_is_slowed_down_whether_there_is_such_a_user_or_no
     assert_eq!(of_anna.to_string(), of_nobody.to_string());
     assert_eq!((of_anna.code(), of_anna.kind()), (Code::TooManyWrongPasswords, ErrorKind::ResourceExhausted));
     assert_eq!(of_anna.retry_delay(), Some(Duration::from_secs(6)));
+    assert!(of_anna.hint_text().is_some_and(|hint| hint.starts_with("wait 6 s ")), "{of_anna}");
     // The right one does not pass either, though it was found true a moment ago: a guess would be told by that.
     assert_eq!(fixture.code(&right).await, Some(Code::TooManyWrongPasswords));
     // Nobody else is held up, nor who needs no password.

@@ -23,7 +23,9 @@ pub(super) async fn users(server: &Remote, args: UserArgs) -> anyhow::Result<()>
             client.create_user(&name, password, said(&grants)).await?;
             say(&format!("user '{name}' was made"));
             if grants.is_empty() {
-                say("without grants it may not do anything yet: tidewater user alter --grant ROLE:TABLES");
+                say(&format!(
+                    "without grants it may not do anything yet: tidewater user alter {name} --grant ROLE:TABLES"
+                ));
             }
         }
         UserCommand::Alter { name, password, new, current_password_file, grants, no_grants, disable, enable } => {
@@ -111,7 +113,8 @@ fn new_password(args: &NewPasswordArgs, name: &str) -> anyhow::Result<String> {
 
 fn ask(prompt: &str) -> anyhow::Result<String> {
     if !std::io::stderr().is_terminal() {
-        let message = "there is no terminal to ask for a password: name a file, or - for standard input";
+        let message =
+            "there is no terminal to ask for a password: name a file with --new-password-file, - for standard input";
         return Err(Usage(message.to_owned()).into());
     }
     rpassword::prompt_password(prompt).context("the password cannot be read from the terminal")

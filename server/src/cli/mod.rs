@@ -96,8 +96,14 @@ fn advice(error: &anyhow::Error, server: &Remote) -> &'static str {
     let Some(error) = error.downcast_ref::<tidewater_client::Error>() else { return "" };
     let is_plain = !server.address.starts_with("https:");
     match error.message() {
-        "operation was canceled" if is_plain && error.reason().is_empty() => {
+        // How the end of a connection is told depends on how far the request had come.
+        "operation was canceled" | "h2 protocol error: http2 error" | "transport error"
+            if is_plain && error.reason().is_empty() =>
+        {
             "; the server closed the connection: if it speaks TLS, name it https://HOST:PORT"
+        }
+        text if text.contains("invalid compression flag") && error.reason().is_empty() => {
+            "; what answers there is no gRPC: name the port of gRPC, usually 8815, not that of HTTP"
         }
         text if text.contains("send an Authorization header") => "; here: --user NAME, or a token in TIDEWATER_TOKEN",
         _ => "",

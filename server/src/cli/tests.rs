@@ -12,7 +12,7 @@ use super::args::{
 };
 use super::sql::{is_terminated, split_statements};
 use super::table::{call, identifier, literal, split_name};
-use super::{ChecksFailed, Interrupted, Usage, exit, exit_code};
+use super::{ChecksFailed, Interrupted, Usage, advice, exit, exit_code};
 
 fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from([&["tidewater"], words].concat())
@@ -185,6 +185,22 @@ fn errors_have_their_exit_status() {
     assert_eq!(exit_code(&anyhow::Error::from(Usage("x".into())).context("y")), exit::USAGE);
     assert_eq!(exit_code(&Interrupted("x".into()).into()), exit::INTERRUPTED);
     assert_eq!(exit_code(&ChecksFailed("x".into()).into()), exit::DATA_REFUSED);
+}
+
+#[test]
+fn a_wrong_port_and_a_missing_https_are_named() {
+    let advice = |address: &str, message: &str| {
+        let server = parse(&["health", "--server", address]).expect("arguments").server;
+        let error = tidewater_client::Error::from(tonic::Status::internal(message));
+        advice(&anyhow::Error::from(error), &server)
+    };
+    for ended in ["operation was canceled", "h2 protocol error: http2 error", "transport error"] {
+        assert!(advice("db:8815", ended).contains("name it https://"), "{ended}");
+        assert_eq!(advice("https://db:8815", ended), "");
+    }
+    let of_http = "protocol error: received message with invalid compression flag: 123 (valid flags are 0 and 1)";
+    assert!(advice("https://db:8080", of_http).contains("usually 8815"));
+    assert_eq!(advice("db:8815", "something else"), "");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "tls.client_ca",
         default: "off",
-        doc: "PEM file of the authorities whose client certificates both ports take; on the gRPC port the common name of one is a user who needs no password. off: no certificate is asked for. Read at the start.",
+        doc: "PEM file of the authorities whose client certificates both ports take; on the gRPC port the common name of one is a user who needs no password. off: no certificate is asked for. Read again when it changes.",
     },
     Setting {
         name: "tls.client_auth",

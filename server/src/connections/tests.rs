@@ -90,6 +90,36 @@ async fn a_connection_that_has_ended_is_gone() {
     assert!(!Presence::of(&Extensions::new()).is_gone(), "nobody knows");
 }
 
+/// One that opens more and more does not keep the others out.
+#[tokio::test]
+async fn a_client_has_all_connections_but_a_part() {
+    let listener = Listener::bind("server.test", "127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+    let mut listener = listener.with_limits(8, PATIENCE);
+    // Connections from this machine count for nobody, as those of a proxy; here they do.
+    listener.client_of = |peer| Some(peer.address?.ip());
+    let address = listener.address();
+    let (mut clients, mut accepted) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        clients.push(TcpStream::connect(address).await.expect("connected"));
+        accepted.push(listener.accept().await);
+    }
+    let mut refused = TcpStream::connect(address).await.expect("connected");
+    let closed = async { refused.read_to_end(&mut Vec::new()).await };
+    tokio::select! {
+        _ = listener.accept() => panic!("it has one too many"),
+        closed = tokio::time::timeout(PATIENCE, closed) => assert_eq!(closed.expect("closed").expect("read"), 0),
+    }
+    // Others have the rest, and its own are for it again.
+    listener.client_of = |_| None;
+    clients.push(TcpStream::connect(address).await.expect("connected"));
+    accepted.push(listener.accept().await);
+    listener.client_of = |peer| Some(peer.address?.ip());
+    drop(accepted.remove(0));
+    clients.push(TcpStream::connect(address).await.expect("connected"));
+    let next = tokio::time::timeout(PATIENCE, listener.accept()).await;
+    assert_eq!(next.expect("it has a place").peer().address, clients[7].local_addr().ok());
+}
+
 /// Afterwards the protocols' own limits hold: a request may take its time.
 #[tokio::test]
 async fn a_connection_that_has_begun_is_not_cut() {

@@ -19,8 +19,8 @@ const COMMAND_PACKAGE: &str = "arrow.flight.protocol.sql.";
 pub(super) enum Request {
     /// A statement's text.
     Sql(String),
-    /// All rows of a table.
-    Scan { schema: String, table: String },
+    /// All rows of a table; without a schema, of the one that the session looks into.
+    Scan { schema: Option<String>, table: String },
     /// A command of Flight SQL that is not [`Request::Sql`].
     Command(Command),
 }
@@ -30,7 +30,10 @@ impl Request {
     pub fn sql(&self) -> Option<String> {
         match self {
             Request::Sql(sql) => Some(sql.clone()),
-            Request::Scan { schema, table } => Some(format!("SELECT * FROM {}.{}", quoted(schema), quoted(table))),
+            Request::Scan { schema: Some(schema), table } => {
+                Some(format!("SELECT * FROM {}.{}", quoted(schema), quoted(table)))
+            }
+            Request::Scan { schema: None, table } => Some(format!("SELECT * FROM {}", quoted(table))),
             Request::Command(_) => None,
         }
     }
@@ -82,12 +85,12 @@ pub(super) fn command(any: Any) -> Result<Command> {
     }
 }
 
-/// `[catalog, schema, table]` with what is missing filled in.
-pub(super) fn table_of_path(path: &[String]) -> Result<(String, String)> {
+/// Schema and table of `[catalog, schema, table]`, `[schema, table]` or `[table]`.
+pub(super) fn table_of_path(path: &[String]) -> Result<(Option<String>, String)> {
     match path {
-        [table] => Ok((DEFAULT_SCHEMA.to_owned(), table.clone())),
-        [schema, table] => Ok((schema.clone(), table.clone())),
-        [catalog, schema, table] if catalog == CATALOG => Ok((schema.clone(), table.clone())),
+        [table] => Ok((None, table.clone())),
+        [schema, table] => Ok((Some(schema.clone()), table.clone())),
+        [catalog, schema, table] if catalog == CATALOG => Ok((Some(schema.clone()), table.clone())),
         [catalog, ..] if path.len() == 3 => Err(invalid(format!("there is no catalog '{}'", shortened(catalog)))
             .hint(format!("the only catalog is '{CATALOG}'"))),
         _ => Err(invalid(format!("a path of {} parts is not a table", path.len()))

@@ -71,8 +71,9 @@ pub(super) struct Incoming<S> {
     message_bytes: u64,
     /// Held until the message is decoded.
     turn: Option<ReadTurn>,
-    /// How fast the client may send.
+    /// How fast the client may send, and what of the last message does not count yet.
     limiter: Option<Arc<Limiter>>,
+    owed_bytes: u64,
     memory: Arc<MemoryLedger>,
     /// There is no memory for the next rows.
     is_held_up: Arc<AtomicBool>,
@@ -114,6 +115,7 @@ where
             message_bytes: 0,
             turn: None,
             limiter: None,
+            owed_bytes: 0,
             memory: Arc::clone(memory),
             is_held_up: Arc::default(),
             draining: draining.clone(),
@@ -196,6 +198,13 @@ where
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
+        // The one before, of a message without rows.
+        self.turn = None;
+        if let Some(limiter) = &self.limiter {
+            // Before the turn: others do not wait for the limit of this client. Nor is the client blamed for this time.
+            limiter.bytes_in_time(self.owed_bytes).await;
+            self.owed_bytes = 0;
+        }
         self.take_turn().await.map_err(|error| to_status(&error))?;
         let since = Instant::now();
         let message = {
@@ -209,16 +218,13 @@ where
             }
         };
         self.patience = self.patience.saturating_sub(since.elapsed());
-        if let (Some(limiter), Ok(Some(message))) = (&self.limiter, &message) {
-            // The client is not blamed for this time.
-            limiter.bytes_in_time((message.data_header.len() + message.data_body.len()) as u64).await;
+        if let Ok(Some(message)) = &message {
+            self.owed_bytes = (message.data_header.len() + message.data_body.len()) as u64;
         }
         message
     }
 
     async fn take_turn(&mut self) -> Result<()> {
-        // The one before, of a message without rows.
-        self.turn = None;
         if self.parameters.is_none() {
             let turn = self.memory.turn_to_read(self.message_bytes);
             self.turn = tokio::select! {

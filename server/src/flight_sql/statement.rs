@@ -150,10 +150,11 @@ impl FlightSql {
             Handle::Query(id) => {
                 // Before the ticket is used up: whoever is refused can come again with it.
                 let running = call.limiter.query()?;
-                let pending = self.kept.tickets.take(&id, call.principal())?;
-                // Grants may have been taken back since it was planned.
-                pending.query.check_caller(call.principal())?;
-                freshness::check_covers(&pending.query.watch().summary().tables, &call.min_commit)?;
+                let pending = self.kept.tickets.take(&id, call.principal(), |pending| {
+                    // Grants may have been taken back since it was planned.
+                    pending.query.check_caller(call.principal())?;
+                    freshness::check_covers(&pending.query.watch().summary().tables, &call.min_commit)
+                })?;
                 Ok(query_rows(call, &id, pending, running))
             }
             done => {

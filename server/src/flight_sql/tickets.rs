@@ -115,12 +115,13 @@ impl<P> Tickets<P> {
         Ok(())
     }
 
-    /// Hands the payload over, once.
-    pub fn take(&self, id: &str, caller: &Principal) -> Result<P> {
+    /// Hands the payload over, once. What `check` refuses waits on: who may not have it now does not keep others from it.
+    pub fn take(&self, id: &str, caller: &Principal, check: impl FnOnce(&P) -> Result<()>) -> Result<P> {
         drop(self.take_expired(self.clock.uptime()));
         let mut inner = self.inner.lock();
         if let Some(waiting) = inner.waiting.get(id) {
             check_owner(&waiting.owner, caller)?;
+            check(&waiting.payload)?;
         }
         if let Some(Waiting { owner, payload, .. }) = inner.waiting.remove(id) {
             inner.bury(id, owner, self.clock.uptime() + TICKET_TTL, Gone::Consumed);

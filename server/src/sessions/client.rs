@@ -76,7 +76,7 @@ impl Client {
                 Some(settings) => Ok(Some(settings)),
                 // Its first bearer, which a client may show for ever, does not say whether anything was set later.
                 None if login.has_settings() => Err(expired()),
-                None if sessions.may_have_ended(login.session(), login.issued_at_us()) => Err(expired()),
+                None if sessions.may_have_ended(login.session(), &self.user, login.issued_at_us()) => Err(expired()),
                 None => Ok(None),
             },
             (None, None) => Ok(None),

@@ -24,7 +24,7 @@ pub(super) const MAX_SESSIONS: usize = 10_000;
 /// A session that ended is told from one that never began for as long as a bearer may name it.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
-/// Of these, at most; the oldest go first.
+/// Of these, at most; the oldest of who has most go first.
 pub(super) const MAX_REMEMBERED: usize = 10_000;
 
 /// Settings that all calls of a session share.
@@ -65,10 +65,12 @@ struct Inner {
     open: HashMap<SessionId, Open>,
     /// Sessions that ended because nobody used them.
     ended: HashMap<SessionId, Ended>,
-    /// Of these, in the order in which they ended.
-    order: VecDeque<SessionId>,
+    /// Of these, each user's in the order in which they ended.
+    order: HashMap<String, VecDeque<SessionId>>,
     /// That a session ended may be forgotten if that was no later than this, microseconds since 1970.
     forgotten_us: i64,
+    /// The same of a user's: however many somebody leaves, the bearers of others are good.
+    forgotten_of_us: HashMap<String, i64>,
     /// What was forgotten and may still be stored.
     forgotten: Vec<SessionId>,
 }
@@ -98,7 +100,7 @@ impl Sessions {
         let open = inner.open.get_mut(&id).filter(|open| open.owner == owner)?;
         if open.is_idle(now.uptime) {
             inner.open.remove(&id);
-            inner.remember(id, now);
+            inner.remember(id, owner, now);
             return None;
         }
         open.used = now.uptime;
@@ -169,11 +171,12 @@ impl Sessions {
         }
     }
 
-    /// Whether there was such a session and nobody used it for too long, or so many ended that it may have been one of them, as far as a bearer
-    /// of that time tells.
-    pub(super) fn may_have_ended(&self, id: SessionId, issued_at_us: i64) -> bool {
+    /// Whether there was such a session and nobody used it for too long, or so many of its user's ended that it may have been one of them, as
+    /// far as a bearer of that time tells.
+    pub(super) fn may_have_ended(&self, id: SessionId, owner: &str, issued_at_us: i64) -> bool {
         let inner = self.inner.lock();
-        inner.ended.contains_key(&id) || issued_at_us <= inner.forgotten_us
+        let of_owner = inner.forgotten_of_us.get(owner).copied().unwrap_or(i64::MIN);
+        inner.ended.contains_key(&id) || issued_at_us <= inner.forgotten_us.max(of_owner)
     }
 
     /// Ends what nobody uses. Returns the sessions of which nothing needs to be stored any more.
@@ -209,45 +212,57 @@ impl Inner {
                     self.open.insert(SessionId(session.id), open);
                 }
                 // A newer version may have left settings that mean nothing here.
-                _ => self.remember(SessionId(session.id), now),
+                _ => self.remember(SessionId(session.id), &session.user, now),
             }
         }
     }
 
     fn end_idle(&mut self, now: Now) {
-        let idle: Vec<SessionId> = self.open.extract_if(|_, open| open.is_idle(now.uptime)).map(|(id, _)| id).collect();
-        idle.into_iter().for_each(|id| self.remember(id, now));
+        let idle: Vec<_> = self.open.extract_if(|_, open| open.is_idle(now.uptime)).collect();
+        idle.into_iter().for_each(|(id, open)| self.remember(id, &open.owner, now));
     }
 
     fn end_oldest_of(&mut self, owner: &str, now: Now) {
         let own = self.open.iter().filter(|(_, open)| open.owner == owner);
         if let Some(id) = own.min_by_key(|(_, open)| open.used).map(|(id, _)| *id) {
             self.open.remove(&id);
-            self.remember(id, now);
+            self.remember(id, owner, now);
         }
     }
 
-    fn remember(&mut self, id: SessionId, now: Now) {
-        if self.order.len() >= MAX_REMEMBERED {
-            self.forget_oldest();
+    fn remember(&mut self, id: SessionId, owner: &str, now: Now) {
+        if self.ended.len() >= MAX_REMEMBERED {
+            let largest = self.order.iter().max_by_key(|(_, ids)| ids.len()).map(|(owner, _)| owner.clone());
+            largest.iter().for_each(|owner| self.forget_oldest_of(owner));
         }
-        self.order.push_back(id);
+        self.order.entry(owner.to_owned()).or_default().push_back(id);
         self.ended.insert(id, Ended { until: now.uptime + REMEMBERED, at_us: now.us });
     }
 
     fn forget(&mut self, now: Now) {
-        let is_over = |id: &SessionId, ended: &HashMap<SessionId, Ended>| {
-            ended.get(id).is_none_or(|ended| ended.until <= now.uptime)
-        };
-        while self.order.front().is_some_and(|oldest| is_over(oldest, &self.ended)) {
-            self.forget_oldest();
+        let owners: Vec<String> = self.order.keys().cloned().collect();
+        for owner in owners {
+            while self.oldest_of(&owner).is_some_and(|oldest| oldest.until <= now.uptime) {
+                self.forget_oldest_of(&owner);
+            }
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some(id) = self.order.pop_front() else { return };
-        if let Some(ended) = self.ended.remove(&id) {
-            self.forgotten_us = self.forgotten_us.max(ended.at_us);
+    fn oldest_of(&self, owner: &str) -> Option<&Ended> {
+        self.ended.get(self.order.get(owner)?.front()?)
+    }
+
+    fn forget_oldest_of(&mut self, owner: &str) {
+        let Some(ids) = self.order.get_mut(owner) else { return };
+        let oldest = ids.pop_front();
+        if ids.is_empty() {
+            self.order.remove(owner);
+        }
+        if let Some(id) = oldest
+            && let Some(ended) = self.ended.remove(&id)
+        {
+            let forgotten_us = self.forgotten_of_us.entry(owner.to_owned()).or_insert(ended.at_us);
+            *forgotten_us = ended.at_us.max(*forgotten_us);
             self.forgotten.push(id);
         }
     }

@@ -16,6 +16,10 @@ pub(super) type Changed = Vec<(&'static str, Option<String>)>;
 /// The session has these settings from now on; one that is not open begins with those of `session`. Nothing is changed if this fails:
 /// `HANDLE_NOT_FOUND` for one that has ended, `MEMORY_PRESSURE`, `TOO_MANY_ACCOUNTS`, `DISK_FULL`.
 pub(super) async fn keep(app: &App, owner: &str, id: SessionId, session: &Session, changed: Changed) -> Result<()> {
+    let is_open = app.kept.sessions.get(id, owner).is_some();
+    if is_open && app.storage.session(id.0).is_some_and(|stored| is_as_stored(&stored, &changed)) {
+        return Ok(());
+    }
     let (storage, kept) = (Arc::clone(&app.storage), Arc::clone(&app.kept));
     let (owner, settings) = (owner.to_owned(), Arc::clone(&session.settings));
     // To its end, also if the caller goes away: memory has what the folder has.
@@ -27,6 +31,16 @@ pub(super) async fn keep(app: &App, owner: &str, id: SessionId, session: &Sessio
         outcome.and(settled)
     });
     keeping.await.unwrap_or_else(|_| Err(Error::internal("a change of a session ended early")))
+}
+
+/// Whether nothing would be another: some clients set the same before every statement, which need not wait for the disk.
+fn is_as_stored(stored: &StoredSession, changed: &[(&'static str, Option<String>)]) -> bool {
+    let with_changes = || -> Result<_> {
+        let mut settings = SessionSettings::from_stored(&stored.settings)?;
+        changed.iter().try_for_each(|(name, value)| settings.restore(name, value.as_deref()))?;
+        Ok(settings.to_stored())
+    };
+    with_changes().is_ok_and(|settings| settings == stored.settings)
 }
 
 /// Changes are made to what is stored, one after the other.

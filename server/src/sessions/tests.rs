@@ -30,9 +30,9 @@ fn registry() -> (Sessions, Arc<ManualClock>) {
     (Sessions::new(Arc::<ManualClock>::clone(&clock), Vec::new()), clock)
 }
 
-/// Of a bearer that was given this long after the beginning.
+/// Of a bearer of anna's that was given this long after the beginning.
 fn has_ended(sessions: &Sessions, number: usize, issued: Duration) -> bool {
-    sessions.may_have_ended(id(number), issued.as_micros() as i64)
+    sessions.may_have_ended(id(number), "anna", issued.as_micros() as i64)
 }
 
 fn stored(number: usize, user: &str, schema: &str, changed_at_us: i64) -> Arc<StoredSession> {
@@ -110,17 +110,24 @@ fn a_session_is_of_one_user_and_ends_when_nobody_uses_it() {
 }
 
 #[test]
-fn so_many_have_ended_that_none_of_that_time_can_be_told_apart() {
+fn who_leaves_too_many_takes_nothing_from_others() {
     let (sessions, clock) = registry();
     clock.advance(Duration::from_secs(1));
-    for number in 0..=MAX_REMEMBERED {
-        drop(sessions.begin(id(number), &format!("user{}", number % 100), &settings("s")).expect("begun"));
-        clock.advance(Duration::from_secs(1));
+    drop(sessions.begin(id(0), "bert", &settings("b")).expect("begun"));
+    for number in 1..=MAX_REMEMBERED + MAX_OF_USER {
+        drop(sessions.begin(id(number), "anna", &settings("a")).expect("begun"));
+        clock.advance(Duration::from_millis(1));
     }
+    assert!(sessions.sweep().is_empty());
     clock.advance(IDLE);
-    assert_eq!(sessions.sweep(), [id(0)], "one more than is remembered");
-    assert!(has_ended(&sessions, 0, Duration::from_secs(1)), "its bearer is refused all the same");
-    assert!(!has_ended(&sessions, MAX_REMEMBERED + 1, IDLE * 2), "one that was given later is not");
+    let forgotten = sessions.sweep();
+    assert!(forgotten.len() > MAX_OF_USER && !forgotten.contains(&id(0)), "only hers");
+    let may_have_ended = |number, owner| sessions.may_have_ended(id(number), owner, 1_000_000);
+    assert!(may_have_ended(1, "anna"), "her bearers of that time are refused all the same");
+    assert!(may_have_ended(MAX_REMEMBERED * 2, "anna"), "nobody knows whether that was one of them");
+    assert!(may_have_ended(0, "bert"), "his that ended is not forgotten");
+    assert!(!may_have_ended(MAX_REMEMBERED * 2, "bert"), "his that never began is good");
+    assert!(!has_ended(&sessions, MAX_REMEMBERED * 2, IDLE * 2), "nor is one that was given later");
 }
 
 #[test]

@@ -38,13 +38,17 @@ pub struct ClientCertificates {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByCertificate;
 
-/// What looks at the certificates of clients. `INVALID_CONFIG` if the file holds no authority.
-pub(super) fn verifier(clients: &ClientCertificates) -> Result<Arc<dyn ClientCertVerifier>> {
+/// The content of the file of the authorities. `INVALID_CONFIG` if it cannot be read.
+pub(super) fn authorities(clients: &ClientCertificates) -> Result<Vec<u8>> {
+    read(CA, &clients.ca)
+}
+
+/// What looks at the certificates of clients, given the content of the file. `INVALID_CONFIG` if it holds no authority.
+pub(super) fn verifier(clients: &ClientCertificates, pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>> {
     const HINT: &str = "write the certificates of the authorities that issue those of clients in PEM there";
     let shown = clients.ca.display();
-    let pem = read(CA, &clients.ca)?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| bad(format!("{CA} {shown} is not whole PEM"), HINT))?;
         roots
             .add(certificate)

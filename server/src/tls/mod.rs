@@ -1,4 +1,4 @@
-//! With which certificate do both ports answer? Read from PEM files, checked, and read again when they change.
+//! With which certificate do both ports answer, and whose do they take? Read from PEM files, checked, and read again when they change.
 
 mod clients;
 mod pair;
@@ -11,7 +11,7 @@ pub use clients::ClientCertificates;
 pub(crate) use clients::{ByCertificate, common_name, present};
 pub use pair::{TlsFiles, Validity};
 pub use reload::Tls;
-pub(crate) use reload::watch;
+pub(crate) use reload::{Acceptor, watch};
 
 /// The application protocols (ALPN) of the gRPC port.
 pub(crate) const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];

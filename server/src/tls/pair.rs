@@ -57,8 +57,6 @@ pub(super) struct Pair {
     pub key: Arc<CertifiedKey>,
     /// `None` if the certificate says it in a way that cannot be read.
     pub validity: Option<Validity>,
-    /// Of the files, to know them again.
-    pub digest: [u8; 32],
 }
 
 impl Content {
@@ -67,11 +65,13 @@ impl Content {
         Ok(Self { cert: read(CERT, &files.cert)?, key: read(KEY, &files.key)? })
     }
 
-    pub fn digest(&self) -> [u8; 32] {
+    /// Of both files, and of the authorities of clients, to know them again.
+    pub fn digest(&self, authorities: &[u8]) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update((self.cert.len() as u64).to_le_bytes());
-        hash.update(&self.cert);
-        hash.update(&self.key);
+        for file in [self.cert.as_slice(), self.key.as_slice(), authorities] {
+            hash.update((file.len() as u64).to_le_bytes());
+            hash.update(file);
+        }
         hash.finalize().into()
     }
 
@@ -83,7 +83,7 @@ impl Content {
         let key = private_key(&files.key, &self.key)?;
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|reason| unfit(files, &reason))?;
         let validity = leaf.and_then(|leaf| validity(&leaf, provider));
-        Ok(Pair { key: Arc::new(key), validity, digest: self.digest() })
+        Ok(Pair { key: Arc::new(key), validity })
     }
 }
 

@@ -1,8 +1,8 @@
-//! Which certificate does the next connection get? The one in the files; connections that are there keep theirs.
+//! Which certificate does the next connection get, and whose does it take? As the files say; connections that are there keep theirs.
 //!
 //! Files are looked at every few seconds by what the file system says of them, through links, so that a folder that is swapped
 //! as a whole (as Kubernetes does with secrets) is seen as well. They are read when two looks see the same change: whoever
-//! writes them is done then. A pair that does not fit is logged, and the one before stays.
+//! writes them is done then. What does not fit is logged, and all that was before stays.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 use tidewater_storage::env::Clock;
 use tidewater_storage::{Error, Result};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::{self, ClientCertificates};
@@ -36,77 +37,91 @@ const WARN_INTERVAL: Duration = Duration::from_secs(86_400);
 /// there is none.
 type Stamp = Option<(u64, u64, u64, [i64; 4])>;
 
-/// The certificate that connections get, and its files.
+/// Of the certificate, of its key, and of the authorities of clients.
+type Stamps = [Stamp; 3];
+
+/// The certificate that connections get, whose certificates they take, and the files that say so.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
+    clients: Option<ClientCertificates>,
+    current: RwLock<Arc<Current>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the files held when all of it could be used.
+#[derive(Debug)]
+struct Current {
+    pair: Pair,
     /// What looks at the certificates of clients.
     clients: Arc<dyn ClientCertVerifier>,
-    current: RwLock<Pair>,
-    seen: Mutex<Seen>,
+    /// Of the files, to know them again.
+    digest: [u8; 32],
 }
 
 #[derive(Debug)]
 struct Seen {
     /// The files when they were last read.
-    read: [Stamp; 2],
+    read: Stamps,
     /// How the last look found them, if that was otherwise.
-    changed: Option<[Stamp; 2]>,
+    changed: Option<Stamps>,
+}
+
+impl Current {
+    /// `INVALID_CONFIG` says which of the files is wrong, and how.
+    fn read(files: &TlsFiles, clients: Option<&ClientCertificates>) -> Result<Self> {
+        let content = Content::read(files)?;
+        let pair = content.pair(files)?;
+        let Some(clients) = clients else {
+            return Ok(Self { pair, clients: WebPkiClientVerifier::no_client_auth(), digest: content.digest(&[]) });
+        };
+        let authorities = clients::authorities(clients)?;
+        let digest = content.digest(&authorities);
+        Ok(Self { pair, clients: clients::verifier(clients, &authorities)?, digest })
+    }
 }
 
 impl Tls {
-    /// Reads both files. `INVALID_CONFIG` says which of them is wrong, and how.
+    /// Reads the files. `INVALID_CONFIG` says which of them is wrong, and how.
     pub fn load(files: TlsFiles) -> Result<Arc<Self>> {
         Self::load_with(files, None)
     }
 
-    /// The same, for clients that show certificates, too. Whose those may be is read here, and not again.
+    /// The same, for clients that show certificates, too.
     pub fn load_with(files: TlsFiles, clients: Option<&ClientCertificates>) -> Result<Arc<Self>> {
-        let clients = match clients {
-            Some(clients) => clients::verifier(clients)?,
-            None => WebPkiClientVerifier::no_client_auth(),
-        };
         // Before they are read: what changes meanwhile is seen by the next look.
-        let read = stamps(&files);
-        let pair = Content::read(&files)?.pair(&files)?;
-        note(&pair);
-        let (current, seen) = (RwLock::new(pair), Mutex::new(Seen { read, changed: None }));
-        Ok(Arc::new(Self { files, clients, current, seen }))
+        let read = stamps(&files, clients);
+        let current = Current::read(&files, clients)?;
+        note(&current.pair);
+        let (current, seen) = (RwLock::new(Arc::new(current)), Mutex::new(Seen { read, changed: None }));
+        Ok(Arc::new(Self { files, clients: clients.cloned(), current, seen }))
     }
 
     /// What shakes hands with clients, in TLS 1.2 or 1.3, for one of `protocols`.
-    pub(crate) fn acceptor(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<TlsAcceptor> {
+    pub(crate) fn acceptor(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<Acceptor> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|reason| Error::internal(format!("TLS cannot be set up: {reason}")))?;
-        let resolver = Arc::clone(self) as Arc<dyn ResolvesServerCert>;
-        let mut config = config.with_client_cert_verifier(Arc::clone(&self.clients)).with_cert_resolver(resolver);
-        if self.clients.offer_client_auth() {
-            // A connection that goes on with an earlier one's secrets shows no certificate: one that has expired would be let in.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-        }
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|reason| Error::internal(format!("TLS cannot be set up: {reason}")))?;
+        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Acceptor { tls: Arc::clone(self), builder, protocols, made: Mutex::new(None) })
     }
 
-    /// Reads both files now and takes what they hold; `false` if that is what is in use. On an error the pair in use stays.
+    /// Reads the files now and takes what they hold; `false` if that is what is in use. On an error all that is in use stays.
     pub fn reload(&self) -> Result<bool> {
-        let read = stamps(&self.files);
+        let read = stamps(&self.files, self.clients.as_ref());
         *self.seen.lock() = Seen { read, changed: None };
-        let content = Content::read(&self.files)?;
-        if content.digest() == self.current.read().digest {
+        let next = Current::read(&self.files, self.clients.as_ref())?;
+        if next.digest == self.current.read().digest {
             return Ok(false);
         }
-        let pair = content.pair(&self.files)?;
-        note(&pair);
-        *self.current.write() = pair;
+        note(&next.pair);
+        *self.current.write() = Arc::new(next);
         Ok(true)
     }
 
     /// Looks at the files, and reloads them if they were changed and are so since the look before.
     pub(super) fn look(&self) {
-        let now = stamps(&self.files);
+        let now = stamps(&self.files, self.clients.as_ref());
         {
             let mut seen = self.seen.lock();
             if seen.read == now {
@@ -122,18 +137,18 @@ impl Tls {
         match self.reload() {
             Ok(true) => {
                 let until = self.validity().map(|validity| validity.end());
-                tracing::info!(%cert, until, "the TLS certificate was changed: new connections get the new one");
+                tracing::info!(%cert, until, "the TLS certificates were changed: they hold for new connections");
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::error!(%cert, %key, %error, "the TLS certificate cannot be changed: the one in use stays");
+                tracing::error!(%cert, %key, %error, "the TLS certificates cannot be changed: those in use stay");
             }
         }
     }
 
     /// From when until when the certificate in use holds.
     pub fn validity(&self) -> Option<Validity> {
-        self.current.read().validity
+        self.current.read().pair.validity
     }
 
     /// Why clients refuse the certificate in use at this time, if they do. `now_us` is in microseconds since 1970.
@@ -160,9 +175,46 @@ impl Tls {
     }
 }
 
-impl ResolvesServerCert for Tls {
+impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().key))
+        Some(Arc::clone(&self.pair.key))
+    }
+}
+
+/// What shakes hands with the clients of one port, by what the files hold when a client comes.
+pub(crate) struct Acceptor {
+    tls: Arc<Tls>,
+    builder: ConfigBuilder<ServerConfig, WantsVerifier>,
+    protocols: Vec<Vec<u8>>,
+    /// By what it was made.
+    made: Mutex<Option<(Arc<Current>, TlsAcceptor)>>,
+}
+
+impl Acceptor {
+    /// Begins a handshake.
+    pub fn accept(&self, stream: TcpStream) -> Accept<TcpStream> {
+        let current = Arc::clone(&self.tls.current.read());
+        let mut made = self.made.lock();
+        if let Some((by, acceptor)) = &*made
+            && Arc::ptr_eq(by, &current)
+        {
+            return acceptor.accept(stream);
+        }
+        let acceptor = self.make(&current);
+        *made = Some((current, acceptor.clone()));
+        acceptor.accept(stream)
+    }
+
+    fn make(&self, current: &Arc<Current>) -> TlsAcceptor {
+        let builder = self.builder.clone().with_client_cert_verifier(Arc::clone(&current.clients));
+        let mut config = builder.with_cert_resolver(Arc::clone(current) as Arc<dyn ResolvesServerCert>);
+        if current.clients.offer_client_auth() {
+            // A connection that goes on with an earlier one's secrets shows no certificate: one that has expired would be let in.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        config.alpn_protocols.clone_from(&self.protocols);
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
@@ -193,8 +245,8 @@ fn seconds(now_us: i64) -> u64 {
     u64::try_from(now_us / 1_000_000).unwrap_or_default()
 }
 
-fn stamps(files: &TlsFiles) -> [Stamp; 2] {
-    [stamp(&files.cert), stamp(&files.key)]
+fn stamps(files: &TlsFiles, clients: Option<&ClientCertificates>) -> Stamps {
+    [stamp(&files.cert), stamp(&files.key), clients.and_then(|clients| stamp(&clients.ca))]
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -18,6 +18,10 @@ const TXN_RETENTION: &str = "delta.setTransactionRetentionDuration";
 /// A `txn` has at most an i64, and more entries than these are to come.
 const MAX_THROUGH: u64 = 1 << 62;
 
+/// Not "ingest its files": a Delta folder keeps files that its log has replaced or deleted.
+const LOAD_INSTEAD: &str =
+    "attach takes tables that Tidewater made; load another's rows, as a program that reads Delta gives them";
+
 /// A Delta table of ours, at one version.
 #[derive(Debug)]
 pub(crate) struct Ours {
@@ -38,12 +42,12 @@ impl Ours {
         if !loaded.is_exclusive() {
             let why =
                 "its protocol has no writer feature tidewater.exclusiveWriter, so that others may have written to it";
-            return Err(refused(Code::UnsupportedRequest, why)
-                .hint("attach takes tables that Tidewater made; load another's files with 'tidewater ingest'"));
+            return Err(refused(Code::UnsupportedRequest, why).hint(LOAD_INSTEAD));
         }
         let Some(text) = &loaded.definition else {
-            return Err(refused(Code::UnsupportedRequest, "its properties have no tidewater.definition")
-                .hint("attach takes tables that Tidewater made; load another's files with 'tidewater ingest'"));
+            return Err(
+                refused(Code::UnsupportedRequest, "its properties have no tidewater.definition").hint(LOAD_INSTEAD)
+            );
         };
         let def = TableDef::from_disk(text.as_bytes()).map_err(|e| match e.code() {
             Code::LogUnknownVersion => {

@@ -152,8 +152,16 @@ impl Engine {
         self.parts.gate.check_space(Write::Freeing)?;
         // Somebody may bring it back at this very moment.
         let _changing = self.changing.lock().await;
-        if self.parts.store.get(Family::Meta, &meta_key::of_table(meta_key::DROPPED, def.id))?.is_none() {
-            return Ok(());
+        let key = meta_key::of_table(meta_key::DROPPED, def.id);
+        let Some(record) = self.parts.store.get(Family::Meta, &key)? else { return Ok(()) };
+        let (_, dropped_at) = dropped_from_disk(&record)?;
+        if dropped_at != PURGED {
+            // Back, and dropped again.
+            if !dropped_at.is_older_than(DROPPED_TABLE_TTL_S, self.now()) {
+                return Ok(());
+            }
+            // With some of its files gone it must not come back, whatever ends this early.
+            self.log.commit(drop_table(def, PURGED)).await?;
         }
         self.remove_files(def).await?;
         self.log.commit(purge_table(def.id)).await?;

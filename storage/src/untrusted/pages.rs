@@ -127,7 +127,9 @@ pub fn check_sealed_part(part: &Bytes, at: u64, column: &ColumnChunkMetaData, pa
     let elsewhere = || no_parquet("its page index says that pages are where others are");
     let end = at + part.len() as u64;
     let mut largest = 0;
-    let mut said = pages.iter().filter_map(place_of_page).skip_while(|page| page.start < at).peekable();
+    // Of a column of many pages each may be a part by itself.
+    let first = pages.partition_point(|page| u64::try_from(page.offset).is_ok_and(|offset| offset < at));
+    let mut said = pages[first..].iter().filter_map(place_of_page).peekable();
     let is_nested = column.column_descr().max_rep_level() > 0;
     each_page(part, column, 0..part.len() as u64, MAX_SEALED_PAGE_BYTES, |page, found| {
         let found = at + found.start..at + found.end;

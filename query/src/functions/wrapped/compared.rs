@@ -1,6 +1,6 @@
 //! As what is a constant compared? As what stands on the other side. A text or a date beside a time is a time in microseconds, where DataFusion
-//! makes nanoseconds of both, which end in 2262 and begin in 1677. A number beside a DECIMAL is the one that is written, where DataFusion
-//! has it as a DOUBLE first, which has some 16 digits of it.
+//! makes nanoseconds of both, which end in 2262 and begin in 1677. A number beside a DECIMAL or an integer is the one that is written, where
+//! DataFusion has it, and the integer, as a DOUBLE first, which has some 16 digits of it.
 
 use std::{iter, mem};
 
@@ -59,9 +59,9 @@ fn compares_constant(expr: &Expr) -> bool {
             is_comparison(*op) && (is_constant(left) || is_constant(right))
         }
         Expr::Between(Between { expr, low, high, .. }) => is_constant(expr) || is_constant(low) || is_constant(high),
-        Expr::InList(InList { list, .. }) => list.iter().any(is_constant),
-        Expr::Case(Case { expr: Some(_), when_then_expr, .. }) => {
-            when_then_expr.iter().any(|(when, _)| is_constant(when))
+        Expr::InList(InList { expr, list, .. }) => is_constant(expr) || list.iter().any(is_constant),
+        Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
+            is_constant(expr) || when_then_expr.iter().any(|(when, _)| is_constant(when))
         }
         _ => false,
     }
@@ -70,43 +70,96 @@ fn compares_constant(expr: &Expr) -> bool {
 fn read(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_read = match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
-            read_beside(left, iter::once(&mut **right), schema) || read_beside(right, iter::once(&mut **left), schema)
+            let alone = Beside { schema, is_alone: true, has_doubles: false };
+            alone.read(left, iter::once(&mut **right)) || alone.read(right, iter::once(&mut **left))
         }
         Expr::Between(Between { expr, low, high, .. }) => {
-            read_beside(expr, [&mut **low, &mut **high].into_iter(), schema)
-                || read_beside(low, iter::once(&mut **expr), schema)
+            let beside = Beside::several([&**expr, &**low, &**high].into_iter(), schema);
+            beside.read(expr, [&mut **low, &mut **high].into_iter())
+                || beside.read_one(expr, [&**low, &**high].into_iter())
         }
-        Expr::InList(InList { expr, list, .. }) => read_beside(expr, list.iter_mut(), schema),
+        Expr::InList(InList { expr, list, .. }) => {
+            let beside = Beside::several(iter::once(&**expr).chain(&*list), schema);
+            beside.read(expr, list.iter_mut()) || beside.read_one(expr, list.iter())
+        }
         Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
-            read_beside(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when), schema)
+            let whens = when_then_expr.iter().map(|(when, _)| &**when);
+            let beside = Beside::several(iter::once(&**expr).chain(whens), schema);
+            beside.read(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when))
+                || beside.read_one(expr, when_then_expr.iter().map(|(when, _)| &**when))
         }
         _ => false,
     };
     if is_read { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
-/// Reads those that are constants as `known`, which they are compared with. Whether any was read.
-fn read_beside<'a>(known: &Expr, others: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
-    let mut constants = others.filter(|other| is_constant(other)).peekable();
-    if constants.peek().is_none() {
-        return false;
+/// Reads constants as what stands beside them.
+struct Beside<'s> {
+    schema: &'s DFSchema,
+    /// Two values are compared. Of several one that is a DOUBLE makes all of them DOUBLEs.
+    is_alone: bool,
+    /// There are DOUBLEs that are beyond what a DECIMAL holds, for all that is known.
+    has_doubles: bool,
+}
+
+/// A DECIMAL holds what is less, with some digits behind the point.
+const MOST: f64 = 1e30;
+
+impl<'s> Beside<'s> {
+    /// Several values, which are all compared as one type.
+    fn several<'a>(mut values: impl Iterator<Item = &'a Expr>, schema: &'s DFSchema) -> Self {
+        let has_doubles = values.any(|value| match value {
+            Expr::Literal(ScalarValue::Float64(Some(number)), _) => number.is_nan() || number.abs() >= MOST,
+            value => !is_constant(value) && value.get_type(schema).is_ok_and(|of| of.is_floating()),
+        });
+        Self { schema, is_alone: false, has_doubles }
     }
-    let beside = known.get_type(schema);
-    let mut is_read = false;
-    for constant in constants {
-        let value = match &beside {
-            Ok(time @ DataType::Timestamp(TimeUnit::Microsecond, _)) if is_text(constant) || is_date(constant) => {
-                Some(cast(mem::take(constant), time.clone()))
-            }
-            Ok(DataType::Decimal128(precision, scale)) => decimal(constant, *precision, *scale),
-            _ => None,
-        };
-        if let Some(value) = value {
-            *constant = value;
-            is_read = true;
+
+    /// Reads those that are constants as `known`, which they are compared with. Whether any was read.
+    fn read<'a>(&self, known: &Expr, others: impl Iterator<Item = &'a mut Expr>) -> bool {
+        let mut constants = others.filter(|other| is_constant(other)).peekable();
+        if constants.peek().is_none() {
+            return false;
         }
+        let beside = known.get_type(self.schema);
+        let mut is_read = false;
+        for constant in constants {
+            let value = match &beside {
+                Ok(time @ DataType::Timestamp(TimeUnit::Microsecond, _)) if is_text(constant) || is_date(constant) => {
+                    Some(cast(mem::take(constant), time.clone()))
+                }
+                Ok(DataType::Decimal128(precision, scale)) => decimal(constant, *precision, *scale),
+                Ok(integer) if integer.is_integer() && self.loses_digits(constant) => {
+                    decimal(constant, INTEGER_DIGITS, 0)
+                }
+                _ => None,
+            };
+            if let Some(value) = value {
+                *constant = value;
+                is_read = true;
+            }
+        }
+        is_read
     }
-    is_read
+
+    /// Whether integers would be compared as DOUBLEs with fewer digits than they have.
+    fn loses_digits(&self, constant: &Expr) -> bool {
+        !(self.has_doubles || self.is_alone && is_exact_beside_integers(constant))
+    }
+
+    /// Reads one constant as the first of what it is compared with that says how.
+    fn read_one<'a>(&self, constant: &mut Expr, mut known: impl Iterator<Item = &'a Expr>) -> bool {
+        known.any(|known| self.read(known, iter::once(&mut *constant)))
+    }
+}
+
+/// No integer has more digits.
+const INTEGER_DIGITS: u8 = 20;
+
+/// Whether each integer is less, equal or greater as a DOUBLE, too: up to 2^53 all of them are.
+fn is_exact_beside_integers(constant: &Expr) -> bool {
+    const ALL_BELOW: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    matches!(constant, Expr::Literal(ScalarValue::Float64(Some(value)), _) if value.abs() < ALL_BELOW)
 }
 
 /// A number as a decimal that is compared exactly with those of such a type.

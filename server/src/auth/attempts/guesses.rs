@@ -1,11 +1,11 @@
 //! How fast may passwords be guessed? Wrong ones count for a user at an address, for the user, and for the address; past a rate none is
 //! looked at, not even the right one: who guesses must not see it pass.
 //!
-//! Nobody keeps others out with it. Where a user proved their password before, only what goes wrong for them there counts. The password that
-//! was wrong last is no new guess: programs that were not told of a change use up nothing. Whoever comes with a token, a bearer, a session
-//! or a certificate is not asked. Names count whether there is such a user or not, so that nobody learns which there are.
+//! Nobody keeps others out with it. Where a user proved their password before, only what goes wrong for them there counts. Passwords that
+//! were wrong lately are no new guesses: programs that were not told of a change use up nothing, also many that come at once. Whoever comes
+//! with a token, a bearer, a session or a certificate is not asked. Names count whether there is such a user or not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ const IN_ALL: Rate = Rate { at_once: 60, every: Duration::from_secs(1) };
 /// Where a user proved their password is remembered for so long.
 const PROVED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Wrong passwords of a user at a place that are known again: of so many programs that were not told of a change, each with another one.
+pub(super) const MAX_KNOWN: usize = 8;
+
 /// Of each kind. Past it that goes which matters for the shortest time.
 pub(super) const MAX_KEPT: usize = 10_000;
 
@@ -53,7 +56,7 @@ pub(in crate::auth) struct Attempt {
 pub(in crate::auth) enum Verdict {
     /// It is looked at.
     Open,
-    /// It is the one that was wrong here before.
+    /// It is one that was wrong here lately.
     Repeated,
     /// It is not looked at before this time has passed, by this limit.
     Closed { wait: Duration, limit: &'static str },
@@ -77,8 +80,8 @@ struct Kept {
 struct Wrong {
     /// When all that was wrong is paid off, at the rate of its limit.
     paid_off: Duration,
-    /// The last one, of a user at a place.
-    last: Option<Id>,
+    /// The last ones, of a user at a place; the newest is last.
+    known: VecDeque<Id>,
 }
 
 impl Rate {
@@ -111,7 +114,7 @@ impl Guesses {
     pub fn judge(&self, attempt: &Attempt) -> Verdict {
         let now = self.clock.uptime();
         let kept = self.kept.lock();
-        if kept.wrong.get(&attempt.at_place).is_some_and(|wrong| wrong.last == Some(attempt.password)) {
+        if kept.is_known(attempt) {
             return Verdict::Repeated;
         }
         let waits = kept.limits(attempt, now).into_iter().map(|(id, rate, limit)| {
@@ -125,16 +128,22 @@ impl Guesses {
     }
 
     /// It was looked at, and is not the password. Several that were looked at side by side may be more than a rate allows: they are paid
-    /// off all the same.
+    /// off all the same. If all are one password, which a dashboard asks with for each of its panels, it is one guess.
     pub fn wrong(&self, attempt: &Attempt) {
         let now = self.clock.uptime();
         let mut kept = self.kept.lock();
+        if kept.is_known(attempt) {
+            return;
+        }
         for (id, rate, _) in kept.limits(attempt, now) {
             make_way(&mut kept.wrong, &id, now, |wrong| wrong.paid_off);
             let wrong = kept.wrong.entry(id).or_default();
             wrong.paid_off = wrong.paid_off.max(now) + rate.every;
             if id == attempt.at_place {
-                wrong.last = Some(attempt.password);
+                if wrong.known.len() >= MAX_KNOWN {
+                    wrong.known.pop_front();
+                }
+                wrong.known.push_back(attempt.password);
             }
         }
     }
@@ -164,6 +173,11 @@ impl Guesses {
 }
 
 impl Kept {
+    /// Whether this password was wrong for the user at the place lately.
+    fn is_known(&self, attempt: &Attempt) -> bool {
+        self.wrong.get(&attempt.at_place).is_some_and(|wrong| wrong.known.contains(&attempt.password))
+    }
+
     /// What an attempt counts against, with the names of the limits.
     fn limits(&self, attempt: &Attempt, now: Duration) -> Vec<(Id, Rate, &'static str)> {
         let mut limits = vec![(attempt.at_place, AT_PLACE, "place")];

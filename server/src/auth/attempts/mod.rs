@@ -10,7 +10,7 @@ mod place;
 
 pub(super) use failures::Failures;
 pub(super) use guesses::{Guesses, Verdict};
-pub(crate) use place::note as note_place;
+pub(crate) use place::{note as note_place, of_client as place_of_client};
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,11 @@ pub(super) fn of(peer: &Peer, headers: &HeaderMap) -> Option<IpAddr> {
     }
 }
 
+/// The address of a client that has connected by itself; `None` of what comes over a proxy, or from this machine, where one may run.
+pub(crate) fn of_client(peer: &Peer) -> Option<IpAddr> {
+    of(peer, &HeaderMap::new())
+}
+
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
     // Some proxies add the port.

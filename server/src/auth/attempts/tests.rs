@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use tidewater_storage::User;
 use tidewater_storage::env::{Env, ManualClock};
 
-use super::guesses::{Attempt, Guesses, MAX_KEPT, Verdict};
+use super::guesses::{Attempt, Guesses, MAX_KEPT, MAX_KNOWN, Verdict};
 use super::place;
 use crate::auth::Secret;
 use crate::connections::Peer;
@@ -151,6 +151,26 @@ async fn the_same_wrong_password_again_is_no_guess() {
     assert_eq!((verdict_of(&user), verdict_of(&user)), (Verdict::Open, Verdict::Repeated));
     user.password_hash = Some("another hash".to_owned());
     assert_eq!(verdict_of(&user), Verdict::Open);
+}
+
+/// A dashboard asks with its old password for all of its panels at once, and beside it stand others with older ones.
+#[tokio::test]
+async fn programs_with_old_passwords_keep_nobody_out() {
+    let fixture = Fixture::new();
+    let mut old = Vec::new();
+    for i in 0..MAX_KNOWN {
+        old.push(fixture.attempt(HERE, "anna", &format!("old {i}")).await);
+    }
+    for stale in &old {
+        let at_once: Vec<_> = (0..50).map(|_| fixture.guesses.judge(stale)).collect();
+        assert!(at_once.iter().all(|verdict| *verdict == Verdict::Open), "the first is not found wrong yet");
+        at_once.iter().for_each(|_| fixture.guesses.wrong(stale));
+    }
+    for _ in 0..100 {
+        assert!(old.iter().all(|stale| fixture.guesses.judge(stale) == Verdict::Repeated), "in turn");
+    }
+    assert_eq!(fixture.guess(HERE, "anna", 100).await, (10 - MAX_KNOWN, closed(6, "place")));
+    assert_eq!(fixture.guesses.judge(&old[0]), closed(6, "place"), "others were wrong since");
 }
 
 /// They were let through side by side, before the first was found wrong.

@@ -1,7 +1,7 @@
 //! How does a file become a table? CREATE TABLE in its shape, with the key, time and order that were asked for.
 
 use anyhow::bail;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use tidewater_client::{Client, TableInfo};
 use tidewater_storage::catalog::sql_type;
 
@@ -76,7 +76,9 @@ pub(super) fn statement((schema, table): (&str, &str), shape: &SchemaRef, args: 
     for field in shape.fields() {
         let required = !field.is_nullable() || key.contains(field.name()) || time.as_ref() == Some(field.name());
         let not_null = if required { " NOT NULL" } else { "" };
-        parts.push(format!("{} {}{not_null}", identifier(field.name()), sql_type(field.data_type())));
+        // A column of nothing but NULL has no type, as pandas writes it: it is a text, as in CREATE TABLE AS and in NDJSON.
+        let data_type = if field.data_type().is_null() { &DataType::Utf8 } else { field.data_type() };
+        parts.push(format!("{} {}{not_null}", identifier(field.name()), sql_type(data_type)));
     }
     if !key.is_empty() {
         parts.push(format!("PRIMARY KEY ({})", key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")));

@@ -59,6 +59,12 @@ impl Source {
         if !is_stdin {
             identity::check_regular(path)?;
         }
+        if !is_stdin && is_compressed(path) {
+            bail!(
+                "a compressed file cannot be loaded by name: pipe CSV and NDJSON in, as in \
+                 'zcat FILE | tidewater ingest TABLE - --format csv'"
+            );
+        }
         let format = match format.or_else(|| by_name(path)) {
             Some(format) => format,
             None => {
@@ -143,6 +149,11 @@ fn by_name(path: &Path) -> Option<InputFormat> {
         "arrow" | "arrows" | "ipc" | "feather" => Some(InputFormat::Arrow),
         _ => None,
     }
+}
+
+fn is_compressed(path: &Path) -> bool {
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
+    ["gz", "zst", "bz2", "xz", "zip"].contains(&end.as_str())
 }
 
 fn parquet(file: File, chunk_rows: usize) -> anyhow::Result<Opened> {

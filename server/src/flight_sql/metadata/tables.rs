@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::metadata::GetTablesBuilder;
+use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tidewater_query::wire_types::Profile;
@@ -18,7 +19,7 @@ use super::Pattern;
 use super::type_info::{metadata_key, type_entries};
 use crate::App;
 use crate::flight_sql::command::{CATALOG, DEFAULT_SCHEMA, quoted};
-use crate::flight_sql::encode::Rows;
+use crate::flight_sql::encode::{MAX_MESSAGE_BYTES, Rows};
 use crate::flight_sql::statement::schema_bytes;
 
 /// Rows of one batch; a client that looks for one name finds it in the first.
@@ -27,8 +28,14 @@ const MAX_BATCH_ROWS: usize = 1_000;
 /// Columns that one batch describes, each in one to two KiB of memory: a catalog may have millions.
 const MAX_BATCH_COLUMNS: usize = 5_000;
 
+/// What `table_schema` of one table takes at most: a message of the default size holds its row, whose names take little.
+const MAX_SCHEMA_BYTES: usize = MAX_MESSAGE_BYTES - (16 << 10);
+
 /// What a view is taken to have until it is planned.
 const VIEW_COLUMNS: usize = 100;
+
+/// Where clients find the comment of a column.
+const REMARKS: &str = "REMARKS";
 
 const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 const TABLE: &str = "TABLE";
@@ -220,7 +227,7 @@ impl Listed {
 fn columns_of(def: &TableDef) -> SchemaRef {
     let remarks = def.columns.iter().filter_map(|column| Some((column.name.as_str(), column.comment.as_deref()?)));
     let remarks: HashMap<_, _> = remarks.collect();
-    with_lengths(&described(&def.schema_name, &def.name, &def.arrow_schema, &remarks), def)
+    with_lengths(&described(&def.schema_name, &def.name, &def.arrow_schema, &remarks, false), def)
 }
 
 /// With the characters that a column takes in the place of those that its type does.
@@ -239,7 +246,10 @@ fn with_lengths(columns: &Schema, def: &TableDef) -> SchemaRef {
 async fn planned_columns(app: &App, session: &Session, schema: &str, name: &str) -> Result<Option<SchemaRef>> {
     let sql = format!("SELECT * FROM {}.{}", quoted(schema), quoted(name));
     match app.query.prepare(session, &sql).await {
-        Ok(prepared) => Ok(Some(described(schema, name, &prepared.dataset_schema, &HashMap::new()))),
+        Ok(prepared) => {
+            // Neither views nor system tables take rows.
+            Ok(Some(described(schema, name, &prepared.dataset_schema, &HashMap::new(), true)))
+        }
         Err(error) if is_passing(&error) => {
             let message = format!("the columns of {schema}.{name} cannot be told now: {}", error.message());
             let busy = Error::new(error.code(), message).hint("ask again, or without columns");
@@ -263,27 +273,60 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// `columns` with the metadata that JDBC and ODBC read.
-fn described(schema_name: &str, table: &str, columns: &Schema, remarks: &HashMap<&str, &str>) -> SchemaRef {
+fn described(
+    schema_name: &str,
+    table: &str,
+    columns: &Schema,
+    remarks: &HashMap<&str, &str>,
+    is_read_only: bool,
+) -> SchemaRef {
+    let flag = |is_set: bool| String::from(if is_set { "1" } else { "0" });
     let fields = columns.fields().iter().map(|field| {
         let data_type = field.data_type();
         // What a column is called in SQL does not depend on how it is sent.
         let named = Profile::Portable.data_type(data_type);
-        let is_text = matches!(named, DataType::Utf8);
         let mut entries = vec![
             ("CATALOG_NAME", CATALOG.to_owned()),
             ("DB_SCHEMA_NAME", schema_name.to_owned()),
             ("TABLE_NAME", table.to_owned()),
-            ("IS_AUTO_INCREMENT", "0".to_owned()),
-            ("IS_CASE_SENSITIVE", if is_text { "1" } else { "0" }.to_owned()),
-            ("IS_READ_ONLY", "0".to_owned()),
-            ("IS_SEARCHABLE", "1".to_owned()),
+            ("IS_AUTO_INCREMENT", flag(false)),
+            ("IS_CASE_SENSITIVE", flag(matches!(named, DataType::Utf8))),
+            ("IS_READ_ONLY", flag(is_read_only)),
+            ("IS_SEARCHABLE", flag(true)),
         ];
         entries.extend(type_entries(&named));
-        entries.extend(remarks.get(field.name().as_str()).map(|remark| ("REMARKS", (*remark).to_owned())));
+        entries.extend(remarks.get(field.name().as_str()).map(|remark| (REMARKS, (*remark).to_owned())));
         let metadata = entries.into_iter().map(|(key, value)| (metadata_key(key), value));
         Field::new(field.name(), data_type.clone(), field.is_nullable()).with_metadata(metadata.collect())
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The columns of a table as they are sent: without their comments where those take more than a message has. One table with long comments
+/// does not keep clients from all others.
+fn sent_schema(types: Profile, table: &Listed) -> Result<Bytes> {
+    let columns = sent_as(types, &table.columns.described());
+    let bytes = schema_bytes(&columns)?;
+    if bytes.len() <= MAX_SCHEMA_BYTES {
+        return Ok(bytes);
+    }
+    let (schema, name) = (&table.schema_name, &table.name);
+    let bytes = schema_bytes(&without_remarks(&columns))?;
+    if bytes.len() <= MAX_SCHEMA_BYTES {
+        tracing::warn!(schema, table = name, "the comments of a table's columns are too long to be told");
+        return Ok(bytes);
+    }
+    tracing::warn!(schema, table = name, "the columns of a table are too long to be told");
+    schema_bytes(&Schema::empty())
+}
+
+fn without_remarks(columns: &Schema) -> Schema {
+    let fields = columns.fields().iter().map(|field| {
+        let mut metadata = field.metadata().clone();
+        metadata.remove(&metadata_key(REMARKS));
+        Field::clone(field).with_metadata(metadata)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
 }
 
 /// The same columns in the types that a client is sent.
@@ -371,7 +414,7 @@ pub(in crate::flight_sql) fn batch(tables: &[Listed], types: Option<Profile>) ->
     let mut columns =
         vec![text(|_| CATALOG), text(|table| &table.schema_name), text(|table| &table.name), text(|table| table.kind)];
     if let Some(types) = types {
-        let schemas = tables.iter().map(|table| schema_bytes(&sent_as(types, &table.columns.described())));
+        let schemas = tables.iter().map(|table| sent_schema(types, table));
         columns.push(Arc::new(BinaryArray::from_iter_values(schemas.collect::<Result<Vec<_>>>()?)));
     }
     Ok(RecordBatch::try_new(schema(types.is_some()), columns)?)

@@ -65,8 +65,11 @@ fn paths_are_tables() {
     let of_path = |parts: &[&str]| {
         from_descriptor(&FlightDescriptor::new_path(parts.iter().map(|&part| part.to_owned()).collect()))
     };
-    let scan = |schema: &str, table: &str| Request::Scan { schema: schema.into(), table: table.into() };
-    assert_eq!(of_path(&["t"]).unwrap(), scan("public", "t"));
+    let scan = |schema: &str, table: &str| Request::Scan { schema: Some(schema.into()), table: table.into() };
+    // The session says in which schema.
+    let bare = Request::Scan { schema: None, table: "T".into() };
+    assert_eq!(bare.sql().as_deref(), Some("SELECT * FROM \"T\""));
+    assert_eq!(of_path(&["T"]).unwrap(), bare);
     assert_eq!(of_path(&["s", "t"]).unwrap(), scan("s", "t"));
     assert_eq!(of_path(&["tidewater", "s", "t"]).unwrap(), scan("s", "t"));
     assert!(of_path(&["other", "s", "t"]).unwrap_err().to_string().contains("other"));

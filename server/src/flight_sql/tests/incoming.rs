@@ -13,11 +13,14 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, FuturesUnordered, Stream, StreamExt, TryStreamExt};
+use tidewater_query::Principal;
+use tidewater_storage::TokenLimits;
 use tidewater_storage::env::{ManualClock, SystemRng};
 use tidewater_storage::memory::{MemoryLedger, Share};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::auth::{Caller, Limits, Proof};
 use crate::flight_sql::incoming::Incoming;
 use crate::flight_sql::prepared::PreparedStatements;
 use crate::ingest::ipc::tests::fixtures::options;
@@ -270,6 +273,28 @@ async fn a_silent_client_gives_its_turn_back() {
         _ = &mut more => unreachable!("it says nothing"),
         turn = &mut turn => assert!(turn.unwrap().is_some()),
     }
+    drop(rows);
+}
+
+/// Nobody else waits for the limit of a client.
+#[tokio::test]
+async fn a_stream_that_is_slowed_down_has_no_turn() {
+    let memory = memory();
+    let slow = TokenLimits { bytes_per_s: Some(1 << 10), ..TokenLimits::default() };
+    let limits = Limits::new(slow, Arc::new(ManualClock::at(0)));
+    let anna = Caller { principal: Principal::admin("anna"), proof: Proof::Nothing };
+    let messages = encoded(vec![zeros(1 << 20), zeros(1 << 20), zeros(1 << 20)]).await;
+    let stream = silent_behind(messages, &memory, &CancellationToken::new()).await;
+    let mut stream = stream.limited_by(limits.of(&anna));
+    for _ in 0..2 {
+        let next = tokio::time::timeout(Duration::from_secs(30), stream.next_held()).await.expect("in time");
+        assert!(next.unwrap().is_some());
+    }
+    let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    let mut third = pin!(stream.next_held());
+    assert!(third.as_mut().now_or_never().is_none(), "it waits for its limit");
+    let turn = memory.turn_to_read(memory.limit()).now_or_never().expect("at once");
+    assert!(turn.unwrap().is_some());
     drop(rows);
 }
 

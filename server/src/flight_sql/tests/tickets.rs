@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewater_storage::Code;
+use tidewater_query::Principal;
 use tidewater_storage::env::ManualClock;
+use tidewater_storage::{Code, Error, Result};
 
 use super::{admin, user};
 use crate::connections::{Peer, Presence};
 use crate::flight_sql::tickets::{CancelledTicket, MAX_PENDING, TICKET_TTL, Tickets, expiration};
 
-fn code<T>(result: tidewater_storage::Result<T>) -> Code {
+fn code<T>(result: Result<T>) -> Code {
     match result {
         Ok(_) => panic!("an error was expected"),
         Err(error) => error.code(),
     }
+}
+
+/// Takes what nothing else speaks against.
+fn take<P>(tickets: &Tickets<P>, id: &str, caller: &Principal) -> Result<P> {
+    tickets.take(id, caller, |_| Ok(()))
 }
 
 /// A connection that does not end.
@@ -26,9 +32,9 @@ fn here() -> Presence {
 fn a_ticket_is_taken_once() {
     let tickets = Tickets::new(Arc::new(ManualClock::at(0)));
     tickets.insert("a", "ann", 1, &here()).unwrap();
-    assert_eq!(tickets.take("a", &user("ann")).unwrap(), 1);
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::TicketConsumed);
-    assert_eq!(code(tickets.take("b", &user("ann"))), Code::HandleNotFound);
+    assert_eq!(take(&tickets, "a", &user("ann")).unwrap(), 1);
+    assert_eq!(code(take(&tickets, "a", &user("ann"))), Code::TicketConsumed);
+    assert_eq!(code(take(&tickets, "b", &user("ann"))), Code::HandleNotFound);
 }
 
 #[test]
@@ -43,12 +49,12 @@ fn what_nobody_fetches_is_dropped() {
     clock.advance(Duration::from_millis(1));
     tickets.sweep();
     assert_eq!((tickets.n_waiting(), Arc::strong_count(&payload)), (0, 1));
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::TicketExpired);
+    assert_eq!(code(take(&tickets, "a", &user("ann"))), Code::TicketExpired);
     assert_eq!(code(tickets.cancel("a", &user("ann"))), Code::TicketExpired);
-    assert_eq!(code(tickets.take("a", &user("bob"))), Code::PermissionDenied);
+    assert_eq!(code(take(&tickets, "a", &user("bob"))), Code::PermissionDenied);
     // After a while nobody remembers it.
     clock.advance(TICKET_TTL);
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::HandleNotFound);
+    assert_eq!(code(take(&tickets, "a", &user("ann"))), Code::HandleNotFound);
 }
 
 #[test]
@@ -57,17 +63,32 @@ fn an_expired_ticket_is_not_taken_before_the_sweep() {
     let tickets = Tickets::new(clock.clone());
     tickets.insert("a", "ann", 1, &here()).unwrap();
     clock.advance(TICKET_TTL);
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::TicketExpired);
+    assert_eq!(code(take(&tickets, "a", &user("ann"))), Code::TicketExpired);
 }
 
 #[test]
 fn a_ticket_has_an_owner() {
     let tickets = Tickets::new(Arc::new(ManualClock::at(0)));
     tickets.insert("a", "ann", 1, &here()).unwrap();
-    assert_eq!(code(tickets.take("a", &user("bob"))), Code::PermissionDenied);
+    assert_eq!(code(take(&tickets, "a", &user("bob"))), Code::PermissionDenied);
     assert_eq!(code(tickets.cancel("a", &user("bob"))), Code::PermissionDenied);
-    assert_eq!(tickets.take("a", &admin()).unwrap(), 1);
-    assert_eq!(code(tickets.take("a", &user("bob"))), Code::PermissionDenied);
+    assert_eq!(take(&tickets, "a", &admin()).unwrap(), 1);
+    assert_eq!(code(take(&tickets, "a", &user("bob"))), Code::PermissionDenied);
+}
+
+#[test]
+fn what_is_refused_is_not_used_up() {
+    let tickets = Tickets::new(Arc::new(ManualClock::at(0)));
+    tickets.insert("a", "ann", 1, &here()).expect("kept");
+    let refused = tickets.take("a", &user("ann"), |payload| {
+        assert_eq!(*payload, 1);
+        Err(Error::new(Code::NotYetVisible, "planned too early"))
+    });
+    assert_eq!(code(refused), Code::NotYetVisible);
+    // A stranger is not even told what speaks against it.
+    let stranger = tickets.take("a", &user("bob"), |_| panic!("it is not bob's"));
+    assert_eq!(code(stranger), Code::PermissionDenied);
+    assert_eq!(take(&tickets, "a", &user("ann")).expect("it still waits"), 1);
 }
 
 #[test]
@@ -79,9 +100,9 @@ fn cancelling() {
     assert_eq!(tickets.cancel("a", &user("ann")).unwrap(), CancelledTicket::Dropped);
     assert_eq!(Arc::strong_count(&payload), 1);
     assert_eq!(tickets.cancel("a", &user("ann")).unwrap(), CancelledTicket::Already);
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::QueryCancelled);
+    assert_eq!(code(take(&tickets, "a", &user("ann"))), Code::QueryCancelled);
     tickets.insert("b", "ann", payload, &here()).unwrap();
-    tickets.take("b", &user("ann")).unwrap();
+    take(&tickets, "b", &user("ann")).unwrap();
     assert_eq!(tickets.cancel("b", &user("ann")).unwrap(), CancelledTicket::Fetched);
     assert_eq!(code(tickets.cancel("c", &user("ann"))), Code::HandleNotFound);
     clock.advance(TICKET_TTL);
@@ -104,7 +125,7 @@ fn what_is_renewed_waits_on() {
     clock.advance(TICKET_TTL);
     assert_eq!(code(renew("ann")), Code::TicketExpired);
     tickets.insert("b", "ann", 7, &here()).unwrap();
-    tickets.take("b", &user("ann")).unwrap();
+    take(&tickets, "b", &user("ann")).unwrap();
     assert_eq!(code(tickets.renew("b", &user("ann"), |_| TICKET_TTL)), Code::TicketConsumed);
     assert_eq!(code(tickets.renew("c", &user("ann"), |_| TICKET_TTL)), Code::HandleNotFound);
 }
@@ -113,10 +134,10 @@ fn what_is_renewed_waits_on() {
 fn a_query_that_was_cancelled_while_it_ran_is_told_so() {
     let tickets = Tickets::new(Arc::new(ManualClock::at(0)));
     tickets.insert("a", "ann", 1, &here()).unwrap();
-    tickets.take("a", &user("ann")).unwrap();
+    take(&tickets, "a", &user("ann")).unwrap();
     tickets.note_cancelled("a");
     tickets.note_cancelled("nothing");
-    assert_eq!(code(tickets.take("a", &user("ann"))), Code::QueryCancelled);
+    assert_eq!(code(take(&tickets, "a", &user("ann"))), Code::QueryCancelled);
     assert_eq!(tickets.cancel("a", &user("ann")).unwrap(), CancelledTicket::Already);
 }
 
@@ -136,7 +157,7 @@ fn too_many_are_refused_until_some_expire() {
         tickets.insert(&i.to_string(), "ann", i, &here()).unwrap();
     }
     assert_eq!(code(tickets.insert("more", "ann", 0, &here())), Code::QueryQueueFull);
-    tickets.take("0", &user("ann")).unwrap();
+    take(&tickets, "0", &user("ann")).unwrap();
     tickets.insert("more", "ann", 0, &here()).unwrap();
     clock.advance(TICKET_TTL);
     tickets.insert("later", "ann", 0, &here()).unwrap();
@@ -156,10 +177,10 @@ fn those_whose_clients_are_gone_give_their_places() {
     assert_eq!(code(tickets.insert("more", "ann", 0, &stays.presence())), Code::QueryQueueFull);
     drop(goes);
     tickets.sweep();
-    tickets.take("handed on", &user("ann")).expect("it waits");
+    take(&tickets, "handed on", &user("ann")).expect("it waits");
     tickets.insert("first", "ann", 0, &stays.presence()).expect("there is a place");
     tickets.insert("second", "ann", 0, &stays.presence()).expect("another one gives its place");
-    assert_eq!(code(tickets.take("left", &user("ann"))), Code::TicketExpired);
+    assert_eq!(code(take(&tickets, "left", &user("ann"))), Code::TicketExpired);
     assert_eq!(code(tickets.insert("third", "ann", 0, &stays.presence())), Code::QueryQueueFull);
 }
 
@@ -174,10 +195,10 @@ fn who_has_most_of_them_gives_a_place_to_others() {
     }
     tickets.insert("other", "bob", 0, &here()).expect("there is a place");
     assert_eq!(tickets.n_waiting(), MAX_PENDING);
-    assert_eq!(code(tickets.take("0", &user("ann"))), Code::TicketExpired, "the oldest of hers");
+    assert_eq!(code(take(&tickets, "0", &user("ann"))), Code::TicketExpired, "the oldest of hers");
     assert_eq!(code(tickets.insert("more", "ann", 0, &here())), Code::QueryQueueFull);
-    tickets.take("1", &user("ann")).expect("the next one waits");
-    tickets.take("other", &user("bob")).expect("it waits");
+    take(&tickets, "1", &user("ann")).expect("the next one waits");
+    take(&tickets, "other", &user("bob")).expect("it waits");
 }
 
 #[test]

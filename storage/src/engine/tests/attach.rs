@@ -298,6 +298,9 @@ async fn what_is_not_ours_or_not_free_is_refused() {
         std::fs::write(&declares, changed).expect("written");
         assert_eq!(refused(&fixture, &folder).await, code, "{what}");
     }
+    std::fs::write(&declares, text.replace(r#","tidewater.exclusiveWriter""#, "")).expect("written");
+    let error = fixture.engine().attach_table(&folder.display().to_string(), None).await.expect_err("refused");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("a program that reads Delta")), "{error}");
     std::fs::write(&declares, text).expect("written");
     fixture.create("t").await;
     assert_eq!(refused(&fixture, &folder).await, Code::TableExists, "the name is taken");

@@ -59,7 +59,12 @@ impl DeltaTable {
             if file.size > MAX_FILE_BYTES {
                 return Err(refused(&format!("it has {} bytes", file.size)));
             }
-            let bytes = self.store().get(&file.location).await.map_err(unread)?.bytes().await.map_err(unread)?;
+            let found = match self.store().get(&file.location).await {
+                // Housekeeping removes old ones, and so does whoever else writes to the log.
+                Err(object_store::Error::NotFound { .. }) => continue,
+                found => found.map_err(unread)?,
+            };
+            let bytes = found.bytes().await.map_err(unread)?;
             let checked = in_background("checkpoint", move || check_file(&bytes, MAX_GROUP_BYTES)).await?;
             checked.map_err(|e| refused(e.message()).source(e))?;
         }

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -155,6 +156,8 @@ class DeadLetterFile:
             # Renamed over the old one: a reader sees the one or the other. The lock is the old file's, and who waits for it looks again.
             temporary = self.path.with_name(f"{self.path.name}.new")
             with temporary.open("wb") as file:
+                # Rows may be for nobody else to read.
+                shutil.copymode(self.path, temporary)
                 file.write(b"".join(letter.line() for letter in after))
                 file.flush()
                 os.fsync(file.fileno())

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -121,10 +121,14 @@ impl DeadLetterFile {
 
     /// All of its batches; `None` if there is no file.
     pub(in crate::cli::ingest) fn read(&self) -> anyhow::Result<Option<Vec<Letter>>> {
-        let content = match fs::read(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            content => content.with_context(|| format!("reading {self}"))?,
-        };
+        let read = self.locked_content().with_context(|| format!("reading {self}"))?;
+        let Some(content) = read.map(|(_, content)| content) else { return Ok(None) };
+        // Cut by a crash it would be half a line. A person may have left it so, and it would go with the first line that is taken out.
+        if content.rsplit(|byte| *byte == b'\n').next().is_some_and(|last| Letter::parse(last).is_ok()) {
+            bail!(
+                "the last line of {self} has no end: put a line break behind it, or remove it if its batch is stored"
+            );
+        }
         let numbered = (1..).zip(lines(&content)).filter(|(_, line)| !line.trim_ascii().is_empty());
         let letter = |(number, line): (u64, &[u8])| {
             Letter::parse(line).with_context(|| {
@@ -142,9 +146,7 @@ impl DeadLetterFile {
 
     fn try_take_out(&self, ids: &HashSet<String>) -> io::Result<()> {
         // Held until the end: a producer that adds a line meanwhile would add it to a file that goes.
-        let Some(mut locked) = self.locked()? else { return Ok(()) };
-        let mut content = Vec::new();
-        locked.read_to_end(&mut content)?;
+        let Some((locked, content)) = self.locked_content()? else { return Ok(()) };
         let is_out = |line: &[u8]| serde_json::from_slice::<Id>(line).is_ok_and(|line| ids.contains(&line.id));
         let all: Vec<_> = lines(&content).filter(|line| !line.trim_ascii().is_empty()).collect();
         let left: Vec<_> = all.iter().copied().filter(|line| !is_out(line)).collect();
@@ -158,12 +160,23 @@ impl DeadLetterFile {
             name.push(".new");
             let temporary = self.path.with_file_name(name);
             let mut file = File::create(&temporary)?;
+            // Rows may be for nobody else to read.
+            file.set_permissions(locked.metadata()?.permissions())?;
             file.write_all(&left.concat())?;
             file.sync_all()?;
             fs::rename(&temporary, &self.path)?;
         }
         self.sync_folder();
         Ok(())
+    }
+
+    /// The file, locked, with what is in it: lines that a producer adds are all there, or none. Who may not write it does not read it either:
+    /// what cannot leave the file is not sent.
+    fn locked_content(&self) -> io::Result<Option<(File, Vec<u8>)>> {
+        let Some(mut locked) = self.locked()? else { return Ok(None) };
+        let mut content = Vec::new();
+        locked.read_to_end(&mut content)?;
+        Ok(Some((locked, content)))
     }
 
     /// The file that has the name now, locked as long as it is held; `None` if there is none any more.

@@ -138,6 +138,15 @@ fn where_a_text_is_null_an_empty_field_is_a_text() {
 }
 
 #[test]
+fn who_names_a_compressed_file_is_told_how_it_is_loaded() {
+    let (_folder, path) = file("a.csv.GZ", b"\x1f\x8b");
+    for format in [None, Some(InputFormat::Csv)] {
+        let refused = Source::open(&path, format, None, 10, None).err().expect("refused").to_string();
+        assert!(refused.contains("zcat FILE | tidewater ingest TABLE -"), "{refused}");
+    }
+}
+
+#[test]
 fn arrow_files_and_streams_are_told_apart() {
     let rows = numbers(0..25);
     let mut stream = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();

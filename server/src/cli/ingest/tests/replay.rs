@@ -1,6 +1,8 @@
 //! Are dead letters read as the Python client writes them, and do only their own lines leave the file?
 
 use std::collections::HashSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 use tidewater_proto::ingest::v1 as pb;
 
@@ -42,10 +44,19 @@ fn what_is_no_letter_is_told_before_anything_is_sent() {
     }
 }
 
+/// As an editor leaves it.
+#[test]
+fn a_last_line_without_its_end_is_not_passed_over() {
+    let (_folder, path) = file("dead.ndjson", format!("{REFUSED}\n{GIVEN_UP}").as_bytes());
+    let error = DeadLetterFile::new(&path).read().unwrap_err().to_string();
+    assert!(error.contains("has no end"), "{error}");
+}
+
 #[test]
 fn only_what_was_stored_leaves_the_file() {
     let cut = &GIVEN_UP[..20];
     let (_folder, path) = file("dead.ndjson", format!("{REFUSED}\n{GIVEN_UP}\n{cut}").as_bytes());
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     let letters = DeadLetterFile::new(&path);
     assert_eq!(letters.read().unwrap().unwrap().len(), 2);
     letters.take_out(&HashSet::from(["c3".to_owned()])).unwrap();
@@ -53,6 +64,7 @@ fn only_what_was_stored_leaves_the_file() {
     letters.take_out(&HashSet::from(["a1".to_owned()])).unwrap();
     // Byte by byte, also what we do not know.
     assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{GIVEN_UP}\n"));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "it stays private");
     letters.take_out(&HashSet::from(["b2".to_owned()])).unwrap();
     assert!(!path.exists() && letters.read().unwrap().is_none());
     letters.take_out(&HashSet::from(["b2".to_owned()])).unwrap();

@@ -1,5 +1,6 @@
 //! Are types guessed with care, and do tables get them?
 
+use arrow::array::{ArrayRef, NullArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use std::sync::Arc;
 use tidewater_client::TableInfo;
@@ -8,7 +9,7 @@ use tidewater_storage::catalog::sql_type;
 use super::super::create::{check_definition, statement};
 use super::super::load::Totals;
 use super::super::source::Source;
-use super::{file, ingest_args, open};
+use super::{file, ingest_args, open, parquet};
 
 fn types(source: &Source) -> Vec<String> {
     source.shape().fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
@@ -250,6 +251,11 @@ fn a_table_is_created_in_the_shape_of_the_file() {
     let args = ingest_args(&["t", "a.ndjson", "--create"]);
     let made = statement(("public", "t"), open(&nested, None).shape(), &args).unwrap();
     assert!(made.contains("(\"s\" STRUCT<a BIGINT, l VARCHAR[]>)"), "{made}");
+    let empty: ArrayRef = Arc::new(NullArray::new(2));
+    let (_folder, untyped) =
+        file("a.parquet", &parquet(&RecordBatch::try_from_iter_with_nullable([("n", empty, true)]).expect("a batch")));
+    let made = statement(("public", "t"), open(&untyped, None).shape(), &args).expect("a statement");
+    assert!(made.contains("(\"n\" VARCHAR)"), "{made}");
 }
 
 #[test]

@@ -69,11 +69,16 @@ async fn tables_and_their_columns() {
     assert_eq!(meta("at", "TYPE_NAME").as_deref(), Some("TIMESTAMPTZ"));
     assert_eq!(meta("name", "TABLE_NAME").as_deref(), Some("a_b"));
     assert_eq!(schema(2).field(0).name(), "id");
+    let is_read_only = |schema: Schema| schema.field(0).metadata()["ARROW:FLIGHT:SQL:IS_READ_ONLY"].clone();
+    assert_eq!([0, 1, 2].map(|index| is_read_only(schema(index))), ["0", "0", "1"], "a view takes no rows");
     let system = rows(&server, client.get_tables(user(&["SYSTEM TABLE"])).await.unwrap()).await;
     let names = column(&system, 2);
     for name in ["tables", "columns", "producers", "ledger", "rejected", "queries"] {
         assert!(names.contains(&name.to_owned()), "{name} in {names:?}");
     }
+    let schemas = system[0].column(4).as_binary::<i32>();
+    let first = Schema::try_from(IpcMessage(bytes::Bytes::copy_from_slice(schemas.value(0)))).unwrap();
+    assert_eq!(is_read_only(first), "1", "nor does a system table");
     let named = CommandGetTables { table_name_filter_pattern: Some("a_b".into()), ..Default::default() };
     assert_eq!(column(&rows(&server, client.get_tables(named).await.unwrap()).await, 2), ["a_b", "axb"]);
 }

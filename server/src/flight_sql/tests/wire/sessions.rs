@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
+use arrow_flight::FlightDescriptor;
 use tidewater_query::{Interface, Principal, Session};
 use tidewater_storage::{Code, StoredSession};
+use tonic::Request;
 use tonic::metadata::MetadataMap;
 
-use super::Server;
+use super::{Server, schema_of};
 use crate::auth::ANONYMOUS;
 use crate::sessions::{Client, Sessions};
 
 /// A client that shows the bearer of its first handshake for ever.
 async fn of_first_bearer(server: &Server) -> Client {
+    Client::of(&server.app, ANONYMOUS, &first_bearer(server).await)
+}
+
+/// The headers of such a client.
+async fn first_bearer(server: &Server) -> MetadataMap {
     let bearer = server.app.auth.handshake(&server.app.storage, None).await.expect("given");
     let mut metadata = MetadataMap::new();
     metadata.insert("authorization", format!("Bearer {}", bearer.expose()).parse().expect("a header"));
-    Client::of(&server.app, ANONYMOUS, &metadata)
+    metadata
 }
 
 fn session(server: &Server) -> Session {
@@ -50,6 +57,39 @@ async fn what_was_set_outlives_the_process() {
     client.close(&server.app).await.expect("closed");
     assert!(client.settings(&after_a_restart(&server)).expect("not refused").is_none());
     assert!(server.app.storage.sessions().is_empty());
+}
+
+/// As a name in SQL is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_one_part_is_looked_for_in_the_schema_of_the_session() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT)", "CREATE TABLE shop.t (price BIGINT)"]).await;
+    let headers = first_bearer(&server).await;
+    let client = Client::of(&server.app, ANONYMOUS, &headers);
+    client.keep(&server.app, &session(&server), vec![("schema", Some("shop".to_owned()))]).await.expect("kept");
+    for (headers, column) in [(headers, "price"), (MetadataMap::new(), "id")] {
+        let mut request = Request::new(FlightDescriptor::new_path(vec!["t".to_owned()]));
+        *request.metadata_mut() = headers;
+        let info = server.raw().get_flight_info(request).await.expect("told").into_inner();
+        assert_eq!(schema_of(&info).field(0).name(), column);
+    }
+}
+
+/// Connections of pools, and Metabase, set the same again before every statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_already_is_not_written_again() {
+    let server = Server::start().await;
+    let client = of_first_bearer(&server).await;
+    let begun = session(&server);
+    let mut records = Vec::new();
+    for zone in ["Europe/Berlin", "Europe/Berlin", "UTC", "UTC"] {
+        client.keep(&server.app, &begun, vec![("timezone", Some(zone.to_owned()))]).await.expect("kept");
+        records.extend(server.app.storage.sessions());
+        let now = client.settings(&after_a_restart(&server)).expect("not refused").expect("a session").lock().clone();
+        assert_eq!(now.timezone, zone);
+    }
+    let is_written: Vec<_> = records.windows(2).map(|pair| !Arc::ptr_eq(&pair[0], &pair[1])).collect();
+    assert_eq!(is_written, [false, true, false]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

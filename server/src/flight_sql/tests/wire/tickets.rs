@@ -8,9 +8,9 @@ use arrow_flight::{
 };
 use futures::stream::TryStreamExt;
 use prost::Message;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
-use super::{Server, text, ticket_of};
+use super::{Server, descriptor, text, ticket_of};
 
 async fn act(server: &Server, name: &str, body: Vec<u8>) -> Result<bytes::Bytes, Status> {
     let answers: Vec<_> = server.raw().do_action(Action::new(name, body)).await?.into_inner().try_collect().await?;
@@ -47,6 +47,21 @@ async fn endpoints_say_until_when_they_wait_and_wait_on() {
     assert_eq!(update.endpoint[0].expiration_time, None);
     assert_eq!(renew(&server, &update.endpoint[0]).await.unwrap(), update.endpoint[0]);
     assert_eq!(renew(&server, &FlightEndpoint::new()).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_is_refused_waits_on() {
+    let server = Server::start().await;
+    server.run(&["CREATE TABLE t (id BIGINT)", "INSERT INTO t VALUES (1)"]).await;
+    let info = server.info("SELECT count(*) AS n FROM t").await.expect("planned");
+    let later = server.raw().get_flight_info(descriptor("INSERT INTO t VALUES (2)")).await.expect("inserted");
+    let token = later.metadata().get("x-tidewater-commit-token").expect("a token").clone();
+    let mut request = Request::new(ticket_of(&info));
+    request.metadata_mut().insert("x-tidewater-min-commit", token);
+    let refused = server.raw().do_get(request).await.map(drop).expect_err("it was planned before");
+    assert!(refused.message().contains("planned before a commit"), "{refused}");
+    let (_, rows) = server.fetch(&info).await.expect("it was not used up");
+    assert!(text(&rows).contains("| 1 "));
 }
 
 #[tokio::test(flavor = "multi_thread")]

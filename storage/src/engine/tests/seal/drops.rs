@@ -108,6 +108,27 @@ async fn a_table_that_is_brought_back_while_it_is_cleared_away_is_whole_or_gone(
     }
 }
 
+/// What was dropped long ago is cleared away: as soon as one of its files is gone it must not come back, also if the process ends there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_files_are_gone_does_not_come_back() {
+    let (fixture, clock) = Fixture::open_at(NOW_US);
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    let id = mixed(&fixture, "t").await.def().id.to_string();
+    fixture.engine().drop_table("public", "t").await.expect("dropped");
+    pass(&clock);
+    let point = "log.before_write/purge_table";
+    fail.arm(point, FailAction::Hold(1));
+    let engine = Arc::clone(fixture.engine());
+    let purge = tokio::spawn(async move { engine.purge_dropped().await });
+    until(|| fail.visits(point) > 0 || purge.is_finished()).await;
+    let on_disk = fixture.engine().dropped_as("public", "t").expect("readable");
+    let moments: Vec<_> = on_disk.into_iter().map(|(at, _)| at).collect();
+    let n_files = n_files_of(fixture.path(), &id);
+    fail.release(point);
+    purge.await.expect("no panic").expect("done");
+    assert_eq!((moments, n_files), (vec![PURGED], 0));
+}
+
 /// The drop says that the table is not to come back.
 fn is_doomed(fixture: &Fixture) -> bool {
     let dropped = fixture.engine().dropped_as("public", "t").expect("readable");

@@ -75,6 +75,7 @@ final class Metadata {
         flows.put("columns", this::columns);
         flows.put("columns_of_a_view_and_of_system_tables", this::otherColumns);
         flows.put("primary_keys", this::primaryKeys);
+        flows.put("answers_without_rows", this::withoutRows);
         flows.put("catalogs_and_schemas", this::catalogs);
         flows.put("type_info", this::typeInfo);
         flows.put("what_the_server_is", this::server);
@@ -394,6 +395,37 @@ final class Metadata {
                                             null, null, KEYED, null, null, KEYED)),
                             List.of(),
                             "getCrossReference()");
+                });
+    }
+
+    /**
+     * The driver takes the columns of such an answer from its first batch with rows, and passes
+     * over a schema and batches without. What is sent is shown by the tests of the server.
+     */
+    private void withoutRows() throws Exception {
+        ask(
+                metadata -> {
+                    List<String> bare = new ArrayList<>();
+                    Map<String, ResultSet> answers =
+                            Map.of(
+                                    "getSchemas", metadata.getSchemas(null, "nothing"),
+                                    "getTables", metadata.getTables(null, null, "nothing", null),
+                                    "getColumns", metadata.getColumns(null, null, "nothing", null),
+                                    "getPrimaryKeys",
+                                            metadata.getPrimaryKeys(null, null, "nothing"));
+                    for (Map.Entry<String, ResultSet> answer : answers.entrySet()) {
+                        String got = String.join(" ", labels(answer.getValue()));
+                        Check.equal(Target.rows(answer.getValue()), List.of(), answer.getKey());
+                        if (got.isEmpty()) {
+                            bare.add(answer.getKey());
+                        } else {
+                            Check.equal(got, COLUMNS.get(answer.getKey()), "the columns");
+                        }
+                    }
+                    Check.driver(
+                            bare.isEmpty(),
+                            "an answer of DatabaseMetaData without rows has no columns, whatever"
+                                + " schema it came with");
                 });
     }
 

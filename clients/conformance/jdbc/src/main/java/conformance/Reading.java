@@ -52,6 +52,7 @@ final class Reading {
         flows.put("get_object_of_an_instant", () -> look(this::instant));
         flows.put("position_in_the_result", this::position);
         flows.put("an_answer_without_rows", this::empty);
+        flows.put("columns_of_an_answer_without_rows", this::columnsWithoutRows);
         flows.put("null_column", () -> checkValue("SELECT NULL AS n", null));
         flows.put("aggregates_have_the_announced_type", this::aggregates);
         flows.put("values_without_a_table", () -> checkValue("VALUES ('a')", "a"));
@@ -350,6 +351,21 @@ final class Reading {
                 Check.that(result.getMetaData().getColumnCount() > 0, "there are columns");
                 Check.that(!result.next(), "there are no rows");
             }
+        }
+    }
+
+    private void columnsWithoutRows() throws Exception {
+        String sql = "SELECT 1 AS a, 2 AS b WHERE false";
+        try (Connection connection = target.connect();
+                PreparedStatement prepared = connection.prepareStatement(sql);
+                Statement statement = connection.createStatement()) {
+            int width = prepared.executeQuery().getMetaData().getColumnCount();
+            Check.equal(width, 2, "the number of columns of a prepared statement");
+            width = statement.executeQuery(sql).getMetaData().getColumnCount();
+            Check.driver(
+                    width == 2,
+                    "an answer of a Statement without rows has each column twice: those of prepare"
+                            + " and those of the answer");
         }
     }
 
