@@ -267,7 +267,7 @@ def test_the_command_line_and_the_package_replay_the_same_letters_once(server, c
             producer.flush()
     lines = path.read_bytes()
     refused = by_command_line(server, path)
-    assert refused.returncode == 1 and "left: SCHEMA_MISMATCH" in refused.stderr and "1 batches stored: 10 rows accepted" in refused.stdout
+    assert refused.returncode == 1 and "left: SCHEMA_MISMATCH" in refused.stderr and "1 batch stored: 10 rows accepted" in refused.stdout
     assert path.read_bytes() == lines.splitlines(keepends=True)[1]
     client.execute(f"ALTER TABLE {table} ADD COLUMN extra BIGINT")
     for _ in range(2):
@@ -292,7 +292,7 @@ def test_the_command_line_asks_what_becomes_of_letters_of_which_nobody_can_tell(
     assert kept.returncode == 1 and "nobody can tell whether batch 1 of p is stored" in kept.stderr and "PRODUCER_FENCED" in kept.stderr
     assert path.read_bytes() == lines
     dropped = by_command_line(server, path, "--unsettled", "drop")
-    assert dropped.returncode == 0 and "1 batches dropped, 0 left" in dropped.stdout and not path.exists()
+    assert dropped.returncode == 0 and "1 batch dropped, 0 left" in dropped.stdout and not path.exists()
     assert ids(client, table) == list(range(11))
     for _ in range(2):
         path.write_bytes(lines)

@@ -128,7 +128,7 @@ def test_a_changed_certificate_is_used_by_new_connections(server, authority, fil
 
 def test_a_pair_that_does_not_fit_is_not_used(server, authority, files):
     files.put((authority.issue()[0], authority.issue()[1]))
-    server.wait_for_log("ERROR", "the TLS certificate cannot be changed", "is not the key of the certificate")
+    server.wait_for_log("ERROR", "the TLS certificates cannot be changed", "is not the key of the certificate")
     with connect(server, authority.pem) as connection:
         assert ask(connection) == [(1,)]
 

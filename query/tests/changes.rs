@@ -407,3 +407,29 @@ fn many_rows_that_end_with_a_bad_one_are_not_stored() {
         assert_eq!(code(fixture.run(&session, "SELECT count(*) FROM u").await), Some(Code::TableNotFound));
     });
 }
+
+#[test]
+fn a_change_tells_whether_there_was_anything_to_do() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for (sql, is_unchanged) in [
+            ("CREATE TABLE IF NOT EXISTS n (id BIGINT)", false),
+            ("CREATE TABLE IF NOT EXISTS n (id BIGINT)", true),
+            ("CREATE TABLE IF NOT EXISTS n AS SELECT 1 AS id", true),
+            ("CREATE OR REPLACE TABLE n (id BIGINT)", false),
+            ("INSERT INTO n VALUES (1)", false),
+            ("CREATE VIEW IF NOT EXISTS v AS SELECT 1", false),
+            ("CREATE VIEW IF NOT EXISTS v AS SELECT 1", true),
+            ("ALTER TABLE n ADD COLUMN IF NOT EXISTS id BIGINT", true),
+            ("ALTER TABLE IF EXISTS missing ADD COLUMN x BIGINT", true),
+            ("DROP VIEW IF EXISTS v", false),
+            ("DROP VIEW IF EXISTS v", true),
+            ("DROP TABLE IF EXISTS missing, n", false),
+            ("DROP TABLE IF EXISTS missing, n", true),
+        ] {
+            let outcome = change(&fixture, &session, sql, None, RunOptions::default()).await.expect(sql);
+            assert_eq!(outcome.is_unchanged, is_unchanged, "{sql}");
+        }
+    });
+}

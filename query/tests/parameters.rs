@@ -124,6 +124,7 @@ fn types_follow_from_where_a_parameter_stands() {
             ("INSERT INTO t (d, id) VALUES ($2, $1)", "Int64, Decimal128(20, 3)"),
             ("INSERT INTO t (id, name, d) VALUES (?, 'x', ?)", "Int64, Decimal128(20, 3)"),
             ("INSERT INTO t (id, name) VALUES (?, lower('X'))", "Int64"),
+            ("INSERT INTO t (id, d) VALUES (?, CAST(? AS DECIMAL(38, 0)))", "Int64, Decimal128(38, 0)"),
             ("INSERT INTO t (id, name) SELECT ?, ?", "Int64, Utf8"),
             ("INSERT INTO t (id, name) SELECT ? AS a, name FROM t", "Int64"),
         ] {
@@ -278,6 +279,9 @@ fn a_frame_reaches_as_far_as_its_parameters_say() {
         let sql = "SELECT sum(id) OVER (ORDER BY id RANGE $1 PRECEDING) FROM t";
         let refused = run(&fixture, &session, sql, vec![numbers([-1])]).await.expect_err("negative");
         assert_eq!(refused.code(), Code::InvalidParameter, "{refused}");
+        let sql = "SELECT sum(id) OVER (ORDER BY at RANGE $1 PRECEDING) FROM t";
+        let refused = run(&fixture, &session, sql, vec![numbers([1])]).await.expect_err("a number over times");
+        assert!(refused.message().contains("takes an INTERVAL"), "{refused}");
     });
 }
 

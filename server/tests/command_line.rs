@@ -228,7 +228,7 @@ fn files_are_loaded_whether_or_not_somebody_reads_the_summaries() {
     };
     let loaded = unread([first, second]);
     assert_eq!(loaded.status.code(), Some(0), "{loaded:?}");
-    assert!(String::from_utf8_lossy(&loaded.stderr).contains("second.csv: 1 rows received"), "{loaded:?}");
+    assert!(String::from_utf8_lossy(&loaded.stderr).contains("second.csv: 1 row received"), "{loaded:?}");
     assert_eq!(server.output(&["sql", "-c", "SELECT count(*) AS n FROM rows"]), "n\n2\n");
     let failed = unread([first, missing]);
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");

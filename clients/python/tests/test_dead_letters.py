@@ -263,6 +263,26 @@ def test_a_long_line_that_a_crash_cut_is_no_letter(path):
     assert file.read() == letters
 
 
+def without_last_line_break(path):
+    with open(path, "rb+") as file:
+        file.truncate(os.path.getsize(path) - 1)
+
+
+def test_a_last_letter_that_an_editor_left_without_an_end_is_kept(server, path):
+    file = DeadLetterFile(path)
+    letters = [DeadLetter("public", "t", "p", f'{{"id":{number}}}\n'.encode(), True, 1, "") for number in range(3)]
+    file.append(letters[:1])
+    without_last_line_break(path)
+    file.append(letters[1:])
+    assert file.read() == letters
+    without_last_line_break(path)
+    file.change(lambda letter: None if letter == letters[0] else letter)
+    assert file.read() == letters[1:]
+    without_last_line_break(path)
+    assert tidewater.replay(path, server.url).batches_stored == 2 and ids(server) == [1, 2]
+    assert not os.path.exists(path)
+
+
 def test_a_private_file_stays_private(path):
     file = DeadLetterFile(path)
     file.append([DeadLetter("public", "t", "p", b'{"id":1}\n', True, 1, "") for _ in range(2)])

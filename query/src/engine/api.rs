@@ -101,6 +101,8 @@ pub struct UpdateOutcome {
     pub token: Option<CommitToken>,
     /// What SET or RESET changed: names, and values as SET takes them.
     pub settings: Vec<(&'static str, String)>,
+    /// Nothing was to be done: what IF NOT EXISTS makes was there, or nothing of what IF EXISTS drops.
+    pub is_unchanged: bool,
 }
 
 /// A statement that was planned (SELECT) or run (DDL, DML, CALL).

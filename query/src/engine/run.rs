@@ -153,7 +153,8 @@ impl QueryEngine {
         query.set_planned(clock.uptime().saturating_sub(start));
         let deed = Deed::of(&work);
         let outcome = self.do_work(work, query, session, timeout).await?;
-        if let Some(deed) = deed {
+        let is_unchanged = matches!(&outcome, Outcome::Update(update) if update.is_unchanged);
+        if let Some(deed) = deed.filter(|_| !is_unchanged) {
             deed.note(query);
         }
         Ok(outcome)

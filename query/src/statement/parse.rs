@@ -14,6 +14,7 @@ use super::change::{insert, undrop};
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
 use super::names::{Announced, check_nesting, name_columns, settle_calls, settle_series, settle_words};
+use super::refuse::refuse_accounts;
 use super::types::{settle_numbers, settle_operators, settle_structs, settle_texts, settle_times};
 use crate::error::{from_datafusion, from_parser, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
@@ -51,6 +52,9 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
     let mut tokens =
         Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| from_parser(&ParserError::from(e)))?;
     check_words(&tokens)?;
+    if let Some(refusal) = refuse_accounts(&tokens) {
+        return Err(refusal);
+    }
     tokens = part_ends_of_types(tokens);
     settle_structs(&mut tokens);
     settle_words(&mut tokens);

@@ -1,7 +1,38 @@
 //! Which statements do we not run, and what does one do instead?
 
 use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use tidewater_storage::{Code, Error};
+
+/// The refusal of what begins like a statement about users and rights; `None` for all else. Dialects go on in many ways, of which the
+/// parser knows some: it is told by its first words.
+pub(super) fn refuse_accounts(tokens: &[TokenWithSpan]) -> Option<Error> {
+    let words: Vec<Keyword> = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+        .skip_while(|token| token.token == Token::SemiColon)
+        .map_while(|token| match &token.token {
+            Token::Word(word) => Some(word.keyword),
+            _ => None,
+        })
+        .take(4)
+        .collect();
+    let hint = match words.as_slice() {
+        [Keyword::CREATE, Keyword::USER, ..] | [Keyword::CREATE, Keyword::OR, Keyword::REPLACE, Keyword::USER, ..] => {
+            "use tidewater user create NAME"
+        }
+        [Keyword::ALTER, Keyword::USER, ..] => "use tidewater user alter NAME, with --password or --grant ROLE:TABLES",
+        [Keyword::DROP, Keyword::USER, ..] => "use tidewater user drop NAME",
+        [Keyword::GRANT | Keyword::REVOKE, ..]
+        | [Keyword::CREATE | Keyword::ALTER | Keyword::DROP, Keyword::ROLE, ..]
+        | [Keyword::CREATE, Keyword::OR, Keyword::REPLACE, Keyword::ROLE, ..] => {
+            "the roles are reader, writer and admin; give them with tidewater user alter NAME --grant ROLE:TABLES"
+        }
+        _ => return None,
+    };
+    Some(Error::new(Code::UnsupportedStatement, "users and rights are not managed by SQL").hint(hint))
+}
 
 /// The refusal of a statement that is not on our list.
 pub(super) fn refuse(statement: &Sql) -> Error {
@@ -43,9 +74,6 @@ pub(super) fn refuse(statement: &Sql) -> Error {
         Sql::Use(_) => ("USE is not supported", "SET schema = 'name'"),
         Sql::Analyze(_) | Sql::Vacuum(_) | Sql::OptimizeTable { .. } => {
             ("maintenance by hand is not needed", "statistics and files are kept by the server")
-        }
-        Sql::Grant(_) | Sql::Revoke(_) | Sql::CreateRole(_) | Sql::CreateUser(_) => {
-            ("users and rights are not managed by SQL", "use tidewater user and tidewater token")
         }
         Sql::Kill { .. } => ("KILL is not supported", "use tidewater query cancel, or your client's cancel"),
         Sql::ShowCreate { .. } => ("SHOW CREATE is not supported yet", "use DESCRIBE"),

@@ -219,6 +219,25 @@ async fn who_guesses_passwords_is_slowed_down_whether_there_is_such_a_user_or_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_given_another_password_need_not_wait_for_what_was_guessed_before() {
+    let fixture = Fixture::with_anna().await;
+    assert_eq!(guess(&fixture, "anna").await.0, 10);
+    fixture.put(user("anna", "another password", &[]).await).await;
+    assert_eq!(fixture.code(&basic("anna", PASSWORD)).await, Some(Code::Unauthenticated));
+    assert_eq!(fixture.code(&basic("anna", "another password")).await, None);
+    // The old one was a wrong one.
+    assert_eq!(guess(&fixture, "anna").await.0, 9);
+    // Other changes give nobody more guesses.
+    let known = fixture.storage.user("anna").expect("there");
+    fixture.put(User { grants: to_stored(&[writer("*")]), ..User::clone(&known) }).await;
+    assert_eq!(fixture.code(&basic("anna", "another password")).await, Some(Code::TooManyWrongPasswords));
+    // Dropped and made again with the same password.
+    fixture.change(AccountChange::DropUser("anna".to_owned())).await;
+    fixture.put(user("anna", "another password", &[]).await).await;
+    assert_eq!(fixture.code(&basic("anna", "another password")).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_asked_for_once_more_is_no_way_round() {
     let fixture = Fixture::with_anna().await;
     let is_it = async |password: &str| fixture.auth.is_password_of("anna", Secret::new(password)).await;

@@ -179,14 +179,10 @@ fn csv_form(given: &mut Given, format: Format, media_type: &str) -> Result<CsvFo
     let delimiter = match delimiter.as_deref() {
         None if media_type.starts_with(TAB_SEPARATED) => b'\t',
         None => b',',
-        Some("tab") => b'\t',
-        Some(text) => match text.as_bytes() {
-            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => *byte,
-            _ => {
-                return Err(bad(format!("the delimiter '{}' is not one character", shown(text)))
-                    .hint("use a character such as ; or %09, or the word tab"));
-            }
-        },
+        Some(text) => crate::formats::csv::delimiter(text).ok_or_else(|| {
+            bad(format!("the delimiter '{}' is not one character", shown(text)))
+                .hint("use a character such as ; or %09, or the word tab")
+        })?,
     };
     Ok(CsvForm { delimiter, null })
 }

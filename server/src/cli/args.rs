@@ -289,6 +289,17 @@ pub enum Unsettled {
     Drop,
 }
 
+/// How CSV is written.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CsvArgs {
+    /// CSV: what stands between fields, one character such as ';', or the word tab [default: tab for .tsv, else a comma]
+    #[arg(long, value_name = "CHAR", allow_hyphen_values = true, value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// CSV: the text of NULL, such as \N; empty fields are empty texts then [default: an empty field is NULL]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub null: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct IngestArgs {
     /// TABLE or SCHEMA.TABLE
@@ -300,9 +311,8 @@ pub struct IngestArgs {
     /// Form of the files [default: by their names]
     #[arg(long, value_enum)]
     pub format: Option<InputFormat>,
-    /// CSV: the text of NULL, such as \N; empty fields are empty texts then [default: an empty field is NULL]
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub null: Option<String>,
+    #[command(flatten)]
+    pub csv: CsvArgs,
     /// Create the table in the shape of the first file if it does not exist; one with another key, time or order than asked for
     /// is refused
     #[arg(long)]
@@ -328,12 +338,17 @@ pub struct IngestArgs {
     #[arg(long, value_enum, default_value = "keep")]
     pub on_error: OnError,
     /// Send the batches of a Python client's dead-letter file again, each once; those that the server takes leave the file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "files", "format", "null", "create", "chunk_rows", "again",
-          "on_error"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "files", "format", "delimiter", "null", "create",
+          "chunk_rows", "again", "on_error"])]
     pub replay: Option<PathBuf>,
     /// With --replay: what becomes of batches of which nobody can tell whether they are stored
     #[arg(long, value_enum, default_value = "keep", requires = "replay", conflicts_with = "table")]
     pub unsettled: Unsettled,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    crate::formats::csv::delimiter(text)
+        .ok_or_else(|| "it is not one character; use a character such as ';', or the word tab".to_owned())
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

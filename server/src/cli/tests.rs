@@ -78,7 +78,7 @@ fn completions_know_the_verbs() {
         let Command::Completions(args) = parse(&["completions", name]).unwrap().command else { panic!() };
         assert_eq!(args.shell, shell);
         let script = CompletionsArgs { shell }.script();
-        for word in ["tidewater", "doctor", "segment", "give-up", "ndjson"] {
+        for word in ["tidewater", "doctor", "segment", "give-up", "ndjson", "delimiter"] {
             assert!(script.contains(word), "{name} completes {word}");
         }
     }
@@ -112,6 +112,8 @@ fn ingest_takes_files_and_the_shape_of_a_new_table() {
         "500",
         "--format",
         "csv",
+        "--delimiter",
+        ";",
         "--on-error",
         "abort",
         "--again",
@@ -120,6 +122,18 @@ fn ingest_takes_files_and_the_shape_of_a_new_table() {
     let Command::Ingest(args) = cli.command else { panic!() };
     assert_eq!((args.files.len(), args.key.len(), args.sort.len(), args.chunk_rows), (2, 2, 2, 500));
     assert_eq!((args.format, args.on_error, args.again), (Some(InputFormat::Csv), OnError::Abort, true));
+    assert_eq!((args.csv.delimiter, args.csv.null), (Some(b';'), None));
+    for (word, byte) in [("tab", b'\t'), ("\t", b'\t'), ("-", b'-'), (" ", b' ')] {
+        let Command::Ingest(args) = parse(&["ingest", "t", "f", "--delimiter", word]).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(args.csv.delimiter, Some(byte), "{word:?}");
+    }
+    for word in ["", "ab", "\"", "\n", "\r", "§", "\\t"] {
+        let refused = parse(&["ingest", "t", "f", "--delimiter", word]).unwrap_err();
+        assert_eq!(refused.exit_code(), 2, "{word:?}");
+        assert!(refused.to_string().contains("--delimiter"), "{refused}");
+    }
     for wrong in [&["ingest", "t"][..], &["ingest", "t", "f", "--key", "a"], &["ingest", "t", "f", "--chunk-rows", "0"]]
     {
         assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
@@ -138,6 +152,7 @@ fn a_replay_has_a_file_and_no_table() {
         &["ingest", "t", "--replay", "f"],
         &["ingest", "t", "f", "--unsettled", "send"],
         &["ingest", "--replay", "f", "--again"],
+        &["ingest", "--replay", "f", "--delimiter", ";"],
         &["ingest", "--replay", "f", "--unsettled", "perhaps"],
     ] {
         assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");

@@ -33,13 +33,17 @@ pub(crate) enum Part {
     Bad(usize, String),
 }
 
-impl CsvColumns {
-    /// The columns that the first record of a file names.
-    pub(crate) fn named_by(header: &[u8]) -> anyhow::Result<Self> {
-        Self::delimited(header, b',')
+/// The character between fields that somebody says: one of ASCII, but no quote and no line break, or the word `tab`. `None` for all else.
+pub(crate) fn delimiter(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        b"tab" => Some(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Some(*byte),
+        _ => None,
     }
+}
 
-    /// The same, with another character between fields than the comma.
+impl CsvColumns {
+    /// The columns that the first record of a file names, with this character between fields.
     pub(crate) fn delimited(header: &[u8], delimiter: u8) -> anyhow::Result<Self> {
         let names = names(header, delimiter).context("the first line cannot be read as CSV")?;
         let fields: Vec<Field> = names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();

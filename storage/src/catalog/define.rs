@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use super::definition::{ColumnDef, NewTable, TableDef, arrow_schema, column_index, folder_of};
 use super::names::{check_column_name, check_name, nearest, normalized};
 use super::options::{ParseContext, TableOptions};
-use super::types::{canonical_type, sql_type};
+use super::types::{canonical_type, named, sql_type};
 use crate::env::Env;
 use crate::error::{Code, Error, Result};
 use crate::ids::{SchemaId, TableId};
@@ -66,13 +66,7 @@ fn checked_columns(columns: Vec<ColumnDef>, table: &str) -> Result<Vec<ColumnDef
                 column.name
             )));
         }
-        let data_type = canonical_type(&column.data_type).map_err(|error| {
-            let said = Error::new(error.code(), format!("column '{}': {}", column.name, error.message()));
-            match error.hint_text() {
-                Some(hint) => said.hint(hint),
-                None => said,
-            }
-        })?;
+        let data_type = canonical_type(&column.data_type).map_err(|error| named("column", &column.name, &error))?;
         let column = ColumnDef { data_type, ..column };
         check_length(&column)?;
         out.push(column);

@@ -80,7 +80,9 @@ fn canonical_struct(fields: &Fields, depth: usize) -> Result<DataType> {
                 field.name()
             )));
         }
-        out.push(Field::new(field.name(), canonical(field.data_type(), depth + 1)?, true));
+        let data_type =
+            canonical(field.data_type(), depth + 1).map_err(|error| named("field", field.name(), &error))?;
+        out.push(Field::new(field.name(), data_type, true));
     }
     Ok(DataType::Struct(out.into()))
 }
@@ -94,6 +96,15 @@ fn decimal(precision: u8, scale: i8) -> Result<DataType> {
     match u8::try_from(wide) {
         Ok(wide) if (1..=MAX_PRECISION).contains(&wide) => Ok(DataType::Decimal128(wide, scale.max(0))),
         _ => Err(invalid(format!("DECIMAL({precision},{scale}) needs {wide} digits, the limit is {MAX_PRECISION}"))),
+    }
+}
+
+/// The same error about the `what` that is called `name`.
+pub(super) fn named(what: &str, name: &str, error: &Error) -> Error {
+    let named = Error::new(error.code(), format!("{what} '{name}': {}", error.message()));
+    match error.hint_text() {
+        Some(hint) => named.hint(hint),
+        None => named,
     }
 }
 

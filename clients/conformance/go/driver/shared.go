@@ -130,7 +130,11 @@ func text(value any, kind string) *string {
 	case nil:
 		return nil
 	case float64:
-		said = cases.Fraction(value, 64)
+		if strings.HasPrefix(kind, "decimal") {
+			said = rounded(value)
+		} else {
+			said = cases.Fraction(value, 64)
+		}
 	case float32:
 		said = cases.Fraction(float64(value), 32)
 	case []byte:
@@ -150,7 +154,11 @@ func text(value any, kind string) *string {
 	return &said
 }
 
-// The driver reads DECIMAL as a float64, so more cannot be asked of it.
+// The driver reads DECIMAL as a float64, by a product that is not rounded right: more digits cannot be asked of it.
+func rounded(decimal float64) string {
+	return strconv.FormatFloat(decimal, 'g', 15, 64)
+}
+
 func roundDecimals(row cases.Row, columns [][2]string) {
 	for at, column := range columns {
 		if strings.HasPrefix(column[1], "decimal") && row[at] != nil {
@@ -158,8 +166,8 @@ func roundDecimals(row cases.Row, columns [][2]string) {
 			if err != nil {
 				panic(err)
 			}
-			rounded := cases.Fraction(value, 64)
-			row[at] = &rounded
+			said := rounded(value)
+			row[at] = &said
 		}
 	}
 }

@@ -13,8 +13,9 @@ use crate::error::with_message;
 use crate::session::VisibleCatalog;
 use crate::statement::{Alter, TableName};
 
-fn notice(text: String) -> UpdateOutcome {
-    UpdateOutcome { notices: vec![text], ..UpdateOutcome::default() }
+/// Nothing was to be done, and this is why.
+fn unchanged(text: String) -> UpdateOutcome {
+    UpdateOutcome { notices: vec![text], is_unchanged: true, ..UpdateOutcome::default() }
 }
 
 /// Users' names live in users' schemas.
@@ -30,7 +31,7 @@ pub(super) fn own_schema(schema: &str) -> Result<()> {
 
 /// What was to be made is there, which is no error.
 pub(super) fn exists_already(name: &str) -> UpdateOutcome {
-    notice(format!("{name} exists already"))
+    unchanged(format!("{name} exists already"))
 }
 
 pub(in crate::engine) async fn create_table(
@@ -120,6 +121,7 @@ pub(in crate::engine) async fn drop_tables(
         let dropped = visible.storage().drop_table(&name.schema, &name.name).await;
         note_done(dropped.map(|()| format!("{name} was dropped")), if_exists, &name, &mut done, &mut outcome)?;
     }
+    outcome.is_unchanged = done.is_empty();
     Ok(outcome)
 }
 
@@ -140,6 +142,7 @@ pub(in crate::engine) async fn truncate(
         });
         note_done(truncated, if_exists, &name, &mut done, &mut outcome)?;
     }
+    outcome.is_unchanged = done.is_empty();
     Ok(outcome)
 }
 
@@ -147,7 +150,7 @@ pub(in crate::engine) async fn alter_table(visible: &VisibleCatalog, alter: Alte
     let Alter { table: name, if_exists, change, if_not_exists } = alter;
     let table = match find_table(visible, &name) {
         Ok(table) => table,
-        Err(error) if if_exists && is_missing(&error) => return Ok(notice(not_there(&name))),
+        Err(error) if if_exists && is_missing(&error) => return Ok(unchanged(not_there(&name))),
         Err(error) => return Err(error),
     };
     let added = match &change {
@@ -157,13 +160,13 @@ pub(in crate::engine) async fn alter_table(visible: &VisibleCatalog, alter: Alte
     // As the table is at that moment.
     let there = || added.as_ref().filter(|column| table.def().column_index(column).is_some());
     if let Some(column) = there() {
-        return Ok(notice(format!("{name} has a column '{column}' already")));
+        return Ok(unchanged(format!("{name} has a column '{column}' already")));
     }
     match visible.storage().alter_table(&name.schema, &name.name, change).await {
         Ok(_) => Ok(UpdateOutcome::default()),
         // Somebody else dropped the table, or added the column, since it was looked up.
-        Err(error) if if_exists && is_missing(&error) => Ok(notice(not_there(&name))),
-        Err(_) if there().is_some() => Ok(notice(format!("{name} has the column already"))),
+        Err(error) if if_exists && is_missing(&error) => Ok(unchanged(not_there(&name))),
+        Err(_) if there().is_some() => Ok(unchanged(format!("{name} has the column already"))),
         Err(error) => Err(error),
     }
 }
@@ -197,9 +200,7 @@ pub(in crate::engine) async fn create_view(
     let name = format!("{}.{}", view.schema_name, view.name);
     match storage.create_view(view, or_replace).await {
         Ok(()) => Ok(UpdateOutcome::default()),
-        Err(error) if if_not_exists && error.code() == Code::TableExists => {
-            Ok(notice(format!("{name} exists already")))
-        }
+        Err(error) if if_not_exists && error.code() == Code::TableExists => Ok(exists_already(&name)),
         Err(error) => Err(error),
     }
 }
@@ -216,6 +217,7 @@ pub(in crate::engine) async fn drop_views(
         let dropped = visible.storage().drop_view(&name.schema, &name.name).await;
         note_done(dropped.map(|()| format!("{name} was dropped")), if_exists, &name, &mut done, &mut outcome)?;
     }
+    outcome.is_unchanged = done.is_empty();
     Ok(outcome)
 }
 

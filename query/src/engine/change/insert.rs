@@ -182,9 +182,15 @@ pub(in crate::engine) async fn prepare_insert(context: &StatementContext, insert
         Source::Query(query) => query,
     };
     if let SetExpr::Values(values) = &*query.body {
-        // The types of parameters in what VALUES compute follow from what is bound: they are planned when they are there.
         let rows = values.rows.iter().map(|row| row.iter().map(sql_parameter));
-        return Ok(of_columns(rows, &types, ParameterTypes::new()));
+        let mut known = of_columns(rows, &types, ParameterTypes::new());
+        // What is computed is planned once more when values are there: until then it need not make sense to the planner.
+        if let Ok(plan) = context.logical(crate::statement::plain(Sql::Query(query))).await {
+            for (i, data_type) in parameter_types(&plan).unwrap_or_default() {
+                known.entry(i).or_insert(data_type);
+            }
+        }
+        return Ok(known);
     }
     let plan = context.logical(crate::statement::plain(Sql::Query(query))).await?;
     same_width(plan.schema().fields().len(), columns.len())?;

@@ -2,8 +2,9 @@
 //! looked at, not even the right one: who guesses must not see it pass.
 //!
 //! Nobody keeps others out with it. Where a user proved their password before, only what goes wrong for them there counts. Passwords that
-//! were wrong lately are no new guesses: programs that were not told of a change use up nothing, also many that come at once. Whoever comes
-//! with a token, a bearer, a session or a certificate is not asked. Names count whether there is such a user or not.
+//! were wrong lately are no new guesses: programs that were not told of a change use up nothing, also many that come at once. What was wrong
+//! against a password that the user has no more counts for nothing against their new one. Whoever comes with a token, a bearer, a session
+//! or a certificate is not asked. Names count whether there is such a user or not.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -39,15 +40,18 @@ pub(super) const MAX_KNOWN: usize = 8;
 /// Of each kind. Past it that goes which matters for the shortest time.
 pub(super) const MAX_KEPT: usize = 10_000;
 
-/// Names and passwords under a key that only this process knows: nothing of them is kept.
+/// Names, passwords and their hashes under a key that only this process knows: nothing of them is kept.
 type Id = [u8; 32];
 
 /// A password that somebody presents.
 pub(in crate::auth) struct Attempt {
+    /// The user's name there, whatever their password is: where they proved one, they are known.
+    place: Id,
+    /// The user there, and from everywhere, with the password that they have now: another password is another count. What an admin sets
+    /// holds at once, and who guessed the old one has to begin anew, too.
     at_place: Id,
     user: Id,
     address: Option<Id>,
-    /// Against the user as they are now.
     password: Id,
 }
 
@@ -101,13 +105,16 @@ impl Guesses {
     /// `user` is the one of this name, if there is one.
     pub fn attempt(&self, name: &str, password: &Secret, user: Option<&User>) -> Attempt {
         let address = place::here().map(|address| address.to_string());
+        let here = address.as_deref().unwrap_or_default();
+        // Salted, so that no two are alike, also of a user who was dropped and made again.
         let stored = user.and_then(|user| user.password_hash.as_deref()).unwrap_or_default();
         let disabled = if user.is_some_and(|user| user.disabled) { "disabled" } else { "" };
         Attempt {
-            at_place: self.id(&["place", address.as_deref().unwrap_or_default(), name]),
-            user: self.id(&["user", name]),
+            place: self.id(&["place", here, name]),
+            at_place: self.id(&["at place", here, name, stored]),
+            user: self.id(&["user", name, stored]),
             address: address.as_deref().map(|address| self.id(&["address", address])),
-            password: self.id(&["password", password.expose(), stored, disabled]),
+            password: self.id(&["password", password.expose(), disabled]),
         }
     }
 
@@ -152,8 +159,8 @@ impl Guesses {
     pub fn right(&self, attempt: &Attempt) {
         let now = self.clock.uptime();
         let mut kept = self.kept.lock();
-        make_way(&mut kept.proved, &attempt.at_place, now, |until| *until);
-        kept.proved.insert(attempt.at_place, now + PROVED_FOR);
+        make_way(&mut kept.proved, &attempt.place, now, |until| *until);
+        kept.proved.insert(attempt.place, now + PROVED_FOR);
     }
 
     fn id(&self, parts: &[&str]) -> Id {
@@ -181,7 +188,7 @@ impl Kept {
     /// What an attempt counts against, with the names of the limits.
     fn limits(&self, attempt: &Attempt, now: Duration) -> Vec<(Id, Rate, &'static str)> {
         let mut limits = vec![(attempt.at_place, AT_PLACE, "place")];
-        if self.proved.get(&attempt.at_place).is_none_or(|until| *until <= now) {
+        if self.proved.get(&attempt.place).is_none_or(|until| *until <= now) {
             limits.push((attempt.user, IN_ALL, "user"));
             limits.extend(attempt.address.map(|address| (address, IN_ALL, "address")));
         }

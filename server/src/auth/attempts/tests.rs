@@ -132,14 +132,7 @@ async fn the_same_wrong_password_again_is_no_guess() {
     }
     assert_eq!(fixture.guess(HERE, "anna", 100).await, (9, closed(6, "place")));
     // What was wrong may be right when the user has changed.
-    let mut user = User {
-        name: "anna".to_owned(),
-        password_hash: Some("a hash".to_owned()),
-        grants: Vec::new(),
-        disabled: true,
-        created_at_us: 0,
-        changed_at_us: 0,
-    };
+    let mut user = User { disabled: true, ..with_password_hash("a hash") };
     let verdict_of = |user: &User| {
         let attempt = fixture.guesses.attempt("bert", &Secret::new("x"), Some(user));
         let verdict = fixture.guesses.judge(&attempt);
@@ -151,6 +144,67 @@ async fn the_same_wrong_password_again_is_no_guess() {
     assert_eq!((verdict_of(&user), verdict_of(&user)), (Verdict::Open, Verdict::Repeated));
     user.password_hash = Some("another hash".to_owned());
     assert_eq!(verdict_of(&user), Verdict::Open);
+}
+
+fn with_password_hash(hash: &str) -> User {
+    User {
+        name: "anna".to_owned(),
+        password_hash: Some(hash.to_owned()),
+        grants: Vec::new(),
+        disabled: false,
+        created_at_us: 0,
+        changed_at_us: 0,
+    }
+}
+
+#[tokio::test]
+async fn another_password_ends_the_wait_for_its_user_and_forgets_nothing_else() {
+    let fixture = Fixture::new();
+    let attempt = async |address: &str, password: &str, user: &User| {
+        place::at(address, async { fixture.guesses.attempt("anna", &Secret::new(password), Some(user)) }).await
+    };
+    let verdict = async |address: &str, user: &User| fixture.guesses.judge(&attempt(address, "untried", user).await);
+    let old = with_password_hash("a hash");
+    fixture.guesses.right(&attempt(HERE, "the password", &old).await);
+    // Ten at each address are more than sixty of the user in all.
+    for i in 0..70 {
+        let address = format!("203.0.113.{}", i % 7);
+        fixture.guesses.wrong(&attempt(&address, &i.to_string(), &old).await);
+    }
+    assert_eq!(verdict("203.0.113.0", &old).await, closed(11, "user"));
+    assert_eq!(verdict(THERE, &old).await, closed(11, "user"));
+    // What is no password is no reason.
+    let changed = User { disabled: true, changed_at_us: 7, ..old.clone() };
+    assert_eq!(verdict(THERE, &changed).await, closed(11, "user"));
+
+    let new = with_password_hash("another hash");
+    assert_eq!(verdict("203.0.113.0", &new).await, Verdict::Open);
+    assert_eq!(verdict(THERE, &new).await, Verdict::Open);
+    // Who guesses begins with as many as before, and no more.
+    for i in 0..10 {
+        fixture.guesses.wrong(&attempt(THERE, &format!("new {i}"), &new).await);
+    }
+    assert_eq!(verdict(THERE, &new).await, closed(6, "place"));
+    // Where the old one was proved the user is still known: guesses elsewhere do not keep them out.
+    for i in 0..70 {
+        let address = format!("203.0.113.{}", 10 + i % 7);
+        fixture.guesses.wrong(&attempt(&address, &i.to_string(), &new).await);
+    }
+    assert_eq!(verdict("203.0.113.200", &new).await, closed(21, "user"));
+    assert_eq!(verdict(HERE, &new).await, Verdict::Open);
+}
+
+#[tokio::test]
+async fn another_password_of_one_user_forgets_nothing_of_an_address() {
+    let fixture = Fixture::new();
+    for i in 0..60 {
+        fixture.guess(HERE, &format!("user{i}"), 1).await;
+    }
+    let judged = place::at(HERE, async {
+        let new = with_password_hash("another hash");
+        fixture.guesses.judge(&fixture.guesses.attempt("anna", &Secret::new("x"), Some(&new)))
+    });
+    assert_eq!(judged.await, closed(1, "address"));
 }
 
 /// A dashboard asks with its old password for all of its panels at once, and beside it stand others with older ones.

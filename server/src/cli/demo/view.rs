@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::figures::{Answered, Busy, Halves, Quantiles};
+use crate::cli::terminal::plural;
 
 /// What is shown of a moment.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +80,7 @@ pub(super) fn line(now: &Snapshot) -> String {
     let top = now.busiest.first().map_or_else(String::new, |busy| {
         let item = |(item, n): &(String, u64)| format!(", {} {}", HumanCount(*n), short(item));
         let item = busy.items.first().map_or_else(String::new, item);
-        format!("; location {}: {} rows in the last minute{item}", busy.location, HumanCount(busy.n_rows))
+        format!("; location {}: {} in the last minute{item}", busy.location, rows(busy))
     });
     format!(
         "{}  {} rows/s, ack {}, visible {}, query {}; {} duplicates dropped, {} rejected, {} repeated, {} late; \
@@ -127,8 +128,12 @@ fn short(item: &str) -> &str {
     item.split(',').next().unwrap_or(item)
 }
 
+fn rows(busy: &Busy) -> String {
+    format!("{} {}", HumanCount(busy.n_rows), plural(busy.n_rows, "row", "rows"))
+}
+
 fn location(busy: &Busy) -> Vec<String> {
-    let head = format!("location {}: {} rows", busy.location, HumanCount(busy.n_rows));
+    let head = format!("location {}: {}", busy.location, rows(busy));
     let items = busy.items.iter().map(|(item, n)| format!("{:>8} {}", HumanCount(*n).to_string(), short(item)));
     std::iter::once(head).chain(items).collect()
 }

@@ -10,6 +10,7 @@ use tidewater_client::Client;
 use super::machine::now_us;
 use super::report::Finding;
 use crate::cli::args::Remote;
+use crate::cli::terminal::plural;
 use crate::config::{Amount, parse_amount};
 use crate::version::{COMMIT, VERSION};
 
@@ -134,11 +135,13 @@ async fn damage(client: &Client) -> anyhow::Result<Vec<Finding>> {
     let files = "SELECT CAST(count(*) AS BIGINT), coalesce(sum(rows), 0) FROM system.segments WHERE damage IS NOT NULL";
     let mut counts = rows(client, files).await?.into_iter().flatten().flatten();
     let (n_files, n_rows) = (counts.next().unwrap_or_default(), counts.next().unwrap_or_default());
+    let word = |n: &str, one, many| plural(n.parse().unwrap_or_default(), one, many);
+    let (files, rows) = (word(&n_files, "file", "files"), word(&n_rows, "row", "rows"));
     Ok(vec![match n_files.as_str() {
         "0" => Finding::ok("damage", "no damaged files"),
         _ => Finding::fail(
             "damage",
-            format!("{n_files} damaged files with {n_rows} rows"),
+            format!("{n_files} damaged {files} with {n_rows} {rows}"),
             "'tidewater segment list' shows them in its column damage",
         ),
     }])

@@ -3,11 +3,14 @@
 use anyhow::bail;
 use arrow::datatypes::{DataType, SchemaRef};
 use tidewater_client::{Client, TableInfo};
-use tidewater_storage::catalog::sql_type;
+use tidewater_storage::catalog::{check_name, sql_type};
 
 use crate::cli::args::IngestArgs;
 use crate::cli::sql::{self, Printer};
 use crate::cli::table::{identifier, literal};
+
+/// Wrong names that are told beside the first one.
+const SHOWN_NAMES: usize = 5;
 
 /// Creates the table if it does not exist.
 pub(super) async fn create_table(
@@ -72,6 +75,7 @@ pub(super) fn statement((schema, table): (&str, &str), shape: &SchemaRef, args: 
     let sort = args.sort.iter().map(|name| column(name.trim())).collect::<anyhow::Result<Vec<_>>>()?;
     let time = args.time.as_deref().map(|name| column(name.trim())).transpose()?;
 
+    check_names(shape)?;
     let mut parts = Vec::new();
     for field in shape.fields() {
         let required = !field.is_nullable() || key.contains(field.name()) || time.as_ref() == Some(field.name());
@@ -92,4 +96,15 @@ pub(super) fn statement((schema, table): (&str, &str), shape: &SchemaRef, args: 
     }
     let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
     Ok(format!("CREATE TABLE IF NOT EXISTS {}.{} ({}){with}", identifier(schema), identifier(table), parts.join(", ")))
+}
+
+/// What no column may be called is told before the server is asked, with the others like it: the file is to be mended once.
+fn check_names(shape: &SchemaRef) -> anyhow::Result<()> {
+    let wrong = |name: &str| check_name("column", name).err();
+    let mut refused = shape.fields().iter().filter_map(|field| Some((field.name(), wrong(field.name())?)));
+    let Some((_, first)) = refused.next() else { return Ok(()) };
+    let others: Vec<String> = refused.map(|(name, _)| format!("'{name}'")).take(SHOWN_NAMES).collect();
+    let others = if others.is_empty() { String::new() } else { format!(" (likewise {})", others.join(", ")) };
+    let (message, hint) = (first.message(), first.hint_text().unwrap_or_default());
+    bail!("{message}{others}; name the columns otherwise in the file, those of CSV in its first line; {hint}")
 }

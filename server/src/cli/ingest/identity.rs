@@ -90,11 +90,13 @@ fn content_hash(file: &mut File) -> std::io::Result<String> {
 
 /// The name of a file's producer: `table:hash:form.version`, all that the numbers of its rows depend on. The same bytes have other rows as CSV
 /// than as NDJSON, and may have others under another version of the rules. The size of chunks is not in it: a row has its
-/// number whatever chunk it is in. A long or unusual table name is shortened, never the rest.
-pub(super) fn producer_id(table: &str, content: &str, format: InputFormat) -> String {
+/// number whatever chunk it is in. What stands between the fields of CSV is: a quote begins a field, within which a line break ends no row.
+/// A long or unusual table name is shortened, never the rest.
+pub(super) fn producer_id(table: &str, content: &str, format: InputFormat, delimiter: u8) -> String {
     let form = match format {
         InputFormat::Parquet => format!("parquet.{ROW_RULE}"),
         InputFormat::Arrow => format!("arrow.{ROW_RULE}"),
+        InputFormat::Csv if delimiter != b',' => format!("csv-{delimiter:02x}.{}", records::RULE),
         InputFormat::Csv => format!("csv.{}", records::RULE),
         InputFormat::Ndjson => format!("ndjson.{}", records::RULE),
     };

@@ -19,7 +19,7 @@ use super::source::Chunks;
 use super::text::TextChunks;
 use crate::cli::args::{IngestArgs, OnError};
 use crate::cli::table::literal;
-use crate::cli::terminal::say;
+use crate::cli::terminal::{plural, say};
 
 /// Chunks that are read ahead, and acknowledgements that are waited for at most. The server has its own window.
 const READ_AHEAD: usize = 2;
@@ -48,8 +48,9 @@ impl fmt::Display for Totals {
         let rate = *received as f64 / seconds.max(1e-3);
         write!(
             f,
-            "{received} rows received, {accepted} accepted, {duplicate} duplicate, {rejected} rejected, {repeated} repeated, \
-             {seconds:.1} s, {rate:.0} rows/s"
+            "{received} {} received, {accepted} accepted, {duplicate} duplicate, {rejected} rejected, {repeated} repeated, \
+             {seconds:.1} s, {rate:.0} rows/s",
+            plural(*received, "row", "rows")
         )
     }
 }
@@ -64,8 +65,9 @@ impl Totals {
     pub(super) fn where_rejected(&self) -> Option<String> {
         let Self { rejected, producer, .. } = self;
         (*rejected > 0).then(|| {
+            let (what, them) = if *rejected == 1 { ("row is", "it") } else { ("rows are", "them") };
             format!(
-                "{rejected} rejected rows are kept; read them with: SELECT sequence, \"row\", \"column\", code, \
+                "{rejected} rejected {what} kept; read {them} with: SELECT sequence, \"row\", \"column\", code, \
                  message, payload FROM system.rejected WHERE producer = {} ORDER BY sequence, \"row\"",
                 literal(producer)
             )
@@ -198,6 +200,10 @@ impl Sent {
         Self { before: chunk.before, n_rows: chunk.n_rows, lines: Vec::new(), faults: HashMap::new() }
     }
 
+    fn name(&self) -> String {
+        format!("{} {} from {} on", self.n_rows, plural(self.n_rows, "row", "rows"), self.place(0))
+    }
+
     /// Where a row stands.
     fn place(&self, row: u64) -> String {
         match usize::try_from(row).ok().and_then(|row| self.lines.get(row)) {
@@ -252,14 +258,14 @@ impl Tally {
             totals.duplicate += result.duplicates;
             totals.rejected += result.rejected;
         } else {
-            bail!("{} rows from {} on were sent, the server took {}", sent.n_rows, sent.place(0), result.received);
+            bail!("of {}, which were sent, the server took {}", sent.name(), result.received);
         }
         self.progress.advance(sent.n_rows);
         Ok(())
     }
 
     fn refused(&self, sent: &Sent, error: Error) -> anyhow::Error {
-        let place = format!("{} rows from {} on", sent.n_rows, sent.place(0));
+        let place = sent.name();
         if error.reason() == "BATCH_TOO_LARGE" && sent.n_rows > 1 {
             let fewer = sent.n_rows.min(u64::from(self.chunk_rows));
             return anyhow!(

@@ -69,8 +69,8 @@ pub(super) async fn run(server: &Remote, args: IngestArgs) -> anyhow::Result<()>
 
 /// Opening reads the whole file once, for its identity.
 async fn open(file: &Path, args: &IngestArgs, shape: Option<SchemaRef>) -> anyhow::Result<Source> {
-    let (file, format, rows, null) = (file.to_owned(), args.format, args.chunk_rows as usize, args.null.clone());
-    tokio::task::spawn_blocking(move || Source::open(&file, format, shape, rows, null.as_deref())).await?
+    let (file, format, rows, csv) = (file.to_owned(), args.format, args.chunk_rows as usize, args.csv.clone());
+    tokio::task::spawn_blocking(move || Source::open(&file, format, shape, rows, &csv)).await?
 }
 
 /// Creates the table unless it exists, and returns the shape that it has.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::cli::terminal::say;
+use crate::cli::terminal::{plural, say};
 
 /// Between two lines where there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Progress {
                 if Instant::now() >= *next_line {
                     *next_line = Instant::now() + LINE_INTERVAL;
                     let of = total.map_or_else(String::new, |total| format!(" of {total}"));
-                    say(&format!("{done}{of} rows"));
+                    say(&format!("{done}{of} {}", plural(total.unwrap_or(*done), "row", "rows")));
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::chunks::{Batches, RowChunks};
 use super::identity::Original;
 use super::text::{Language, TextChunks};
 use super::{identity, infer};
-use crate::cli::args::InputFormat;
+use crate::cli::args::{CsvArgs, InputFormat};
 use crate::formats::csv::CsvColumns;
 use crate::formats::elements::ElementLines;
 use crate::formats::records::{BYTE_ORDER_MARK, Cutter, Form, Records};
@@ -34,6 +34,8 @@ pub(super) struct Source {
     chunks: Chunks,
     shape: SchemaRef,
     format: InputFormat,
+    /// Of CSV.
+    delimiter: u8,
     /// `None` for standard input.
     original: Option<Arc<Original>>,
     n_rows: Option<u64>,
@@ -47,19 +49,19 @@ pub(super) enum Chunks {
 
 impl Source {
     /// Opens a file, or standard input as `-`. A file is read once for its hash. With the schema of a `table` that is there the types of CSV and
-    /// NDJSON are not guessed; which row has which number does not depend on it. `null` stands for NULL in CSV; empty fields are texts then.
+    /// NDJSON are not guessed; which row has which number does not depend on it.
     pub(super) fn open(
         path: &Path,
         format: Option<InputFormat>,
         table: Option<SchemaRef>,
         chunk_rows: usize,
-        null: Option<&str>,
+        said: &CsvArgs,
     ) -> anyhow::Result<Self> {
         let is_stdin = path.as_os_str() == "-";
         if !is_stdin {
             identity::check_regular(path)?;
         }
-        if !is_stdin && is_compressed(path) {
+        if !is_stdin && has_ending(path, &["gz", "zst", "bz2", "xz", "zip"]) {
             bail!(
                 "a compressed file cannot be loaded by name: pipe CSV and NDJSON in, as in \
                  'zcat FILE | tidewater ingest TABLE - --format csv'"
@@ -71,13 +73,17 @@ impl Source {
                 bail!("the form of the file cannot be told by its name: say --format parquet, csv, ndjson or arrow")
             }
         };
-        if null.is_some() && !matches!(format, InputFormat::Csv) {
-            bail!("--null is for CSV: leave it out, or say --format csv");
+        for (flag, is_given) in [("--delimiter", said.delimiter.is_some()), ("--null", said.null.is_some())] {
+            if is_given && !matches!(format, InputFormat::Csv) {
+                bail!("{flag} is for CSV: leave it out, or say --format csv");
+            }
         }
+        let usual = if has_ending(path, &["tsv"]) { b'\t' } else { b',' };
+        let delimiter = said.delimiter.unwrap_or(usual);
         let original = if is_stdin { None } else { Some(Arc::new(Original::open(path)?)) };
         let file = original.as_deref().map(Original::reader).transpose()?;
         let opened = match (format, file) {
-            (InputFormat::Csv, file) => csv(input(file), table, chunk_rows, null)?,
+            (InputFormat::Csv, file) => csv(input(file), table, chunk_rows, (delimiter, said.null.as_deref()))?,
             (InputFormat::Ndjson, file) => ndjson(input(file), table, chunk_rows)?,
             (InputFormat::Parquet, Some(file)) => parquet(file, chunk_rows)?,
             (InputFormat::Arrow, Some(file)) => arrow(file, chunk_rows)?,
@@ -86,7 +92,7 @@ impl Source {
             }
         };
         let Opened { chunks, shape, n_rows } = opened;
-        Ok(Self { chunks, shape, format, original, n_rows })
+        Ok(Self { chunks, shape, format, delimiter, original, n_rows })
     }
 
     /// Names and types that a table for these rows would have.
@@ -106,7 +112,7 @@ impl Source {
     /// The name of the producer that loads this file into `table`.
     pub(super) fn producer_id(&self, table: &str) -> String {
         match &self.original {
-            Some(original) => identity::producer_id(table, original.content(), self.format),
+            Some(original) => identity::producer_id(table, original.content(), self.format, self.delimiter),
             // Nobody can tell whether the next input is the same one: the name holds for this run.
             None => self.fresh_producer_id(table),
         }
@@ -116,7 +122,7 @@ impl Source {
     pub(super) fn fresh_producer_id(&self, table: &str) -> String {
         let content = self.original.as_ref().map_or("stdin", |original| original.content());
         let content = format!("{content}-{}", uuid::Uuid::new_v4().simple());
-        identity::producer_id(table, &content, self.format)
+        identity::producer_id(table, &content, self.format, self.delimiter)
     }
 
     /// The file, to ask afterwards whether it has changed; `None` for standard input.
@@ -144,16 +150,16 @@ struct Opened {
 fn by_name(path: &Path) -> Option<InputFormat> {
     match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "parquet" | "pq" => Some(InputFormat::Parquet),
-        "csv" => Some(InputFormat::Csv),
+        "csv" | "tsv" => Some(InputFormat::Csv),
         "ndjson" | "jsonl" | "json" => Some(InputFormat::Ndjson),
         "arrow" | "arrows" | "ipc" | "feather" => Some(InputFormat::Arrow),
         _ => None,
     }
 }
 
-fn is_compressed(path: &Path) -> bool {
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
     let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
-    ["gz", "zst", "bz2", "xz", "zip"].contains(&end.as_str())
+    endings.contains(&end.as_str())
 }
 
 fn parquet(file: File, chunk_rows: usize) -> anyhow::Result<Opened> {
@@ -189,26 +195,38 @@ fn csv(
     mut input: Box<dyn Read + Send>,
     table: Option<SchemaRef>,
     chunk_rows: usize,
-    null: Option<&str>,
+    (delimiter, null): (u8, Option<&str>),
 ) -> anyhow::Result<Opened> {
     let head = head(&mut input)?;
+    let cutter = |input: Box<dyn Read + Send>| Cutter::new(input, Form::Csv).with_delimiter(delimiter);
     let with_null = |columns: CsvColumns| columns.with_null(null.map(str::to_owned));
     let columns = |cutter: &mut Cutter<_>| match cutter.next(1, usize::MAX)?.as_ref().and_then(|first| first.get(0)) {
-        Some(header) => CsvColumns::named_by(header.bytes).map(with_null),
+        Some(header) => CsvColumns::delimited(header.bytes, delimiter).map(with_null),
         None => bail!("the file is empty: the first line must name the columns"),
     };
     let shape = match table {
         Some(table) => table,
         None => {
-            let mut cutter = Cutter::new(boxed(Cursor::new(head.clone())), Form::Csv);
+            let mut cutter = cutter(boxed(Cursor::new(head.clone())));
             let columns = columns(&mut cutter)?;
             let sample = sample(&mut cutter, head.len())?.map(|sample| columns.readable(&sample)).transpose()?;
             infer::shape_of_texts(columns.schema(), sample.as_ref())?
         }
     };
-    let mut cutter = Cutter::new(boxed(Cursor::new(head).chain(input)), Form::Csv);
-    let language = Language::Csv(columns(&mut cutter)?);
+    let mut cutter = cutter(boxed(Cursor::new(head).chain(input)));
+    let columns = columns(&mut cutter)?;
+    check_separated(columns.schema())?;
+    let language = Language::Csv(columns);
     Ok(Opened { chunks: Chunks::Text(TextChunks::new(cutter, language, chunk_rows)), shape, n_rows: None })
+}
+
+/// One column in whose name there is what often stands between fields is several: no column of a table can have such a name.
+fn check_separated(columns: &SchemaRef) -> anyhow::Result<()> {
+    let [only] = &columns.fields()[..] else { return Ok(()) };
+    let Some(found) = only.name().chars().find(|&c| matches!(c, ';' | '\t')) else { return Ok(()) };
+    let word = if found == '\t' { "tab" } else { "';'" };
+    let shown: String = only.name().chars().take(60).collect();
+    bail!("the first line names one column, '{shown}': say what stands between its fields, with --delimiter {word}")
 }
 
 fn ndjson(mut input: Box<dyn Read + Send>, table: Option<SchemaRef>, chunk_rows: usize) -> anyhow::Result<Opened> {

@@ -19,7 +19,7 @@ pub use split::{is_terminated, split_statements};
 
 use super::Interrupted;
 use super::args::{OutputFormat, Remote, SqlArgs};
-use super::terminal::{Hangup, is_broken_pipe, say};
+use super::terminal::{Hangup, is_broken_pipe, plural, say};
 
 pub(super) async fn run(server: &Remote, args: SqlArgs) -> anyhow::Result<()> {
     let is_by_hand = args.command.is_none() && args.file.is_none() && args.output.is_none();
@@ -109,7 +109,8 @@ async fn run_with(
         say(&format!("notice: {notice}"));
     }
     if std::io::stderr().is_terminal() {
-        say(&format!("ok, {} rows changed", done.summary.affected_rows));
+        let changed = done.summary.affected_rows;
+        say(&format!("ok, {changed} {} changed", plural(changed, "row", "rows")));
     }
     Ok(done.summary.affected_rows)
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidewater_client::Progress;
 
+use crate::cli::terminal::plural;
+
 /// What takes less needs no bar.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
@@ -41,5 +43,5 @@ pub(super) fn show(bar: &ProgressBar, progress: &Progress) {
 
 /// `12,345 rows read, 3.5 s`
 pub(super) fn text(rows_read: u64, elapsed: Duration) -> String {
-    format!("{} rows read, {:.1} s", HumanCount(rows_read), elapsed.as_secs_f64())
+    format!("{} {} read, {:.1} s", HumanCount(rows_read), plural(rows_read, "row", "rows"), elapsed.as_secs_f64())
 }

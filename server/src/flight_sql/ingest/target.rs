@@ -6,7 +6,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
 use tidewater_query::{Principal, Role};
-use tidewater_storage::catalog::{ColumnDef, NewTable, TableDef, canonical_type};
+use tidewater_storage::catalog::{ColumnDef, NewTable, TableDef};
 use tidewater_storage::{Code, Engine, Error, Result};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
@@ -181,14 +181,14 @@ impl Target {
     /// The table that data of `schema` makes.
     pub(super) fn new_table(&self, schema: &SchemaRef) -> Result<NewTable> {
         let columns = schema.fields().iter().map(|field| {
-            let data_type = canonical_type(field.data_type())?;
-            Ok(ColumnDef { name: field.name().clone(), data_type, nullable: true, comment: None, max_chars: None })
+            let (name, data_type) = (field.name().clone(), field.data_type().clone());
+            ColumnDef { name, data_type, nullable: true, comment: None, max_chars: None }
         });
         let option = |name: &str| self.options.get(name).map(|value| (name.to_owned(), value.clone()));
         Ok(NewTable {
             schema_name: self.schema.clone(),
             name: self.table.clone(),
-            columns: columns.collect::<Result<_>>()?,
+            columns: columns.collect(),
             key: self.options.get("primary_key").map(|key| column_list(key)).unwrap_or_default(),
             options: ["time_column", "sort_by"].into_iter().filter_map(option).collect(),
             from_data: true,

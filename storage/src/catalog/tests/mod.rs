@@ -1,6 +1,7 @@
 //! Do definitions hold what they promise?
 
 mod disk;
+mod names;
 mod tables;
 mod types;
 

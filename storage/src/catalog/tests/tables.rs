@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType as T;
 
 use super::{column, defined, instant, new_table, plain, test_env, try_define};
-use crate::catalog::{ColumnDef, Durability, NewTable, TableChange, define};
+use crate::catalog::{ColumnDef, Durability, NewTable, TableChange, check_name, define};
 use crate::error::Code;
 
 /// `part` must be in the error's text.
@@ -62,6 +62,28 @@ fn names_that_are_refused() {
     refused(&[("Ärger", T::Int64), ("äRGER", T::Int64)], &[], &[], Code::InvalidDefinition, "without regard to case");
     let longest = "x".repeat(255);
     defined(&[(&longest, T::Int64), ("naïve-name.with'quotes\"", T::Int64)], &[], &[]);
+}
+
+#[test]
+fn who_gives_a_wrong_name_is_told_what_names_may_have() {
+    let rule = "a name has 1 to 255 bytes, without white space, control characters and ,;{}()=";
+    let with_near = "for example; in a SELECT, write AS";
+    let use_near = |near: &str| format!("{rule}: use {near}, {with_near} {near} behind the column");
+    for (name, hint) in [
+        ("first name", use_near("first_name")),
+        ("count(*)", use_near("count")),
+        ("sum(a.b)", use_near("sum_a_b")),
+        ("2024 total", use_near("_2024_total")),
+        ("\u{e4}\u{a0}b", use_near("\u{e4}_b")),
+        ("(*)", rule.to_owned()),
+        ("", rule.to_owned()),
+    ] {
+        let refused = try_define(&[(name, T::Int64)], &[], &[]).unwrap_err();
+        assert_eq!((refused.code(), refused.hint_text()), (Code::InvalidName, Some(hint.as_str())), "{name}");
+    }
+    let refused = check_name("table", "my table").unwrap_err();
+    assert_eq!(refused.message(), "'my table' is not a name for a table: it has ' '");
+    assert_eq!(refused.hint_text(), Some(format!("{rule}: use my_table, for example").as_str()));
 }
 
 #[test]

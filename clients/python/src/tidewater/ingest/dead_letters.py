@@ -134,8 +134,15 @@ class DeadLetterFile:
                 self._sync_folder()
 
     def read(self) -> list[DeadLetter]:
+        if not self.path.exists():
+            return []
+        # Its last line is whole then, also one that an editor left without an end.
+        with self._locked():
+            return self._letters()
+
+    def _letters(self) -> list[DeadLetter]:
         found = []
-        for number, line in enumerate(self._lines() if self.path.exists() else [], 1):
+        for number, line in enumerate(self._lines(), 1):
             try:
                 found.append(DeadLetter.parse(line))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -149,7 +156,7 @@ class DeadLetterFile:
         if not self.path.exists():
             return
         with self._locked():
-            before = self.read()
+            before = self._letters()
             after = [new for letter in before if (new := change(letter)) is not None]
             if before == after:
                 return
@@ -224,7 +231,7 @@ class DeadLetterFile:
 
     @staticmethod
     def _end_last_line(file: io.FileIO) -> None:
-        """A line that a crash cut is taken away: its batch was never said to be here."""
+        """A line that a crash cut is taken away: its batch was never said to be here. A whole letter, as an editor leaves it, gets its end."""
         size = end = file.seek(0, os.SEEK_END)
         while end > 0:
             begin = max(0, end - _BLOCK_BYTES)
@@ -234,8 +241,15 @@ class DeadLetterFile:
                 end = begin + found + 1
                 break
             end = begin
-        if end != size:
+        if end == size:
+            return
+        file.seek(end)
+        try:
+            DeadLetter.parse(file.read(size - end))
+        except (AttributeError, KeyError, TypeError, ValueError):
             file.truncate(end)
+        else:
+            file.write(b"\n")
 
     def _sync_folder(self) -> None:
         """Makes it durable that there is a file of this name, where the system lets us."""

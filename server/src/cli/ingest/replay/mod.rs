@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use self::letters::{DeadLetterFile, Letter};
 use super::send::stored;
 use crate::cli::args::{Remote, Unsettled};
-use crate::cli::terminal::{print, say};
+use crate::cli::terminal::{plural, print, say};
 
 /// Taking lines out writes the file anew, so those that may go wait for each other. One that is still there when the program dies is sent
 /// again, and the server knows it.
@@ -28,14 +28,18 @@ const UNSETTLED: [&str; 4] = ["PRODUCER_FENCED", "UNKNOWN_PRODUCER", "SEQUENCE_R
 
 /// What became of the batches.
 #[derive(Debug, Default)]
-struct Totals {
+pub(super) struct Totals {
     /// Now, or before.
-    stored: u64,
-    accepted: u64,
-    duplicate: u64,
-    rejected: u64,
-    dropped: u64,
-    left: u64,
+    pub(super) stored: u64,
+    pub(super) accepted: u64,
+    pub(super) duplicate: u64,
+    pub(super) rejected: u64,
+    pub(super) dropped: u64,
+    pub(super) left: u64,
+}
+
+fn batches(n: u64) -> &'static str {
+    plural(n, "batch", "batches")
 }
 
 impl fmt::Display for Totals {
@@ -43,8 +47,11 @@ impl fmt::Display for Totals {
         let Self { stored, accepted, duplicate, rejected, dropped, left } = self;
         write!(
             f,
-            "{stored} batches stored: {accepted} rows accepted, {duplicate} duplicate, {rejected} rejected; \
-             {dropped} batches dropped, {left} left"
+            "{stored} {} stored: {accepted} {} accepted, {duplicate} duplicate, {rejected} rejected; {dropped} {} dropped, \
+             {left} left",
+            batches(*stored),
+            plural(*accepted, "row", "rows"),
+            batches(*dropped)
         )
     }
 }
@@ -80,6 +87,7 @@ pub(super) async fn run(server: &Remote, path: &Path, unsettled: Unsettled) -> a
     }
     match totals.left {
         0 => Ok(()),
+        1 => bail!("1 batch was not taken and is still in {file}"),
         left => bail!("{left} batches were not taken and are still in {file}"),
     }
 }

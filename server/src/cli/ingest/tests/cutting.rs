@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::super::chunks::{Chunk, RowChunks};
 use super::super::identity::producer_id;
+use super::super::source::Source;
 use super::{chunks_of, file, numbers, open, sent_lines};
-use crate::cli::args::InputFormat;
+use crate::cli::args::{CsvArgs, InputFormat};
 use crate::formats::records::{Cutter, Form, Records};
 
 fn groups(text: &[u8], form: Form, max_rows: usize, max_bytes: usize) -> Vec<Records> {
@@ -189,6 +190,7 @@ fn a_text_goes_on_behind_any_row() {
 #[test]
 fn producers_are_named_by_all_that_numbers_depend_on() {
     let hash = "a".repeat(64);
+    let producer_id = |table: &str, content: &str, form: InputFormat| producer_id(table, content, form, b',');
     assert_eq!(producer_id("git_events", &hash, InputFormat::Parquet), format!("git_events:{hash}:parquet.1"));
     assert_eq!(producer_id("s.t", &hash, InputFormat::Csv), format!("s.t:{hash}:csv.1"));
     let forms = [InputFormat::Parquet, InputFormat::Csv, InputFormat::Ndjson, InputFormat::Arrow];
@@ -200,6 +202,12 @@ fn producers_are_named_by_all_that_numbers_depend_on() {
 
     let (_folder, path) = file("a.csv", b"n\n1\n");
     let id = open(&path, None).producer_id("t");
+    let delimited = |delimiter: u8| {
+        let csv = CsvArgs { delimiter: Some(delimiter), ..CsvArgs::default() };
+        Source::open(&path, None, None, 10, &csv).unwrap().producer_id("t")
+    };
+    assert_eq!(delimited(b','), id);
+    assert!(delimited(b';').ends_with(":csv-3b.1") && delimited(b'\t').ends_with(":csv-09.1"));
     assert_eq!(open(&path, Some(InputFormat::Csv)).producer_id("t"), id);
     std::fs::write(&path, b"n\n2\n").unwrap();
     assert_ne!(open(&path, None).producer_id("t"), id);

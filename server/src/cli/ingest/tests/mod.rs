@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::chunks::{Chunk, RowChunks};
 use super::source::{Chunks, Source};
 use super::text::{JsonRows, TextChunks};
-use crate::cli::args::{Cli, Command, IngestArgs, InputFormat};
+use crate::cli::args::{Cli, Command, CsvArgs, IngestArgs, InputFormat};
 
 fn numbers(values: std::ops::Range<i64>) -> RecordBatch {
     let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
@@ -40,7 +40,12 @@ fn parquet(rows: &RecordBatch) -> Vec<u8> {
 }
 
 fn open(path: &Path, format: Option<InputFormat>) -> Source {
-    Source::open(path, format, None, 10_000, None).unwrap()
+    Source::open(path, format, None, 10_000, &CsvArgs::default()).unwrap()
+}
+
+/// Why a file is not opened.
+fn refusal(path: &Path, format: Option<InputFormat>, csv: &CsvArgs) -> String {
+    Source::open(path, format, None, 10, csv).err().map(|error| format!("{error:#}")).expect("refused")
 }
 
 fn row_chunks(source: Source) -> RowChunks {
@@ -59,9 +64,13 @@ fn text_chunks(source: Source) -> TextChunks {
 
 /// The chunks of a text, behind its first `stored` rows.
 fn chunks_of(name: &str, content: &[u8], chunk_rows: usize, stored: u64) -> Vec<Chunk<JsonRows>> {
+    csv_chunks_of(name, content, chunk_rows, stored, &CsvArgs::default())
+}
+
+fn csv_chunks_of(name: &str, content: &[u8], chunk_rows: usize, stored: u64, csv: &CsvArgs) -> Vec<Chunk<JsonRows>> {
     let (_folder, path) = file(name, content);
     let table = Arc::new(arrow::datatypes::Schema::empty());
-    let source = Source::open(&path, None, Some(table), chunk_rows, None).unwrap();
+    let source = Source::open(&path, None, Some(table), chunk_rows, csv).unwrap();
     text_chunks(source).behind(stored).map(Result::unwrap).collect()
 }
 

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use serde_json::{Value, json};
 
 use super::super::source::Source;
-use super::{chunks_of, file, numbers, open, parquet, row_chunks, sent_lines, text_chunks};
-use crate::cli::args::InputFormat;
+use super::{chunks_of, csv_chunks_of, file, numbers, open, parquet, refusal, row_chunks, sent_lines, text_chunks};
+use crate::cli::args::{CsvArgs, InputFormat};
 
 fn objects(name: &str, text: &[u8]) -> Vec<Value> {
     sent_lines(&chunks_of(name, text, 100, 0)).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -102,7 +102,7 @@ fn a_header_that_does_not_fit_the_table_is_refused_before_anything_is_sent() {
         ("name", Some("'id', which may not be NULL")),
     ] {
         let (_folder, path) = file("a.csv", format!("{header}\n").as_bytes());
-        let checked = Source::open(&path, None, Some(table.clone()), 10, None).unwrap().check(&table);
+        let checked = Source::open(&path, None, Some(table.clone()), 10, &CsvArgs::default()).unwrap().check(&table);
         match (checked, part) {
             (Ok(()), None) => {}
             (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{header}: {error}"),
@@ -119,7 +119,7 @@ fn lists_and_structs_are_json_in_a_csv_field() {
         Field::new("L", DataType::List(item), true),
     ]));
     let (_folder, path) = file("a.csv", b"id,l\n1,\"[1,\n2]\"\n2,\n3,[1\n");
-    let mut source = Source::open(&path, None, Some(table.clone()), 10, None).unwrap();
+    let mut source = Source::open(&path, None, Some(table.clone()), 10, &CsvArgs::default()).unwrap();
     source.check(&table).unwrap();
     let chunks: Vec<_> = text_chunks(source).map(Result::unwrap).collect();
     assert_eq!(sent_lines(&chunks), [r#"{"id":"1","l":[1, 2]}"#, r#"{"id":"2"}"#, r#"{"id":"3","l":"[1"}"#]);
@@ -128,20 +128,60 @@ fn lists_and_structs_are_json_in_a_csv_field() {
 #[test]
 fn where_a_text_is_null_an_empty_field_is_a_text() {
     let (_folder, path) = file("a.csv", b"id,name,n\n1,\\N,\\N\n2,,7\n\\N,\"\",8\n");
-    let source = Source::open(&path, None, None, 10, Some("\\N")).unwrap();
+    let csv = CsvArgs { null: Some("\\N".to_owned()), ..CsvArgs::default() };
+    let source = Source::open(&path, None, None, 10, &csv).unwrap();
     let types: Vec<_> = source.shape().fields().iter().map(|field| field.data_type().clone()).collect();
     assert_eq!(types, [DataType::Int64, DataType::Utf8, DataType::Int64]);
     let chunks: Vec<_> = text_chunks(source).map(Result::unwrap).collect();
     assert_eq!(sent_lines(&chunks), [r#"{"id":"1"}"#, r#"{"id":"2","name":"","n":"7"}"#, r#"{"name":"","n":"8"}"#]);
-    let refused = Source::open(&path, Some(InputFormat::Ndjson), None, 10, Some("\\N")).err().unwrap().to_string();
+    let refused = refusal(&path, Some(InputFormat::Ndjson), &csv);
     assert!(refused.contains("--null is for CSV"), "{refused}");
+}
+
+fn delimited(delimiter: u8) -> CsvArgs {
+    CsvArgs { delimiter: Some(delimiter), ..CsvArgs::default() }
+}
+
+#[test]
+fn fields_of_csv_stand_between_any_character() {
+    // Within quotes it is text, and so is the comma now. Behind it a quote begins a field, which goes on over the line break.
+    let text = b"id;note\n1;\"a;b\nc\"\n2;x,y\n3\n";
+    let chunks = csv_chunks_of("a.csv", text, 10, 0, &delimited(b';'));
+    let sent = sent_lines(&chunks);
+    assert_eq!(sent[..2], [r#"{"id":"1","note":"a;b\nc"}"#, r#"{"id":"2","note":"x,y"}"#]);
+    assert!(sent.len() == 3 && sent[2].contains("1 field, not 2"), "{sent:?}");
+    let expected = [r#"{"id":"1","note":"a,b"}"#];
+    let tabs = b"id\tnote\n1\ta,b\n";
+    assert_eq!(sent_lines(&csv_chunks_of("a.csv", tabs, 10, 0, &delimited(b'\t'))), expected);
+    // A name says it, too, and a flag says it louder.
+    assert_eq!(sent_lines(&chunks_of("a.TSV", tabs, 10, 0)), expected);
+    assert_eq!(sent_lines(&csv_chunks_of("a.tsv", b"id|note\n1|a,b\n", 10, 0, &delimited(b'|'))), expected);
+
+    let (_folder, path) = file("a.csv", b"id;at;note\n1;2024-01-02;1,5\n");
+    let source = Source::open(&path, None, None, 10, &delimited(b';')).unwrap();
+    let shape: Vec<_> = source.shape().fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(shape, [DataType::Int64, DataType::Date32, DataType::Utf8]);
+}
+
+#[test]
+fn a_delimiter_that_is_missing_or_means_nothing_is_told() {
+    for (header, flag) in [("id;name", "--delimiter ';'"), ("id\tname", "--delimiter tab")] {
+        let (_folder, path) = file("a.csv", format!("{header}\n1\n").as_bytes());
+        let table = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        for table in [None, Some(table)] {
+            let refused = Source::open(&path, None, table, 10, &CsvArgs::default()).err().unwrap().to_string();
+            assert!(refused.contains(header) && refused.ends_with(flag), "{refused}");
+        }
+    }
+    let (_folder, path) = file("a.ndjson", b"{}\n");
+    assert!(refusal(&path, None, &delimited(b';')).contains("--delimiter is for CSV"));
 }
 
 #[test]
 fn who_names_a_compressed_file_is_told_how_it_is_loaded() {
     let (_folder, path) = file("a.csv.GZ", b"\x1f\x8b");
     for format in [None, Some(InputFormat::Csv)] {
-        let refused = Source::open(&path, format, None, 10, None).err().expect("refused").to_string();
+        let refused = refusal(&path, format, &CsvArgs::default());
         assert!(refused.contains("zcat FILE | tidewater ingest TABLE -"), "{refused}");
     }
 }
@@ -157,7 +197,7 @@ fn arrow_files_and_streams_are_told_apart() {
     whole.finish().unwrap();
     for content in [stream.get_ref(), whole.get_ref()] {
         let (_folder, path) = file("a.arrow", content);
-        let source = Source::open(&path, None, None, 10, None).unwrap();
+        let source = Source::open(&path, None, None, 10, &CsvArgs::default()).unwrap();
         let sizes: Vec<_> = row_chunks(source).map(|chunk| chunk.unwrap().n_rows).collect();
         assert_eq!(sizes, [10, 10, 5]);
     }
@@ -175,21 +215,19 @@ fn parquet_knows_its_rows() {
 #[test]
 fn a_file_of_unknown_form_is_refused() {
     let (_folder, path) = file("a.dat", b"x");
-    assert!(Source::open(&path, None, None, 10, None).err().unwrap().to_string().contains("--format"));
-    assert!(Source::open(&path, Some(InputFormat::Parquet), None, 10, None).is_err());
+    assert!(refusal(&path, None, &CsvArgs::default()).contains("--format"));
+    assert!(refusal(&path, Some(InputFormat::Parquet), &CsvArgs::default()).contains("not a Parquet file"));
     let (_folder, empty) = file("a.csv", b"");
-    assert!(Source::open(&empty, None, None, 10, None).is_err());
+    assert!(refusal(&empty, None, &CsvArgs::default()).contains("the file is empty"));
 }
 
 /// What can be read only once would be empty when it is read for its rows.
 #[test]
 fn what_is_no_regular_file_is_refused() {
     let (folder, path) = file("a.csv", b"n\n1\n");
-    let refusal = |path: &std::path::Path| {
-        Source::open(path, Some(InputFormat::Ndjson), None, 10, None).err().map(|error| format!("{error:#}"))
-    };
-    assert!(refusal("/dev/null".as_ref()).unwrap().contains("pipe it in as '-'"));
-    assert!(refusal(folder.path()).unwrap().contains("name the files in it"));
+    let refusal = |path: &std::path::Path| refusal(path, Some(InputFormat::Ndjson), &CsvArgs::default());
+    assert!(refusal("/dev/null".as_ref()).contains("pipe it in as '-'"));
+    assert!(refusal(folder.path()).contains("name the files in it"));
     let link = folder.path().join("link.csv");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     assert_eq!(open(&link, None).producer_id("t"), open(&path, None).producer_id("t"));

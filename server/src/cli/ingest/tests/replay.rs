@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tidewater_proto::ingest::v1 as pb;
 
+use super::super::replay::Totals;
 use super::super::replay::letters::{DeadLetterFile, Letter};
 use super::file;
 
@@ -50,6 +51,14 @@ fn a_last_line_without_its_end_is_not_passed_over() {
     let (_folder, path) = file("dead.ndjson", format!("{REFUSED}\n{GIVEN_UP}").as_bytes());
     let error = DeadLetterFile::new(&path).read().unwrap_err().to_string();
     assert!(error.contains("has no end"), "{error}");
+}
+
+#[test]
+fn one_batch_is_no_batches() {
+    let mut totals = Totals { stored: 1, accepted: 1, dropped: 1, ..Totals::default() };
+    assert_eq!(totals.to_string(), "1 batch stored: 1 row accepted, 0 duplicate, 0 rejected; 1 batch dropped, 0 left");
+    (totals.stored, totals.accepted, totals.dropped) = (2, 0, 0);
+    assert!(totals.to_string().starts_with("2 batches stored: 0 rows accepted, "), "{totals}");
 }
 
 #[test]

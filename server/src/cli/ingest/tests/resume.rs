@@ -14,7 +14,7 @@ use super::super::send::JsonProducer;
 use super::super::source::Source;
 use super::super::{is_empty, load_and_say, run};
 use super::{file, ingest_args, numbers, open, parquet, row_chunks, text_chunks};
-use crate::cli::args::Remote;
+use crate::cli::args::{CsvArgs, Remote};
 use crate::config::{Config, FileSource, Sources};
 use crate::{Running, Server};
 
@@ -48,7 +48,7 @@ impl Fixture {
         let words = [&["t", path.to_str().unwrap()], words].concat();
         let args = ingest_args(&words);
         let table = self.client.table_schema("t").await?.schema;
-        let source = Source::open(path, args.format, Some(table), args.chunk_rows as usize, None)?;
+        let source = Source::open(path, args.format, Some(table), args.chunk_rows as usize, &args.csv)?;
         load(&self.client, TableName::new("public", "t"), source, &args).await
     }
 
@@ -71,8 +71,8 @@ impl Fixture {
 }
 
 /// Stores the first chunk only, as a run does that is killed then.
-async fn break_off(fixture: &Fixture, path: &Path, chunk_rows: usize) {
-    let open = || Source::open(path, None, None, chunk_rows, None).unwrap();
+async fn break_off(fixture: &Fixture, path: &Path, chunk_rows: usize, csv: &CsvArgs) {
+    let open = || Source::open(path, None, None, chunk_rows, csv).unwrap();
     let id = open().producer_id("t");
     if path.extension().is_some_and(|name| name == "parquet") {
         let options = ProducerOptions { mode: SequenceMode::Monotonic, ..ProducerOptions::default() };
@@ -100,7 +100,7 @@ async fn a_load_goes_on_at_the_next_row_with_another_chunk_size() {
     ] {
         fixture.execute("CREATE TABLE t (n BIGINT)").await;
         let (_folder, path) = file(name, &content);
-        break_off(&fixture, &path, 1000).await;
+        break_off(&fixture, &path, 1000, &CsvArgs::default()).await;
         let counts = |totals: &Totals| (totals.received, totals.accepted, totals.rejected, totals.repeated);
         let second = fixture.load(&path, &["--chunk-rows", "700"]).await.unwrap();
         assert_eq!(counts(&second), (2500, 1500, 0, 1000), "{name}");
@@ -109,6 +109,24 @@ async fn a_load_goes_on_at_the_next_row_with_another_chunk_size() {
         assert_eq!(fixture.rows("SELECT count(*), count(DISTINCT n), sum(n) FROM t").await, ["2500|2500|3123750"]);
         fixture.execute("DROP TABLE t").await;
     }
+    fixture.stop().await;
+}
+
+/// Where a quote begins a field a line break behind it ends no row, so that numbers mean other rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_with_another_delimiter_is_another_load() {
+    let fixture = Fixture::start().await;
+    let (_folder, path) = file("a.csv", b"note\n1\n;\"2\n3\"\n");
+    fixture.execute("CREATE TABLE t (note VARCHAR)").await;
+    break_off(&fixture, &path, 1, &CsvArgs::default()).await;
+    let counts = |totals: &Totals| (totals.received, totals.accepted, totals.rejected, totals.repeated);
+    // The second row has two fields, over two lines.
+    let other = fixture.load(&path, &["--delimiter", ";"]).await.unwrap();
+    assert_eq!(counts(&other), (2, 1, 1, 0));
+    let on = fixture.load(&path, &[]).await.unwrap();
+    assert_eq!(counts(&on), (3, 2, 0, 1));
+    let again = fixture.load(&path, &["--delimiter", ";"]).await.unwrap();
+    assert_eq!(counts(&again), (2, 0, 0, 2));
     fixture.stop().await;
 }
 

@@ -9,7 +9,8 @@ use tidewater_storage::catalog::sql_type;
 use super::super::create::{check_definition, statement};
 use super::super::load::Totals;
 use super::super::source::Source;
-use super::{file, ingest_args, open, parquet};
+use super::{file, ingest_args, open, parquet, refusal};
+use crate::cli::args::CsvArgs;
 
 fn types(source: &Source) -> Vec<String> {
     source.shape().fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
@@ -52,7 +53,7 @@ fn json_objects_have_a_shape() {
     assert_eq!(shape.field_with_name("n").unwrap().data_type(), &DataType::Utf8);
     assert!(shape.field_with_name("tags").unwrap().data_type().is_nested());
     let (_folder, nothing) = file("a.ndjson", b"x\n\n");
-    assert!(Source::open(&nothing, None, None, 10, None).err().unwrap().to_string().contains("no JSON object"));
+    assert!(refusal(&nothing, None, &CsvArgs::default()).contains("no JSON object"));
 }
 
 /// The columns that a table for these lines gets.
@@ -171,9 +172,7 @@ fn lines_that_no_table_takes_shape_nothing() {
     }
     check_columns(&deep(16), &[&format!("deep BIGINT{}", "[]".repeat(16))]);
     let (_folder, path) = file("a.ndjson", b"{}\n{\"a\": \"\xFF\"}\n");
-    assert!(
-        Source::open(&path, None, None, 10, None).err().unwrap().to_string().contains("no JSON object with fields")
-    );
+    assert!(refusal(&path, None, &CsvArgs::default()).contains("no JSON object with fields"));
 }
 
 /// Where Arrow and the server do not agree on what a time is, it is a text; CSV and JSON go by the same rule.
@@ -259,6 +258,20 @@ fn a_table_is_created_in_the_shape_of_the_file() {
 }
 
 #[test]
+fn names_that_no_column_may_have_are_told_with_those_that_may_be() {
+    let (_folder, path) = file("a.csv", b"id,first name,count(*),last name\n1,a,2,b\n");
+    let args = ingest_args(&["t", "a.csv", "--create"]);
+    let refused = statement(("public", "t"), open(&path, None).shape(), &args).unwrap_err().to_string();
+    for part in [
+        "'first name' is not a name for a column: it has ' ' (likewise 'count(*)', 'last name'); ",
+        "in the file, those of CSV in its first line; a name has 1 to 255 bytes, without white space",
+        "use first_name, for example; in a SELECT, write AS first_name behind the column",
+    ] {
+        assert!(refused.contains(part), "{refused}");
+    }
+}
+
+#[test]
 fn the_summary_adds_up_in_words() {
     let mut totals = Totals {
         received: 10,
@@ -274,6 +287,11 @@ fn the_summary_adds_up_in_words() {
         "10 rows received, 5 accepted, 2 duplicate, 1 rejected, 2 repeated, 2.0 s, 5 rows/s"
     );
     assert!(totals.where_rejected().unwrap().contains("FROM system.rejected WHERE producer = 't:hash:csv.1'"));
+    assert!(totals.where_rejected().unwrap().starts_with("1 rejected row is kept; read it with: SELECT"));
+    totals.rejected = 2;
+    assert!(totals.where_rejected().unwrap().starts_with("2 rejected rows are kept; read them with: SELECT"));
     totals.rejected = 0;
     assert_eq!(totals.where_rejected(), None);
+    totals.received = 1;
+    assert!(totals.to_string().starts_with("1 row received, "), "{totals}");
 }

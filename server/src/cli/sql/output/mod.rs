@@ -18,7 +18,7 @@ use self::encode::Encoder;
 use self::file::{ExportFile, Exported, format_of};
 use crate::cli::Usage;
 use crate::cli::args::OutputFormat;
-use crate::cli::terminal::{print_bytes, say};
+use crate::cli::terminal::{plural, print_bytes, say};
 
 /// Prints answers, one after the other; or writes one into a file.
 pub struct Printer {
@@ -88,7 +88,7 @@ impl Printer {
         self.write(&bytes)?;
         let is_for_people = matches!(self.format, OutputFormat::Table | OutputFormat::Expanded);
         if is_for_people && self.is_counting && std::io::stderr().is_terminal() {
-            say(&format!("({} rows)", self.n_rows));
+            say(&format!("({} {})", self.n_rows, plural(self.n_rows, "row", "rows")));
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Printer {
         let Target::File(file) = self.target else { return Ok(()) };
         let Exported { path, n_bytes } = file.commit()?;
         let size = indicatif::HumanBytes(n_bytes);
-        say(&format!("{}: {} rows, {size}", path.display(), self.n_rows));
+        say(&format!("{}: {} {}, {size}", path.display(), self.n_rows, plural(self.n_rows, "row", "rows")));
         Ok(())
     }
 

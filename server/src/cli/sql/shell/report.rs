@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tidewater_client::Summary;
 
+use crate::cli::terminal::plural;
+
 /// The line of a statement that an error is about, and a caret below the place; `None` if the error names no place.
 pub(super) fn place(statement: &str, message: &str) -> Option<String> {
     let (_, rest) = message.rsplit_once("at Line: ")?;
@@ -27,7 +29,8 @@ pub(super) fn of_rows(n_rows: u64, took: Duration, summary: &Summary) -> String 
     }
     let (pruned, read) = (summary.files_pruned, summary.files_read);
     if pruned > 0 {
-        let _ = write!(text, "; {pruned} of {} files skipped", pruned + read);
+        let all = pruned + read;
+        let _ = write!(text, "; {pruned} of {all} {} skipped", plural(all, "file", "files"));
     }
     if summary.spilled_bytes > 0 {
         let _ = write!(text, "; {} spilled to disk", indicatif::HumanBytes(summary.spilled_bytes));
@@ -45,8 +48,7 @@ pub(super) fn of_update(took: Duration, summary: &Summary) -> String {
 }
 
 fn rows(n: u64) -> String {
-    let number = indicatif::HumanCount(n);
-    if n == 1 { format!("{number} row") } else { format!("{number} rows") }
+    format!("{} {}", indicatif::HumanCount(n), plural(n, "row", "rows"))
 }
 
 fn time(took: Duration) -> String {

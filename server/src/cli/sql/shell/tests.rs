@@ -166,6 +166,9 @@ fn a_statement_says_what_it_took() {
     assert_eq!(report::of_rows(1_234, Duration::from_millis(1_500), &summary), text);
     assert_eq!(report::of_update(took, &summary), "(ok, 2 rows changed, 12.3 ms)");
     assert_eq!(report::of_update(took, &Summary::default()), "(ok, 12.3 ms)");
+    let one = Summary { files_pruned: 1, affected_rows: 1, ..Summary::default() };
+    assert_eq!(report::of_rows(0, took, &one), "(0 rows, 12.3 ms; 1 of 1 file skipped)");
+    assert_eq!(report::of_update(took, &one), "(ok, 1 row changed, 12.3 ms)");
 }
 
 #[test]
