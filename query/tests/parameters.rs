@@ -279,6 +279,9 @@ fn a_frame_reaches_as_far_as_its_parameters_say() {
         let sql = "SELECT sum(id) OVER (ORDER BY id RANGE $1 PRECEDING) FROM t";
         let refused = run(&fixture, &session, sql, vec![numbers([-1])]).await.expect_err("negative");
         assert_eq!(refused.code(), Code::InvalidParameter, "{refused}");
+        let sql = "SELECT sum(id) OVER (ORDER BY at RANGE $1 PRECEDING) FROM t";
+        let refused = run(&fixture, &session, sql, vec![numbers([1])]).await.expect_err("a number over times");
+        assert!(refused.message().contains("takes an INTERVAL"), "{refused}");
     });
 }
 

@@ -7,13 +7,13 @@ mod create;
 mod housekeep;
 mod keys;
 mod losses;
-mod pin;
+mod options;
 mod scrub;
 mod seal;
 mod upkeep;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use self::access::{OwnKey, load_accounts};
 pub use self::create::StagedTable;
+pub use self::options::EngineOptions;
 use crate::access::Accounts;
 use crate::attaching::parts_of;
 pub use crate::catalog::View;
@@ -32,63 +33,19 @@ use crate::catalog::{TableDef, check_name, dropped_from_disk, view_from_disk};
 use crate::env::{DurableLocalStore, Env, Moment};
 use crate::error::{Code, Error, Result};
 use crate::ids::{LogId, TableId, array};
-use crate::limits::{MAX_KEY_DISK_BYTES, MAX_UNPUBLISHED_BYTES, MIN_FREE_BYTES};
 use crate::log::{Family, LogWriter, Store, meta_key, write};
 use crate::memory::MemoryLedger;
 use crate::publishing::check_local_log_end;
 use crate::scrub::ScrubOptions;
-use crate::sealed::{FileStores, OtherStores, StoreOptions, open_tables};
+use crate::sealed::{FileStores, OtherStores, open_tables};
 use crate::sealing::clean_unborn;
 use crate::table::{
-    DISK_FORMAT, FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, Write, create_view, drop_table,
-    drop_view, first_start, supervise, uptime,
+    DISK_FORMAT, FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, TableSnapshot, Write, create_view,
+    drop_table, drop_view, first_start, supervise, uptime,
 };
 
 /// The schema that is always there.
 const DEFAULT_SCHEMA: &str = "public";
-
-/// How to open a data folder.
-pub struct EngineOptions {
-    pub data_dir: PathBuf,
-    /// Bytes for the whole process; see [`crate::memory`].
-    pub memory_limit: u64,
-    /// Bytes of it for the keys of all tables; `None`: a quarter of what the memtables leave.
-    pub key_memory: Option<u64>,
-    /// Ingest stops below this many free bytes on the data folder's file system; at least [`crate::limits::LEAST_MIN_FREE_BYTES`].
-    pub min_free_bytes: u64,
-    /// Where Delta tables are.
-    pub tables: StoreOptions,
-    /// Rows are refused when files that are built and not published take so many bytes.
-    pub max_unpublished_bytes: u64,
-    /// What keys of all tables may take on disk, where memory does not hold them: rows are refused (`DEDUP_BUDGET`) beyond both.
-    pub max_key_disk_bytes: u64,
-    /// How files are tested for damage.
-    pub scrub: ScrubOptions,
-    /// Build and publish when tables' options and memory say so, and not only when somebody asks; test files, too.
-    pub seals_by_itself: bool,
-    /// A folder that is behind its Delta tables opens all the same: [`Engine::accept_losses`] comes next, before anybody may write.
-    pub accept_data_loss: bool,
-    pub env: Env,
-}
-
-impl EngineOptions {
-    /// The defaults of the limits, in the real world.
-    pub fn new(data_dir: impl Into<PathBuf>, memory_limit: u64) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            memory_limit,
-            key_memory: None,
-            min_free_bytes: MIN_FREE_BYTES,
-            tables: StoreOptions::default(),
-            max_unpublished_bytes: MAX_UNPUBLISHED_BYTES,
-            max_key_disk_bytes: MAX_KEY_DISK_BYTES,
-            scrub: ScrubOptions::default(),
-            seals_by_itself: true,
-            accept_data_loss: false,
-            env: Env::system(),
-        }
-    }
-}
 
 /// What the start found, a line a table for the log and `/readyz`.
 #[derive(Debug, Clone, Default)]
@@ -253,6 +210,28 @@ impl Engine {
         self.names.load().tables.get(&(schema.to_owned(), name.to_owned())).cloned()
     }
 
+    /// Snapshots of the tables with these names (schema and table), all of one moment: what was acknowledged before a row of one of them
+    /// is in the others. `None` where there is no such table.
+    ///
+    /// Without a lock, because a reader that is put to sleep must not hold up tables that publish. A version is immutable and is held
+    /// here, so versions that are found unchanged by a second reading were all current between the two. When one was published
+    /// meanwhile, both readings are repeated: somebody else got on.
+    pub fn snapshots(&self, names: &[(String, String)]) -> Vec<Option<TableSnapshot>> {
+        loop {
+            let known = self.names.load_full();
+            let tables: Vec<Option<&Table>> = names.iter().map(|name| known.tables.get(name)).collect();
+            let read = |table: &Option<&Table>| table.map(Table::snapshot);
+            let first: Vec<Option<TableSnapshot>> = tables.iter().map(read).collect();
+            let unchanged = tables.iter().map(read).zip(&first).all(|pair| match pair {
+                (Some(second), Some(first)) => second.is(first),
+                _ => true,
+            });
+            if unchanged && Arc::ptr_eq(&known, &self.names.load_full()) {
+                return first;
+            }
+        }
+    }
+
     /// Hides a table at once; what it holds stays on disk for seven days. `TABLE_NOT_FOUND` if there is none.
     pub async fn drop_table(self: &Arc<Self>, schema: &str, name: &str) -> Result<()> {
         let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
@@ -339,7 +318,7 @@ impl Engine {
     }
 
     /// The data folder.
-    pub fn data_dir(&self) -> &std::path::Path {
+    pub fn data_dir(&self) -> &Path {
         &self.parts.gate.folder
     }
 

@@ -13,13 +13,14 @@ use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizer
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanBounds;
-use crate::functions::{AsCompared, Quantified};
+use crate::functions::{AsCompared, Frames, Quantified};
 
-/// DataFusion's own rules, bounded, and two that come before them.
+/// DataFusion's own rules, bounded, and three that come before them.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let bounded =
         |inner: Arc<dyn AnalyzerRule + Send + Sync>| Arc::new(Bounded(inner)) as Arc<dyn AnalyzerRule + Send + Sync>;
-    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 2] = [Arc::new(Quantified), Arc::new(AsCompared)];
+    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
+        [Arc::new(Quantified), Arc::new(AsCompared), Arc::new(Frames)];
     first.into_iter().chain(Analyzer::new().rules).map(bounded).collect()
 }
 

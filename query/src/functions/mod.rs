@@ -26,7 +26,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 pub(crate) use self::constants::CallerName;
 pub(crate) use self::guards::{ProcessLimit, check_constants};
-pub(crate) use self::wrapped::{AsCompared, Quantified};
+pub(crate) use self::wrapped::{AsCompared, Frames, Quantified};
 pub use self::zone::instant_us;
 
 /// What operators and literals of a session become.

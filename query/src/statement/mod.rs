@@ -27,7 +27,8 @@ pub(crate) use names::{Announced, Beside, CATALOG, Scope, TableName, relations};
 pub(crate) use parse::{read_text, reparse};
 pub(crate) use show::plain;
 pub(crate) use types::{
-    ColumnTypes, LIKE_ESCAPE, Number, beside_decimal, is_written_number, keep_digits, settle_values, with_backslashes,
+    CHOICES, ColumnTypes, LIKE_ESCAPE, Number, beside_decimal, compared_with_decimal, is_written_number, keep_digits,
+    settle_values, with_backslashes,
 };
 
 /// A statement that passed the limits and that we know how to run.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
-use tempfile::TempDir;
 use tidewater_query::{
     Error, Interface, Planned, PlannedKind, Principal, QueryEngine, QueryEngineOptions, QueryStream, RunOptions,
     Session, SystemSources,
@@ -19,7 +18,6 @@ use tokio::runtime::Runtime;
 pub struct Fixture {
     pub engine: Arc<QueryEngine>,
     pub runtime: Runtime,
-    _dir: TempDir,
 }
 
 impl Fixture {
@@ -28,12 +26,12 @@ impl Fixture {
     }
 
     pub fn with(threads: usize, max_running: usize, max_waiting: usize) -> Self {
-        let dir = TempDir::new().expect("a folder");
+        let dir = Arc::new(tempfile::tempdir().expect("a folder"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let storage = {
             let _context = runtime.enter();
-            Engine::open(EngineOptions::new(dir.path().join("data"), 2 << 30)).expect("a data folder").0
+            Engine::open(EngineOptions::temporary(Arc::clone(&dir), 2 << 30)).expect("a data folder").0
         };
         let options = QueryEngineOptions {
             spill_dir: dir.path().join("spill"),
@@ -49,7 +47,7 @@ impl Fixture {
             },
         };
         let engine = QueryEngine::new(storage, options).expect("an engine");
-        Self { engine, runtime, _dir: dir }
+        Self { engine, runtime }
     }
 
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {

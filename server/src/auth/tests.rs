@@ -6,7 +6,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 use proptest::prelude::*;
-use tempfile::TempDir;
 use tidewater_query::{Grant, Principal, Role, TablePattern};
 use tidewater_storage::env::{Env, ManualClock};
 use tidewater_storage::{
@@ -26,24 +25,18 @@ struct Fixture {
     storage: Arc<Engine>,
     clock: Arc<ManualClock>,
     auth: Auth,
-    _folder: TempDir,
 }
 
 impl Fixture {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let clock = Arc::new(ManualClock::at(START_US));
-        let env = Env { clock: Arc::<ManualClock>::clone(&clock), ..Env::system() };
-        let options = EngineOptions {
-            min_free_bytes: 0,
-            seals_by_itself: false,
-            env,
-            ..EngineOptions::new(folder.path().join("data"), 1 << 30)
-        };
+        let mut options = EngineOptions { seals_by_itself: false, ..EngineOptions::temporary(folder, 1 << 30) };
+        options.env.clock = Arc::<ManualClock>::clone(&clock);
         let opened = tokio::task::spawn_blocking(move || Engine::open(options)).await.expect("no panic");
         let (storage, _) = opened.expect("opens");
         let auth = Auth::on(&storage);
-        Self { storage, clock, auth, _folder: folder }
+        Self { storage, clock, auth }
     }
 
     async fn with_anna() -> Self {

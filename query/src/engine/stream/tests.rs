@@ -10,7 +10,6 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::StreamExt;
-use tempfile::TempDir;
 use tidewater_storage::{Code, EngineOptions};
 
 use super::expiry::Expiry;
@@ -73,14 +72,13 @@ impl PartitionStream for Source {
 
 struct Fixture {
     engine: Arc<QueryEngine>,
-    _dir: TempDir,
 }
 
 impl Fixture {
     /// Must be called inside of a runtime.
     fn new() -> Self {
-        let dir = TempDir::new().expect("a folder");
-        let options = EngineOptions { min_free_bytes: 0, ..EngineOptions::new(dir.path().join("data"), 2 << 30) };
+        let dir = Arc::new(tempfile::tempdir().expect("a folder"));
+        let options = EngineOptions::temporary(Arc::clone(&dir), 2 << 30);
         let (storage, _) = tidewater_storage::Engine::open(options).expect("a data folder");
         let options = QueryEngineOptions {
             spill_dir: dir.path().join("spill"),
@@ -95,7 +93,7 @@ impl Fixture {
                 events: Arc::new(Vec::new),
             },
         };
-        Self { engine: QueryEngine::new(storage, options).expect("an engine"), _dir: dir }
+        Self { engine: QueryEngine::new(storage, options).expect("an engine") }
     }
 
     /// A statement whose plan is such a source.

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 use super::estimate::{self, Estimator, Size};
 use super::pressure::ProcessLimit;
 use super::{LARGE_BYTES, MAX_BATCH_BYTES, MAX_BATCH_ELEMENTS, MAX_ROW_BYTES, MAX_ROW_ELEMENTS, too_large};
+use crate::functions::wrapped::only_type;
 use crate::limits::MAX_FIXED_BYTES;
 
 /// What is looked at before a function runs.
@@ -219,7 +220,11 @@ impl ScalarUDFImpl for Guarded {
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
+        match only_type(arg_types) {
+            // DataFusion's finds no type for bytes beside NULL.
+            Some(only) if self.name() == "make_array" => Ok(vec![only.clone(); arg_types.len()]),
+            _ => self.inner.coerce_types(arg_types),
+        }
     }
 
     fn documentation(&self) -> Option<&Documentation> {

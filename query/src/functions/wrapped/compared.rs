@@ -1,6 +1,8 @@
 //! As what is a constant compared? As what stands on the other side. A text or a date beside a time is a time in microseconds, where DataFusion
 //! makes nanoseconds of both, which end in 2262 and begin in 1677. A number beside a DECIMAL or an integer is the one that is written, where
-//! DataFusion has it, and the integer, as a DOUBLE first, which has some 16 digits of it.
+//! DataFusion has it, and the integer, as a DOUBLE first, which has some 16 digits of it. And a DECIMAL beside a DOUBLE that is no constant? As a
+//! DOUBLE, as in PostgreSQL: DataFusion makes a DECIMAL of the other, which has no place for 1e300 or infinity. What is computed of numbers that
+//! are written, and of nothing else, is left to it: `0.06 + 0.01` is no DOUBLE in PostgreSQL, and the DECIMAL next to it is the one that is meant.
 
 use std::{iter, mem};
 
@@ -9,13 +11,13 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Case, Cast, InList};
+use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::statement::{beside_decimal, is_written_number};
+use crate::statement::{CHOICES, beside_decimal, compared_with_decimal, is_written_number};
 
 /// Reads constants as what they are compared with. It runs in front of type coercion, which would find another type for both.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl AnalyzerRule for AsCompared {
 fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut compares = false;
     plan.apply_expressions(|expr| {
-        compares |= expr.exists(|expr| Ok(compares_constant(expr)))?;
+        compares |= expr.exists(|expr| Ok(may_be_read(expr)))?;
         Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     if !compares {
@@ -53,16 +55,12 @@ fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
 }
 
-fn compares_constant(expr: &Expr) -> bool {
+/// Whether it may be read: a comparison, or a choice from what has numbers among it.
+fn may_be_read(expr: &Expr) -> bool {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            is_comparison(*op) && (is_constant(left) || is_constant(right))
-        }
-        Expr::Between(Between { expr, low, high, .. }) => is_constant(expr) || is_constant(low) || is_constant(high),
-        Expr::InList(InList { expr, list, .. }) => is_constant(expr) || list.iter().any(is_constant),
-        Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
-            is_constant(expr) || when_then_expr.iter().any(|(when, _)| is_constant(when))
-        }
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op),
+        Expr::Between(_) | Expr::InList(_) | Expr::Case(Case { expr: Some(_), .. }) => true,
+        Expr::ScalarFunction(function) => is_choice(function) && function.args.iter().any(is_number),
         _ => false,
     }
 }
@@ -71,26 +69,79 @@ fn read(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_read = match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
             let alone = Beside { schema, is_alone: true, has_doubles: false };
-            alone.read(left, iter::once(&mut **right)) || alone.read(right, iter::once(&mut **left))
+            alone.as_doubles(&mut [&mut **left, &mut **right])
+                || alone.read(left, iter::once(&mut **right))
+                || alone.read(right, iter::once(&mut **left))
         }
         Expr::Between(Between { expr, low, high, .. }) => {
             let beside = Beside::several([&**expr, &**low, &**high].into_iter(), schema);
-            beside.read(expr, [&mut **low, &mut **high].into_iter())
+            beside.as_doubles(&mut [&mut **expr, &mut **low, &mut **high])
+                || beside.read(expr, [&mut **low, &mut **high].into_iter())
                 || beside.read_one(expr, [&**low, &**high].into_iter())
         }
         Expr::InList(InList { expr, list, .. }) => {
             let beside = Beside::several(iter::once(&**expr).chain(&*list), schema);
-            beside.read(expr, list.iter_mut()) || beside.read_one(expr, list.iter())
+            beside.as_doubles(&mut iter::once(&mut **expr).chain(&mut *list).collect::<Vec<_>>())
+                || beside.read(expr, list.iter_mut())
+                || beside.read_one(expr, list.iter())
         }
         Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
             let whens = when_then_expr.iter().map(|(when, _)| &**when);
             let beside = Beside::several(iter::once(&**expr).chain(whens), schema);
-            beside.read(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when))
+            let whens = when_then_expr.iter_mut().map(|(when, _)| &mut **when);
+            beside.as_doubles(&mut iter::once(&mut **expr).chain(whens).collect::<Vec<_>>())
+                || beside.read(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when))
                 || beside.read_one(expr, when_then_expr.iter().map(|(when, _)| &**when))
         }
+        Expr::ScalarFunction(function) if is_choice(function) => read_choice(&mut function.args, schema),
         _ => false,
     };
     if is_read { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+fn is_choice(function: &ScalarFunction) -> bool {
+    CHOICES.contains(&function.func.name())
+}
+
+/// Makes DECIMALs of the numbers that are chosen from beside one; those that are no DECIMAL there are DOUBLEs. Whether any was read.
+fn read_choice(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let mut decimal_type = None;
+    let mut has_doubles = false;
+    for arg in args.iter().filter(|arg| !is_number(arg)) {
+        match arg.get_type(schema) {
+            Ok(DataType::Decimal128(precision, scale)) if decimal_type.is_none() => {
+                decimal_type = Some((precision, scale));
+            }
+            Ok(of) => has_doubles |= of.is_floating(),
+            Err(_) => {}
+        }
+    }
+    let decimal_type = decimal_type.filter(|_| !has_doubles);
+    let mut is_read = false;
+    for arg in args.iter_mut().filter(|arg| is_number(arg)) {
+        let Some(text) = text_of(arg) else { continue };
+        let exact = decimal_type.and_then(|of| chosen_decimal(&text, of));
+        let value = match exact {
+            Some(value @ ScalarValue::Decimal128(..)) => value,
+            _ if matches!(arg, Expr::Literal(..)) => continue,
+            _ => ScalarValue::Float64(text.parse().ok()),
+        };
+        *arg = Expr::Literal(value, None);
+        is_read = true;
+    }
+    is_read
+}
+
+/// The type in which DataFusion takes a DOUBLE beside a DECIMAL.
+const DOUBLE_AS_DECIMAL: (u8, i8) = (30, 15);
+
+/// The number in a type with which the choice is of the same type as with the DOUBLE, if it has a place there.
+fn chosen_decimal(text: &str, beside: (u8, i8)) -> Option<ScalarValue> {
+    let (precision, scale) = DOUBLE_AS_DECIMAL;
+    match beside_decimal(text, precision, scale) {
+        Some(value) if value.data_type() == DataType::Decimal128(precision, scale) => Some(value),
+        _ => beside_decimal(text, beside.0, beside.1),
+    }
 }
 
 /// Reads constants as what stands beside them.
@@ -115,8 +166,32 @@ impl<'s> Beside<'s> {
         Self { schema, is_alone: false, has_doubles }
     }
 
-    /// Reads those that are constants as `known`, which they are compared with. Whether any was read.
+    /// Makes DOUBLEs of the DECIMALs among `values`, which are compared with each other, if one of them is a DOUBLE and not computed of written
+    /// numbers alone.
+    fn as_doubles(&self, values: &mut [&mut Expr]) -> bool {
+        let types: Vec<_> = values.iter().map(|value| value.get_type(self.schema).unwrap_or(DataType::Null)).collect();
+        let mut computed = values.iter().zip(&types).filter(|(value, _)| !is_of_numbers(value));
+        let Some((_, double)) = computed.find(|(_, of)| of.is_floating()) else { return false };
+        let mut is_read = false;
+        for (value, _) in values.iter_mut().zip(&types).filter(|(_, of)| of.is_decimal()) {
+            let decimal = mem::take(&mut **value);
+            **value = cast(decimal, double.clone());
+            is_read = true;
+        }
+        is_read
+    }
+
+    /// Reads those that are constants as `known`, with which alone they are compared. Whether any was read.
     fn read<'a>(&self, known: &Expr, others: impl Iterator<Item = &'a mut Expr>) -> bool {
+        self.read_as(known, others, compared)
+    }
+
+    fn read_as<'a>(
+        &self,
+        known: &Expr,
+        others: impl Iterator<Item = &'a mut Expr>,
+        decimal: impl Fn(&Expr, u8, i8) -> Option<Expr>,
+    ) -> bool {
         let mut constants = others.filter(|other| is_constant(other)).peekable();
         if constants.peek().is_none() {
             return false;
@@ -147,9 +222,9 @@ impl<'s> Beside<'s> {
         !(self.has_doubles || self.is_alone && is_exact_beside_integers(constant))
     }
 
-    /// Reads one constant as the first of what it is compared with that says how.
+    /// Reads one constant as the first of what it is compared with that says how. It is the number itself, as the others are of other types.
     fn read_one<'a>(&self, constant: &mut Expr, mut known: impl Iterator<Item = &'a Expr>) -> bool {
-        known.any(|known| self.read(known, iter::once(&mut *constant)))
+        known.any(|known| self.read_as(known, iter::once(&mut *constant), exact))
     }
 }
 
@@ -162,18 +237,37 @@ fn is_exact_beside_integers(constant: &Expr) -> bool {
     matches!(constant, Expr::Literal(ScalarValue::Float64(Some(value)), _) if value.abs() < ALL_BELOW)
 }
 
-/// A number as a decimal that is compared exactly with those of such a type.
-fn decimal(constant: &Expr, precision: u8, scale: i8) -> Option<Expr> {
+/// A number as a decimal that is compared exactly with those of such a type, and with nothing else.
+fn compared(constant: &Expr, precision: u8, scale: i8) -> Option<Expr> {
+    // No DECIMAL is as large as the first, nor as small as the second and not 0. NaN is greater than all numbers.
+    const BEYOND: f64 = 1e38;
+    const BETWEEN: f64 = 1e-38;
     let text = match constant {
-        // One of few digits, or a parameter: the shortest text of it.
-        Expr::Literal(ScalarValue::Float64(Some(value)), _) => value.to_string(),
-        Expr::Cast(Cast { expr, field }) if is_written_number(field) => match &**expr {
-            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => text.clone(),
-            _ => return None,
-        },
-        _ => return None,
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) if value.is_nan() || *value >= BEYOND => "1e38".to_owned(),
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) if *value <= -BEYOND => "-1e38".to_owned(),
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) if *value != 0.0 && value.abs() < BETWEEN => {
+            if *value > 0.0 { "1e-39".to_owned() } else { "-1e-39".to_owned() }
+        }
+        constant => text_of(constant)?,
     };
-    beside_decimal(&text, precision, scale).map(|value| Expr::Literal(value, None))
+    compared_with_decimal(&text, precision, scale).map(|value| Expr::Literal(value, None))
+}
+
+/// A number as the decimal that it is.
+fn exact(constant: &Expr, precision: u8, scale: i8) -> Option<Expr> {
+    beside_decimal(&text_of(constant)?, precision, scale).map(|value| Expr::Literal(value, None))
+}
+
+fn text_of(constant: &Expr) -> Option<String> {
+    match constant {
+        // One of few digits, or a parameter: the shortest text of it.
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) => Some(value.to_string()),
+        Expr::Cast(Cast { expr, field }) if is_written_number(field) => match &**expr {
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_comparison(op: Operator) -> bool {
@@ -198,6 +292,21 @@ fn is_date(expr: &Expr) -> bool {
         Expr::Literal(value, _) => matches!(value, ScalarValue::Date32(Some(_))),
         Expr::Cast(Cast { field, .. }) => field.data_type() == &DataType::Date32,
         _ => false,
+    }
+}
+
+/// A number that is written, or what arithmetic makes of such ones alone.
+fn is_of_numbers(expr: &Expr) -> bool {
+    match expr {
+        Expr::Negative(number) => is_of_numbers(number),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            use Operator as Op;
+            matches!(op, Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo)
+                && is_of_numbers(left)
+                && is_of_numbers(right)
+        }
+        Expr::Literal(value, _) => value.data_type().is_numeric(),
+        expr => is_constant(expr),
     }
 }
 

@@ -1,10 +1,10 @@
 //! How fine is `date_bin`? As the time that it is asked about. DataFusion looks for it in nanoseconds, which end in 2262: NULL is what it makes
-//! of a later time.
+//! of a later time. And how wide? Not less than nothing: it takes a negative width for a positive one.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
-use datafusion::common::{ScalarValue, plan_err};
+use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
@@ -91,6 +91,22 @@ fn buckets(args: &[ColumnarValue]) -> Option<Buckets> {
     Some(Buckets { width: Width::new(*width).ok()?, origin })
 }
 
+/// Whether it is less than nothing, for all that is known.
+fn is_negative(width: &ColumnarValue) -> bool {
+    const DAY_NS: i128 = 86_400_000_000_000;
+    let (months, rest_ns) = match width {
+        ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(width))) => {
+            (width.months, i128::from(width.days) * DAY_NS + i128::from(width.nanoseconds))
+        }
+        ColumnarValue::Scalar(ScalarValue::IntervalDayTime(Some(width))) => {
+            (0, i128::from(width.days) * DAY_NS + i128::from(width.milliseconds) * 1_000_000)
+        }
+        _ => return false,
+    };
+    // Months and days together are an error of DataFusion's, as is a width of nothing.
+    months < 0 || (months == 0 && rest_ns < 0)
+}
+
 impl ScalarUDFImpl for DateBin {
     fn name(&self) -> &str {
         NAME
@@ -130,6 +146,9 @@ impl ScalarUDFImpl for DateBin {
             && origin.is_null()
         {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from(args.return_type())?));
+        }
+        if args.args.first().is_some_and(is_negative) {
+            return exec_err!("the width of date_bin must be positive");
         }
         if let (Some(buckets), Some(time)) = (buckets(&args.args), args.args.get(1)) {
             return floor(time, buckets, None);

@@ -1,14 +1,16 @@
 //! Which functions of DataFusion have another type here? Counts are BIGINT, a bucket is as fine as the time in it, text read as times has
-//! the session's zone, bytes have a length, a time is compared with text and a DECIMAL with a number as exactly as it is, and LIKE has
-//! any character of escape.
+//! the session's zone, bytes have a length, a time is compared with text and a DECIMAL with a number as exactly as it is, a RANGE
+//! reaches as far as is written, and LIKE has any character of escape.
 //!
 //! DataFusion counts rows and elements in unsigned integers, which many clients cannot read (Go's database/sql, JDBC beyond 2^63) and no
 //! other database gives. So functions that make a number of nothing unsigned give BIGINT, in every place and on every interface. UBIGINT
 //! stays for columns that are declared so, and for what is computed from them.
 
 mod aggregates;
+mod coalesce;
 mod compared;
 mod date_bin;
+mod frames;
 mod like_escape;
 mod octets;
 mod quantified;
@@ -25,7 +27,9 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 
+pub(in crate::functions) use self::coalesce::only_type;
 pub(crate) use self::compared::AsCompared;
+pub(crate) use self::frames::Frames;
 pub(crate) use self::quantified::Quantified;
 
 /// Replaces them in a session; to be called while it has them.
@@ -40,6 +44,9 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
         if let Some(inner) = state.scalar_functions().get(name).map(Arc::clone) {
             state.register_udf(Arc::new(octets::Octets::wrap(inner)))?;
         }
+    }
+    if let Some(inner) = state.scalar_functions().get(coalesce::NAME).map(Arc::clone) {
+        state.register_udf(Arc::new(coalesce::Coalesce::wrap(inner)))?;
     }
     if let Some(inner) = state.scalar_functions().get(date_bin::NAME).map(Arc::clone) {
         state.register_udf(Arc::new(date_bin::DateBin::wrap(inner)))?;

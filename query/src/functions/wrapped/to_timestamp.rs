@@ -1,14 +1,16 @@
 //! Of which type is what `to_timestamp` reads? As fine as a TIMESTAMP is everywhere, in microseconds, where DataFusion's ends in 2262; a text
 //! without a format is read as CAST reads it. And of the promised one, with the session's zone, also for a column of text: DataFusion's
-//! leaves the zone out there, and the query fails.
+//! leaves the zone out there, and the query fails. With a format it is a moment: where that says a part of the time of day, or a zone
+//! without one, DataFusion's reads the date alone.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, make_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit, TimestampMicrosecondType as Micros};
-use datafusion::common::ScalarValue;
+use chrono::format::{Fixed, Item, Numeric, StrftimeItems};
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
@@ -61,6 +63,9 @@ impl ScalarUDFImpl for ToTimestamp {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        for format in args.args.iter().skip(1) {
+            check_formats(format)?;
+        }
         let promised = args.return_field.data_type().clone();
         if let [text] = args.args.as_slice()
             && text.data_type().is_string()
@@ -84,6 +89,53 @@ impl ScalarUDFImpl for ToTimestamp {
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
     }
+}
+
+/// Whether each of these says a whole time of day, or none.
+fn check_formats(formats: &ColumnarValue) -> Result<()> {
+    if !formats.data_type().is_string() {
+        return Ok(());
+    }
+    let formats = exact(&formats.to_array(1)?, &DataType::Utf8)?;
+    let mut checked = None;
+    for format in formats.as_string::<i32>().iter().flatten() {
+        // Mostly all rows have the same.
+        if checked != Some(format) {
+            check_format(format)?;
+            checked = Some(format);
+        }
+    }
+    Ok(())
+}
+
+fn check_format(format: &str) -> Result<()> {
+    let (mut has_hour, mut has_half, mut has_minute, mut has_part) = (false, false, false, false);
+    let mut is_half = false;
+    for item in StrftimeItems::new(format) {
+        match item {
+            // These are whole moments.
+            Item::Numeric(Numeric::Timestamp, _) | Item::Fixed(Fixed::RFC2822 | Fixed::RFC3339) => return Ok(()),
+            Item::Numeric(Numeric::Hour, _) => has_hour = true,
+            Item::Numeric(Numeric::Hour12, _) => has_half = true,
+            Item::Fixed(Fixed::LowerAmPm | Fixed::UpperAmPm) => is_half = true,
+            Item::Numeric(Numeric::Minute, _) => has_minute = true,
+            Item::Numeric(Numeric::Second | Numeric::Nanosecond, _) => has_part = true,
+            Item::Fixed(
+                Fixed::ShortMonthName | Fixed::LongMonthName | Fixed::ShortWeekdayName | Fixed::LongWeekdayName,
+            ) => {}
+            // Fractions of a second, and zones.
+            Item::Fixed(_) => has_part = true,
+            _ => {}
+        }
+    }
+    let is_whole = (has_hour || has_half && is_half) && has_minute;
+    if is_whole || !(has_hour || has_half || is_half || has_minute || has_part) {
+        return Ok(());
+    }
+    exec_err!(
+        "to_timestamp: the format '{format}' says a part of a time of day; write hours and minutes, as in \
+         to_timestamp(text || ':00', '%Y-%m-%d %H:%M')"
+    )
 }
 
 /// The same instants in the zone of `promised`: they are counted in UTC already.

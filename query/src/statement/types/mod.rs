@@ -9,7 +9,9 @@ mod times;
 
 pub(crate) use columns::ColumnTypes;
 pub(super) use numbers::settle as settle_numbers;
-pub(crate) use numbers::{Number, beside_decimal, is_written_number, keep_digits, settle_values};
+pub(crate) use numbers::{
+    CHOICES, Number, beside_decimal, compared_with_decimal, is_written_number, keep_digits, settle_values,
+};
 pub(super) use operators::settle as settle_operators;
 pub(crate) use operators::{LIKE_ESCAPE, with_backslashes};
 pub(super) use structs::settle as settle_structs;

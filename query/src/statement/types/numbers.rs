@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 pub(super) use self::digits::written_type;
-pub(crate) use self::digits::{is_written_number, keep_digits};
+pub(crate) use self::digits::{CHOICES, is_written_number, keep_digits};
 
 /// Digits that are looked at: no type has more.
 const MAX_DIGITS: usize = 76;
@@ -155,6 +155,31 @@ pub(crate) fn beside_decimal(text: &str, precision: u8, scale: i8) -> Option<Sca
         Some(ScalarValue::Decimal256(Some(i256::from_string(&units)?), own_precision, own_scale))
     } else {
         None
+    }
+}
+
+/// The number, or one with fewer digits for it that is less than, equal to and greater than the same DECIMALs(`precision`, `scale`).
+pub(crate) fn compared_with_decimal(text: &str, precision: u8, scale: i8) -> Option<ScalarValue> {
+    if let Some(exact) = beside_decimal(text, precision, scale) {
+        return Some(exact);
+    }
+    let number = Decimal::parse(text)?.shortest();
+    let (places, behind) = (usize::from(precision), usize::try_from(scale).ok()?);
+    let whole = number.digits.len().saturating_sub(number.scale);
+    let digits = if whole + behind > places {
+        // Beyond all of them: one more digit than they have.
+        format!("1{}", "0".repeat(places + 1))
+    } else {
+        // Between two of them.
+        let n_kept = number.digits.len().saturating_sub(number.scale.saturating_sub(behind));
+        format!("{}5", number.digits.get(..n_kept)?)
+    };
+    let units = if number.is_negative { format!("-{digits}") } else { digits };
+    let (precision, scale) = (precision.checked_add(2)?, scale.checked_add(1)?);
+    if precision <= DECIMAL128_MAX_PRECISION {
+        Some(ScalarValue::Decimal128(Some(units.parse().ok()?), precision, scale))
+    } else {
+        Some(ScalarValue::Decimal256(Some(i256::from_string(&units)?), precision, scale))
     }
 }
 

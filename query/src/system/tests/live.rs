@@ -6,7 +6,6 @@ use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArr
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
 use futures::StreamExt;
-use tempfile::TempDir;
 use tidewater_storage::ids::ProducerId;
 use tidewater_storage::{
     AccountChange, Engine, EngineOptions, ProducerBatch, RowsRequest, SequenceMode, StoredGrant, Token, TokenLimits,
@@ -21,13 +20,12 @@ use crate::{
 struct Fixture {
     storage: Arc<Engine>,
     engine: Arc<QueryEngine>,
-    _folder: TempDir,
 }
 
 impl Fixture {
     fn open() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = EngineOptions { min_free_bytes: 0, ..EngineOptions::new(folder.path().join("data"), 2 << 30) };
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let options = EngineOptions::temporary(Arc::clone(&folder), 2 << 30);
         let (storage, _) = Engine::open(options).expect("a new folder opens");
         let setting = SettingRow {
             name: "grpc".into(),
@@ -60,7 +58,7 @@ impl Fixture {
             sources,
         };
         let engine = QueryEngine::new(Arc::clone(&storage), options).expect("an engine");
-        Self { storage, engine, _folder: folder }
+        Self { storage, engine }
     }
 
     async fn run_as(&self, name: &str, role: Role, sql: &str) -> crate::Result<Vec<RecordBatch>> {

@@ -8,7 +8,6 @@ mod streams;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use tempfile::TempDir;
 use tidewater_proto::ingest::v1::ingest_client::IngestClient;
 use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_proto::ingest::v1::{BatchOptions, BatchResult, Payload, Producer, TableRef, WriteRequest};
@@ -34,13 +33,12 @@ pub(crate) struct Server {
     pub channel: Channel,
     address: String,
     _serving: AbortOnDropHandle<()>,
-    _folder: TempDir,
 }
 
 impl Server {
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = EngineOptions { min_free_bytes: 0, ..EngineOptions::new(folder.path().join("data"), 1 << 30) };
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let options = EngineOptions::temporary(Arc::clone(&folder), 1 << 30);
         let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
         let options = QueryEngineOptions {
             spill_dir: folder.path().join("spill"),
@@ -68,7 +66,7 @@ impl Server {
         let serving =
             tokio::spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
         let channel = connect(&address).await;
-        Self { app, channel, address, _serving: AbortOnDropHandle::new(serving), _folder: folder }
+        Self { app, channel, address, _serving: AbortOnDropHandle::new(serving) }
     }
 
     /// With the table `t (id BIGINT NOT NULL, PRIMARY KEY (id))`.

@@ -1,5 +1,6 @@
 //! Who is refused when a file is damaged, and what is said? Those that need it; what is known without it is still answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidewater_storage::{Code, Engine, EngineOptions, Error};
@@ -108,9 +109,8 @@ async fn a_file_that_was_made_to_harm_fails_the_query_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_the_disk_gives_in_part_is_tested_soon() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut options = EngineOptions::new(folder.path().join("data"), 2 << 30);
-    options.min_free_bytes = 0;
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    let mut options = EngineOptions::temporary(Arc::clone(&folder), 2 << 30);
     // Only what a query stumbles over.
     options.scrub.rate = None;
     let engine = Engine::open(options).expect("the folder opens").0;

@@ -151,7 +151,7 @@ async fn a_restart_changes_nothing() {
     let Fixture { engine, table, folder } = fixture;
     engine.shutdown().await.expect("the log closes");
     drop((session, table, engine));
-    let engine = open(folder.path());
+    let engine = open(&folder);
     let table = engine.table("public", "t").expect("it is there");
     let session = Session::new(2);
     session.show("after", &table.snapshot(), false);

@@ -1,6 +1,5 @@
 //! What do these tests share? A table of every type in a real engine, sessions over its snapshots, rows as bytes.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -24,10 +23,8 @@ use crate::provider::tests::support::Random;
 
 const HOUR_US: i64 = 3_600_000_000;
 
-pub fn open(folder: &Path) -> Arc<Engine> {
-    let mut options = EngineOptions::new(folder.join("data"), 2 << 30);
-    options.min_free_bytes = 0;
-    options.seals_by_itself = false;
+pub fn open(folder: &Arc<TempDir>) -> Arc<Engine> {
+    let options = EngineOptions { seals_by_itself: false, ..EngineOptions::temporary(Arc::clone(folder), 2 << 30) };
     Engine::open(options).expect("the folder opens").0
 }
 
@@ -35,13 +32,13 @@ pub fn open(folder: &Path) -> Arc<Engine> {
 pub struct Fixture {
     pub engine: Arc<Engine>,
     pub table: Table,
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
 }
 
 impl Fixture {
     pub async fn new(table: NewTable) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let engine = open(folder.path());
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let engine = open(&folder);
         let (table, _) = engine.create_table(table).await.expect("a valid definition");
         Self { engine, table, folder }
     }

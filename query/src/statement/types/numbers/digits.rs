@@ -1,5 +1,5 @@
-//! Where are all digits of a number kept that is compared? In its text, until it is known what it is compared with: a DECIMAL has up to 38 of
-//! them, a DOUBLE some 16.
+//! Where are all digits of a number kept that is compared, or chosen from? In its text, until it is known what stands beside it: a DECIMAL has
+//! up to 38 of them, a DOUBLE some 16.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Ident, ObjectName, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, VisitMut, VisitorMut,
 };
 
 use super::{Decimal, Number, quoted};
@@ -16,7 +17,10 @@ use super::{Decimal, Number, quoted};
 /// The name of a type that is a DOUBLE and knows that the text in it was written as a number. No column is of it.
 const WRITTEN: &str = "number as it is written";
 
-/// Makes the numbers that are compared, and are no DOUBLE with all their digits, casts of text to that type. To be called on what goes to
+/// Functions that give one of their arguments.
+pub(crate) const CHOICES: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+
+/// Makes the numbers that are compared or chosen from, and are no DOUBLE with all their digits, casts of text to that type. To be called on what goes to
 /// the planner: nothing else reads it.
 pub(crate) fn keep_digits(statement: &mut Statement) {
     match statement {
@@ -56,6 +60,13 @@ impl VisitorMut for Keep {
                 keep(operand);
                 conditions.iter_mut().for_each(|when| keep(&mut when.condition));
             }
+            Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) if is_choice(name) => {
+                for arg in &mut list.args {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+                        keep(expr);
+                    }
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -65,6 +76,11 @@ impl VisitorMut for Keep {
 fn is_comparison(op: &BinaryOperator) -> bool {
     use BinaryOperator as Op;
     matches!(op, Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq | Op::Spaceship)
+}
+
+fn is_choice(name: &ObjectName) -> bool {
+    let [part] = name.0.as_slice() else { return false };
+    part.as_ident().is_some_and(|ident| CHOICES.iter().any(|choice| ident.value.eq_ignore_ascii_case(choice)))
 }
 
 fn keep(expr: &mut Expr) {

@@ -5,7 +5,7 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
-use super::{Decimal, beside_decimal, keep_digits, settle_values};
+use super::{Decimal, beside_decimal, compared_with_decimal, keep_digits, settle_values};
 use crate::statement::reparse;
 use crate::statement::tests::without_names;
 
@@ -90,12 +90,41 @@ fn a_number_beside_a_decimal_has_its_type_or_one_that_holds_both() {
 }
 
 #[test]
+fn a_number_of_too_many_digits_is_compared_by_one_of_fewer() {
+    let wide = |units: &str, precision, scale| {
+        Some(ScalarValue::Decimal256(Some(i256::from_string(units).expect("digits")), precision, scale))
+    };
+    let plain = |units, precision, scale| Some(ScalarValue::Decimal128(Some(units), precision, scale));
+    let beyond = format!("1{}", "0".repeat(39));
+    let (half, between) = (format!("-0.{}1", "0".repeat(74)), format!("1.{}1", "0".repeat(70)));
+    for (text, precision, scale, expected) in [
+        ("1.5", 10, 2, plain(150, 10, 2)),
+        // 10^8, which no DECIMAL(10, 2) is, and half of the smallest.
+        ("1e76", 10, 2, plain(100_000_000_000, 12, 3)),
+        (half.as_str(), 10, 2, plain(-5, 12, 3)),
+        ("1e70", 38, 17, wide(&beyond, 40, 18)),
+        ("-1e70", 38, 17, wide(&format!("-{beyond}"), 40, 18)),
+        ("1e-39", 38, 0, wide("5", 40, 1)),
+        // Between 1.00 and 1.01.
+        (between.as_str(), 10, 2, plain(1005, 12, 3)),
+        ("NaN", 38, 17, None),
+    ] {
+        let found = compared_with_decimal(text, precision, scale);
+        assert_eq!(found, expected, "{text} beside DECIMAL({precision}, {scale})");
+    }
+}
+
+#[test]
 fn digits_are_kept_where_a_double_has_not_all_of_them() {
     for (sql, expected) in [
         ("SELECT d = 1.5 AND d < 0.1", "SELECT d = 1.5 AND d < 0.1"),
         ("SELECT d + 1.23456789012345678", "SELECT d + 1.23456789012345678"),
         // The name of the type goes with those of columns.
         ("SELECT d = -1.23456789012345678", "SELECT d = CAST('-1.23456789012345678')"),
+        (
+            "SELECT least(d, 1.23456789012345678), abs(1.23456789012345678)",
+            "SELECT least(d, CAST('1.23456789012345678')), abs(1.23456789012345678)",
+        ),
         ("SELECT d IN (1, 12345678901234567890123)", "SELECT d IN (1, CAST('12345678901234567890123'))"),
     ] {
         let mut statement = reparse(sql).expect("valid").statement;

@@ -18,7 +18,6 @@ use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
 use futures::stream::TryStreamExt;
 use prost::Message;
-use tempfile::TempDir;
 use tidewater_query::{QueryEngine, QueryEngineOptions, SystemSources};
 use tidewater_storage::{Engine, EngineOptions};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -36,13 +35,12 @@ struct Server {
     app: Arc<App>,
     channel: Channel,
     _serving: AbortOnDropHandle<()>,
-    _folder: TempDir,
 }
 
 impl Server {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = EngineOptions::new(folder.path().join("data"), 1 << 30);
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let options = EngineOptions::temporary(Arc::clone(&folder), 1 << 30);
         let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
         let options = QueryEngineOptions {
             spill_dir: folder.path().join("spill"),
@@ -70,7 +68,7 @@ impl Server {
         let serving =
             tokio::spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { app, channel, _serving: AbortOnDropHandle::new(serving), _folder: folder }
+        Self { app, channel, _serving: AbortOnDropHandle::new(serving) }
     }
 
     /// The client of the Flight SQL protocol.
