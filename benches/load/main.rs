@@ -4,6 +4,7 @@
 //! outside. Every figure stands beside the same run's yardsticks, taken before and after: machines are shared, so ratios count. A mark
 //! that is missed is said in the report; memory past the server's limit, or a wrong answer, is an error.
 
+mod places;
 mod report;
 mod rows;
 mod server;

@@ -1,4 +1,4 @@
-//! Which rows does a camera platform send? Detections with random keys, skewed locations, names that repeat.
+//! Which rows does a camera platform send? Detections with random keys, busy and quiet locations and cameras, names that repeat.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
+use crate::places::Places;
+
 pub const CREATE: &str = "CREATE TABLE detections (
   geographical_location_oid BIGINT NOT NULL, video_camera_oid BIGINT NOT NULL, detection_oid BIGINT NOT NULL,
   item_name VARCHAR NOT NULL, timestamp_detected TIMESTAMP NOT NULL, PRIMARY KEY (detection_oid)
@@ -16,7 +18,7 @@ pub const CREATE: &str = "CREATE TABLE detections (
 /// How long the names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// About 12 bytes: 44 bytes a row.
+    /// 20 to 30 bytes, 5,000 different ones, as items are called.
     Thin,
     /// 5,000 bytes, 20,000 different ones: items that are seen again and again.
     FatRepeated,
@@ -24,10 +26,6 @@ pub enum Shape {
     FatUnique,
 }
 
-pub const N_LOCATIONS: u64 = 1_000;
-/// Of each location.
-pub const N_CAMERAS: u64 = 16;
-const N_THIN_NAMES: u64 = 1_000;
 const N_FAT_NAMES: u64 = 20_000;
 const FAT_BYTES: usize = 5_000;
 /// Text that names of 5,000 bytes are cut from: long enough that two of one batch hardly ever overlap.
@@ -38,8 +36,8 @@ const TEXT_BYTES: usize = 128 << 20;
 pub enum Times {
     /// As they are sent.
     Now,
-    /// Evenly over the 24 hours before now, of which `n_rows` rows are a whole day. With `late` as a platform has it: 90 % within 2 s, 9 %
-    /// within 5 minutes, 0.9 % within a day, 0.1 % within 5 days before the time that their place in the stream has.
+    /// Over the 24 hours before now, of which `n_rows` rows are a whole day, 40 % more of them at its height and 40 % fewer at its depth than
+    /// on average. With `late` as a platform has it: 90 % within 2 s, 9 % within 5 minutes, 0.9 % within a day, 0.1 % within 5 days before the time that their place in the stream has.
     Day { n_rows: u64, late: bool },
 }
 
@@ -61,9 +59,22 @@ fn lateness_us(id: u64) -> u64 {
     }
 }
 
+/// When of a day, from 0 to 1, this part of its rows had come: they come by 1 + 0.4 sin 2πt, whose integral is inverted by Newton's method.
+fn time_of_day(part: f64) -> f64 {
+    use std::f64::consts::TAU;
+    const SWING: f64 = 0.4;
+    let mut time = part;
+    for _ in 0..6 {
+        let come = time + SWING / TAU * (1.0 - (TAU * time).cos());
+        time -= (come - part) / (1.0 + SWING * (TAU * time).sin());
+    }
+    time
+}
+
 /// An endless, reproducible stream of detections.
 pub struct Detections {
     shape: Shape,
+    places: Places,
     /// Keys are numbers in order, as a sequence gives them, instead of random.
     is_ordered: bool,
     times: Times,
@@ -81,8 +92,8 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The square makes low numbers frequent, as busy places and common items are.
-pub fn skewed(id: u64, salt: u64, n: u64) -> u64 {
+/// The square makes low numbers frequent, as common items are.
+fn skewed(id: u64, salt: u64, n: u64) -> u64 {
     let unit = (mix(id ^ salt << 40) >> 11) as f64 / (1_u64 << 53) as f64;
     (unit * unit * n as f64) as u64
 }
@@ -99,11 +110,11 @@ pub fn key(id: u64) -> i64 {
 }
 
 impl Detections {
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Shape) -> Result<Self> {
         Self::over(shape, Times::Now)
     }
 
-    pub fn over(shape: Shape, times: Times) -> Self {
+    pub fn over(shape: Shape, times: Times) -> Result<Self> {
         let mut text = String::new();
         if shape != Shape::Thin {
             text.reserve(TEXT_BYTES + 8);
@@ -114,7 +125,7 @@ impl Detections {
                 let _ = write!(text, "w{} ", mix(word) % 5_000);
             }
         }
-        Self { shape, is_ordered: false, times, begun_us: now_us(), state: 0, text }
+        Ok(Self { shape, places: Places::new()?, is_ordered: false, times, begun_us: now_us(), state: 0, text })
     }
 
     /// The time of the stream's begin, in µs: [`Times::Day`] ends here.
@@ -139,7 +150,7 @@ impl Detections {
     /// The name of row `id`.
     fn name(&self, id: u64) -> Cow<'_, str> {
         match self.shape {
-            Shape::Thin => format!("item {}", mix(skewed(id, 3, N_THIN_NAMES)) % 100_000).into(),
+            Shape::Thin => self.places.name(id, 3).into(),
             Shape::FatRepeated => self.cut(mix(skewed(id, 3, N_FAT_NAMES))).into(),
             // The number alone would be enough to make it another text.
             Shape::FatUnique => {
@@ -156,7 +167,7 @@ impl Detections {
 
     /// When row `id` was detected, in µs, if it is not now.
     fn detected_us(&self, id: u64, n_rows: u64, late: bool) -> i64 {
-        let behind = DAY_US as f64 * (1.0 - id as f64 / n_rows as f64);
+        let behind = DAY_US as f64 * (1.0 - time_of_day(id as f64 / n_rows as f64));
         self.begun_us - behind as i64 - if late { lateness_us(id) as i64 } else { 0 }
     }
 
@@ -164,8 +175,10 @@ impl Detections {
     pub fn batch(&mut self, n: usize) -> Result<RecordBatch> {
         let ids: Vec<u64> = (0..n as u64).map(|i| self.state + 1 + i).collect();
         self.state += n as u64;
-        let locations = Int64Array::from_iter_values(ids.iter().map(|id| skewed(*id, 1, N_LOCATIONS) as i64));
-        let cameras = Int64Array::from_iter_values(ids.iter().map(|id| (mix(id ^ 2 << 40) % N_CAMERAS) as i64));
+        let location = |id: u64| self.places.location(id, 1);
+        let locations = Int64Array::from_iter_values(ids.iter().map(|id| location(*id) as i64));
+        let camera = |id: u64| self.places.camera(id, 2, location(id));
+        let cameras = Int64Array::from_iter_values(ids.iter().map(|id| camera(*id) as i64));
         let keys = Int64Array::from_iter_values(ids.iter().map(|id| self.key(*id)));
         let names = StringArray::from_iter_values(ids.iter().map(|id| self.name(*id)));
         let times = match self.times {

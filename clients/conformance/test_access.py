@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import time
 import urllib.request
 
 import adbc_driver_flightsql.dbapi
@@ -15,12 +14,17 @@ from adbc_driver_flightsql import DatabaseOptions
 from google.protobuf import duration_pb2
 
 from harness import http
+from harness.flight import content
+from harness.flight_session import RawClient
+from harness.flight_sql import Wire, statement
 from harness.server import Server
 from harness.stubs import admin, admin_grpc, query, query_grpc
+from harness.waiting import until
 
 TIMEOUT_S = 60
+BRIEF_S = 8
+"""A token that a slow machine can use once, and need not wait for long."""
 
-# Three lengths of Basic: without padding, with one and with two signs of it.
 PASSWORDS = {"admin": "admin password", "anna": "annas password", "bert": "berts passwords", "carl": "carls password"}
 
 
@@ -97,6 +101,44 @@ def count(connection) -> int:
 def test_adbc_with_a_password(server, name):
     with connect(server, name) as connection:
         assert count(connection) == 2
+
+
+@pytest.mark.parametrize("n_signs", [0, 1, 2])
+def test_a_password_is_read_in_every_base64(server, n_signs):
+    """With and without its signs of padding, in both alphabets: Go's clients send none, others do as they like."""
+    name = f"dora{n_signs}"
+    # These bytes have different signs in the two alphabets, wherever they stand.
+    password = ">>>???>>>???"
+    password += "x" * ((-len(f"{name}:{password}") - n_signs) % 3)
+    with Admin(server, "admin") as first:
+        first.stub.CreateUser(admin.CreateUserRequest(name=name, password=password), metadata=first.metadata)
+    text = f"{name}:{password}".encode()
+    padded = {encode(text).decode() for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    assert len(padded) == 2 and {form.count("=") for form in padded} == {n_signs}
+    for form in padded | {form.rstrip("=") for form in padded}:
+        headers = {"Content-Type": "text/plain", "Authorization": f"Basic {form}"}
+        assert post(server.http, "/api/v1/sql", b"SELECT 1", headers)[0] == 200, form
+        assert RawClient(server, authorization=f"Basic {form}").handshake().startswith("Bearer ")
+    with connect(server, name, password) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == (name,)
+
+
+def test_an_answer_is_its_users_and_is_fetched_once(server):
+    """Whoever has got hold of a ticket may neither fetch nor cancel it, and does not use it up."""
+    by_name = {name: Wire(server, authorization=basic(name, PASSWORDS[name])) for name in ("anna", "bert")}
+    with by_name["anna"] as anna, by_name["bert"] as bert:
+        info = anna.info(statement("SELECT id FROM shop.orders ORDER BY id"))
+        with pytest.raises(pyarrow.flight.FlightUnauthorizedError):
+            bert.fetch(info)
+        cancel = pyarrow.flight.Action("CancelFlightInfo", content(1, info.serialize()))
+        with pytest.raises(pyarrow.flight.FlightUnauthorizedError):
+            list(bert.client.do_action(cancel, bert.options))
+        assert anna.fetch(info).to_pylist() == [{"id": 1}, {"id": 2}]
+        with pytest.raises(pyarrow.ArrowInvalid, match="TW-1112"):
+            anna.fetch(info)
+        with pytest.raises(KeyError, match="TW-"):
+            list(anna.client.do_action(cancel, anna.options))
 
 
 def test_adbc_with_a_wrong_password(server):
@@ -180,12 +222,10 @@ def test_a_token_that_is_wrong_is_refused_on_each_interface(server):
 
 def test_a_token_until_it_expires(server):
     with Admin(server, "anna") as anna:
-        token = anna.token(label="brief", expires_in=duration_pb2.Duration(seconds=2))
+        token = anna.token(label="brief", expires_in=duration_pb2.Duration(seconds=BRIEF_S))
     with connect_with(server, token) as connection:
         assert count(connection) == 2
-        deadline = time.monotonic() + TIMEOUT_S
-        while (said := refusals(server, token))[0][0] == 200:
-            assert time.monotonic() < deadline
+        until(lambda: refusals(server, token)[0][0] != 200, "it has expired", TIMEOUT_S)
         said = refusals(server, token)
         assert [code for code, _ in said] == REFUSED and all("expired" in text for _, text in said), said
         # A connection that was made while it held is no way round.

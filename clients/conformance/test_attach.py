@@ -39,7 +39,7 @@ def ids_for_others(location: str) -> list[int]:
 
 def verify(client: Client, table: str):
     checks = client.rows(f"CALL verify('{table}')")
-    assert not [check for check in checks if check[1] is False], checks
+    assert checks and not [check for check in checks if check[1] is False], checks
 
 
 def attach(server: Server, *words: str) -> subprocess.CompletedProcess:

@@ -5,9 +5,11 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import pathlib
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -28,8 +30,10 @@ CREATE = "CREATE TABLE {name} (id BIGINT NOT NULL, body VARBINARY, PRIMARY KEY (
 ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value * b.value % 7 = {n}"
 PATIENCE_S = 60
 EXIT_DISK = 74
-# Of one port; what more comes waits in the system's queue.
+# Of one port; what more comes waits in the system's queue, which holds 128.
 MAX_CONNECTIONS = 4096
+N_WAITING = 100
+N_CONNECTIONS = 5_000
 
 
 @pytest.fixture
@@ -523,6 +527,33 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
 
+def waiting_at(address: str) -> int:
+    """Connections that the system has made, and the server has not taken yet."""
+    host, port = address.split(":")
+    place = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{int(port):04X}"
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (queues,) = (row[4] for row in rows if row[1] == place and row[3] == "0A")
+    return int(queues.partition(":")[2], 16)
+
+
+def come(stack: contextlib.ExitStack, address: str, n: int) -> list[socket.socket]:
+    """Connections that say nothing yet. What the system's queue does not hold it drops, to try again a second or half a minute later: each
+    hundred comes when the one before was taken."""
+    made = []
+    while len(made) < n:
+        until(lambda: waiting_at(address) == 0, "the others are taken", 2 * PATIENCE_S)
+        made += [stack.enter_context(connect(address)) for _ in range(min(N_WAITING, n - len(made)))]
+    return made
+
+
+def crowd(stack: contextlib.ExitStack, address: str) -> list[socket.socket]:
+    """They hold every place of a port, and a hundred more wait."""
+    held = come(stack, address, MAX_CONNECTIONS)
+    waiting = come(stack, address, N_WAITING)
+    assert waiting_at(address) > 0, "all have a place"
+    return held + waiting
+
+
 def all_of(raw: socket.socket) -> bytes:
     """What comes until the other side closes."""
     got = b""
@@ -613,23 +644,24 @@ class TestBadCallers:
     def test_huge_headers_over_grpc(self, server, client):
         with Client(server.grpc) as other, pytest.raises(grpc.RpcError) as error:
             list(other.queries.Execute(query.QueryRequest(sql="SELECT 1"), metadata=[("x-much", "x" * (1 << 20))], timeout=PATIENCE_S))
-        assert error.value.code() != grpc.StatusCode.DEADLINE_EXCEEDED, error.value
+        # The server hangs up, or says 431, for which gRPC has no code of its own.
+        assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN), error.value
         assert_serves(server)
 
     @pytest.mark.slow
     def test_five_thousand_connections_that_ask(self, server):
-        """More than are served at once: the others wait for a place."""
-        n, request = 5_000, head(server.http)
+        """More than are served at once: the others wait for a place, and each is answered."""
 
-        def ask(_) -> socket.socket:
-            raw = connect(server.http)
-            raw.sendall(request)
-            return raw
+        def answered(asking: list[socket.socket]) -> int:
+            for raw in asking:
+                raw.sendall(head(server.http))
+            return sum(all_of(raw).startswith(b"HTTP/1.1 200") for raw in asking)
 
-        # The system drops what comes too fast, and tries again a second later: others go on meanwhile.
-        with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(64) as pool:
-            asking = [stack.enter_context(raw) for raw in pool.map(ask, range(n))]
-            assert sum(all_of(raw).startswith(b"HTTP/1.1 200") for raw in asking) == n
+        with contextlib.ExitStack() as stack:
+            n = answered(crowd(stack, server.http))
+            assert n == MAX_CONNECTIONS + N_WAITING
+            rest = N_CONNECTIONS - n
+            assert answered(come(stack, server.http, rest)) == rest
         assert_serves(server)
 
     @pytest.mark.slow
@@ -640,6 +672,8 @@ class TestBadCallers:
         def ask(port: str):
             if port == "grpc":
                 with Client(server.grpc) as client:
+                    # The library itself waits for 20 s, and then has to be told to try again.
+                    grpc.channel_ready_future(client.channel).result(PATIENCE_S)
                     assert client.value("SELECT 1") == 1
             else:
                 with connect(server.http) as raw:
@@ -652,13 +686,13 @@ class TestBadCallers:
             ask(port)
             return time.monotonic() - begin
 
-        with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(64) as pool:
-            coming = [pool.submit(lambda: stack.enter_context(connect(getattr(server, port)))) for _ in range(5_000)]
-            concurrent.futures.wait(coming[:MAX_CONNECTIONS], timeout=PATIENCE_S)
+        with contextlib.ExitStack() as stack:
+            held = crowd(stack, getattr(server, port))
             assert took("grpc" if port == "http" else "http") < 5
             # Who comes now waits until a place is free.
             assert took(port) < PATIENCE_S
-            assert all(raw.result() for raw in coming)
+            come(stack, getattr(server, port), N_CONNECTIONS - len(held))
+            assert took("grpc" if port == "http" else "http") < 5
         assert_serves(server)
 
     def test_ten_thousand_tiny_writes(self, client, table_name):

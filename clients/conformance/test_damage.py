@@ -66,6 +66,11 @@ def health(client) -> tuple:
     return row
 
 
+def verify(client):
+    checks, _ = client.execute("CALL verify('seen')")
+    assert checks.num_rows > 0 and all(check["ok"] is not False for check in checks.to_pylist()), checks.to_pylist()
+
+
 def wait_for(client, expected: str):
     deadline = time.monotonic() + FOUND_WITHIN_S
     while health(client)[0] != expected:
@@ -115,8 +120,7 @@ def test_a_flipped_byte(server):
     with Client(server.grpc) as client:
         assert_only_location_1_is_refused(server, client, path)
         replace(path, whole)
-        checks, _ = client.execute("CALL verify('seen')")
-        assert all(check["ok"] is not False for check in checks.to_pylist()), checks.to_pylist()
+        verify(client)
         assert health(client) == ("ok", None)
         assert [sum_of(client, location) for location in (1, 2)] == sums
 
@@ -136,7 +140,7 @@ def test_a_file_that_is_missing_is_found_by_who_needs_it(server):
         wait_for(client, "damaged")
         assert_only_location_1_is_refused(server, client, path)
         replace(path, whole)
-        client.execute("CALL verify('seen')")
+        verify(client)
         assert sum_of(client, 1) == sum(range(N_ROWS, 2 * N_ROWS))
 
 
@@ -167,8 +171,7 @@ def test_a_file_without_a_copy_is_given_up(server):
         sealed = seal(client, "seen")
         assert sealed.rows == N_ROWS
         assert query(sealed.location, "SELECT count(*) FROM t").column(0).to_pylist() == [N_ROWS]
-        checks, _ = client.execute("CALL verify('seen')")
-        assert all(check["ok"] is not False for check in checks.to_pylist()), checks.to_pylist()
+        verify(client)
 
     server.restart(kill=True)
     with Client(server.grpc) as client:

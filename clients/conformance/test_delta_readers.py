@@ -338,6 +338,8 @@ def test_statistics_are_those_of_the_files(table):
         stats = json.loads(add["stats"])
         rows = pq.read_table(folder / path)
         assert stats["numRecords"] == rows.num_rows
+        # There are some to skip by.
+        assert {"id", "i8"} <= stats["nullCount"].keys() and "id" in stats["minValues"] and "id" in stats["maxValues"]
         assert not (add.get("deletionVector") and stats.get("tightBounds", True)), "bounds of deleted rows are not tight"
         assert add["size"] == (folder / path).stat().st_size
         for name, n_nulls in stats.get("nullCount", {}).items():
@@ -388,6 +390,7 @@ CONDITIONS = [
 @pytest.mark.parametrize("table", ["sealed_several_times", "deleted_twice"], indirect=True)
 def test_files_are_skipped_rightly(table, client, condition):
     ours, _ = client.execute(f"SELECT *, {HIDDEN} FROM {table.name} WHERE {condition}")
+    assert 0 < ours.num_rows < table.rows.num_rows
     assert difference(query(table.location, f"SELECT * FROM t WHERE {condition}"), stored(ours)) is None
 
 
@@ -507,12 +510,13 @@ def test_it_is_read_while_rows_come_and_are_sealed(own_server):
             # A table without rows has no Delta folder yet.
             while not failures and client.value("SELECT count(*) FROM events") == 0:
                 pass
-            through = 0
+            through, seen = 0, set()
             for _ in range(8):
                 moved = seal(client, "events")
                 log = Log.of_folder(folder_of(moved.location))
                 assert log.version >= moved.delta_version and log.through(moved.delta_version) >= moved.through >= through
                 through = log.through(moved.delta_version)
+                seen.add(through)
                 expected = our_rows(client, "events", through).sort_by("event_id")
                 for engine in engines:
                     read = engine.read(moved.location, moved.delta_version)
@@ -521,6 +525,7 @@ def test_it_is_read_while_rows_come_and_are_sealed(own_server):
             stop.set()
             thread.join()
         assert not failures, failures
+        assert len(seen) > 1, "no rows came in between"
         own_server.restart(kill=True)
     with Client(own_server.grpc) as client:
         moved = seal(client, "events")

@@ -323,10 +323,9 @@ def test_answers_are_compressed_for_who_can_read_that(bulk, client):
         answer = bulk.connection.getresponse()
         body = answer.read()
         assert answer.getheader("Content-Encoding", "identity") == coding
-        if coding == "gzip":
-            body = gzip.decompress(body)
-        if coding != "zstd":
-            assert json.loads(body)["row_count"] == 5000
+        if coding != "identity":
+            body = pa.CompressedInputStream(pa.BufferReader(body), coding).read()
+        assert json.loads(body)["row_count"] == 5000
     bulk.connection.request("POST", "/api/v1/sql", b"SELECT 1", {"Content-Type": "text/plain", "Accept-Encoding": "gzip"})
     answer = bulk.connection.getresponse()
     assert json.loads(gzip.decompress(answer.read()) if answer.getheader("Content-Encoding") else answer.read())["row_count"] == 1

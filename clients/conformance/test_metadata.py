@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 
-from harness import commands
+from harness import commands, http
 from harness.client import Client
 from harness.server import Server
+from harness.waiting import until
 
 SUITE = (
     "Flight SQL metadata and descriptors",
@@ -119,19 +120,29 @@ class TestObjects:
                     assert catalog["catalog_name"] == "tidewater"
                 assert tables_of(connection, "columns", db_schema_filter="public") == {}
                 create_many(server)
-                assert set(tables_of(connection, db_schema_filter="public")) == {f"t{i}" for i in range(N_TABLES)}
+                assert set(tables_of(connection, db_schema_filter="public")) == {f"t{i:04}" for i in range(N_TABLES)}
                 found = tables_of(connection, "columns", db_schema_filter="public")
-                assert all([column["column_name"] for column in found[f"t{i}"]["table_columns"]] == [f"c{i}"] for i in range(N_TABLES))
+                assert all([column["column_name"] for column in found[f"t{i:04}"]["table_columns"]] == [f"c{i}"] for i in range(N_TABLES))
                 assert connection.adbc_get_table_schema("t1499").names == ["c1499"]
+            # Drivers read the first batch alone of what they ask for by a name, in which `_` stands for any sign.
+            with flight.connect(f"grpc://{server.grpc}") as client:
+                assert batches_of(client, "t____") == [N_TABLES]
+                assert sum(batches_of(client, "t%")) == N_TABLES
         finally:
             server.kill()
+
+
+def batches_of(client: flight.FlightClient, pattern: str) -> list[int]:
+    """How many tables each batch has."""
+    info = client.get_flight_info(flight.FlightDescriptor.for_command(commands.get_tables(schema="public", table=pattern)))
+    return [chunk.data.num_rows for chunk in client.do_get(info.endpoints[0].ticket)]
 
 
 def create_many(server: Server):
     def create(part: int):
         with adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", autocommit=True) as connection, connection.cursor() as cursor:
             for i in range(part, N_TABLES, 4):
-                cursor.executescript(f"CREATE TABLE t{i} (c{i} BIGINT)")
+                cursor.executescript(f"CREATE TABLE t{i:04} (c{i} BIGINT)")
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(create, range(4)))
@@ -166,11 +177,20 @@ class TestCommands:
         assert info.descriptor == wanted
         assert client.do_get(endpoint.ticket).read_all().schema.equals(info.schema)
 
-    def test_a_query_says_its_id(self, client, server):
-        info = client.get_flight_info(flight.FlightDescriptor.for_command(b"SELECT 4711 AS marked"))
+    @pytest.mark.parametrize("how", ["plain text", "a statement", "a prepared statement", "no rows"])
+    def test_a_query_says_its_id(self, client, server, how):
+        sql = f"SELECT 4711 AS marked, '{how}' AS how" + " WHERE false" * (how == "no rows")
+        wanted = {
+            "plain text": lambda: flight.FlightDescriptor.for_command(sql.encode()),
+            "no rows": lambda: flight.FlightDescriptor.for_command(sql.encode()),
+            "a statement": lambda: commands.descriptor("CommandStatementQuery", commands.text(1, sql)),
+            "a prepared statement": lambda: commands.prepared_query(commands.prepare(client, sql)[1]),
+        }[how]
+        info = client.get_flight_info(wanted())
         client.do_get(info.endpoints[0].ticket).read_all()
         with Client(server.grpc) as asking:
-            ids = asking.rows("SELECT query_id FROM system.queries WHERE sql LIKE '%4711 AS marked%' AND interface = 'flight_sql'")
+            marked = f"4711 AS marked, ''{how}''"
+            ids = asking.rows(f"SELECT query_id FROM system.queries WHERE sql LIKE '%{marked}%' AND interface = 'flight_sql'")
         assert info.app_metadata.decode() in [query_id for (query_id,) in ids]
 
     def test_types_of_tables(self, client):
@@ -312,16 +332,21 @@ class TestAtOnce:
                 connection.close()
 
     def test_metadata_does_not_wait_for_queries(self, tmp_path):
-        """One query runs for ever, and no other may: who browses tables is answered."""
+        """One query runs for ever, one waits, and no other may: who browses tables is answered."""
         server = Server(tmp_path / "server", settings={"query.max_running": "1", "query.max_waiting": "1"}).start()
         try:
             with flight.connect(f"grpc://{server.grpc}") as client:
-                endless = client.get_flight_info(flight.FlightDescriptor.for_command(ENDLESS.encode()))
-                running = client.do_get(endless.endpoints[0].ticket)
+                endless = flight.FlightDescriptor.for_command(ENDLESS.encode())
+                running = [client.do_get(client.get_flight_info(endless).endpoints[0].ticket) for _ in range(2)]
+                until(lambda: "tidewater_queries_waiting 1\n" in http.get(server.http, "/metrics")[1], "one waits")
+                with pytest.raises((pa.ArrowException, flight.FlightError), match="TW-1108"):
+                    commands.answer(client, endless)
                 for name, wanted in METADATA.items():
                     began = time.monotonic()
                     assert commands.answer(client, wanted).schema.names
                     assert time.monotonic() - began < AT_MOST_S, name
-                running.cancel()
+                assert "tidewater_queries_waiting 1\n" in http.get(server.http, "/metrics")[1]
+                for reader in running:
+                    reader.cancel()
         finally:
             server.kill()

@@ -419,6 +419,9 @@ def held(request, tmp_path_factory):
     stop.set()
     for thread in threads:
         thread.join()
+    # More came, and moved.
+    assert client.value("SELECT count(*) FROM git_events") > n
+    assert (rows_by_place(client, "git_events")[2] > 0) == (request.param == "sealed_meanwhile")
     client.close()
     server.kill()
 

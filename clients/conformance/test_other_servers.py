@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import datetime
+import signal
 import socket
 import time
 
@@ -17,16 +18,20 @@ from adbc_driver_flightsql import DatabaseOptions, StatementOptions
 from harness import http
 from harness.commands import get_tables, packed
 from harness.flight import bulk_append, content, messages
-from harness.flight_session import RawClient
-from harness.flight_sql import Wire, handshake, polled, prepared, sent, statement, trailers_of
+from harness.flight_session import SERVICE, RawClient
+from harness.flight_sql import TIMEOUT_S, Wire, handshake, polled, prepared, sent, statement, trailers_of
 from harness.secured import secured
 from harness.server import Server
+from harness.stubs import query
 from harness.waiting import until
 
 ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) WHERE (a.x * b.y) % 7 = {n}"
 MAX_SESSIONS_OF_USER = 1_000
 GRPC_DEFAULT_BYTES = 4 << 20
 GRPC_DEFAULT_HEADER_BYTES = 8 << 10
+MAX_HEADER_BYTES = 64 << 10
+MAX_GROWTH = 256 << 20
+"""Of a server that sends what is much larger."""
 UTC = datetime.timezone.utc
 
 
@@ -60,6 +65,10 @@ def check_one_schema(wire: Wire, sql: str) -> pa.Table:
     return answer
 
 
+def named(text: str) -> query.Values:
+    return query.Values(values=[query.Value(string_value=text)])
+
+
 def ask_to_prepare(server, sql: str, **headers: str) -> bytes:
     """As a client that shows the status and the headers of a refusal."""
     request = packed("ActionCreatePreparedStatementRequest", content(1, sql.encode()))
@@ -85,6 +94,29 @@ class TestSchemas:
                 assert check_one_schema(wire, sql).num_rows == 1
             # Now with files alone, so that the statistics are all that is needed.
             cursor.execute(f"CALL seal('{table}')")
+
+    STATEMENTS = [
+        "SELECT t.name, u.id, u.name FROM {t} t LEFT JOIN {t} u ON u.id = t.id + 1",
+        "SELECT * FROM {t} t FULL JOIN {t} u ON u.id = t.id + 2",
+        "SELECT CASE WHEN id > 1 THEN 'x' END, coalesce(name, 'y'), nullif(id, 1) FROM {t}", "SELECT name FROM {t} UNION ALL SELECT 'y'",
+        "SELECT id FROM {t} UNION SELECT NULL", "SELECT id, sum(price) OVER (ORDER BY id), lag(id) OVER (ORDER BY id) FROM {t}",
+        "SELECT 1, 'x', NULL, 1.5, true", "SELECT NULL", "SELECT now(), current_date", "EXPLAIN SELECT * FROM {t}", "SHOW timezone",
+        "VALUES (1, 'a'), (NULL, 'b')", "SELECT * FROM {t} WHERE false", "SELECT * FROM {t} LIMIT 0", "SELECT id AS a, name AS a FROM {t}",
+        "SELECT id + 1, upper(name), count(*) FROM {t} GROUP BY id, name", "SELECT DISTINCT name FROM {t}",
+        "SELECT (SELECT max(id) FROM {t}) AS m FROM {t} WHERE id IN (SELECT id FROM {t})", "WITH c AS (SELECT id FROM {t}) SELECT * FROM c",
+        "SELECT * FROM (VALUES (1)) AS v(a) CROSS JOIN {t}", "SELECT [id, NULL] AS l, named_struct('a', id, 'b', name) AS s FROM {t}",
+        "SELECT name, count(DISTINCT id) FROM {t} GROUP BY GROUPING SETS ((name), ())",
+        "SELECT CAST(id AS VARCHAR), CAST(price AS DECIMAL(10, 2)) FROM {t}",
+    ]  # fmt: skip
+
+    @pytest.mark.parametrize("sql", STATEMENTS)
+    def test_statements_have_one_schema(self, wire, cursor, table, sql):
+        """Over fresh rows as over files. https://github.com/datafusion-contrib/datafusion-flight-sql-server/issues/51"""
+        schemas = []
+        for _ in range(2):
+            schemas.append(check_one_schema(wire, sql.format(t=table)).schema)
+            cursor.execute(f"CALL seal('{table}')")
+        assert schemas[0] == schemas[1]
 
     def test_what_is_asked_again_has_the_schema_that_it_had(self, wire, client, table):
         """https://github.com/spiceai/spiceai/issues/9482"""
@@ -338,6 +370,29 @@ class TestStatements:
         for client_info in wire.client.list_flights():
             assert [endpoint.locations for endpoint in client_info.endpoints] in ([], [[]])
 
+    def test_a_change_runs_once_however_often_it_is_asked_about_or_fetched(self, wire, client, table_name):
+        """At GetFlightInfo: GetSchema runs nothing, and DoGet tells of it again and again.
+
+        https://github.com/gizmodata/gizmosql/blob/main/CHANGELOG.md#1270---2026-06-02
+        """
+        counted = f"SELECT count(*) FROM {table_name}"
+        for sql, n_rows, told in [
+            (f"CREATE TABLE {table_name} (id BIGINT)", 0, []),
+            (f"INSERT INTO {table_name} VALUES (1), (1), (2)", 3, [{"count": 3}]),
+            (f"DELETE FROM {table_name} WHERE id = 1", 1, [{"count": 2}]),
+        ]:
+            for _ in range(2):
+                before = client.value("SELECT count(*) FROM system.tables WHERE name = $1", positional=named(table_name))
+                n_before = client.value(counted) if before else None
+                assert wire.schema(statement(sql)).names == []
+                assert client.value("SELECT count(*) FROM system.tables WHERE name = $1", positional=named(table_name)) == before
+                assert not before or client.value(counted) == n_before
+            info = wire.info(statement(sql))
+            assert info.schema.names == [name for row in told for name in row] and info.total_records == sum(row["count"] for row in told)
+            for _ in range(3):
+                assert wire.fetch(info).to_pylist() == told
+                assert client.value(counted) == n_rows
+
     def test_the_first_message_of_a_put_is_not_lost(self, server, client, table_name):
         """It has the descriptor and the schema, without which the others cannot be read.
 
@@ -457,6 +512,45 @@ class TestAnswers:
                 cursor.execute(f"SELECT count(*), sum(length(t)) FROM {table_name}")
                 assert cursor.fetchall() == [(60, 60_000_000)]
 
+    def test_a_row_that_fits_into_no_message_is_an_error(self, wire, client):
+        """And the one that just fits is sent."""
+        assert wire.answer(statement("SELECT repeat('x', 3500000) AS t")).column("t").to_pylist() == ["x" * 3_500_000]
+        with pytest.raises((pa.ArrowException, flight.FlightError), match="TW-1110"):
+            wire.fetch(wire.info(statement("SELECT repeat('x', 5242880) AS t")))
+        assert client.value("SELECT 1") == 1
+
+    def test_rows_of_two_thousand_columns_come_in_messages_that_every_client_takes(self, server, wire, cursor, table_name):
+        n_rows, n_columns = 400, 2_000
+        columns = {f"c{i}": range(i, i + n_rows) for i in range(n_columns)}
+        assert cursor.adbc_ingest(table_name, pa.table(columns), mode="create") == n_rows
+        (endpoint,) = wire.info(statement(f"SELECT * FROM {table_name} ORDER BY c0")).endpoints
+        found = sent(server, endpoint.ticket.ticket)
+        assert max(size for _, size, _ in found) <= GRPC_DEFAULT_BYTES
+        schema = pa.ipc.read_schema(found[0][2])
+        answer = pa.Table.from_batches([pa.ipc.read_record_batch(message, schema) for kind, _, message in found if kind == "record batch"])
+        assert answer.num_rows == n_rows and answer.column_names == list(columns)
+        assert all(answer.column(i).to_pylist() == list(range(i, i + n_rows)) for i in (0, 999, 1_999))
+
+    @pytest.mark.slow
+    def test_a_large_answer_that_is_read_slowly_holds_no_memory_and_nobody_up(self, tmp_path):
+        """Two gigabytes: of what is not read the server makes a few messages in advance, and no more."""
+        n, width = 2_000_000, 1_000
+        server = Server(tmp_path / "server").start()
+        try:
+            with Wire(server) as wire, Wire(server) as other:
+                tables = f"generate_series(1, 1000) AS a(x), generate_series(1, {n // 1000}) AS b(y)"
+                info = wire.info(statement(f"SELECT x, repeat('x', {width}) AS t FROM {tables}"))
+                reader, before, n_read = wire.client.do_get(info.endpoints[0].ticket), server.forget_peak(), 0
+                for chunk in reader:
+                    n_read += chunk.data.num_rows
+                    if n_read < n // 10:
+                        # The others are answered while it waits to be read.
+                        assert other.answer(statement("SELECT 1 AS n")).to_pylist() == [{"n": 1}]
+                assert n_read == n
+                assert server.peak_memory_bytes() - before < MAX_GROWTH
+        finally:
+            server.kill()
+
     def test_an_error_in_the_middle_is_no_short_answer(self, wire):
         """https://github.com/StarRocks/starrocks/issues/65089
         https://github.com/apache/doris/pull/60282
@@ -506,6 +600,21 @@ class TestAnswers:
     def test_headers_of_forty_kilobytes_are_taken(self, server):
         """https://github.com/gizmodata/gizmosql/issues/164"""
         assert ask_to_prepare(server, "SELECT 1", **{"x-trace": "x" * 40_000})
+
+
+    def test_headers_beyond_64_kib_are_refused_and_the_connection_goes_on(self, server):
+        request = packed("ActionCreatePreparedStatementRequest", content(1, b"SELECT 1"))
+        body = content(1, b"CreatePreparedStatement") + content(2, request)
+        with grpc.insecure_channel(server.grpc, options=[("grpc.max_metadata_size", MAX_HEADER_BYTES)]) as channel:
+            prepare = channel.unary_stream(SERVICE + "DoAction", lambda message: message, lambda message: message)
+            for n_bytes, is_taken in [(60 << 10, True), (70 << 10, False), (60 << 10, True)]:
+                call = prepare(body, metadata=[("x-trace", "x" * n_bytes)], timeout=TIMEOUT_S)
+                if is_taken:
+                    assert len(list(call)) == 1
+                    continue
+                # HTTP's own status, for which gRPC has none.
+                with pytest.raises(grpc.RpcError, match="status: 431"):
+                    list(call)
 
 
 class TestBrowsing:
@@ -630,6 +739,40 @@ class TestLives:
             server.kill()
 
 
+    @pytest.mark.slow
+    def test_an_answer_without_rows_for_long_has_signs_of_life(self, wire):
+        """Balancers cut streams that say nothing: an empty batch comes in between.
+
+        https://github.com/gizmodata/gizmosql/commit/2eee00247bf7090364023ba26efbf7fa0436e3aa
+        """
+        reader = wire.client.do_get(wire.info(statement(ENDLESS.format(n=5))).endpoints[0].ticket, wire.options)
+        assert [reader.read_chunk().data.num_rows for _ in range(2)] == [0, 0]
+        reader.cancel()
+
+    @pytest.mark.slow
+    def test_an_answer_that_is_on_its_way_comes_to_its_end_when_the_server_stops(self, tmp_path):
+        """What is new is told to go elsewhere meanwhile.
+
+        https://github.com/gizmodata/gizmosql/blob/main/CHANGELOG.md#1311---2026-06-18
+        """
+        n_rows = 1_000_000
+        server = Server(tmp_path / "server").start()
+        try:
+            with Wire(server) as wire:
+                sql = f"SELECT value, repeat('x', 100) AS t FROM generate_series(1, {n_rows}) AS s(value)"
+                reader = wire.client.do_get(wire.info(statement(sql)).endpoints[0].ticket, wire.options)
+                n = reader.read_chunk().data.num_rows
+                server.process.send_signal(signal.SIGTERM)
+                server.wait_for_log("shutting down")
+                with pytest.raises((pa.ArrowException, flight.FlightError), match="(?i)unavailable|TW-1403"):
+                    wire.info(statement("SELECT 1"))
+                n += sum(chunk.data.num_rows for chunk in reader)
+                assert n == n_rows
+            assert server.ended() == 0
+        finally:
+            server.kill()
+
+
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory):
     with secured(tmp_path_factory.mktemp("secure")) as secure:
@@ -681,6 +824,23 @@ class TestAccess:
             with pytest.raises(grpc.RpcError) as error:
                 handshake(secure.server, authorization=header)
             assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+    def test_who_is_not_asked_gets_a_bearer_all_the_same(self, server):
+        """Java's client logs in wherever it connects."""
+        for payloads, headers in [((), {}), ((b"",), {}), ((), {"authorization": "Basic " + base64.b64encode(b"u:p").decode()})]:
+            bearer, _ = handshake(server, *payloads, **headers)
+            assert bearer.startswith("Bearer ")
+            assert ask_to_prepare(server, "SELECT 1", authorization=bearer)
+
+    def test_who_is_refused_gets_no_bearer(self, secure):
+        with secure.server.channel() as channel:
+            do = channel.stream_stream(SERVICE + "Handshake", lambda message: message, lambda message: message)
+            call = do(iter(()), metadata=[("authorization", basic(secure, password="wrong"))], timeout=TIMEOUT_S)
+            with pytest.raises(grpc.RpcError) as refused:
+                list(call)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        told = [name for name, _ in (*(call.initial_metadata() or ()), *(call.trailing_metadata() or ()))]
+        assert "authorization" not in told
 
     def test_every_client_has_its_own_handshake(self, secure):
         """https://github.com/influxdata/flightsql-dbapi/issues/10

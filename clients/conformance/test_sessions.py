@@ -76,6 +76,10 @@ def set_option(connection, name: str, value: str):
     connection.adbc_connection.set_options(**{OPTION + name: value})
 
 
+def sessions(server) -> int:
+    return int(re.search(r"^tidewater_flight_sessions (\d+)$", http.get(server.http, "/metrics")[1], re.MULTILINE)[1])
+
+
 def known(server, answer) -> RawClient:
     """The client that shows what it was told to show."""
     return RawClient(server, cookie=answer.cookie)
@@ -187,9 +191,12 @@ def test_a_body_of_many_options_is_refused(server):
 
 def test_to_ask_begins_no_session(server):
     """https://github.com/gizmodata/gizmosql/issues/174"""
-    client = RawClient(server)
+    client, before = RawClient(server), sessions(server)
     assert "set-cookie" not in client.action("GetSessionOptions").headers
     assert "set-cookie" not in client.set()[1].headers
+    assert sessions(server) == before
+    assert known(server, client.set(max_rows=5)[1]).get()["max_rows"] == 5
+    assert sessions(server) == before + 1
     assert fields(client.close().body) == [(1, CLOSED)]
 
 

@@ -48,6 +48,8 @@ def record_results(records: list[slt.Record]):
                 suite.fails(case, other)
     in_own_words = sum(record.own_words and record.result == "passed" for record in records if record.is_own)
     own.notes.append(f"of the {len(own.passed)} that passed, {in_own_words} are refusals that the server words otherwise than the file")
+    by_design = collections.Counter(record.by_design for record in records if record.is_own and record.by_design)
+    own.notes += [f"{n} are refused by design: {note}" for note, n in sorted(by_design.items())]
 
 
 def test_some_files(tmp_path):
@@ -66,6 +68,8 @@ def test_all_files(tmp_path):
     check(records)
     unseen = slt.skips().keys() - {(record.file, record.place) for record in records}
     assert not unseen, f"the skip list names records that are not there: {sorted(unseen)[:20]}"
+    unused = set(slt.refusals()) - {record.by_design for record in records}
+    assert not unused, f"the list of refusals has what no record asks for: {sorted(unused)}"
     own = [record for record in records if record.is_own]
     assert len(own) == N_RECORDS
     counts = collections.Counter(record.result for record in own)
@@ -74,11 +78,15 @@ def test_all_files(tmp_path):
 
 def test_results_tell_the_files_from_what_they_include(monkeypatch):
     records = [slt.Record("a.slt", "1", "passed"), slt.Record("a.slt", "2", "passed", own_words=True), slt.Record("a.slt", "3", "failed")]
+    records += [slt.Record("a.slt", place, "passed", own_words=True, by_design="no UPDATE") for place in ("4", "5")]
     records += [slt.Record("a.slt", "b.slt.part:1", "passed")] * 2
     with monkeypatch.context() as patched:
         patched.setattr(results, "_suites", {})
         record_results(records)
         own, included = results._suites.values()
-    assert (own.passed, own.failed, own.n_cases) == (["a.slt:1", "a.slt:2"], {"a.slt:3": "failed"}, 3)
+    assert (own.passed, own.failed, own.n_cases) == (["a.slt:1", "a.slt:2", "a.slt:4", "a.slt:5"], {"a.slt:3": "failed"}, 5)
     assert included.passed == ["a.slt:b.slt.part:1", "a.slt:b.slt.part:1 (2)"]
-    assert own.notes == ["of the 2 that passed, 1 are refusals that the server words otherwise than the file"]
+    assert own.notes == [
+        "of the 4 that passed, 3 are refusals that the server words otherwise than the file",
+        "2 are refused by design: no UPDATE",
+    ]

@@ -1,5 +1,6 @@
 """Do clients that know nothing of ours get along over TLS, and do certificates change under way?"""
 
+import contextlib
 import json
 import os
 import re
@@ -210,7 +211,7 @@ def test_a_client_certificate_is_a_login(tmp_path):
         for pair in [None, mutual.clients.issue(name="nobody")]:
             with pytest.raises(adbc_driver_manager.Error, match="UNAUTHENTICATED"):
                 mutual.asks(pair)
-        with pytest.raises(adbc_driver_manager.Error):
+        with pytest.raises(adbc_driver_manager.Error, match="(?i)certificate|tls|UNAVAILABLE"):
             mutual.asks(Authority().issue(name="anna"))
         # A handshake gives a bearer, as Java's clients ask for.
         with pyarrow.flight.connect(
@@ -244,6 +245,25 @@ def test_a_name_in_a_handshake_counts_more_than_a_certificate(tmp_path):
             with pytest.raises(grpc.RpcError) as refused:
                 mutual.handshake(pair, *messages)
             assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    finally:
+        server.kill()
+
+
+def test_who_does_not_look_at_the_servers_certificate_shows_its_own(tmp_path):
+    """https://github.com/gizmodata/gizmosql/blob/main/CHANGELOG.md#1225---2026-05-04"""
+    mutual = Mutual(tmp_path, "optional")
+    server = mutual.server.start()
+    try:
+        make_anna(server, mutual.servers.pem)
+        chain, key = (part.decode() for part in mutual.clients.issue(name="anna"))
+        own = {DatabaseOptions.MTLS_CERT_CHAIN.value: chain, DatabaseOptions.MTLS_PRIVATE_KEY.value: key}
+        for options, who in [(own, "anna"), ({}, None)]:
+            options = {DatabaseOptions.TLS_SKIP_VERIFY.value: "true", **options}
+            with contextlib.nullcontext() if who else pytest.raises(adbc_driver_manager.Error, match="UNAUTHENTICATED"):
+                with adbc_driver_flightsql.dbapi.connect(f"grpc+tls://{server.grpc}", db_kwargs=options, autocommit=True) as connection:
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT current_user")
+                        assert cursor.fetchone()[0] == who
     finally:
         server.kill()
 

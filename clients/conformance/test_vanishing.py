@@ -1,5 +1,6 @@
 """What is left of clients that go away? A query that nobody waits for stops at once; connections that vanish leave nothing behind."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -15,6 +16,7 @@ import adbc_driver_flightsql.dbapi
 import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
+from adbc_driver_flightsql import DatabaseOptions
 
 from harness.client import Client
 from harness.flight import content
@@ -27,6 +29,7 @@ TEN_MINUTES = "SELECT count(*) FROM generate_series(1, 1000000) AS a(x), generat
 """Far more than ten minutes of work."""
 
 ENDLESS = "SELECT a.x FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y)"
+HELD = ("tidewater_flight_sessions", "tidewater_prepared_statements", "tidewater_planned_queries", "tidewater_queries_running")
 ROUNDS = 3
 CONNECTIONS = 1_000
 ADBC_CONNECTIONS = 50
@@ -51,11 +54,13 @@ def resident_bytes(server: Server) -> int:
     return int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{server.process.pid}/status").read_text())[1]) * 1024
 
 
+def gauge(server: Server, name: str) -> float:
+    return float(re.search(rf"^{name} (\S+)$", get(server.http, "/metrics")[1], re.M)[1])
+
+
 def gauges(server: Server) -> dict[str, float]:
     """What a client that is gone must not leave."""
-    text = get(server.http, "/metrics")[1]
-    names = ("tidewater_flight_sessions", "tidewater_prepared_statements", "tidewater_planned_queries", "tidewater_queries_running")
-    held = {name: float(re.search(rf"^{name} (\S+)$", text, re.M)[1]) for name in names}
+    held = {name: gauge(server, name) for name in HELD}
     return held | {"open files": open_files(server)}
 
 
@@ -116,7 +121,93 @@ class CancelFlightInfo:
         self.client.close()
 
 
-@pytest.mark.parametrize("how", [Adbc, CancelFlightInfo], ids=["dropped stream", "CancelFlightInfo"])
+class ClosedConnection(Adbc):
+    """By closing the connection with everything that was opened over it."""
+
+    def cancel(self):
+        self.connection.close()
+
+    def close(self):
+        pass
+
+
+class Killed:
+    """By the end of the process, which says nothing to anybody."""
+
+    def __init__(self, server: Server):
+        self.process = subprocess.Popen([sys.executable, "-c", ENDLESS_CLIENT, server.grpc, TEN_MINUTES])
+
+    def cancel(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        self.cancel()
+
+
+class Reset:
+    """By RST: a proxy between the two that fails."""
+
+    def __init__(self, server: Server):
+        self.proxy = Proxy(server.grpc)
+        self.client = flight.connect(f"grpc://{self.proxy.address}")
+        info = self.client.get_flight_info(flight.FlightDescriptor.for_command(TEN_MINUTES.encode()))
+        self.reader = self.client.do_get(info.endpoints[0].ticket)
+
+    def cancel(self):
+        self.proxy.reset()
+
+    def close(self):
+        self.proxy.reset()
+        self.client.close()
+
+
+class Proxy:
+    """Passes on the bytes of one connection, until it is reset on both sides."""
+
+    def __init__(self, address: str):
+        host, port = address.split(":")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.server_side = socket.create_connection((host, int(port)), timeout=MINUTE_S)
+        self.client_side = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        self.client_side, _ = self.listener.accept()
+        threading.Thread(target=self._pass_on, args=(self.server_side, self.client_side), daemon=True).start()
+        self._pass_on(self.client_side, self.server_side)
+
+    @staticmethod
+    def _pass_on(source: socket.socket, to: socket.socket):
+        with contextlib.suppress(OSError):
+            while some := source.recv(1 << 16):
+                to.sendall(some)
+
+    def reset(self):
+        self.listener.close()
+        for side in (self.server_side, self.client_side):
+            if side is not None and side.fileno() >= 0:
+                side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # Also where the other thread waits for bytes of it.
+                with contextlib.suppress(OSError):
+                    side.shutdown(socket.SHUT_RD)
+                side.close()
+
+
+ENDLESS_CLIENT = """
+import sys
+import adbc_driver_flightsql.dbapi as dbapi
+with dbapi.connect("grpc://" + sys.argv[1], autocommit=True) as connection, connection.cursor() as cursor:
+    cursor.execute(sys.argv[2])
+    cursor.fetchall()
+"""
+
+
+@pytest.mark.parametrize(
+    "how", [Adbc, ClosedConnection, Killed, Reset, CancelFlightInfo],
+    ids=["dropped stream", "closed connection", "killed process", "reset connection", "CancelFlightInfo"],
+)  # fmt: skip
 def test_a_cancelled_query_stops_within_a_second(server, how):
     """https://github.com/PostHog/duckgres/issues/232
     https://github.com/lakeops-org/queryflux/issues/111
@@ -131,6 +222,7 @@ def test_a_cancelled_query_stops_within_a_second(server, how):
             after = used_in_a_second(server)
             assert after < before / 10, f"{before:.2f} s of processor time in the second before, {after:.2f} s in the second after"
             assert running(client) == 0
+            assert "tidewater_queries_running 0\n" in get(server.http, "/metrics")[1]
         finally:
             query.close()
 
@@ -183,6 +275,36 @@ def test_a_prepared_statement_outlives_its_connection(server):
         handle = first.prepare("SELECT 7 AS n")[1]
     with Wire(server) as second:
         assert second.fetch(second.info(prepared(handle))).to_pylist() == [{"n": 7}]
+
+
+def come_and_go(server: Server, nth: int):
+    """As a program does that closes what it opens; its session is one that cookies hold."""
+    options = {DatabaseOptions.WITH_COOKIE_MIDDLEWARE.value: "true"}
+    with adbc_driver_flightsql.dbapi.connect(f"grpc://{server.grpc}", db_kwargs=options, autocommit=True) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SET max_rows = 5")
+            cursor.execute("SELECT CAST(? AS BIGINT) AS n", (nth,))
+            assert cursor.fetchone() == (nth,)
+        if nth == 0:
+            assert gauge(server, "tidewater_flight_sessions") > 0, "there is no session that could be left"
+
+
+@pytest.mark.slow
+def test_connections_that_are_closed_leave_nothing(tmp_path):
+    """No session, no statement and, from the second round of 1,000 on, no memory."""
+    server = Server(tmp_path / "server").start()
+    try:
+        memory = []
+        for _ in range(ROUNDS):
+            with ThreadPoolExecutor(AT_ONCE) as threads:
+                list(threads.map(lambda nth: come_and_go(server, nth), range(CONNECTIONS)))
+            for name in HELD:
+                # CloseSession and the others are answered before a connection is closed.
+                until(lambda: gauge(server, name) == 0, f"{name} is 0")
+            memory.append(resident_bytes(server))
+        assert memory[2] <= memory[1] * 1.05, f"resident memory after each round: {memory}"
+    finally:
+        server.kill()
 
 
 @pytest.mark.slow

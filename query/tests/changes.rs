@@ -350,7 +350,7 @@ fn a_damaged_file_is_given_up_when_an_admin_says_so() {
         assert_eq!(inserted.affected, 1, "keys of lost rows are remembered");
         assert_eq!(fixture.run(&session, sum).await.expect("summed"), ["1|7"]);
         let checks = fixture.run(&session, "CALL verify('t')").await.expect("checked");
-        assert!(checks.iter().all(|check| !check.contains("|false|")), "{checks:?}");
+        assert!(!checks.is_empty() && checks.iter().all(|check| !check.contains("|false|")), "{checks:?}");
     });
 }
 

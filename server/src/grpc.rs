@@ -1,6 +1,7 @@
 //! What listens on the gRPC port? Flight SQL, ingest, queries, users and tokens, health and reflection, with the limits of the transport.
 
 mod admitted;
+mod metered;
 mod needed;
 
 use std::pin::Pin;
@@ -27,7 +28,7 @@ use tower::util::MapRequestLayer;
 
 use self::admitted::Admitted;
 use crate::connections::Listener;
-use crate::{App, auth, request_id, tls};
+use crate::{App, admin, auth, flight_sql, ingest, query_api, request_id, tls};
 
 /// HTTP/2's own 64 KiB would stall results on a long line.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -124,17 +125,17 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .register_encoded_file_descriptor_set(HEALTH_DESCRIPTORS)
         .build_v1alpha()
         .map_err(|reason| Error::internal(format!("the descriptors for reflection are damaged: {reason}")))?;
-    let (flight, ingest) = (crate::flight_sql::service(Arc::clone(app)), crate::ingest::service(Arc::clone(app)));
+    let (flight, rows) = (flight_sql::service(Arc::clone(app)), ingest::service(Arc::clone(app)));
     let flight_of_readers = flight.clone().max_decoding_message_size(MAX_STATEMENT_MESSAGE_BYTES);
-    let ingest_of_readers = ingest.clone().max_decoding_message_size(MAX_STATEMENT_MESSAGE_BYTES);
-    let (admin, query) = (crate::admin::service(Arc::clone(app)), crate::query_api::service(Arc::clone(app)));
+    let rows_of_readers = rows.clone().max_decoding_message_size(MAX_STATEMENT_MESSAGE_BYTES);
+    let (accounts, query) = (admin::service(Arc::clone(app)), query_api::service(Arc::clone(app)));
     let services = Routes::new(health.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
         .add_service(reflection.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
         .add_service(reflection_alpha.max_decoding_message_size(MAX_OPEN_MESSAGE_BYTES))
-        .add_service(Admitted::new(flight, flight_of_readers, app))
-        .add_service(Admitted::new(admin.clone(), admin, app))
-        .add_service(Admitted::new(ingest, ingest_of_readers, app))
-        .add_service(Admitted::new(query.clone(), query, app));
+        .add_service(Admitted::new(flight, flight_of_readers, flight_sql::MAX_DECODING_BYTES, app))
+        .add_service(Admitted::new(accounts.clone(), accounts, admin::MAX_DECODING_BYTES, app))
+        .add_service(Admitted::new(rows, rows_of_readers, ingest::MAX_DECODING_BYTES, app))
+        .add_service(Admitted::new(query.clone(), query, query_api::MAX_DECODING_BYTES, app));
     let place = middleware::from_fn(auth::note_place);
     let label = middleware::from_fn_with_state(Arc::clone(app), request_id::label);
     let certificate = middleware::from_fn_with_state(Arc::clone(app), tls::present);

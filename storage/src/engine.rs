@@ -85,6 +85,10 @@ pub struct Engine {
     epoch: AtomicU64,
     /// Held while the catalog changes.
     changing: Mutex<()>,
+    /// Held while users, tokens and sessions change: they do not wait for the catalog, which may wait for a store elsewhere.
+    changing_accounts: Mutex<()>,
+    /// Held while files of a dropped table are removed.
+    removing: Mutex<()>,
     /// Held while a table is attached: two of one Delta table would take it from each other.
     attaching: Mutex<()>,
     /// Tables that this process dropped: one that comes back waits for its worker to end.
@@ -175,6 +179,8 @@ impl Engine {
             own_key,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
+            changing_accounts: Mutex::new(()),
+            removing: Mutex::new(()),
             attaching: Mutex::new(()),
             dropped: parking_lot::Mutex::new(BTreeMap::new()),
             readers: parking_lot::Mutex::default(),
@@ -336,7 +342,7 @@ impl Engine {
     pub async fn shutdown(&self) -> Result<()> {
         self.parts.gate.closing.store(true, Ordering::Release);
         self.background.iter().for_each(JoinHandle::abort);
-        let _changing = self.changing.lock().await;
+        let _changing = (self.changing.lock().await, self.changing_accounts.lock().await);
         let dropped: Vec<_> = self.dropped.lock().values().filter_map(Weak::upgrade).map(Table::new).collect();
         for table in self.tables() {
             table.close("the server is shutting down");

@@ -1,5 +1,7 @@
 //! Who may use how much memory? One ledger of named shares that sum to the limit.
 
+mod arriving;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use self::arriving::Arrivals;
+pub use self::arriving::{Arriving, MessageKind};
 use crate::error::{Code, Error, Result};
 use crate::limits::{COLLECTING_DIVISOR, DECODING_DIVISOR, MEMTABLE_BYTES};
 
@@ -89,6 +93,9 @@ pub struct MemoryLedger {
     waiting: Places,
     /// Of the unassigned share, too: messages of streams that are read in turn.
     turns: Places,
+    /// Messages that are not whole yet; counted there, too, whatever its size.
+    rows_arriving: Arrivals,
+    statements_arriving: Arrivals,
 }
 
 impl MemoryLedger {
@@ -114,6 +121,8 @@ impl MemoryLedger {
             collecting: Places::new(realtime / COLLECTING_DIVISOR),
             waiting: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
             turns: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
+            rows_arriving: Arrivals::new(limit, MessageKind::Rows),
+            statements_arriving: Arrivals::new(limit, MessageKind::Statement),
         })
     }
 
@@ -169,10 +178,12 @@ impl MemoryLedger {
         wanted.await
     }
 
-    /// For a stream, whose client can be made to wait: while memory for rows is scarce, waits until a message of `bytes` may be in hand
-    /// before it is read. The caller bounds the wait, and drops the turn when the message is done with.
+    /// For a stream, whose client can be made to wait: while memory for rows is scarce, or so many messages are on their way that others
+    /// will soon be refused, waits until a message of `bytes` may be in hand before it is read. The caller bounds the wait, and drops the
+    /// turn when the message is done with.
     pub async fn turn_to_read(&self, bytes: u64) -> Result<Option<ReadTurn>> {
-        if bytes < SMALL_MESSAGE_BYTES || !self.is_collecting_scarce() {
+        let is_small = bytes < SMALL_MESSAGE_BYTES;
+        if is_small || !(self.is_collecting_scarce() || self.rows_arriving.is_crowded()) {
             return Ok(None);
         }
         Ok(Some(ReadTurn { _place: self.turns.take(bytes).await.map_err(closed)? }))

@@ -93,7 +93,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let client = Client::connect(&server.grpc).await?;
     client.execute_update(&CREATE.replace(" WITH (", &format!(" WITH ({BUILDS}"))).await?;
     let mut producer = client.producer("detections", "load").await?;
-    let mut detections = Detections::new(Shape::Thin);
+    let mut detections = Detections::new(Shape::Thin)?;
     let (mut there, mut away) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     let length = Duration::from_secs(bench.seconds) / (2 * ROUNDS as u32);
     for _ in 0..ROUNDS {

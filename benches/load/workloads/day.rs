@@ -53,7 +53,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     client.execute_update(&CREATE.replace(" WITH (", BUILDS)).await?;
     let mut report = Report::default();
     let start = Start::now(&server)?;
-    let mut detections = day(rows).ordered();
+    let mut detections = day(rows)?.ordered();
     send_all(&client, "day", &mut detections, rows, Some(BATCHES_PER_S)).await?;
     let cpu_s = start.report(&server, &client, rows as u64, &mut report).await?;
     report.figure("rows_per_server_cpu_s", rows as f64 / cpu_s);
@@ -78,12 +78,12 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     report.figure("key_memory_bytes_per_row", keys / after.rows);
 
     let part = rows / SMALLER_DIVISOR;
-    let plain = smaller(&client, "plain", BUILDS, ", system_columns = 'off'", day(rows).ordered(), part).await?;
+    let plain = smaller(&client, "plain", BUILDS, ", system_columns = 'off'", day(rows)?.ordered(), part).await?;
     report.marked("bytes_per_row_without_hidden_column", plain, Bound::AtMost, MARK_PLAIN_BYTES);
-    report.figure("bytes_per_row_with_random_keys", smaller(&client, "random", BUILDS, "", day(rows), part).await?);
-    let dense = || day(DESIGN_ROWS).ordered();
-    report.figure("bytes_per_row_at_10000_per_s", smaller(&client, "dense", DESIGN_BUILDS, "", dense(), part).await?);
-    let plain = smaller(&client, "dense-plain", DESIGN_BUILDS, ", system_columns = 'off'", dense(), part).await?;
+    report.figure("bytes_per_row_with_random_keys", smaller(&client, "random", BUILDS, "", day(rows)?, part).await?);
+    let dense = || anyhow::Ok(day(DESIGN_ROWS)?.ordered());
+    report.figure("bytes_per_row_at_10000_per_s", smaller(&client, "dense", DESIGN_BUILDS, "", dense()?, part).await?);
+    let plain = smaller(&client, "dense-plain", DESIGN_BUILDS, ", system_columns = 'off'", dense()?, part).await?;
     report.figure("bytes_per_row_at_10000_per_s_without_hidden_column", plain);
     peak(&server, &client, &mut report).await?;
     server.stop()?;
@@ -103,7 +103,7 @@ async fn merge_all(client: &Client) -> Result<()> {
     }
 }
 
-fn day(rows: usize) -> Detections {
+fn day(rows: usize) -> Result<Detections> {
     Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true })
 }
 

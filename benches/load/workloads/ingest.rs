@@ -25,7 +25,7 @@ pub async fn throughput(bench: &Bench) -> Result<Report> {
     let rows = bench.rows.unwrap_or(DEFAULT_ROWS);
     let client = Client::connect(&server.grpc).await?;
     client.execute_update(CREATE).await?;
-    let mut detections = Detections::new(Shape::Thin);
+    let mut detections = Detections::new(Shape::Thin)?;
     let batches: Vec<_> =
         (0..rows.div_ceil(BATCH_ROWS)).map(|_| detections.batch(BATCH_ROWS)).collect::<Result<_>>()?;
     let n_rows = (batches.len() * BATCH_ROWS) as u64;
@@ -57,7 +57,7 @@ pub async fn paced(bench: &Bench, shape: Shape) -> Result<Report> {
     let client = Client::connect(&server.grpc).await?;
     client.execute_update(CREATE).await?;
     let mut producer = client.producer("detections", "load").await?;
-    let mut detections = Detections::new(shape);
+    let mut detections = Detections::new(shape)?;
     let (mut acks, mut watches) = (Acks::default(), JoinSet::new());
     let (mut acked, mut seen) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     let start = Start::now(&server)?;

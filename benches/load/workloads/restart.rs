@@ -18,7 +18,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let server = bench.server(&[])?;
     let client = Client::connect(&server.grpc).await?;
     client.execute_update(&CREATE.replace(" WITH (", &format!(" WITH ({UNBUILT}"))).await?;
-    let mut detections = Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true });
+    let mut detections = Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true })?;
     send_all(&client, "load", &mut detections, rows, None).await?;
     let unbuilt = number(&client, "SELECT realtime_rows FROM system.tables WHERE name = 'detections'").await?;
     ensure!(unbuilt == rows as f64, "{unbuilt} of {rows} rows are in the log only");
@@ -40,7 +40,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     report.figure("server_cpu_s", server.usage()?.cpu_s);
     report.figure("read_bytes", server.usage()?.read_bytes);
     // Old rows are known again: none of them is taken a second time.
-    let mut again = Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true });
+    let mut again = Detections::over(Shape::Thin, Times::Day { n_rows: rows as u64, late: true })?;
     let mut other = client.producer("detections", "again").await?;
     let result = other.send(again.batch(10_000.min(rows))?).await?.await?;
     ensure!(result.accepted == 0, "{} rows were taken a second time", result.accepted);

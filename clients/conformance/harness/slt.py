@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 
 import pytest
 
@@ -16,6 +17,7 @@ from .server import Server, binary
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "clients/conformance/sqllogictest"
 SKIPS = FOLDER / "skips.tsv"
+REFUSALS = FOLDER / "refusals.toml"
 CRATE = "datafusion-sqllogictest"
 FETCH_TIMEOUT_S = 300
 
@@ -54,6 +56,7 @@ class Record:
     result: str
     reason: str | None = None
     own_words: bool = False
+    by_design: str | None = None
     failure: dict | None = None
 
     @property
@@ -74,7 +77,7 @@ class Run:
         self.server = Server(folder).start()
         self.out, self.log = folder / "records.jsonl", folder / "runner.log"
         command = [binary().parent / "tidewater-slt", "--server", f"http://{self.server.grpc}", "--files", files(), "--part", part]
-        command += ["--skips", SKIPS, "--fixtures", FOLDER / "fixtures.toml"]
+        command += ["--skips", SKIPS, "--fixtures", FOLDER / "fixtures.toml", "--refusals", REFUSALS]
         command += ["--write-skips", FOLDER / "rules.toml", folder / "skips.tsv"]
         for prefix in only:
             command += ["--only", prefix]
@@ -100,3 +103,8 @@ def skips() -> dict[tuple[str, str], str]:
     """File and place of each skipped record, and why."""
     rows = [line.split("\t") for line in SKIPS.read_text().splitlines()]
     return {(file, place): f"{reason}: {note}" for file, place, reason, note in rows}
+
+
+def refusals() -> list[str]:
+    """What is refused by design where a file expects another error: the notes of the list."""
+    return [refusal["note"] for refusal in tomllib.loads(REFUSALS.read_text())["refusal"]]

@@ -148,6 +148,9 @@ fn from_schema(error: &SchemaError) -> Error {
                 None => not_found,
             }
         }
+        // Not a name that is looked up, but two columns.
+        SchemaError::AmbiguousReference { field } if field.relation.is_some() => words::repeated(&field.name),
+        SchemaError::DuplicateUnqualifiedField { name } => words::repeated(name),
         SchemaError::AmbiguousReference { field } => {
             Error::new(Code::InvalidStatement, format!("column '{}' is in more than one table", field.name))
                 .hint("put the table's name or alias before it")

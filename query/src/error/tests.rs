@@ -81,6 +81,16 @@ fn what_the_planner_complains_of_is_said_in_the_words_of_sql() {
              must appear in the GROUP BY clause or must be part of an aggregate function, currently only \"t.id\"",
             "the column 't.name' stands neither in GROUP BY nor in an aggregate function",
         ),
+        (
+            "Projections require unique expression names but the expression \"tidewater.public.t.x\" at position 1 and \
+             \"tidewater.public.t.x\" at position 6 have the same name. Consider aliasing (\"AS\") one of them.",
+            "column 'x' is specified more than once",
+        ),
+        (
+            "Projections require unique expression names but the expression \"max(t.a) AS m\" at position 0 and \
+             \"t.b AS m\" at position 1 have the same name. Consider aliasing (\"AS\") one of them.",
+            "column 'm' is specified more than once",
+        ),
         ("something else", "something else"),
     ] {
         let error = from_datafusion(DataFusionError::Plan(message.into()));

@@ -6,7 +6,16 @@ use tidewater_storage::{Code, Error};
 
 /// What the planner complains of, in other words; `None` where its own will do.
 pub(super) fn of_planner(message: &str) -> Option<Error> {
-    wrong_arguments(message).or_else(|| not_grouped(message)).or_else(|| no_function(message))
+    wrong_arguments(message)
+        .or_else(|| not_grouped(message))
+        .or_else(|| no_function(message))
+        .or_else(|| repeated_column(message))
+}
+
+/// Two columns of one name where each needs its own: in a view, a table, or a query in FROM.
+pub(super) fn repeated(column: &str) -> Error {
+    Error::new(Code::InvalidStatement, format!("column '{column}' is specified more than once"))
+        .hint("give one of them another name with AS, or leave it out")
 }
 
 /// A value that cannot be cast, with the type as SQL names it.
@@ -48,6 +57,17 @@ fn not_grouped(message: &str) -> Option<Error> {
         )
         .hint("add it to GROUP BY, or say which of its values: min, max, first_value"),
     )
+}
+
+fn repeated_column(message: &str) -> Option<Error> {
+    let (_, rest) = message.split_once(" require unique expression names but the expression \"")?;
+    let (column, _) = rest.split_once("\" at position ")?;
+    let is_path = || column.split('.').all(|part| part.chars().all(|c| c.is_alphanumeric() || c == '_'));
+    Some(repeated(match column.rsplit_once(" AS ") {
+        Some((_, name)) => name,
+        None if is_path() => column.rsplit('.').next().unwrap_or(column),
+        None => column,
+    }))
 }
 
 /// The planner names the nearest function, however far it is.

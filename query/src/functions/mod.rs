@@ -2,12 +2,11 @@
 //! wrap round, signed counts, guards on what expands.
 
 mod aggregates;
-mod arithmetic;
 mod bucket;
 mod constants;
 mod date_trunc;
+mod exact;
 mod guards;
-mod in_turn;
 mod time_bucket;
 mod times;
 mod wrapped;
@@ -36,18 +35,18 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// Whether a condition holds arithmetic that may fail. It is to be asked about the rows that other conditions leave.
 pub(crate) fn may_overflow(condition: &Arc<dyn PhysicalExpr>) -> bool {
-    arithmetic::computes_physically(condition)
+    exact::computes_physically(condition)
 }
 
 /// Adds our functions to a session's state and replaces those that could expand without limit or answer wrongly. Analyzer rules must be
-/// there before: integers are checked behind all of them.
+/// there before: integers and casts are looked at behind all of them.
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {
-    in_turn::register(state);
+    exact::register(state);
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(time_bucket::TimeBucket::new())))?;
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
     constants::register(state)?;
     wrapped::register(state)?;
     aggregates::register(state)?;
-    state.add_analyzer_rule(Arc::new(arithmetic::CheckIntegers));
+    state.add_analyzer_rule(Arc::new(exact::CheckIntegers));
     guards::register(state)
 }

@@ -20,7 +20,7 @@ pub use service::AdminService;
 use crate::App;
 
 /// A request names a user and some grants.
-const MAX_DECODING_BYTES: usize = 1 << 20;
+pub(crate) const MAX_DECODING_BYTES: usize = 1 << 20;
 
 /// The admin service of a process.
 pub fn service(app: Arc<App>) -> AdminServer<AdminService> {

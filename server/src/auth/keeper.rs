@@ -120,7 +120,8 @@ impl Keeper {
         let user = self.storage.user(name);
         let attempt = self.guesses.attempt(name, &password, user.as_deref());
         let principal = user.as_ref().map(|user| user.name.as_str());
-        match self.guesses.judge(&attempt) {
+        let (verdict, _looking) = self.guesses.look(&attempt);
+        match verdict {
             Verdict::Open => {}
             Verdict::Repeated => {
                 self.failures.note(principal, "password");

@@ -242,6 +242,17 @@ async fn a_password_that_is_asked_for_once_more_is_no_way_round() {
     assert_eq!(fixture.code(&basic("anna", PASSWORD)).await, Some(Code::TooManyWrongPasswords));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_that_come_at_once_are_no_more() {
+    let fixture = Fixture::with_anna().await;
+    let headers: Vec<_> = (0..100).map(|n| basic("anna", &format!("guess {n}"))).collect();
+    let codes = futures::future::join_all(headers.iter().map(|header| fixture.code(header))).await;
+    let n_of = |code| codes.iter().filter(|found| **found == Some(code)).count();
+    assert_eq!((n_of(Code::Unauthenticated), n_of(Code::TooManyWrongPasswords)), (10, 90));
+    fixture.clock.advance(Duration::from_secs(6));
+    assert_eq!(fixture.code(&basic("anna", PASSWORD)).await, None, "it is over soon");
+}
+
 /// Several that arrive together are looked at side by side.
 #[tokio::test(flavor = "multi_thread")]
 async fn right_passwords_are_never_too_many() {

@@ -39,7 +39,7 @@ pub use service::{FlightSql, Kept};
 use crate::App;
 
 /// One message of a client: ADBC sends whole batches of up to 16 MiB, others more.
-const MAX_DECODING_BYTES: usize = 64 << 20;
+pub(crate) const MAX_DECODING_BYTES: usize = 64 << 20;
 
 /// The Flight SQL service of a process. Call it inside a Tokio runtime: it starts the task that forgets old handles.
 pub fn service(app: Arc<App>) -> FlightServiceServer<FlightSql> {

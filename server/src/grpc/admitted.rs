@@ -1,5 +1,5 @@
 //! Who may send a message at all, and how large? A call is read as a whole before its handler sees it, so strangers, and callers who may
-//! not use its method, are turned away by its headers.
+//! not use its method, are turned away by its headers, and large messages of the others have to find a place.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use axum::http::{Request, Response};
 use futures::future::BoxFuture;
 use http_body_util::Limited;
 use tidewater_storage::Result;
+use tidewater_storage::memory::MessageKind;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tower::Service;
 
-use super::needed;
+use super::metered::{Metered, STREAMS, Sender};
+use super::{MAX_STATEMENT_MESSAGE_BYTES, needed};
 use crate::App;
+use crate::auth::{ANONYMOUS, Caller};
 use crate::call::{authorization, may_write};
 use crate::status::to_status;
 
@@ -32,12 +35,27 @@ pub(super) struct Admitted<S> {
     service: S,
     /// The same for those who may write nothing: rows are what makes messages large.
     of_readers: S,
+    /// Of one message to `service`, in bytes.
+    max_bytes: usize,
     app: Arc<App>,
 }
 
 impl<S> Admitted<S> {
-    pub fn new(service: S, of_readers: S, app: &Arc<App>) -> Self {
-        Self { service, of_readers, app: Arc::clone(app) }
+    pub fn new(service: S, of_readers: S, max_bytes: usize, app: &Arc<App>) -> Self {
+        Self { service, of_readers, max_bytes, app: Arc::clone(app) }
+    }
+
+    /// The same request, whose messages of at most `max_bytes` hold what this caller's may.
+    fn metered(&self, request: Request<Body>, caller: &str, max_bytes: usize) -> Request<Body> {
+        let is_of_rows = max_bytes > MAX_STATEMENT_MESSAGE_BYTES;
+        let sender = Sender {
+            memory: Arc::clone(self.app.storage.memory()),
+            caller: caller.into(),
+            kind: if is_of_rows { MessageKind::Rows } else { MessageKind::Statement },
+            max_bytes,
+            is_stream: STREAMS.contains(&request.uri().path()),
+        };
+        request.map(|body| Body::new(Metered::new(body, sender)))
     }
 }
 
@@ -57,6 +75,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if !self.app.auth.is_on() {
+            let request = self.metered(request, ANONYMOUS, self.max_bytes);
             return Box::pin(self.service.call(request));
         }
         if request.uri().path() == HANDSHAKE {
@@ -69,30 +88,30 @@ where
         let path = request.uri().path().to_owned();
         let metadata = MetadataMap::from_headers(request.headers().clone());
         Box::pin(async move {
-            match may_send(&this.app, &path, &metadata).await {
-                Ok(Most::Rows) => this.service.call(request).await,
-                Ok(Most::Statement) => this.of_readers.call(request).await,
-                Err(error) => Ok(to_status(&error).into_http()),
+            let principal = match caller_of(&this.app, &path, &metadata).await {
+                Ok(caller) => caller.principal,
+                Err(error) => return Ok(to_status(&error).into_http()),
+            };
+            if may_write(&principal) {
+                let request = this.metered(request, &principal.name, this.max_bytes);
+                return this.service.call(request).await;
             }
+            let max_bytes = this.max_bytes.min(MAX_STATEMENT_MESSAGE_BYTES);
+            let request = this.metered(request, &principal.name, max_bytes);
+            this.of_readers.call(request).await
         })
     }
 }
 
-/// The most that messages of a caller hold.
-enum Most {
-    Rows,
-    /// With its parameters.
-    Statement,
-}
-
-/// What the caller of a method may send to it. `UNAUTHENTICATED`, `PERMISSION_DENIED`; `RATE_LIMITED`, since what is refused here counts, too.
-async fn may_send(app: &App, path: &str, metadata: &MetadataMap) -> Result<Most> {
+/// Who calls a method that they may send something to. `UNAUTHENTICATED`, `PERMISSION_DENIED`; `RATE_LIMITED`, since what is refused here
+/// counts, too.
+async fn caller_of(app: &App, path: &str, metadata: &MetadataMap) -> Result<Caller> {
     let caller = app.auth.caller(authorization(metadata).as_deref()).await?;
     if let Err(refused) = needed::check(path, &caller.principal) {
         app.limits.of(&caller).request()?;
         return Err(refused);
     }
-    Ok(if may_write(&caller.principal) { Most::Rows } else { Most::Statement })
+    Ok(caller)
 }
 
 impl<S: NamedService> NamedService for Admitted<S> {

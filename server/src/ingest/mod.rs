@@ -34,7 +34,7 @@ pub use service::IngestService;
 use crate::App;
 
 /// What the transport takes. More than a batch may hold, so that the clean `BATCH_TOO_LARGE` wins.
-const MAX_DECODING_BYTES: usize = 64 << 20;
+pub(crate) const MAX_DECODING_BYTES: usize = 64 << 20;
 
 /// The ingest service of a process.
 pub fn service(app: Arc<App>) -> IngestServer<IngestService> {

@@ -23,7 +23,7 @@ use crate::App;
 
 /// What the transport takes: a statement, of 256 KiB at most, and its parameters. Each value takes more in memory than on the wire, before
 /// anybody can look at it, and what is larger is data: it comes in through the ingest service.
-const MAX_DECODING_BYTES: usize = 4 << 20;
+pub(crate) const MAX_DECODING_BYTES: usize = 4 << 20;
 
 /// The query service of a process.
 pub fn service(app: Arc<App>) -> QueryServer<QueryService> {

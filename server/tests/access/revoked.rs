@@ -22,9 +22,12 @@ use tidewater_proto::ingest::v1::write_stream_request::Msg;
 use tidewater_proto::ingest::v1::{Open, TableRef, WriteStreamRequest};
 use tidewater_proto::query::v1::ListQueriesRequest;
 use tidewater_proto::query::v1::query_client::QueryClient;
+use tidewater_storage::memory::{MemoryLedger, Share};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
+use tonic::transport::channel::ResponseFuture;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
@@ -163,8 +166,8 @@ async fn rows_that_took_long_are_not_stored_for_who_was_barred_meanwhile() {
     world.end().await;
 }
 
-/// The status that is told before the message has come; `begun` is what has come of it.
-async fn at_once(world: &World, path: &str, header: Option<&str>, begun: &'static [u8]) -> Status {
+/// The answer to a request of which `begun` has come, and no more.
+async fn answer_to(world: &World, path: &str, header: Option<&str>, begun: &'static [u8]) -> ResponseFuture {
     let begun = stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(begun)))]);
     let body = Body::new(StreamBody::new(begun.chain(stream::pending())));
     let mut request = Request::post(path).header("content-type", "application/grpc").header("te", "trailers");
@@ -172,7 +175,12 @@ async fn at_once(world: &World, path: &str, header: Option<&str>, begun: &'stati
         request = request.header("authorization", header);
     }
     let mut channel = world.callers[0].channel.clone();
-    let answer = channel.ready().await.expect("connected").call(request.body(body).expect("a request"));
+    channel.ready().await.expect("connected").call(request.body(body).expect("a request"))
+}
+
+/// The status that is told before the message has come; `begun` is what has come of it.
+async fn at_once(world: &World, path: &str, header: Option<&str>, begun: &'static [u8]) -> Status {
+    let answer = answer_to(world, path, header, begun).await;
     let answer = tokio::time::timeout(PATIENCE, answer).await.expect(path).expect("answered");
     Status::from_header_map(answer.headers()).expect("a status at once")
 }
@@ -229,5 +237,55 @@ async fn who_may_not_write_sends_small_messages() {
             assert_eq!(status.code(), Code::OutOfRange, "{path} by {who}: {status}");
         }
     }
+    world.end().await;
+}
+
+/// Returns when so much is held by nobody by name.
+async fn held(memory: &MemoryLedger, is_enough: impl Fn(u64) -> bool) {
+    let held = async {
+        while !is_enough(memory.used(Share::Unassigned)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.expect("held");
+}
+
+/// One caller who begins many messages and ends none does not make the process keep more than their part.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_write_has_few_large_messages_under_way() {
+    const OF_4_MIB: &[u8] = &[0, 0, 0x40, 0, 0, b'x'];
+    const OVER_4_MIB: &[u8] = &[0, 0, 0x40, 0, 1];
+    const MESSAGE_BYTES: u64 = 4 << 20;
+    let world = World::start().await;
+    let memory = world.server.app().storage.memory();
+    let path = "/arrow.flight.protocol.FlightService/GetFlightInfo";
+    let (nobody, reader) = (basic("nobody"), basic("reader"));
+    // From then on their passwords are known.
+    for who in [&nobody, &reader] {
+        assert_eq!(at_once(&world, path, Some(who), OVER_4_MIB).await.code(), Code::OutOfRange);
+    }
+    let before = memory.used(Share::Unassigned);
+    let mut under_way = Vec::new();
+    // Of 1 GiB one caller has 24 MiB for them.
+    for n in 1..=6 {
+        let answer = answer_to(&world, path, Some(&nobody), OF_4_MIB).await;
+        under_way.push(AbortOnDropHandle::new(tokio::spawn(answer)));
+        held(memory, |bytes| bytes >= before + n * MESSAGE_BYTES).await;
+    }
+    let refused = at_once(&world, path, Some(&nobody), OF_4_MIB).await;
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().ends_with("(TW-1216)"), "{refused}");
+
+    // Others have a part, too, and small messages go on.
+    let answer = answer_to(&world, path, Some(&reader), OF_4_MIB).await;
+    let of_reader = AbortOnDropHandle::new(tokio::spawn(answer));
+    held(memory, |bytes| bytes >= before + 7 * MESSAGE_BYTES).await;
+    let caller = world.callers.iter().find(|caller| caller.least == Least::Anyone).expect("a caller");
+    let ask = caller.request(ListQueriesRequest::default());
+    QueryClient::new(caller.channel.clone()).list_queries(ask).await.expect("answered");
+
+    // What was broken off makes space.
+    drop((under_way, of_reader));
+    held(memory, |bytes| bytes <= before).await;
     world.end().await;
 }

@@ -90,7 +90,7 @@ impl Engine {
     ) -> Result<()> {
         let engine = Arc::clone(self);
         to_its_end(async move {
-            let _changing = engine.changing.lock().await;
+            let _changing = engine.changing_accounts.lock().await;
             let (change, records) = {
                 let accounts = engine.accounts.read();
                 let change = decide(&accounts)?;

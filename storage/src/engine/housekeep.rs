@@ -150,23 +150,38 @@ impl Engine {
     /// Removes a dropped table for good, unless somebody brought it back meanwhile, or removed it.
     async fn purge(&self, def: &TableDef) -> Result<()> {
         self.parts.gate.check_space(Write::Freeing)?;
+        if !self.is_to_go(def).await? {
+            return Ok(());
+        }
+        // The catalog goes on: nobody brings it back from here on, and a store elsewhere may take minutes.
+        let _removing = self.removing.lock().await;
+        if self.parts.store.get(Family::Meta, &meta_key::of_table(meta_key::DROPPED, def.id))?.is_none() {
+            return Ok(());
+        }
+        self.remove_files(def).await?;
+        // Who dooms it looks whether it is there, and writes that it is: not around this.
+        let _changing = self.changing.lock().await;
+        self.log.commit(purge_table(def.id)).await?;
+        tracing::info!(table_id = %def.id, table = def.name, "a dropped table is gone for good");
+        Ok(())
+    }
+
+    /// Whether a dropped table is still there, and may go. From then on it does not come back.
+    async fn is_to_go(&self, def: &TableDef) -> Result<bool> {
         // Somebody may bring it back at this very moment.
         let _changing = self.changing.lock().await;
         let key = meta_key::of_table(meta_key::DROPPED, def.id);
-        let Some(record) = self.parts.store.get(Family::Meta, &key)? else { return Ok(()) };
+        let Some(record) = self.parts.store.get(Family::Meta, &key)? else { return Ok(false) };
         let (_, dropped_at) = dropped_from_disk(&record)?;
         if dropped_at != PURGED {
             // Back, and dropped again.
             if !dropped_at.is_older_than(DROPPED_TABLE_TTL_S, self.now()) {
-                return Ok(());
+                return Ok(false);
             }
             // With some of its files gone it must not come back, whatever ends this early.
             self.log.commit(drop_table(def, PURGED)).await?;
         }
-        self.remove_files(def).await?;
-        self.log.commit(purge_table(def.id)).await?;
-        tracing::info!(table_id = %def.id, table = def.name, "a dropped table is gone for good");
-        Ok(())
+        Ok(true)
     }
 
     /// A table is dropped: who reads it goes on, and is waited for if its files are to go.

@@ -147,3 +147,50 @@ async fn what_is_collected_changes_hands() {
     drop((reader, writer));
     assert_eq!(ledger.used(Share::Realtime), 0);
 }
+
+#[tokio::test]
+async fn messages_on_their_way_have_a_bound_of_one_caller_and_in_all() {
+    let ledger = ledger();
+    let [anna, bert]: [Arc<str>; 2] = ["anna".into(), "bert".into()];
+    for (kind, total) in [(MessageKind::Rows, 256 * MIB), (MessageKind::Statement, 32 * MIB)] {
+        let arriving = |caller: &Arc<str>, bytes| ledger.arriving(kind, caller, bytes);
+        let of_anna = arriving(&anna, total / 4 * 3).expect("her part").expect("a place");
+        let error = arriving(&anna, MIB).expect_err("more than that");
+        assert_eq!(error.code(), Code::MemoryPressure);
+        assert!(error.retry_delay().is_some() && error.message().contains("'anna'"), "{error}");
+        let of_bert = arriving(&bert, total / 4).expect("what is left").expect("a place");
+        let error = arriving(&bert, MIB).expect_err("more than all");
+        assert!(!error.message().contains("bert"), "{error}");
+        assert_eq!(ledger.used(Share::Unassigned), total);
+        // Small ones need no place.
+        assert!(arriving(&bert, 1024).expect("small").is_none());
+        drop(of_anna);
+        assert!(arriving(&bert, MIB).expect("there is space").is_some());
+        drop(of_bert);
+        assert_eq!(ledger.used(Share::Unassigned), 0);
+        // A caller is forgotten with the last message.
+        assert!(ledger.rows_arriving.is_empty() && ledger.statements_arriving.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn streams_are_read_in_turn_while_many_messages_are_on_their_way() {
+    let ledger = ledger();
+    let anna: Arc<str> = "anna".into();
+    let half = ledger.arriving(MessageKind::Rows, &anna, 128 * MIB).expect("held");
+    assert!(ledger.turn_to_read(MIB).await.expect("read").is_none());
+    let more = ledger.arriving(MessageKind::Rows, &anna, MIB).expect("held");
+    assert!(ledger.turn_to_read(MIB).await.expect("read").is_some());
+    assert!(ledger.turn_to_read(1024).await.expect("read").is_none(), "small ones need no turn");
+    drop((half, more));
+    assert!(ledger.turn_to_read(MIB).await.expect("read").is_none());
+}
+
+/// The largest messages of either kind, as the server takes them.
+#[tokio::test]
+async fn the_smallest_ledger_has_space_for_the_largest_message() {
+    let (ledger, anna) = (MemoryLedger::new(MIN_LIMIT_BYTES), "anna".into());
+    for (kind, bytes) in [(MessageKind::Rows, 64 * MIB), (MessageKind::Statement, 4 * MIB)] {
+        assert!(ledger.arriving(kind, &anna, bytes).expect("space").is_some());
+    }
+}

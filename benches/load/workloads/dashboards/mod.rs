@@ -24,8 +24,9 @@ use self::queries::{Day, QUESTIONS};
 use self::raw::Raw;
 use self::summary::summarise;
 use super::{Bench, number, peak, send_all};
+use crate::places::N_LOCATIONS;
 use crate::report::Report;
-use crate::rows::{CREATE, Detections, N_LOCATIONS, Shape, Times};
+use crate::rows::{CREATE, Detections, Shape, Times};
 use crate::server::Server;
 
 const DEFAULT_ROWS: usize = 20_000_000;
@@ -65,7 +66,7 @@ async fn load(client: &Client, rows: usize) -> Result<Day> {
     let locations: Vec<String> = (0..N_LOCATIONS).map(|oid| format!("({oid}, 'region {}')", oid % N_REGIONS)).collect();
     client.execute_update(&format!("INSERT INTO locations VALUES {}", locations.join(", "))).await?;
     let n_rows = rows as u64;
-    let mut detections = Detections::over(Shape::Thin, Times::Day { n_rows, late: true });
+    let mut detections = Detections::over(Shape::Thin, Times::Day { n_rows, late: true })?;
     let last_us = detections.begun_us();
     send_all(client, "dashboards", &mut detections, rows, None).await?;
     let stored = number(client, "SELECT count(*) FROM detections").await?;

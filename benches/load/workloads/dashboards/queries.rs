@@ -5,7 +5,8 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 
-use crate::rows::{self, N_CAMERAS, N_LOCATIONS};
+use crate::places::Places;
+use crate::rows;
 
 /// A query as a dashboard asks it again and again.
 pub struct Question {
@@ -83,9 +84,11 @@ fn literals(day: &Day, id: u64, call: usize) -> Result<Literals> {
     // One draw for each literal.
     let draw = |salt: u64| rows::mix(id ^ salt << 40);
     let key = draw(14) % day.n_rows;
+    let places = Places::new()?;
+    let location = places.location(id, 11);
     Ok(Literals {
-        location: rows::skewed(id, 11, N_LOCATIONS),
-        camera: draw(12) % N_CAMERAS,
+        location,
+        camera: places.camera(id, 12, location),
         window: window(day, call, (draw(13) >> 1) as i64)?,
         hit: rows::key(1 + key),
         miss: rows::key(1 + key + day.n_rows),

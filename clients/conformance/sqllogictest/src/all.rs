@@ -9,12 +9,14 @@ use crate::database::Address;
 use crate::files::counted_files;
 use crate::outcome::Outcome;
 use crate::reasons::{Rules, Skipped, Skips, write};
+use crate::refusals::Refusals;
 use crate::run::{self, Fixtures};
 
 /// Whether every record passed, or is in the skip list and did not.
 pub(crate) async fn run(options: Options) -> Result<bool> {
     let skips = options.skips.as_deref().map(Skips::read).transpose()?.unwrap_or_default();
     let fixtures = options.fixtures.as_deref().map(Fixtures::read).transpose()?.unwrap_or_default();
+    let refusals = options.refusals.as_deref().map(Refusals::read).transpose()?.unwrap_or_default();
     let rules = options.write_skips.first().map(|path| Rules::read(path)).transpose()?;
     let files = counted_files(&options.files, &options.only, options.part)?;
     anyhow::ensure!(!files.is_empty(), "no file of {} is to be run", options.files.display());
@@ -23,7 +25,7 @@ pub(crate) async fn run(options: Options) -> Result<bool> {
     let mut skipped = Vec::new();
     let mut is_right = true;
     for file in &files {
-        let outcomes = run::file(&server, file, &fixtures).await.with_context(|| file.name.clone())?;
+        let outcomes = run::file(&server, file, &fixtures, &refusals).await.with_context(|| file.name.clone())?;
         for mut outcome in outcomes {
             if let Some(rules) = &rules
                 && outcome.is_failed()

@@ -6,7 +6,7 @@ use sqllogictest::{AsyncDB, DBOutput};
 use sqllogictest_flightsql::column::{ArrowColumnType, convert_schema_to_types};
 use sqllogictest_flightsql::error::FlightSqlLogicTestError;
 use sqllogictest_flightsql::runner::FlightSqlDB;
-use tonic::Code;
+use tonic::Status;
 
 use crate::cells;
 
@@ -59,9 +59,9 @@ impl AsyncDB for Database {
 }
 
 /// The status that the server refused with; `None` if what failed is not the server.
-pub(crate) fn status(failure: &Failure) -> Option<(Code, &str)> {
+pub(crate) fn status(failure: &Failure) -> Option<&Status> {
     match failure {
-        FlightSqlLogicTestError::FlightSql(FlightError::Tonic(status)) => Some((status.code(), status.message())),
+        FlightSqlLogicTestError::FlightSql(FlightError::Tonic(status)) => Some(status),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ mod files;
 mod instants;
 mod outcome;
 mod reasons;
+mod refusals;
 mod run;
 
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ struct Options {
     /// Records that are known not to pass, and why: file, place, reason and note, with tabs between them.
     #[arg(long)]
     skips: Option<PathBuf>,
+    /// What is refused by design where a file expects another error: the error's name, what was asked and a note.
+    #[arg(long)]
+    refusals: Option<PathBuf>,
     /// Tables that the files expect to be there.
     #[arg(long)]
     fixtures: Option<PathBuf>,

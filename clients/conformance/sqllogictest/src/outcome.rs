@@ -1,12 +1,15 @@
 //! What became of a record: did it pass, and if not, what came instead?
 
+use std::error::Error;
+use std::sync::Arc;
+
 use serde::Serialize;
 use sqllogictest::{RecordOutput, TestError, TestErrorKind};
 use sqllogictest_flightsql::column::ArrowColumnType;
-use tonic::Code;
 
 use crate::database::{Failure, status};
 use crate::reasons::Reason;
+use crate::refusals::{Refusals, Refused};
 
 /// One record that counts, as it is printed.
 #[derive(Debug, Serialize)]
@@ -19,6 +22,9 @@ pub(crate) struct Outcome {
     /// The error that the file expects came in the server's own words.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     own_words: bool,
+    /// It is a refusal by design, with the note of the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_design: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<Failed>,
 }
@@ -65,13 +71,14 @@ pub(crate) enum Ran {
 }
 
 impl Outcome {
-    pub(crate) fn new(file: String, place: String, sql: String, setting: bool, ran: Ran) -> Self {
-        let (own_words, failure) = match read(ran) {
-            Read::Passed { own_words } => (own_words, None),
-            Read::Failed(kind, message) => (false, Some(Failed { kind, sql, message, setting })),
+    pub(crate) fn new(file: String, place: String, sql: String, setting: bool, ran: Ran, refusals: &Refusals) -> Self {
+        let (own_words, by_design, failure) = match read(ran, &sql, refusals) {
+            Read::Passed => (false, None, None),
+            Read::Refused { own_words, by_design } => (own_words, by_design, None),
+            Read::Failed(kind, message) => (false, None, Some(Failed { kind, sql, message, setting })),
         };
         let result = if failure.is_some() { Verdict::Failed } else { Verdict::Passed };
-        Self { file, place, result, reason: None, own_words, failure }
+        Self { file, place, result, reason: None, own_words, by_design, failure }
     }
 
     pub(crate) fn is_failed(&self) -> bool {
@@ -92,28 +99,32 @@ impl Outcome {
 }
 
 enum Read {
-    Passed { own_words: bool },
+    Passed,
+    /// With an error that the file expects.
+    Refused {
+        own_words: bool,
+        by_design: Option<String>,
+    },
     Failed(Kind, String),
 }
 
-fn read(ran: Ran) -> Read {
+fn read(ran: Ran, sql: &str, refusals: &Refusals) -> Read {
     let error = match ran {
         Ran::TimedOut => return Read::Failed(Kind::Error, "no answer in time".into()),
         Ran::Ended(ended) => match *ended {
             Ok(RecordOutput::Nothing) => {
                 return Read::Failed(Kind::NotRun, "the record's conditions exclude it".into());
             }
-            Ok(_) => return Read::Passed { own_words: false },
+            // The words are as the file has them; many files expect an error of any.
+            Ok(RecordOutput::Statement { error: Some(error), .. } | RecordOutput::Query { error: Some(error), .. }) => {
+                return refused(&error, None, sql, refusals);
+            }
+            Ok(_) => return Read::Passed,
             Err(error) => error,
         },
     };
     match error.kind() {
-        TestErrorKind::ErrorMismatch { err, expected_err, .. } => {
-            match err.downcast_ref::<Failure>().and_then(status) {
-                Some((code, message)) if is_refusal(code, message, &expected_err) => Read::Passed { own_words: true },
-                _ => Read::Failed(Kind::OtherError, format!("{err}; expected: {expected_err}")),
-            }
-        }
+        TestErrorKind::ErrorMismatch { err, expected_err, .. } => refused(&err, Some(&expected_err), sql, refusals),
         TestErrorKind::Fail { err, .. } => Read::Failed(Kind::Error, err.to_string()),
         TestErrorKind::Ok { .. } => Read::Failed(Kind::NoError, "it succeeded".into()),
         TestErrorKind::QueryResultColumnsMismatch { expected, actual, .. } => {
@@ -133,18 +144,19 @@ fn sorted(rows: &str) -> Vec<&str> {
     rows
 }
 
-/// The files have the engine's words for an error, the server has its own. What counts is that it refused the statement as the caller's
-/// mistake, and that it did not just miss a table.
-fn is_refusal(code: Code, message: &str, expected: &str) -> bool {
-    let missing = |text: &str| text.contains("not found") || text.contains("exist");
-    match code {
-        Code::NotFound => missing(expected) || !message.contains("table '"),
-        Code::InvalidArgument
-        | Code::AlreadyExists
-        | Code::Unimplemented
-        | Code::OutOfRange
-        | Code::FailedPrecondition
-        | Code::ResourceExhausted => true,
-        _ => false,
-    }
+/// An error where the file expects one. The files have the engine's words, the server has its own: what counts is that it refused the
+/// statement as a mistake of the caller, or by a design that is listed, and not because it is broken, full or away. `expected` is the
+/// file's text, if the server's is another.
+fn refused(error: &Arc<dyn Error + Send + Sync>, expected: Option<&str>, sql: &str, refusals: &Refusals) -> Read {
+    let refusal =
+        error.downcast_ref::<Failure>().and_then(status).and_then(|status| refusals.of(status, sql, expected));
+    let by_design = match refusal {
+        Some(Refused::Mistake) => None,
+        Some(Refused::ByDesign(note)) => Some(note),
+        None => {
+            let expected = expected.unwrap_or("the error of a mistake");
+            return Read::Failed(Kind::OtherError, format!("{error}; expected: {expected}"));
+        }
+    };
+    Read::Refused { own_words: expected.is_some(), by_design }
 }

@@ -129,7 +129,7 @@ struct Rule {
 /// Fits anything if it is not there.
 #[derive(Default, Deserialize)]
 #[serde(try_from = "String")]
-struct Pattern(Option<Regex>);
+pub(crate) struct Pattern(Option<Regex>);
 
 impl TryFrom<String> for Pattern {
     type Error = regex::Error;
@@ -140,8 +140,13 @@ impl TryFrom<String> for Pattern {
 }
 
 impl Pattern {
-    fn fits(&self, text: &str) -> bool {
+    pub(crate) fn fits(&self, text: &str) -> bool {
         self.0.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    }
+
+    /// There is no text that it leaves out.
+    pub(crate) fn fits_all(&self) -> bool {
+        self.fits("")
     }
 }
 
@@ -168,6 +173,6 @@ impl Rules {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(crate) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -13,6 +13,7 @@ use crate::database::{Address, Database};
 use crate::files::{Ask, File, Parsed, ask, text};
 use crate::instants;
 use crate::outcome::{Outcome, Ran};
+use crate::refusals::Refusals;
 
 /// No record of the files takes a second; one that hangs must not hang the run.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -33,7 +34,12 @@ impl Fixtures {
 }
 
 /// What became of the records of `file` that count.
-pub(crate) async fn file(address: &Address, file: &File, fixtures: &Fixtures) -> Result<Vec<Outcome>> {
+pub(crate) async fn file(
+    address: &Address,
+    file: &File,
+    fixtures: &Fixtures,
+    refusals: &Refusals,
+) -> Result<Vec<Outcome>> {
     let mut database = Database::connect(address).await?;
     for sql in fixtures.of(&file.name) {
         database.run(sql).await.with_context(|| sql.clone())?;
@@ -43,13 +49,17 @@ pub(crate) async fn file(address: &Address, file: &File, fixtures: &Fixtures) ->
     runner.with_column_validator(strict_column_validator);
     runner.with_normalizer(instants::normal);
     runner.with_validator(instants::same);
-    let outcomes = records(&mut runner, file).await;
+    let outcomes = records(&mut runner, file, refusals).await;
     runner.shutdown_async().await;
     drop_tables(&mut database).await?;
     Ok(outcomes)
 }
 
-async fn records<M: MakeConnection<Conn = Database>>(runner: &mut Runner<Database, M>, file: &File) -> Vec<Outcome> {
+async fn records<M: MakeConnection<Conn = Database>>(
+    runner: &mut Runner<Database, M>,
+    file: &File,
+    refusals: &Refusals,
+) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut setting_refused = false;
     for record in &file.records {
@@ -70,7 +80,8 @@ async fn records<M: MakeConnection<Conn = Database>>(runner: &mut Runner<Databas
                     Err(_) => Ran::TimedOut,
                 };
                 let place = file.place(at);
-                outcomes.push(Outcome::new(file.name.clone(), place, sql.to_string(), setting_refused, ran));
+                let outcome = Outcome::new(file.name.clone(), place, sql.to_string(), setting_refused, ran, refusals);
+                outcomes.push(outcome);
             }
         }
     }

@@ -39,11 +39,30 @@ fn a_skip_has_one_of_four_reasons() {
 }
 
 #[test]
+fn a_refusal_by_design_says_what_was_asked_and_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refusals = folder.path().join("refusals.toml");
+    let refusals = refusals.to_str().expect("text");
+    for (line, part) in [
+        ("reason = 'UNSUPPORTED_STATEMENT'\nnote = 'no'", "missing field `sql`"),
+        ("reason = 'UNSUPPORTED_STATEMENT'\nsql = ''\nnote = 'no'", "needs a note, a statement"),
+        ("reason = 'UNSUPPORTED_STATEMENT'\nsql = 'UPDATE'\nnote = ''", "needs a note, a statement"),
+        ("reason = 'SYNTAX_ERROR'\nsql = 'UPDATE'\nnote = 'no'", "and no mistake"),
+    ] {
+        std::fs::write(refusals, format!("[[refusal]]\n{line}\n")).expect("written");
+        let error = said(&run(&["--files", "/nosuchfolder", "--refusals", refusals]));
+        assert!(error.contains(part), "{line}: {error}");
+    }
+}
+
+#[test]
 fn the_repository_s_own_lists_can_be_read() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = |name: &str| folder.join(name).to_str().expect("text").to_owned();
     let (skips, fixtures, rules) = (path("skips.tsv"), path("fixtures.toml"), path("rules.toml"));
+    let refusals = path("refusals.toml");
     let lists = ["--skips", skips.as_str(), "--fixtures", fixtures.as_str(), "--write-skips", rules.as_str(), "out"];
-    let options = [["--files", "/nosuchfolder"].as_slice(), lists.as_slice()].concat();
+    let refused = ["--refusals", refusals.as_str()];
+    let options = [["--files", "/nosuchfolder"].as_slice(), lists.as_slice(), refused.as_slice()].concat();
     assert!(said(&run(&options)).contains("cannot read /nosuchfolder"));
 }

@@ -89,22 +89,25 @@ pub(in crate::engine) async fn plan_create_as(
     query: Query,
 ) -> Result<InsertWork> {
     let mut plan = context.logical(crate::statement::plain(Sql::Query(Box::new(query)))).await?;
+    if !new.columns.is_empty() {
+        plan = as_listed(plan, &new.columns)?;
+    }
+    let planned = job.physical(context, &plan).await?;
     if new.columns.is_empty() {
-        let column = |field: &Arc<Field>| ColumnDef {
-            name: field.name().clone(),
+        let column = |(name, field): (&Arc<Field>, &Arc<Field>)| ColumnDef {
+            name: name.name().clone(),
             // A column of nothing but NULL is one of text, as in PostgreSQL.
             data_type: if field.data_type().is_null() { DataType::Utf8 } else { field.data_type().clone() },
             nullable: true,
             comment: None,
             max_chars: None,
         };
-        new.columns = plan.schema().fields().iter().map(column).collect();
-    } else {
-        plan = as_listed(plan, &new.columns)?;
+        // The types of the rows: a plan that is not analyzed yet has for a UNION those of its first part.
+        new.columns = plan.schema().fields().iter().zip(planned.plan.schema().fields()).map(column).collect();
     }
     new.from_data = true;
     let columns = new.columns.iter().map(|column| column.name.clone()).collect();
-    let rows = Rows::Planned(vec![job.physical(context, &plan).await?]);
+    let rows = Rows::Planned(vec![planned]);
     let writing = Writing {
         destination: Destination::New { storage: Arc::clone(&job.contexts.storage), new, if_exists },
         columns,

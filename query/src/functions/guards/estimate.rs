@@ -80,6 +80,14 @@ fn has_length(data_type: &DataType) -> bool {
         || matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
 }
 
+fn is_null(arg: Option<&ColumnarValue>, row: usize) -> bool {
+    match arg {
+        None => true,
+        Some(ColumnarValue::Array(array)) => array.is_null(row),
+        Some(ColumnarValue::Scalar(scalar)) => scalar.is_null(),
+    }
+}
+
 /// Bytes and elements of one value of any type.
 fn weight(arg: Option<&ColumnarValue>, row: usize) -> Result<Size> {
     let array = match arg {
@@ -224,6 +232,10 @@ pub(super) fn array_repeat(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
 pub(super) fn array_resize(args: &[ColumnarValue]) -> Result<OfRow<'_>> {
     let (own, n, width) = (len(args, 0)?, value(args, 1)?, item_bytes(args, 0));
     Ok(Box::new(move |row| {
+        // The engine would take it for a bug of its own.
+        if n.get(row) < 0 && !is_null(args.first(), row) {
+            return exec_err!("array_resize: a list cannot have {} items", n.get(row));
+        }
         let added = n.count(row).saturating_sub(own.count(row));
         let one = weight(args.get(2), row)?;
         times(added, Size { bytes: one.bytes.max(width), ..one })

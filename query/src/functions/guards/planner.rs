@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::concat::ConcatOperator;
 use super::{guard_of, guarded::Guarded};
+use crate::functions::wrapped::beside_null;
 
 /// Stands before DataFusion's planners.
 #[derive(Debug)]
@@ -37,9 +38,9 @@ impl GuardedPlanner {
         };
         Self {
             join_text: guarded(Arc::new(ScalarUDF::new_from_impl(ConcatOperator::new()))),
-            join_lists: guarded(concat::array_concat_udf()),
-            append: guarded(concat::array_append_udf()),
-            prepend: guarded(concat::array_prepend_udf()),
+            join_lists: guarded(Arc::new(beside_null(concat::array_concat_udf()))),
+            append: guarded(Arc::new(beside_null(concat::array_append_udf()))),
+            prepend: guarded(Arc::new(beside_null(concat::array_prepend_udf()))),
             list: guarded(make_array::make_array_udf()),
             map: guarded(map::map_udf()),
             structure: guarded(plain::r#struct()),

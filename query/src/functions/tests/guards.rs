@@ -193,6 +193,18 @@ async fn operators_and_literals_are_guarded() {
 }
 
 #[tokio::test]
+async fn a_list_has_no_negative_size() {
+    let context = context("UTC");
+    for sql in ["SELECT array_resize([1, 2], -5, 2)", "SELECT array_resize([i], -i) FROM generate_series(5, 6) AS s(i)"]
+    {
+        let error = run(&context, sql).await.expect_err(sql);
+        assert!(error.to_string().contains("a list cannot have -5 items"), "{sql}: {error}");
+    }
+    let shorter = "SELECT cardinality(array_resize([1, 2], i, 7)) FROM generate_series(1, 1) AS s(i)";
+    assert_eq!(value(&context, shorter).await.expect("shorter"), "1");
+}
+
+#[tokio::test]
 async fn what_is_joined_is_what_sql_joins() {
     let context = context("UTC");
     for (sql, expected) in [

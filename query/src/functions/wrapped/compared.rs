@@ -1,5 +1,5 @@
 //! As what is a constant compared? As what stands on the other side. A text or a date beside a time is a time in microseconds, where DataFusion
-//! makes nanoseconds of both, which end in 2262 and begin in 1677. A number beside a DECIMAL or an integer is the one that is written, where
+//! makes nanoseconds of both, which end in 2262 and begin in 1677. A number, or its text, beside a DECIMAL or an integer is the one that is written, where
 //! DataFusion has it, and the integer, as a DOUBLE first, which has some 16 digits of it. And a DECIMAL beside a DOUBLE that is no constant? As a
 //! DOUBLE, as in PostgreSQL: DataFusion makes a DECIMAL of the other, which has no place for 1e300 or infinity. What is computed of numbers that
 //! are written, and of nothing else, is left to it: `0.06 + 0.01` is no DOUBLE in PostgreSQL, and the DECIMAL next to it is the one that is meant.
@@ -11,12 +11,15 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{Case, Cast, InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::common_type::{
+    as_doubles, as_instants, as_lengths, as_times, as_times_of_subquery, as_wide, chosen, with_digits, zone_of,
+};
 use crate::statement::{CHOICES, beside_decimal, compared_with_decimal, is_written_number};
 
 /// Reads constants as what they are compared with. It runs in front of type coercion, which would find another type for both.
@@ -28,19 +31,24 @@ impl AnalyzerRule for AsCompared {
         "as_compared"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(read_plan).data()
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = zone_of(config);
+        with_digits(plan)?.transform_up_with_subqueries(|plan| read_plan(plan, zone)).data()
     }
 }
 
-fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn read_plan(mut plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<LogicalPlan>> {
+    let has_read_keys = match &mut plan {
+        LogicalPlan::Join(join) => read_keys(join),
+        _ => false,
+    };
     let mut compares = false;
     plan.apply_expressions(|expr| {
         compares |= expr.exists(|expr| Ok(may_be_read(expr)))?;
         Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     if !compares {
-        return Ok(Transformed::no(plan));
+        return Ok(Transformed::new_transformed(plan, has_read_keys));
     }
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
@@ -49,99 +57,97 @@ fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let read = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let read = expr.transform_up(|expr| Ok(read(expr, &schema)))?;
+        let read = expr.transform_up(|expr| Ok(read(expr, &schema, zone)))?;
         Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
     })?;
-    if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
+    if read.transformed {
+        return read.map_data(LogicalPlan::recompute_schema);
+    }
+    Ok(Transformed::new_transformed(read.data, has_read_keys))
 }
 
-/// Whether it may be read: a comparison, or a choice from what has numbers among it.
+/// What USING names, or a set operation, is compared like what ON says. Whether any was read.
+fn read_keys(join: &mut Join) -> bool {
+    if join.on.is_empty() {
+        return false;
+    }
+    let schema = merge_schema(&[&*join.left, &*join.right]);
+    let mut is_read = false;
+    for (left, right) in &mut join.on {
+        is_read |= read_pair(left, right, &schema);
+    }
+    is_read
+}
+
+/// Whether it may be read: a comparison, or a choice.
 fn may_be_read(expr: &Expr) -> bool {
     match expr {
         Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op),
-        Expr::Between(_) | Expr::InList(_) | Expr::Case(Case { expr: Some(_), .. }) => true,
-        Expr::ScalarFunction(function) => is_choice(function) && function.args.iter().any(is_number),
+        Expr::Between(_) | Expr::InList(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Case(_) => true,
+        Expr::ScalarFunction(function) => is_choice(function),
         _ => false,
     }
 }
 
-fn read(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn read(mut expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Transformed<Expr> {
+    let is_zoned = zone.is_some_and(|zone| as_instants(&mut expr, schema, zone));
     let is_read = match &mut expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
-            let alone = Beside { schema, is_alone: true, has_doubles: false };
-            alone.as_doubles(&mut [&mut **left, &mut **right])
-                || alone.read(left, iter::once(&mut **right))
-                || alone.read(right, iter::once(&mut **left))
-        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => read_pair(left, right, schema),
         Expr::Between(Between { expr, low, high, .. }) => {
             let beside = Beside::several([&**expr, &**low, &**high].into_iter(), schema);
-            beside.as_doubles(&mut [&mut **expr, &mut **low, &mut **high])
+            as_common(&mut [&mut **expr, &mut **low, &mut **high], schema)
                 || beside.read(expr, [&mut **low, &mut **high].into_iter())
                 || beside.read_one(expr, [&**low, &**high].into_iter())
         }
         Expr::InList(InList { expr, list, .. }) => {
             let beside = Beside::several(iter::once(&**expr).chain(&*list), schema);
-            beside.as_doubles(&mut iter::once(&mut **expr).chain(&mut *list).collect::<Vec<_>>())
+            as_common(&mut iter::once(&mut **expr).chain(&mut *list).collect::<Vec<_>>(), schema)
                 || beside.read(expr, list.iter_mut())
                 || beside.read_one(expr, list.iter())
         }
-        Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
-            let whens = when_then_expr.iter().map(|(when, _)| &**when);
-            let beside = Beside::several(iter::once(&**expr).chain(whens), schema);
-            let whens = when_then_expr.iter_mut().map(|(when, _)| &mut **when);
-            beside.as_doubles(&mut iter::once(&mut **expr).chain(whens).collect::<Vec<_>>())
-                || beside.read(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when))
-                || beside.read_one(expr, when_then_expr.iter().map(|(when, _)| &**when))
+        Expr::InSubquery(InSubquery { expr, subquery, .. })
+        | Expr::SetComparison(SetComparison { expr, subquery, .. }) => as_times_of_subquery(expr, subquery, schema),
+        Expr::Case(case) => {
+            let is_read = read_operand(case, schema);
+            let thens = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
+            chosen(&mut thens.chain(case.else_expr.as_deref_mut()).collect::<Vec<_>>(), schema) || is_read
         }
-        Expr::ScalarFunction(function) if is_choice(function) => read_choice(&mut function.args, schema),
+        Expr::ScalarFunction(function) if is_choice(function) => {
+            // What nvl2 asks about is not what it gives.
+            let n_asked = usize::from(function.func.name() == "nvl2");
+            chosen(&mut function.args.iter_mut().skip(n_asked).collect::<Vec<_>>(), schema)
+        }
         _ => false,
     };
-    if is_read { Transformed::yes(expr) } else { Transformed::no(expr) }
+    if is_read || is_zoned { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
 fn is_choice(function: &ScalarFunction) -> bool {
     CHOICES.contains(&function.func.name())
 }
 
-/// Makes DECIMALs of the numbers that are chosen from beside one; those that are no DECIMAL there are DOUBLEs. Whether any was read.
-fn read_choice(args: &mut [Expr], schema: &DFSchema) -> bool {
-    let mut decimal_type = None;
-    let mut has_doubles = false;
-    for arg in args.iter().filter(|arg| !is_number(arg)) {
-        match arg.get_type(schema) {
-            Ok(DataType::Decimal128(precision, scale)) if decimal_type.is_none() => {
-                decimal_type = Some((precision, scale));
-            }
-            Ok(of) => has_doubles |= of.is_floating(),
-            Err(_) => {}
-        }
-    }
-    let decimal_type = decimal_type.filter(|_| !has_doubles);
-    let mut is_read = false;
-    for arg in args.iter_mut().filter(|arg| is_number(arg)) {
-        let Some(text) = text_of(arg) else { continue };
-        let exact = decimal_type.and_then(|of| chosen_decimal(&text, of));
-        let value = match exact {
-            Some(value @ ScalarValue::Decimal128(..)) => value,
-            _ if matches!(arg, Expr::Literal(..)) => continue,
-            _ => ScalarValue::Float64(text.parse().ok()),
-        };
-        *arg = Expr::Literal(value, None);
-        is_read = true;
-    }
-    is_read
+/// Two values that are compared.
+fn read_pair(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> bool {
+    let alone = Beside { schema, is_alone: true, has_doubles: false };
+    as_common(&mut [&mut *left, &mut *right], schema)
+        || alone.read(left, iter::once(&mut *right))
+        || alone.read(right, iter::once(&mut *left))
 }
 
-/// The type in which DataFusion takes a DOUBLE beside a DECIMAL.
-const DOUBLE_AS_DECIMAL: (u8, i8) = (30, 15);
+/// What CASE compares with the values behind its WHENs.
+fn read_operand(case: &mut Case, schema: &DFSchema) -> bool {
+    let Case { expr: Some(expr), when_then_expr, .. } = case else { return false };
+    let whens = when_then_expr.iter().map(|(when, _)| &**when);
+    let beside = Beside::several(iter::once(&**expr).chain(whens), schema);
+    let whens = when_then_expr.iter_mut().map(|(when, _)| &mut **when);
+    as_common(&mut iter::once(&mut **expr).chain(whens).collect::<Vec<_>>(), schema)
+        || beside.read(expr, when_then_expr.iter_mut().map(|(when, _)| &mut **when))
+        || beside.read_one(expr, when_then_expr.iter().map(|(when, _)| &**when))
+}
 
-/// The number in a type with which the choice is of the same type as with the DOUBLE, if it has a place there.
-fn chosen_decimal(text: &str, beside: (u8, i8)) -> Option<ScalarValue> {
-    let (precision, scale) = DOUBLE_AS_DECIMAL;
-    match beside_decimal(text, precision, scale) {
-        Some(value) if value.data_type() == DataType::Decimal128(precision, scale) => Some(value),
-        _ => beside_decimal(text, beside.0, beside.1),
-    }
+/// Values that are compared with each other, and are no constants, as what they have in common.
+fn as_common(values: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    as_lengths(values, schema) || as_times(values, schema) || as_doubles(values, schema) || as_wide(values, schema)
 }
 
 /// Reads constants as what stands beside them.
@@ -166,21 +172,6 @@ impl<'s> Beside<'s> {
         Self { schema, is_alone: false, has_doubles }
     }
 
-    /// Makes DOUBLEs of the DECIMALs among `values`, which are compared with each other, if one of them is a DOUBLE and not computed of written
-    /// numbers alone.
-    fn as_doubles(&self, values: &mut [&mut Expr]) -> bool {
-        let types: Vec<_> = values.iter().map(|value| value.get_type(self.schema).unwrap_or(DataType::Null)).collect();
-        let mut computed = values.iter().zip(&types).filter(|(value, _)| !is_of_numbers(value));
-        let Some((_, double)) = computed.find(|(_, of)| of.is_floating()) else { return false };
-        let mut is_read = false;
-        for (value, _) in values.iter_mut().zip(&types).filter(|(_, of)| of.is_decimal()) {
-            let decimal = mem::take(&mut **value);
-            **value = cast(decimal, double.clone());
-            is_read = true;
-        }
-        is_read
-    }
-
     /// Reads those that are constants as `known`, with which alone they are compared. Whether any was read.
     fn read<'a>(&self, known: &Expr, others: impl Iterator<Item = &'a mut Expr>) -> bool {
         self.read_as(known, others, compared)
@@ -192,7 +183,7 @@ impl<'s> Beside<'s> {
         others: impl Iterator<Item = &'a mut Expr>,
         decimal: impl Fn(&Expr, u8, i8) -> Option<Expr>,
     ) -> bool {
-        let mut constants = others.filter(|other| is_constant(other)).peekable();
+        let mut constants = others.filter(|other| is_constant(other) || is_integer(other)).peekable();
         if constants.peek().is_none() {
             return false;
         }
@@ -203,8 +194,10 @@ impl<'s> Beside<'s> {
                 Ok(time @ DataType::Timestamp(TimeUnit::Microsecond, _)) if is_text(constant) || is_date(constant) => {
                     Some(cast(mem::take(constant), time.clone()))
                 }
+                // DataFusion makes the same of an integer, unless it has no place in front of so many digits.
+                Ok(DataType::Decimal128(_, scale)) if is_integer(constant) && *scale <= DIGITS_BESIDE_INTEGERS => None,
                 Ok(DataType::Decimal128(precision, scale)) => decimal(constant, *precision, *scale),
-                Ok(integer) if integer.is_integer() && self.loses_digits(constant) => {
+                Ok(integer) if integer.is_integer() && is_number(constant) && self.loses_digits(constant) => {
                     decimal(constant, INTEGER_DIGITS, 0)
                 }
                 _ => None,
@@ -230,6 +223,9 @@ impl<'s> Beside<'s> {
 
 /// No integer has more digits.
 const INTEGER_DIGITS: u8 = 20;
+
+/// Each of them has a place in front of so many digits of a DECIMAL.
+const DIGITS_BESIDE_INTEGERS: i8 = 18;
 
 /// Whether each integer is less, equal or greater as a DOUBLE, too: up to 2^53 all of them are.
 fn is_exact_beside_integers(constant: &Expr) -> bool {
@@ -258,10 +254,17 @@ fn exact(constant: &Expr, precision: u8, scale: i8) -> Option<Expr> {
     beside_decimal(&text_of(constant)?, precision, scale).map(|value| Expr::Literal(value, None))
 }
 
-fn text_of(constant: &Expr) -> Option<String> {
+pub(super) fn text_of(constant: &Expr) -> Option<String> {
     match constant {
         // One of few digits, or a parameter: the shortest text of it.
         Expr::Literal(ScalarValue::Float64(Some(value)), _) => Some(value.to_string()),
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(value.to_string()),
+        Expr::Literal(ScalarValue::UInt64(Some(value)), _) => Some(value.to_string()),
+        // DataFusion rounds it to the digits of the DECIMAL: 1.01 would be '1.005'.
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
+            let text = text.trim();
+            Some(text.strip_prefix('+').unwrap_or(text).to_owned())
+        }
         Expr::Cast(Cast { expr, field }) if is_written_number(field) => match &**expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text.clone()),
             _ => None,
@@ -270,7 +273,7 @@ fn text_of(constant: &Expr) -> Option<String> {
     }
 }
 
-fn is_comparison(op: Operator) -> bool {
+pub(super) fn is_comparison(op: Operator) -> bool {
     use Operator as Op;
     matches!(
         op,
@@ -282,8 +285,13 @@ fn is_constant(expr: &Expr) -> bool {
     is_text(expr) || is_date(expr) || is_number(expr)
 }
 
-fn is_text(expr: &Expr) -> bool {
+pub(super) fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(value, _) if value.data_type().is_string() && !value.is_null())
+}
+
+/// An integer that is written.
+fn is_integer(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), _))
 }
 
 /// A date that is written out, or what is cast to one.
@@ -296,7 +304,7 @@ fn is_date(expr: &Expr) -> bool {
 }
 
 /// A number that is written, or what arithmetic makes of such ones alone.
-fn is_of_numbers(expr: &Expr) -> bool {
+pub(super) fn is_of_numbers(expr: &Expr) -> bool {
     match expr {
         Expr::Negative(number) => is_of_numbers(number),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
@@ -311,7 +319,7 @@ fn is_of_numbers(expr: &Expr) -> bool {
 }
 
 /// A number with a point, or of many digits.
-fn is_number(expr: &Expr) -> bool {
+pub(super) fn is_number(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(value, _) => matches!(value, ScalarValue::Float64(Some(_))),
         Expr::Cast(Cast { field, .. }) => is_written_number(field),

@@ -18,6 +18,7 @@ use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error};
 
 use crate::error::to_datafusion;
+use crate::statement::beside_decimal;
 
 /// Checks the distances of frames. It runs in front of type coercion, which reads them: until then they are the text that is written.
 #[derive(Debug)]
@@ -98,6 +99,19 @@ fn is_time(order: &DataType) -> bool {
     matches!(order, DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _))
 }
 
+/// Whether a number is one of such a type: others would be rounded.
+fn has_digits(number: &str, order: &DataType) -> bool {
+    // No integer has more digits.
+    const INTEGER: (u8, i8) = (20, 0);
+    let (precision, scale) = match order {
+        DataType::Decimal128(precision, scale) => (*precision, *scale),
+        order if order.is_integer() => INTEGER,
+        _ => return true,
+    };
+    let held = DataType::Decimal128(precision, scale);
+    beside_decimal(number, precision, scale).is_some_and(|value| value.data_type() == held)
+}
+
 /// Whether rows in the order of such a type can be so far away.
 fn check(distance: &str, order: &DataType) -> Result<(), Error> {
     let refused = |problem: String, hint: &str| Err(Error::new(Code::InvalidStatement, problem).hint(hint));
@@ -108,6 +122,10 @@ fn check(distance: &str, order: &DataType) -> Result<(), Error> {
     if order.is_numeric() {
         return match number {
             Some(number) if number.is_nan() || number.is_sign_negative() => negative(),
+            Some(_) if !has_digits(distance.trim(), order) => refused(
+                format!("the distance '{distance}' of a RANGE is no {named}"),
+                "write one of that type, or CAST what the rows are in the order of",
+            ),
             Some(_) => Ok(()),
             None => refused(
                 format!("a RANGE over {named} takes a number, not '{distance}'"),

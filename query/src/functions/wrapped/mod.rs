@@ -7,7 +7,7 @@
 //! stays for columns that are declared so, and for what is computed from them.
 
 mod aggregates;
-mod coalesce;
+mod common_type;
 mod compared;
 mod date_bin;
 mod frames;
@@ -27,7 +27,7 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 
-pub(in crate::functions) use self::coalesce::only_type;
+pub(in crate::functions) use self::common_type::{beside_null, only_type};
 pub(crate) use self::compared::AsCompared;
 pub(crate) use self::frames::Frames;
 pub(crate) use self::quantified::Quantified;
@@ -45,9 +45,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
             state.register_udf(Arc::new(octets::Octets::wrap(inner)))?;
         }
     }
-    if let Some(inner) = state.scalar_functions().get(coalesce::NAME).map(Arc::clone) {
-        state.register_udf(Arc::new(coalesce::Coalesce::wrap(inner)))?;
-    }
+    common_type::register(state)?;
     if let Some(inner) = state.scalar_functions().get(date_bin::NAME).map(Arc::clone) {
         state.register_udf(Arc::new(date_bin::DateBin::wrap(inner)))?;
     }

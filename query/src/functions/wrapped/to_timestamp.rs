@@ -1,18 +1,21 @@
 //! Of which type is what `to_timestamp` reads? As fine as a TIMESTAMP is everywhere, in microseconds, where DataFusion's ends in 2262; a text
-//! without a format is read as CAST reads it. And of the promised one, with the session's zone, also for a column of text: DataFusion's
-//! leaves the zone out there, and the query fails. With a format it is a moment: where that says a part of the time of day, or a zone
-//! without one, DataFusion's reads the date alone.
+//! without a format is read as CAST reads it, and with formats by the first that fits. And of the promised one, with the session's zone.
+//! With a format it is a moment: where that says a part of the time of day, or a zone without one, DataFusion's reads the date alone.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, make_array};
+use arrow::array::timezone::Tz;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, make_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit, TimestampMicrosecondType as Micros};
-use chrono::format::{Fixed, Item, Numeric, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, ParseErrorKind, Parsed, StrftimeItems, parse};
+use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+
+use crate::functions::zone;
 
 pub(super) const NAMES: [&str; 4] =
     ["to_timestamp_micros", "to_timestamp_millis", "to_timestamp_nanos", "to_timestamp_seconds"];
@@ -67,12 +70,15 @@ impl ScalarUDFImpl for ToTimestamp {
             check_formats(format)?;
         }
         let promised = args.return_field.data_type().clone();
-        if let [text] = args.args.as_slice()
-            && text.data_type().is_string()
-            && !matches!(promised, DataType::Timestamp(TimeUnit::Nanosecond, _))
+        // DataFusion's counts nanoseconds first, whatever it promises.
+        if !matches!(promised, DataType::Timestamp(TimeUnit::Nanosecond, _))
+            && args.args.iter().all(|arg| arg.data_type().is_string())
         {
-            // DataFusion's counts nanoseconds first, whatever it promises.
-            return text.cast_to(&promised, None);
+            match args.args.as_slice() {
+                [] => {}
+                [text] => return text.cast_to(&promised, None),
+                [text, formats @ ..] => return by_formats(text, formats, args.number_rows, &promised),
+            }
         }
         let reader = match (&self.micros, args.args.first()) {
             (Some(_), Some(value)) if !value.data_type().is_string() => return in_micros(value, &promised),
@@ -136,6 +142,85 @@ fn check_format(format: &str) -> Result<()> {
         "to_timestamp: the format '{format}' says a part of a time of day; write hours and minutes, as in \
          to_timestamp(text || ':00', '%Y-%m-%d %H:%M')"
     )
+}
+
+/// The texts as the first of their formats that fits reads them.
+fn by_formats(
+    text: &ColumnarValue,
+    formats: &[ColumnarValue],
+    number_rows: usize,
+    promised: &DataType,
+) -> Result<ColumnarValue> {
+    let DataType::Timestamp(unit, zone) = promised else { return exec_err!("to_timestamp makes no {promised}") };
+    let zone_name = zone.as_deref().unwrap_or("UTC");
+    let Some(zone) = zone::parse(zone_name) else { return exec_err!("'{zone_name}' is not a time zone") };
+    let is_scalar = std::iter::once(text).chain(formats).all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let n_rows = if is_scalar { 1 } else { number_rows };
+    let texts = exact(&text.to_array(n_rows)?, &DataType::Utf8)?;
+    let formats: Vec<ArrayRef> =
+        formats.iter().map(|format| exact(&format.to_array(n_rows)?, &DataType::Utf8)).collect::<Result<_>>()?;
+    let read = |row: usize, text: &str| -> Result<Option<i64>> {
+        let mut found = Ok(None);
+        for format in formats.iter().map(|format| format.as_string::<i32>()).filter(|format| format.is_valid(row)) {
+            found = moment(text, format.value(row), &zone).map(|moment| Some(in_unit(moment, *unit)));
+            if found.is_ok() {
+                break;
+            }
+        }
+        found
+    };
+    let texts = texts.as_string::<i32>().iter().enumerate();
+    let counted =
+        texts.map(|(row, text)| text.map_or(Ok(None), |text| read(row, text))).collect::<Result<Int64Array>>()?;
+    let counted: ArrayRef = Arc::new(counted);
+    let moments = in_zone(exact(&counted, &DataType::Timestamp(*unit, None))?, promised.clone())?;
+    Ok(match is_scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&moments, 0)?),
+        false => ColumnarValue::Array(moments),
+    })
+}
+
+fn in_unit(moment: DateTime<Utc>, unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => moment.timestamp(),
+        TimeUnit::Millisecond => moment.timestamp_millis(),
+        TimeUnit::Microsecond | TimeUnit::Nanosecond => moment.timestamp_micros(),
+    }
+}
+
+/// What a text says by a format: a moment, or what clocks show in `zone`, or in the zone that it ends with.
+fn moment(text: &str, format: &str, zone: &Tz) -> Result<DateTime<Utc>> {
+    let failed = |what: &str| {
+        let message = format!("Error parsing timestamp from '{text}' using format '{format}': {what}");
+        DataFusionError::Execution(message)
+    };
+    let (mut clock, mut rest, mut named) = (format, text, None);
+    if let Some(before) = format.trim_end().strip_suffix(" %Z") {
+        // Names of zones are nothing that chrono reads.
+        let Some((shown, name)) = text.trim_end().rsplit_once(' ') else {
+            return Err(failed("there is no time zone at its end"));
+        };
+        named = Some(zone::parse(name).ok_or_else(|| failed("its end is not a time zone"))?);
+        (clock, rest) = (before, shown);
+    } else if format.contains("%Z") {
+        return Err(failed("'%Z' is only supported at the end of the format, behind a space"));
+    }
+    let mut parsed = Parsed::new();
+    parse(&mut parsed, rest, StrftimeItems::new(clock)).map_err(|error| failed(&error.to_string()))?;
+    let whole = match &named {
+        Some(named) => parsed.to_datetime_with_timezone(named).map(|moment| moment.to_utc()),
+        None => parsed.to_datetime().map(|moment| moment.to_utc()),
+    };
+    match whole {
+        Ok(moment) => return Ok(moment),
+        // It says no offset, or no time of day.
+        Err(error) if error.kind() == ParseErrorKind::NotEnough => {}
+        Err(error) => return Err(failed(&error.to_string())),
+    }
+    let local = parsed.to_naive_datetime_with_offset(0).or_else(|_| parsed.to_naive_date().map(NaiveDateTime::from));
+    let local = local.map_err(|error| failed(&error.to_string()))?;
+    let moment = named.as_ref().unwrap_or(zone).from_local_datetime(&local).single();
+    moment.map(|moment| moment.to_utc()).ok_or_else(|| failed("clocks show it twice, or never"))
 }
 
 /// The same instants in the zone of `promised`: they are counted in UTC already.

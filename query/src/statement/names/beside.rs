@@ -1,11 +1,13 @@
 //! What is planned where `*` and another column, or two `*`, have columns of one name? The planner refuses them. There the first `*` stays, and
-//! all others are columns with names of their own, which the client is not told.
+//! all others are columns with names of their own, which the client is not told. The same holds for both sides of a UNION, which are joined by place.
 
 use std::collections::HashMap;
 use std::mem;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Statement as Sql};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Statement as Sql,
+};
 
 use super::answers::rename;
 use super::{Announced, fold};
@@ -22,41 +24,50 @@ pub(crate) struct Beside {
 impl Beside {
     /// `None` for a query that has one name once beside a `*`, or no `*`. `announced` are the names that are known already.
     pub(crate) fn of(statement: &Statement, announced: &Announced) -> Option<Self> {
-        let projection = &select(query(statement)?)?.projection;
-        let n_wild = projection.iter().filter(|item| is_wildcard(item)).count();
-        let has_others = n_wild > 1 || (n_wild == 1 && projection.len() > 1);
-        has_others.then(|| Self { statement: statement.clone(), announced: announced.clone() })
+        let may_repeat = selects(&query(statement)?.body).into_iter().any(has_others);
+        may_repeat.then(|| Self { statement: statement.clone(), announced: announced.clone() })
     }
 
-    /// For each `*` behind the first a query that has its columns.
+    /// For each `*` behind the first of a SELECT a query that has its columns.
     pub(crate) fn wildcards(&self) -> Vec<Statement> {
         let Some(query) = query(&self.statement) else { return Vec::new() };
-        let Some(select) = select(query) else { return Vec::new() };
-        let alone = |item: &SelectItem| {
-            let mut query = Query { order_by: None, limit_clause: None, fetch: None, ..query.clone() };
-            if let Some(select) = select_mut(&mut query) {
-                select.projection = vec![item.clone()];
-                select.distinct = None;
-            }
+        let alone = |select: &Select, item: &SelectItem| {
+            let select = Select { projection: vec![item.clone()], distinct: None, ..select.clone() };
+            let body = Box::new(SetExpr::Select(Box::new(select)));
+            let query = Query { body, order_by: None, limit_clause: None, fetch: None, ..query.clone() };
             Statement::Statement(Box::new(Sql::Query(Box::new(query))))
         };
-        select.projection.iter().filter(|item| is_wildcard(item)).skip(1).map(alone).collect()
+        let mut wildcards = Vec::new();
+        for select in selects(&query.body).into_iter().filter(|select| has_others(select)) {
+            let items = select.projection.iter().filter(|item| is_wildcard(item)).skip(1);
+            wildcards.extend(items.map(|item| alone(select, item)));
+        }
+        wildcards
     }
 
     /// The query without two columns of one name, and how its columns are called. `columns` are those of [`Self::wildcards`].
     pub(crate) fn apart(mut self, columns: Vec<Vec<ColumnParts>>) -> (Statement, Announced) {
         let is_explain = matches!(self.statement, Statement::Explain(_));
-        let mut announced = Announced::default();
+        let mut announced = self.announced.clone();
         if let Some(query) = query_mut(&mut self.statement) {
-            let mut renamed = HashMap::new();
-            if let Some(select) = select_mut(query) {
-                renamed = rename(&mut select.projection, &|_| true);
+            let mut columns = columns.into_iter();
+            let mut of_answer = None;
+            for (i, select) in selects_mut(&mut query.body).into_iter().enumerate() {
+                if !has_others(select) {
+                    continue;
+                }
+                let written = rename(&mut select.projection, &|_| true);
+                let mut renamed = written.clone();
+                select.projection = written_out(mem::take(&mut select.projection), &mut columns, &mut renamed);
+                if i == 0 {
+                    // The first SELECT names the columns of the answer.
+                    of_answer = Some((written, renamed));
+                }
             }
-            order_by(query, &renamed);
-            if let Some(select) = select_mut(query) {
-                select.projection = written_out(mem::take(&mut select.projection), columns, &mut renamed);
+            if let Some((written, renamed)) = of_answer {
+                order_by(query, &written);
+                announced = self.announced.with(renamed);
             }
-            announced = self.announced.with(renamed);
         }
         // The columns of an EXPLAIN are those of the plan's text.
         (self.statement, if is_explain { Announced::default() } else { announced })
@@ -66,10 +77,9 @@ impl Beside {
 /// The columns of every `*` behind the first in its place, each under a name of its own.
 fn written_out(
     items: Vec<SelectItem>,
-    columns: Vec<Vec<ColumnParts>>,
+    columns: &mut impl Iterator<Item = Vec<ColumnParts>>,
     renamed: &mut HashMap<String, String>,
 ) -> Vec<SelectItem> {
-    let mut columns = columns.into_iter();
     let mut has_wildcard = false;
     let mut written = Vec::with_capacity(items.len());
     for item in items {
@@ -133,16 +143,39 @@ fn query_mut(statement: &mut Statement) -> Option<&mut Query> {
     }
 }
 
-fn select(query: &Query) -> Option<&Select> {
-    match &*query.body {
-        SetExpr::Select(select) => Some(select),
-        _ => None,
+/// Whether a SELECT has a `*`, and other columns that may be called like those of it.
+fn has_others(select: &Select) -> bool {
+    select.projection.len() > 1 && select.projection.iter().any(is_wildcard)
+}
+
+/// The SELECTs of which a query consists, from left to right. Where names say what belongs together, and where a part has an order of its own,
+/// there are none.
+fn selects(body: &SetExpr) -> Vec<&Select> {
+    match body {
+        SetExpr::Select(select) => vec![&**select],
+        SetExpr::Query(query) if is_plain(query) => selects(&query.body),
+        SetExpr::SetOperation { left, right, set_quantifier, .. } if !is_by_name(*set_quantifier) => {
+            selects(left).into_iter().chain(selects(right)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
-fn select_mut(query: &mut Query) -> Option<&mut Select> {
-    match &mut *query.body {
-        SetExpr::Select(select) => Some(select),
-        _ => None,
+fn selects_mut(body: &mut SetExpr) -> Vec<&mut Select> {
+    match body {
+        SetExpr::Select(select) => vec![&mut **select],
+        SetExpr::Query(query) if is_plain(query) => selects_mut(&mut query.body),
+        SetExpr::SetOperation { left, right, set_quantifier, .. } if !is_by_name(*set_quantifier) => {
+            selects_mut(left).into_iter().chain(selects_mut(right)).collect()
+        }
+        _ => Vec::new(),
     }
+}
+
+fn is_plain(query: &Query) -> bool {
+    query.with.is_none() && query.order_by.is_none()
+}
+
+fn is_by_name(quantifier: SetQuantifier) -> bool {
+    matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName)
 }

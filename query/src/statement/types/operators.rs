@@ -1,5 +1,5 @@
-//! What do operators mean that the planner reads otherwise, or not at all? `||` joins what arithmetic has computed, LIKE takes any
-//! character of escape, `mod` is `%`, and BETWEEN compares.
+//! What do operators mean that the parser or the planner reads otherwise, or not at all? `||` joins what arithmetic has computed, `IS DISTINCT FROM`
+//! ends before AND, LIKE takes any character of escape, `mod` is `%`, BETWEEN compares, and `= ANY` of a list with NULL may be NULL.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -34,7 +34,12 @@ impl VisitorMut for Settle {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         match expr {
-            Expr::BinaryOp { .. } => regroup(expr),
+            Expr::BinaryOp { .. } => {
+                regroup(expr);
+                end_operand(expr);
+            }
+            Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) | Expr::UnaryOp { .. } => end_operand(expr),
+            Expr::AnyOp { .. } => any_of_list(expr),
             Expr::Between { .. } => part_between(expr),
             Expr::Function(function) => {
                 if let Some(remainder) = remainder(function) {
@@ -91,6 +96,54 @@ fn first_operand(expr: &mut Expr) -> &mut Expr {
         Expr::BinaryOp { left, op: BinaryOperator::StringConcat, .. } => first_operand(left),
         other => other,
     }
+}
+
+/// The parser takes all that follows `IS DISTINCT FROM` for its operand: `a IS DISTINCT FROM b AND c` is no `a IS DISTINCT FROM (b AND c)`. What
+/// stands around it, NOT or AND, takes too much then, too.
+fn end_operand(expr: &mut Expr) {
+    let operand = match expr {
+        Expr::IsDistinctFrom(_, operand)
+        | Expr::IsNotDistinctFrom(_, operand)
+        | Expr::UnaryOp { op: UnaryOperator::Not, expr: operand }
+            if is_logical(operand) =>
+        {
+            operand
+        }
+        Expr::BinaryOp { op: BinaryOperator::And, right, .. }
+            if matches!(**right, Expr::BinaryOp { op: BinaryOperator::Or, .. }) =>
+        {
+            right
+        }
+        _ => return,
+    };
+    let mut whole = take(operand);
+    **operand = take(first_condition(&mut whole));
+    let ended = take(expr);
+    *first_condition(&mut whole) = ended;
+    *expr = whole;
+}
+
+fn is_logical(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. })
+}
+
+fn first_condition(expr: &mut Expr) -> &mut Expr {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, .. } => first_condition(left),
+        other => other,
+    }
+}
+
+/// `x = ANY(list)` as `(NOT x <> ALL(list))`, which is NULL where the list has no `x`, but NULLs: the planner only looks whether `x` is there. A
+/// parameter keeps its type, which is known beside the operator alone.
+fn any_of_list(expr: &mut Expr) {
+    let Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } = expr else { return };
+    if matches!(**right, Expr::Subquery(_) | Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })) {
+        return;
+    }
+    let (left, right) = (Box::new(take(left)), Box::new(take(right)));
+    let none = Box::new(Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right });
+    *expr = Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: none }));
 }
 
 fn take(expr: &mut Expr) -> Expr {

@@ -78,6 +78,31 @@ struct Kept {
     wrong: HashMap<Id, Wrong>,
     /// Until when it is remembered that a user proved their password at a place.
     proved: HashMap<Id, Duration>,
+    /// Passwords of a user at a place that are looked at now, each with how many present it.
+    looking: HashMap<Id, HashMap<Id, usize>>,
+}
+
+/// A password is looked at, until this is dropped.
+pub(in crate::auth) struct Looking<'g> {
+    guesses: &'g Guesses,
+    place: Id,
+    password: Id,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.guesses.kept.lock();
+        let Some(passwords) = kept.looking.get_mut(&self.place) else { return };
+        if let Some(n) = passwords.get_mut(&self.password) {
+            *n -= 1;
+            if *n == 0 {
+                passwords.remove(&self.password);
+            }
+        }
+        if passwords.is_empty() {
+            kept.looking.remove(&self.place);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -118,23 +143,25 @@ impl Guesses {
         }
     }
 
-    pub fn judge(&self, attempt: &Attempt) -> Verdict {
+    /// The verdict on an attempt. One that is open is counted as if it were wrong until what comes with it is dropped: of a user at a place no
+    /// more are looked at side by side than may be wrong at once. Those who present one password are one.
+    pub fn look(&self, attempt: &Attempt) -> (Verdict, Option<Looking<'_>>) {
         let now = self.clock.uptime();
-        let kept = self.kept.lock();
-        if kept.is_known(attempt) {
-            return Verdict::Repeated;
+        let mut kept = self.kept.lock();
+        let verdict = kept.judge(attempt, now);
+        if verdict != Verdict::Open {
+            return (verdict, None);
         }
-        let waits = kept.limits(attempt, now).into_iter().map(|(id, rate, limit)| {
-            let paid_off = kept.wrong.get(&id).map_or(Duration::ZERO, |wrong| wrong.paid_off);
-            (rate.wait(paid_off, now), limit)
-        });
-        match waits.max_by_key(|(wait, _)| *wait) {
-            Some((wait, limit)) if !wait.is_zero() => Verdict::Closed { wait, limit },
-            _ => Verdict::Open,
-        }
+        *kept.looking.entry(attempt.at_place).or_default().entry(attempt.password).or_default() += 1;
+        (verdict, Some(Looking { guesses: self, place: attempt.at_place, password: attempt.password }))
     }
 
-    /// It was looked at, and is not the password. Several that were looked at side by side may be more than a rate allows: they are paid
+    #[cfg(test)]
+    pub(super) fn judge(&self, attempt: &Attempt) -> Verdict {
+        self.kept.lock().judge(attempt, self.clock.uptime())
+    }
+
+    /// It was looked at, and is not the password. Those of several places or users may together be more than a rate allows: they are paid
     /// off all the same. If all are one password, which a dashboard asks with for each of its panels, it is one guess.
     pub fn wrong(&self, attempt: &Attempt) {
         let now = self.clock.uptime();
@@ -180,6 +207,27 @@ impl Guesses {
 }
 
 impl Kept {
+    fn judge(&self, attempt: &Attempt, now: Duration) -> Verdict {
+        if self.is_known(attempt) {
+            return Verdict::Repeated;
+        }
+        let waits = self.limits(attempt, now).into_iter().map(|(id, rate, limit)| {
+            let paid_off = self.wrong.get(&id).map_or(Duration::ZERO, |wrong| wrong.paid_off);
+            let n_looking = if id == attempt.at_place { self.n_looking(attempt) } else { 0 };
+            (rate.wait(paid_off.max(now) + rate.every * n_looking, now), limit)
+        });
+        match waits.max_by_key(|(wait, _)| *wait) {
+            Some((wait, limit)) if !wait.is_zero() => Verdict::Closed { wait, limit },
+            _ => Verdict::Open,
+        }
+    }
+
+    /// Other passwords of the user at the place that are looked at now. They are few: others would not be.
+    fn n_looking(&self, attempt: &Attempt) -> u32 {
+        let passwords = self.looking.get(&attempt.at_place).into_iter().flat_map(HashMap::keys);
+        passwords.filter(|password| **password != attempt.password).fold(0, |n, _| n + 1)
+    }
+
     /// Whether this password was wrong for the user at the place lately.
     fn is_known(&self, attempt: &Attempt) -> bool {
         self.wrong.get(&attempt.at_place).is_some_and(|wrong| wrong.known.contains(&attempt.password))

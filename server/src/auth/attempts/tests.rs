@@ -227,7 +227,40 @@ async fn programs_with_old_passwords_keep_nobody_out() {
     assert_eq!(fixture.guesses.judge(&old[0]), closed(6, "place"), "others were wrong since");
 }
 
-/// They were let through side by side, before the first was found wrong.
+/// A burst from one address gets no more looked at, and keeps the user out neither for long nor elsewhere.
+#[tokio::test]
+async fn of_many_that_come_at_once_no_more_are_looked_at() {
+    let fixture = Fixture::new();
+    let mut looking = Vec::new();
+    for i in 0..100 {
+        let attempt = fixture.attempt(HERE, "anna", &format!("at once {i}")).await;
+        let (verdict, held) = fixture.guesses.look(&attempt);
+        assert_eq!(verdict, if i < 10 { Verdict::Open } else { closed(6, "place") }, "{i}");
+        looking.extend(held.map(|held| (attempt, held)));
+    }
+    // All panels of a dashboard have one password.
+    let first = fixture.attempt(HERE, "anna", "at once 0").await;
+    let panels: Vec<_> = (0..50).map(|_| fixture.guesses.look(&first)).collect();
+    assert!(panels.iter().all(|(verdict, _)| *verdict == Verdict::Open));
+    drop(panels);
+    assert_eq!(fixture.verdict(HERE, "anna").await, closed(6, "place"));
+    assert_eq!(fixture.verdict(THERE, "anna").await, Verdict::Open);
+    for (attempt, held) in looking {
+        fixture.guesses.wrong(&attempt);
+        drop(held);
+    }
+    assert_eq!(fixture.verdict(HERE, "anna").await, closed(6, "place"));
+    assert_eq!(fixture.verdict(THERE, "anna").await, Verdict::Open);
+    // Who went away, or was right, leaves nothing.
+    fixture.pass(3600);
+    for i in 0..100 {
+        let attempt = fixture.attempt(HERE, "anna", &format!("later {i}")).await;
+        assert_eq!(fixture.guesses.look(&attempt).0, Verdict::Open);
+    }
+    assert_eq!(fixture.guess(HERE, "anna", 100).await, (10, closed(6, "place")));
+}
+
+/// Those of several users, or places, were let through side by side, before the first was found wrong.
 #[tokio::test]
 async fn what_is_beyond_a_rate_is_paid_off() {
     let fixture = Fixture::new();

@@ -1,12 +1,13 @@
 //! What does a stream begin with? Its first message, and the answer to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidewater_proto::ingest::v1::write_stream_request::Msg;
 use tidewater_proto::ingest::v1::{Opened, WriteStreamRequest};
 use tidewater_storage::limits::MAX_BATCH_BYTES;
-use tidewater_storage::{Error, Result};
-use tonic::Streaming;
+use tidewater_storage::{Code, Error, Result};
+use tonic::{Status, Streaming};
 
 use super::{MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, OPEN_TIMEOUT};
 use crate::App;
@@ -14,6 +15,9 @@ use crate::call::Call;
 use crate::ingest::answer;
 use crate::ingest::ipc::{Decoder, Limits};
 use crate::ingest::request::{Target, invalid};
+
+/// When a message that found no place may find one.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What all batches of a stream have in common.
 #[derive(Clone)]
@@ -69,7 +73,21 @@ fn decoder(schema: &[u8]) -> Result<Decoder> {
     Ok(decoder)
 }
 
-/// The client's side of the stream ended with an error: it went away, or sent what is not of the protocol.
-pub(super) fn broken(status: &tonic::Status) -> Error {
-    invalid(format!("the stream of requests broke: {}", status.message()), "connect again and send what has no answer")
+/// The client's side of the stream ended with an error: it went away, or sent what is not of the protocol. Or a large message found no
+/// place, or stopped in its middle: the same may be sent again.
+pub(super) fn broken(status: &Status) -> Error {
+    const HINT: &str = "connect again and send what has no answer";
+    match status.code() {
+        tonic::Code::ResourceExhausted => {
+            let what = "so many messages are on their way that the next one of the stream has no place";
+            Error::new(Code::MemoryPressure, what).hint(HINT).retry_after(RETRY)
+        }
+        tonic::Code::DeadlineExceeded => {
+            Error::new(Code::QueryDeadline, "a message of the stream stopped in its middle").hint(HINT)
+        }
+        _ => invalid(format!("the stream of requests broke: {}", status.message()), HINT),
+    }
 }
+
+#[cfg(test)]
+mod tests;

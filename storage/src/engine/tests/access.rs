@@ -104,6 +104,18 @@ async fn what_a_client_set_is_kept_over_a_restart_until_its_session_ends() {
     assert_eq!(fixture.engine().sessions().iter().map(|session| session.id).collect::<Vec<_>>(), [[2; 16]]);
 }
 
+/// A table that is attached, or cleared away, holds the catalog while it waits for its store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_revoked_whoever_holds_the_catalog() {
+    let fixture = Fixture::open();
+    make(&fixture, AccountChange::PutUser(user("anna"))).await.expect("made");
+    make(&fixture, AccountChange::PutToken(token("a1", "anna"))).await.expect("made");
+    let _changing = fixture.engine().changing.lock().await;
+    let revoked = make(&fixture, AccountChange::RevokeToken("a1".to_owned()));
+    tokio::time::timeout(Duration::from_secs(60), revoked).await.expect("it does not wait").expect("revoked");
+    assert!(fixture.engine().token("a1").is_none());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_one_of_many_who_decide_at_once_makes_the_first_user() {
     let fixture = Fixture::open();

@@ -42,16 +42,16 @@ impl DeltaTable {
         self.kernel().run(move |kernel| write(kernel, version, &expected, &fail)).await
     }
 
-    /// Whether the checkpoints in a log that somebody else wrote may be read. `DELTA_DAMAGED` names the one that may not.
-    pub(super) async fn check_checkpoints(&self) -> Result<()> {
+    /// Whether the checkpoints in a log that somebody else wrote may be read, as far as the kernel does it for `version`, or for the newest.
+    /// `DELTA_DAMAGED` names the one that may not.
+    pub(super) async fn check_checkpoints(&self, version: Option<u64>) -> Result<()> {
         let unread = |e| store_error(&format!("the checkpoints of {} cannot be read", self.location()), e);
         let log = Path::from("_delta_log");
         let found = match self.store().list(Some(&log)).try_collect::<Vec<ObjectMeta>>().await {
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             found => found.map_err(unread)?,
         };
-        // One may be of several files, and they of others in a folder below.
-        for file in found.into_iter().filter(|file| file.location.as_ref().ends_with(".parquet")) {
+        for file in read_for(version, found) {
             let refused = |why: &str| {
                 let what = format!("the checkpoint {} of {} may not be read: {why}", file.location, self.location());
                 Error::new(Code::DeltaDamaged, what).hint("restore the Delta log from a copy that nobody has changed")
@@ -70,6 +70,24 @@ impl DeltaTable {
         }
         Ok(())
     }
+}
+
+/// The files of checkpoints that may be read for a version. The kernel takes the newest checkpoint that is whole: it goes no further back than
+/// to one that is a single file. One may be of several files, and they of others in a folder below, whose names say nothing.
+fn read_for(version: Option<u64>, files: Vec<ObjectMeta>) -> impl Iterator<Item = ObjectMeta> {
+    let single = |file: &ObjectMeta| {
+        let of = version_of(&file.location)?;
+        (file.location.filename()? == format!("{of:020}.checkpoint.parquet")).then_some(of)
+    };
+    let newest = files.iter().filter_map(single).filter(|of| version.is_none_or(|version| *of <= version)).max();
+    let files = files.into_iter().filter(|file| file.location.as_ref().ends_with(".parquet"));
+    files.filter(move |file| version_of(&file.location).zip(newest).is_none_or(|(of, newest)| of >= newest))
+}
+
+/// The version that the name of a file of the log begins with.
+fn version_of(file: &Path) -> Option<u64> {
+    let name = file.filename().filter(|_| file.parts().count() == 2)?;
+    name.get(..20)?.parse().ok()
 }
 
 fn write(kernel: &Kernel, version: u64, expected: &Expected, fail: &FailPoints) -> Result<()> {

@@ -172,7 +172,7 @@ impl DeltaTable {
 
     async fn load_version(&self, version: Option<u64>) -> Result<Loaded> {
         // The kernel takes their word, and somebody else may have written them.
-        let loaded = match self.check_checkpoints().await {
+        let loaded = match self.check_checkpoints(version).await {
             Ok(()) => self.kernel().run(move |kernel| load(kernel, version)).await,
             Err(e) => Err(e),
         };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, ObjectName, Query, SelectItem, SetExpr, SetQuantifier, VisitMut, VisitorMut,
 };
 
 use super::{Decimal, Number, quoted};
@@ -18,24 +18,40 @@ use super::{Decimal, Number, quoted};
 const WRITTEN: &str = "number as it is written";
 
 /// Functions that give one of their arguments.
-pub(crate) const CHOICES: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+pub(crate) const CHOICES: [&str; 7] = ["coalesce", "greatest", "ifnull", "least", "nullif", "nvl", "nvl2"];
 
 /// Makes the numbers that are compared or chosen from, and are no DOUBLE with all their digits, casts of text to that type. To be called on what goes to
 /// the planner: nothing else reads it.
 pub(crate) fn keep_digits(statement: &mut Statement) {
     match statement {
         Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Keep);
+            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Keep { recursive: 0 });
         }
         Statement::Explain(explain) => keep_digits(&mut explain.statement),
         _ => {}
     }
 }
 
-struct Keep;
+struct Keep {
+    /// How many recursive queries are around what is visited. Their parts tell each other their columns before numbers are what they become.
+    recursive: usize,
+}
 
 impl VisitorMut for Keep {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.recursive += usize::from(is_recursive(query));
+        if self.recursive == 0 && matches!(&*query.body, SetExpr::SetOperation { .. }) {
+            keep_selected(&mut query.body);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.recursive -= usize::from(is_recursive(query));
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
@@ -56,9 +72,15 @@ impl VisitorMut for Keep {
                 keep(expr);
                 list.iter_mut().for_each(keep);
             }
-            Expr::Case { operand: Some(operand), conditions, .. } => {
-                keep(operand);
-                conditions.iter_mut().for_each(|when| keep(&mut when.condition));
+            Expr::Case { operand, conditions, else_result, .. } => {
+                if let Some(operand) = operand {
+                    keep(operand);
+                    conditions.iter_mut().for_each(|when| keep(&mut when.condition));
+                }
+                conditions.iter_mut().for_each(|when| keep(&mut when.result));
+                if let Some(result) = else_result {
+                    keep(result);
+                }
             }
             Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) if is_choice(name) => {
                 for arg in &mut list.args {
@@ -71,6 +93,35 @@ impl VisitorMut for Keep {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_recursive(query: &Query) -> bool {
+    query.with.as_ref().is_some_and(|with| with.recursive)
+}
+
+/// What the sides of a UNION select: a column of the answer is chosen from both. Where a side is more than that, its columns are as they are.
+fn keep_selected(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) if matches!(select.distinct, None | Some(Distinct::Distinct)) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                    keep(expr);
+                }
+            }
+        }
+        SetExpr::Query(query) if query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() => {
+            keep_selected(&mut query.body);
+        }
+        SetExpr::SetOperation { left, right, set_quantifier, .. } if !is_by_name(*set_quantifier) => {
+            keep_selected(left);
+            keep_selected(right);
+        }
+        _ => {}
+    }
+}
+
+fn is_by_name(quantifier: SetQuantifier) -> bool {
+    matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName)
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {

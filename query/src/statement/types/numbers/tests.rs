@@ -126,6 +126,14 @@ fn digits_are_kept_where_a_double_has_not_all_of_them() {
             "SELECT least(d, CAST('1.23456789012345678')), abs(1.23456789012345678)",
         ),
         ("SELECT d IN (1, 12345678901234567890123)", "SELECT d IN (1, CAST('12345678901234567890123'))"),
+        (
+            "SELECT CASE WHEN b THEN d ELSE 1.23456789012345678 END, nvl2(b, d, 1.5)",
+            "SELECT CASE WHEN b THEN d ELSE CAST('1.23456789012345678') END, nvl2(b, d, 1.5)",
+        ),
+        (
+            "(SELECT d FROM t UNION SELECT 1.23456789012345678) UNION ALL SELECT 1.5",
+            "(SELECT d FROM t UNION SELECT CAST('1.23456789012345678')) UNION ALL SELECT 1.5",
+        ),
     ] {
         let mut statement = reparse(sql).expect("valid").statement;
         keep_digits(&mut statement);

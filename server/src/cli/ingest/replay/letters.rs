@@ -80,6 +80,15 @@ impl Letter {
     }
 }
 
+/// As it is found in the file.
+impl fmt::Display for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.request.table.as_ref();
+        let (schema, table) = table.map_or(("", ""), |table| (&*table.schema, &*table.table));
+        write!(f, "id {} for {schema}.{table}", self.id)
+    }
+}
+
 impl TryFrom<Options> for pb::BatchOptions {
     type Error = anyhow::Error;
 

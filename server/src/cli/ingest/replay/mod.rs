@@ -35,6 +35,7 @@ pub(super) struct Totals {
     pub(super) duplicate: u64,
     pub(super) rejected: u64,
     pub(super) dropped: u64,
+    /// Known at the end.
     pub(super) left: u64,
 }
 
@@ -79,16 +80,32 @@ pub(super) async fn run(server: &Remote, path: &Path, unsettled: Unsettled) -> a
     let sent = replay.send_all(&letters).await;
     // What is stored leaves the file also when the server went away in the middle.
     let taken_out = replay.take_out().await;
-    sent.and(taken_out)?;
-    let Replay { file, totals, .. } = replay;
+    let Replay { file, mut totals, .. } = replay;
+    // Those that were not even sent, too.
+    totals.left = letters.len() as u64 - totals.stored - totals.dropped;
     let summary = format!("{file}: {totals}");
     if print(&format!("{summary}\n")).is_err() {
         say(&summary);
     }
-    match totals.left {
-        0 => Ok(()),
-        1 => bail!("1 batch was not taken and is still in {file}"),
-        left => bail!("{left} batches were not taken and are still in {file}"),
+    match (ended(&file, totals.left, sent), taken_out) {
+        (Err(error), Err(second)) => {
+            say(&format!("error: {second:#}"));
+            Err(error)
+        }
+        (ended, taken_out) => ended.and(taken_out),
+    }
+}
+
+/// What is said of batches that are left.
+pub(super) fn ended(file: &DeadLetterFile, left: u64, sent: anyhow::Result<()>) -> anyhow::Result<()> {
+    let what = match left {
+        1 => "1 batch was not taken and is".to_owned(),
+        _ => format!("{left} batches were not taken and are"),
+    };
+    match sent {
+        Err(error) => Err(error.context(format!("{what} still in {file}; run it again when this is over"))),
+        Ok(()) if left > 0 => bail!("{what} still in {file}"),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -103,11 +120,12 @@ impl Replay {
                     self.totals.rejected += result.rejected;
                 }
                 Ok(None) => self.totals.dropped += 1,
-                // The server is away: it will be for the next, too.
-                Err(error) if error.downcast_ref::<Error>().is_some_and(Error::is_retryable) => return Err(error),
+                // The server is away, or full: it will be for the next, too.
+                Err(error) if error.downcast_ref::<Error>().is_some_and(Error::is_retryable) => {
+                    return Err(error.context(letter.to_string()));
+                }
                 Err(error) => {
-                    self.totals.left += 1;
-                    say(&format!("left: {error:#}"));
+                    say(&format!("left: {error:#} ({letter})"));
                     continue;
                 }
             }

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use tidewater_proto::ingest::v1 as pb;
 
-use super::super::replay::Totals;
 use super::super::replay::letters::{DeadLetterFile, Letter};
+use super::super::replay::{Totals, ended};
 use super::file;
 
 const REFUSED: &str = r#"{"schema":"public","table":"t","producer":"p","n_rows":2,"cause":"no","options":{"onRowError":"ON_ROW_ERROR_ABORT","timeZone":"Europe/Berlin"},"sequence":null,"epoch":null,"last_acked":null,"id":"a1","json_rows":"{\"id\":1}\n{\"id\":2}\n"}"#;
@@ -59,6 +59,22 @@ fn one_batch_is_no_batches() {
     assert_eq!(totals.to_string(), "1 batch stored: 1 row accepted, 0 duplicate, 0 rejected; 1 batch dropped, 0 left");
     (totals.stored, totals.accepted, totals.dropped) = (2, 0, 0);
     assert!(totals.to_string().starts_with("2 batches stored: 0 rows accepted, "), "{totals}");
+}
+
+/// Whoever runs it learns how many are left also when the server is away, and which one it was.
+#[test]
+fn a_replay_that_stopped_says_what_is_left_and_why() {
+    let (_folder, path) = file("dead.ndjson", REFUSED.as_bytes());
+    let letters = DeadLetterFile::new(&path);
+    let letter = Letter::parse(GIVEN_UP.as_bytes()).unwrap();
+    let away = || anyhow::Error::from(crate::cli::Usage("away".to_owned())).context(letter.to_string());
+    let stopped = ended(&letters, 2, Err(away())).unwrap_err();
+    let said = "2 batches were not taken and are still in ";
+    assert!(stopped.to_string().starts_with(said), "{stopped}");
+    assert!(format!("{stopped:#}").ends_with("run it again when this is over: id b2 for s.t: away"), "{stopped:#}");
+    assert!(stopped.is::<crate::cli::Usage>(), "its kind says the status");
+    assert!(ended(&letters, 1, Ok(())).unwrap_err().to_string().starts_with("1 batch was not taken and is still in "));
+    assert!(ended(&letters, 0, Ok(())).is_ok());
 }
 
 #[test]

@@ -160,6 +160,29 @@ async fn what_is_purged_goes_with_its_last_reader_and_does_not_come_back() {
     assert_eq!(again.code(), Code::TableNotFound);
 }
 
+/// Files in a store elsewhere go slowly, or not as long as it is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_made_and_dropped_while_files_of_a_dropped_one_are_removed() {
+    const LONG: Duration = Duration::from_secs(60);
+    let (fixture, _clock) = Fixture::open_at(NOW_US);
+    let id = mixed(&fixture, "t").await.def().id;
+    let engine = Arc::clone(fixture.engine());
+    engine.drop_table("public", "t").await.expect("dropped");
+    let removing = engine.removing.lock().await;
+    let other = Arc::clone(&engine);
+    let purge = tokio::spawn(async move { other.purge_table("public", "t").await });
+    until(|| is_doomed(&fixture)).await;
+    tokio::time::timeout(LONG, fixture.create("u")).await.expect("it does not wait");
+    tokio::time::timeout(LONG, engine.drop_table("public", "u")).await.expect("it does not wait").expect("dropped");
+    assert!(n_files_of(fixture.path(), &id.to_string()) > 0, "nothing is removed yet");
+    drop(removing);
+    // Whichever of the two is first.
+    engine.purge_dropped().await.expect("done");
+    assert_eq!(purge.await.expect("no panic").expect("purged"), [id]);
+    assert_eq!(n_files_of(fixture.path(), &id.to_string()), 0);
+    assert!(engine.dropped_as("public", "t").expect("readable").is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_tables_whose_place_was_taken_go_and_the_one_that_is_there_stays() {
     let (mut fixture, _clock) = Fixture::open_at(NOW_US);

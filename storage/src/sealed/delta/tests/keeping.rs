@@ -79,6 +79,25 @@ async fn a_table_is_loaded_from_its_checkpoint() {
     assert_eq!((of_checkpoint.files.len(), of_checkpoint.txns[0].1), (4, 40));
 }
 
+/// The log of a month has hundreds.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_checkpoint_that_is_read_has_to_be_whole() {
+    let store = memory();
+    let delta = delta_in(&store);
+    six_files(&delta).await;
+    for version in [2, 4] {
+        delta.checkpoint(version, &expected(version, version * 10)).await.expect("a checkpoint");
+    }
+    store.put(&log_path(&checkpoint_name(2)), "damaged".into()).await.expect("put");
+    assert_eq!(delta.load().await.expect("from the newer one").files.len(), 6);
+    assert_eq!(delta.load_at(5).await.expect("from the newer one").files.len(), 5);
+    let error = delta.load_at(3).await.expect_err("from the older one");
+    assert_eq!(error.code(), Code::DeltaDamaged, "{error}");
+    // A part of one of several files, which may be read with any.
+    store.put(&log_path("_sidecars/00000000000000000001.parquet"), "damaged".into()).await.expect("put");
+    assert_eq!(delta.load().await.expect_err("it may be read").code(), Code::DeltaDamaged);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_is_not_as_expected_is_not_kept() {
     let store = memory();

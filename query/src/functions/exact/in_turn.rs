@@ -43,7 +43,7 @@ impl QueryPlanner for InTurn {
 }
 
 /// To be called while the state has no functions of ours: it is built anew from those that it has, under the names that they say.
-pub(super) fn register(state: &mut SessionState) {
+pub(in crate::functions) fn register(state: &mut SessionState) {
     let planner = Arc::new(InTurn(Arc::clone(state.query_planner())));
     *state = SessionStateBuilder::new_from_existing(state.clone()).with_query_planner(planner).build();
 }

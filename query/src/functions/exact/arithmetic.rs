@@ -26,13 +26,13 @@ use datafusion::physical_expr_common::datum::apply;
 use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error};
 
-use super::in_turn;
+use super::{in_turn, kept};
 use crate::error::{WIDER, to_datafusion};
 
-/// Replaces the operators of integers. It runs behind type coercion, when both operands have one type, and before anything is computed
-/// from constants.
+/// Replaces the operators of integers, and keeps what may lose something or fail. It runs behind type coercion, when both operands have one type,
+/// and before anything is computed from constants.
 #[derive(Debug)]
-pub(super) struct CheckIntegers;
+pub(in crate::functions) struct CheckIntegers;
 
 impl AnalyzerRule for CheckIntegers {
     fn name(&self) -> &str {
@@ -47,7 +47,7 @@ impl AnalyzerRule for CheckIntegers {
 fn check_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut computes = false;
     plan.apply_expressions(|expr| {
-        computes |= expr.exists(|expr| Ok(Op::of(expr).is_some()))?;
+        computes |= expr.exists(|expr| Ok(Op::of(expr).is_some() || kept::may_be_kept(expr)))?;
         Ok(if computes { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     if !computes {
@@ -60,27 +60,30 @@ fn check_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let checked = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let checked = expr.transform_up(|expr| Ok(check(expr, &schema)))?;
+        let checked = expr.transform_up(|expr| {
+            Ok(if Op::of(&expr).is_some() { check(expr, &schema) } else { kept::keep(expr, &schema) })
+        })?;
         let checked = checked.transform_data(in_turn::behind_filter)?;
         Ok(if checked.transformed { checked.update_data(|expr| name.restore(expr)) } else { checked })
     })?;
     if checked.transformed { checked.map_data(LogicalPlan::recompute_schema) } else { Ok(checked) }
 }
 
-/// Whether an expression is arithmetic that may fail.
+/// Whether an expression is one that may fail.
 pub(super) fn is_checked(expr: &Expr) -> bool {
-    CheckedArithmetic::called_by(expr).is_some()
+    CheckedArithmetic::called_by(expr).is_some() || kept::is_kept(expr)
 }
 
-/// Whether arithmetic that may fail is within an expression.
+/// Whether something that may fail is within an expression.
 pub(super) fn computes(expr: &Expr) -> bool {
     expr.exists(|expr| Ok(is_checked(expr))).is_ok_and(|found| found)
 }
 
 /// The same of what runs.
-pub(super) fn computes_physically(expr: &Arc<dyn PhysicalExpr>) -> bool {
+pub(in crate::functions) fn computes_physically(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let is_checked = |expr: &Arc<dyn PhysicalExpr>| {
         expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| call.fun().inner().is::<CheckedArithmetic>())
+            || kept::is_kept_physically(expr)
     };
     expr.exists(|expr| Ok(is_checked(expr))).is_ok_and(|found| found)
 }

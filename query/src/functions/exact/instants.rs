@@ -1,0 +1,102 @@
+//! Which instant is a wall time in a zone? The first at which its clocks show it, or have passed it where they skip it. DataFusion has none there,
+//! and fails; and beside a constant it takes wall time for time in UTC.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType as Micros};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::utils::take_function_args;
+use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast,
+};
+
+use crate::functions::zone::ZoneClock;
+
+/// A cast of wall time to instants in a zone other than UTC as a call of such a function.
+pub(super) fn of_wall_time(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let (Expr::Cast(Cast { expr: inner, field }) | Expr::TryCast(TryCast { expr: inner, field })) = &expr else {
+        return Transformed::no(expr);
+    };
+    let to = field.data_type().clone();
+    let DataType::Timestamp(unit, Some(zone)) = &to else { return Transformed::no(expr) };
+    let is_wall_time = matches!(inner.get_type(schema), Ok(DataType::Timestamp(TimeUnit::Microsecond, None)));
+    if !is_wall_time || matches!(&**zone, "UTC" | "+00:00" | "Z") {
+        return Transformed::no(expr);
+    }
+    let function = Arc::new(ScalarUDF::new_from_impl(Instants::new(Arc::clone(zone))));
+    let instants = match expr {
+        Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => {
+            Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![*expr]))
+        }
+        other => return Transformed::no(other),
+    };
+    // `AT TIME ZONE` is a cast to nanoseconds.
+    let is_as_fine = *unit == TimeUnit::Microsecond;
+    Transformed::yes(if is_as_fine { instants } else { cast(instants, to) })
+}
+
+const NAME: &str = "instants";
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Instants {
+    zone: Arc<str>,
+    signature: Signature,
+}
+
+impl Instants {
+    fn new(zone: Arc<str>) -> Self {
+        Self { zone, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    fn data_type(&self) -> DataType {
+        DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.zone)))
+    }
+}
+
+impl ScalarUDFImpl for Instants {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    /// The name of the column, which is that of the cast.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.first().map_or_else(|| NAME.to_owned(), |wall_time| wall_time.schema_name().to_string()))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.data_type())
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [wall_times] = take_function_args(NAME, args.args)?;
+        let array = wall_times.to_array(1)?;
+        let mut clock = ZoneClock::new(&self.zone)?;
+        let mut instants = Vec::with_capacity(array.len());
+        for wall_time in array.as_primitive::<Micros>() {
+            let beyond = || exec_datafusion_err!("a time is beyond what a TIMESTAMPTZ holds");
+            let instant = |local| clock.first_instant(local).ok_or_else(beyond);
+            instants.push(wall_time.map(instant).transpose()?);
+        }
+        let instants = TimestampMicrosecondArray::from(instants).with_timezone(Arc::clone(&self.zone));
+        Ok(match wall_times {
+            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&instants, 0)?),
+            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(instants)),
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Of which type is `coalesce` of bytes and NULL? Of bytes. DataFusion finds no type for NULL beside what it has no category for. And `nvl`, or
+//! `ifnull`, of two DECIMALs, or times? Of theirs, as `coalesce` has it, where DataFusion makes DOUBLEs and texts of them. And `nvl2`? Of that of
+//! what it gives; DataFusion also casts what is only asked whether it is NULL.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::plan_err;
+use datafusion::common::utils::take_function_args;
+use datafusion::error::Result;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
+use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use super::only_type;
+
+pub(super) const NAME: &str = "coalesce";
+
+/// The same of two, also called `ifnull`.
+pub(super) const OF_TWO: &str = "nvl";
+
+pub(super) const OF_THREE: &str = "nvl2";
+
+/// The same function for all types.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Coalesce {
+    inner: Arc<ScalarUDF>,
+    /// `coalesce` of DataFusion, which finds the type.
+    types: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+impl Coalesce {
+    pub fn wrap(inner: Arc<ScalarUDF>, types: Arc<ScalarUDF>) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Self { inner, types, signature: Signature::user_defined(Volatility::Immutable) })
+    }
+
+    /// `nvl` knows no text that is meant as something else: beside text all is text. And of nothing but NULLs it has a type of its own.
+    fn has_own_types(&self, arg_types: &[DataType]) -> bool {
+        self.inner.name() == OF_TWO
+            && (arg_types.iter().any(DataType::is_string) || arg_types.iter().all(DataType::is_null))
+    }
+}
+
+impl ScalarUDFImpl for Coalesce {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        self.inner.simplify(args, info)
+    }
+
+    fn conditional_arguments<'a>(&self, args: &'a [Expr]) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
+        self.inner.conditional_arguments(args)
+    }
+
+    fn short_circuits(&self) -> bool {
+        self.inner.short_circuits()
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        if self.inner.name() == OF_TWO && arg_types.len() != 2 {
+            return plan_err!("{OF_TWO} takes two arguments, not {}", arg_types.len());
+        }
+        match only_type(arg_types) {
+            Some(only) => Ok(vec![only.clone(); arg_types.len()]),
+            None if self.has_own_types(arg_types) => own_types(&self.inner, arg_types),
+            None => self.types.coerce_types(arg_types),
+        }
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+/// What the signature of a function makes of these types.
+fn own_types(function: &ScalarUDF, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+    let fields: Vec<FieldRef> =
+        arg_types.iter().map(|data_type| Arc::new(Field::new("", data_type.clone(), true))).collect();
+    let fields = fields_with_udf(&fields, function)?;
+    Ok(fields.iter().map(|field| field.data_type().clone()).collect())
+}
+
+/// The same function, of which the first argument is what it is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Nvl2 {
+    inner: Arc<ScalarUDF>,
+}
+
+impl Nvl2 {
+    pub fn wrap(inner: Arc<ScalarUDF>) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Self { inner })
+    }
+}
+
+impl ScalarUDFImpl for Nvl2 {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        self.inner.simplify(args, info)
+    }
+
+    fn short_circuits(&self) -> bool {
+        self.inner.short_circuits()
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let [tested, given, otherwise] = take_function_args(OF_THREE, arg_types)?;
+        let Some(common) = type_union_coercion(given, otherwise) else {
+            return plan_err!("{OF_THREE} finds no common type for {given} and {otherwise}");
+        };
+        Ok(vec![tested.clone(), common.clone(), common])
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}

@@ -1,0 +1,205 @@
+//! Has each large message a place while it comes, whatever frames it comes in, and is the place free afterwards?
+
+use axum::http::HeaderMap;
+use bytes::BytesMut;
+use futures::{FutureExt, Stream, stream};
+use http_body_util::{BodyExt, StreamBody};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tidewater_storage::memory::Share;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+
+const MIB: usize = 1 << 20;
+
+type Sent = Result<Frame<Bytes>, Status>;
+
+fn ledger() -> Arc<MemoryLedger> {
+    MemoryLedger::new(1 << 30)
+}
+
+/// A body of anna, who may send statements of up to 4 MiB.
+fn metered(memory: &Arc<MemoryLedger>, is_stream: bool, sent: impl Stream<Item = Sent> + Send + 'static) -> Metered {
+    let sender = Sender {
+        memory: Arc::clone(memory),
+        caller: "anna".into(),
+        kind: MessageKind::Statement,
+        max_bytes: 4 * MIB,
+        is_stream,
+    };
+    Metered::new(Body::new(StreamBody::new(sent)), sender)
+}
+
+fn message(flag: u8, payload: &[u8]) -> Vec<u8> {
+    [&prefix(flag, payload.len())[..], payload].concat()
+}
+
+fn prefix(flag: u8, length: usize) -> [u8; PREFIX_BYTES] {
+    let [a, b, c, d] = u32::try_from(length).expect("32 bits").to_be_bytes();
+    [flag, a, b, c, d]
+}
+
+fn data(bytes: impl Into<Vec<u8>>) -> Sent {
+    Ok(Frame::data(Bytes::from(bytes.into())))
+}
+
+/// A body whose data comes when the test says so.
+fn by_hand(memory: &Arc<MemoryLedger>, is_stream: bool) -> (mpsc::Sender<Sent>, Metered) {
+    let (send, sent) = mpsc::channel(16);
+    (send, metered(memory, is_stream, ReceiverStream::new(sent)))
+}
+
+/// All that is passed on now, up to the end or to what has not come yet.
+fn read(body: &mut Metered) -> Vec<Sent> {
+    std::iter::from_fn(|| body.frame().now_or_never().flatten()).collect()
+}
+
+fn held(memory: &MemoryLedger) -> usize {
+    memory.used(Share::Unassigned) as usize
+}
+
+#[tokio::test]
+async fn messages_are_passed_on_as_they_are_and_none_begins_before_its_time() {
+    let messages = [
+        message(0, b"abc"),
+        message(0, b""),
+        message(1, b"compressed"),
+        message(0, &[7; 70_000]),
+        message(0, b""),
+        message(0, &[8; 66_000]),
+    ];
+    let all = messages.concat();
+    let mut ends: Vec<usize> = Vec::new();
+    for message in &messages {
+        ends.push(ends.last().unwrap_or(&0) + message.len());
+    }
+    // In frames of so many bytes: prefixes are cut, or many messages are in one.
+    for n_bytes in [1, 3, 5, 7, 16_384, all.len()] {
+        let frames: Vec<Sent> = all.chunks(n_bytes).map(data).collect();
+        let memory = ledger();
+        let mut body = metered(&memory, true, stream::iter(frames));
+        let mut passed = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let part = frame.expect("no error").into_data().expect("data");
+            let begin = passed.len();
+            passed.extend_from_slice(&part);
+            let over = ends.iter().filter(|end| begin < **end && **end < passed.len()).count();
+            assert_eq!(over, 0, "a part of {n_bytes} bytes goes on behind the end of a message");
+            // A large message that is not whole has its place, and nothing else has one.
+            let next = messages.iter().zip(&ends).find(|(_, end)| **end > passed.len());
+            let (of_next, begun) = next
+                .map_or((0, 0), |(message, end)| (message.len() - PREFIX_BYTES, passed.len() + message.len() - end));
+            let is_held = of_next >= 64 << 10 && begun >= PREFIX_BYTES;
+            assert_eq!(held(&memory), if is_held { of_next } else { 0 }, "{n_bytes}, {} passed on", passed.len());
+        }
+        assert_eq!(passed, all, "{n_bytes}");
+        assert!(body.is_end_stream());
+    }
+}
+
+#[tokio::test]
+async fn a_unary_call_holds_its_message_until_it_has_ended() {
+    let memory = ledger();
+    let ends: [Option<Sent>; 3] =
+        [None, Some(Ok(Frame::trailers(HeaderMap::new()))), Some(Err(Status::aborted("gone")))];
+    for last in ends {
+        let (send, mut body) = by_hand(&memory, false);
+        send.send(data(message(0, &vec![7; MIB]))).await.expect("read");
+        assert_eq!(read(&mut body).len(), 1);
+        assert_eq!(held(&memory), MIB, "the handler does not have it yet");
+        if let Some(last) = last {
+            let is_well = last.is_ok();
+            send.send(last).await.expect("read");
+            assert!(body.frame().now_or_never().flatten().is_some_and(|last| last.is_ok() == is_well));
+        } else {
+            drop(send);
+        }
+        assert!(body.frame().await.is_none());
+        assert_eq!(held(&memory), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_or_ends_inside_a_message_gives_its_place_back() {
+    let memory = ledger();
+    let (send, mut body) = by_hand(&memory, true);
+    send.send(data(prefix(0, MIB))).await.expect("read");
+    read(&mut body);
+    assert_eq!(held(&memory), MIB);
+    drop(body);
+    assert_eq!(held(&memory), 0);
+
+    let (send, mut body) = by_hand(&memory, true);
+    send.send(data(prefix(0, MIB))).await.expect("read");
+    send.send(data(*b"abc")).await.expect("read");
+    drop(send);
+    assert!(read(&mut body).into_iter().all(|part| part.is_ok()), "tonic says what is wrong");
+    assert!(body.frame().await.is_none());
+    assert_eq!(held(&memory), 0);
+}
+
+#[tokio::test]
+async fn what_has_no_place_is_refused_by_its_prefix() {
+    let memory = ledger();
+    let mut under_way = Vec::new();
+    // A caller has 24 of 32 MiB.
+    for _ in 0..6 {
+        let (send, mut body) = by_hand(&memory, false);
+        send.send(data(prefix(0, 4 * MIB))).await.expect("read");
+        assert!(read(&mut body).iter().all(|part| part.is_ok()));
+        under_way.push((send, body));
+    }
+    let (send, mut body) = by_hand(&memory, false);
+    send.send(data(message(0, b"small"))).await.expect("read");
+    send.send(data(prefix(0, 4 * MIB))).await.expect("read");
+    assert!(body.frame().await.is_some_and(|small| small.is_ok()), "small ones need no place");
+    let refused = body.frame().await.expect("an answer").expect_err("refused");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    assert!(body.frame().await.is_none() && body.is_end_stream());
+    assert_eq!(held(&memory), 24 * MIB);
+    drop(under_way);
+    assert_eq!(held(&memory), 0);
+}
+
+/// tonic does, by the prefix.
+#[tokio::test]
+async fn what_is_too_large_is_for_others_to_refuse() {
+    let memory = ledger();
+    let (send, mut body) = by_hand(&memory, false);
+    let sent = [&prefix(0, 4 * MIB + 1)[..], b"abc"].concat();
+    send.send(data(sent.clone())).await.expect("read");
+    let passed = body.frame().await.expect("passed on").expect("no error").into_data().expect("data");
+    assert_eq!((passed.to_vec(), held(&memory)), (sent, 0));
+}
+
+#[tokio::test]
+async fn who_says_nothing_inside_a_large_message_is_not_waited_for() {
+    const SHORT: Duration = Duration::from_millis(20);
+    let memory = ledger();
+    let (send, body) = by_hand(&memory, true);
+    let mut body = body.with_max_silence(SHORT);
+    // Between messages it may.
+    send.send(data(message(0, &vec![7; MIB]))).await.expect("read");
+    assert!(body.frame().await.is_some_and(|part| part.is_ok()));
+    assert!(tokio::time::timeout(3 * SHORT, body.frame()).await.is_err());
+    send.send(data(prefix(0, MIB))).await.expect("read");
+    assert!(body.frame().await.is_some_and(|part| part.is_ok()));
+    let ended = body.frame().await.expect("an answer").expect_err("ended");
+    assert_eq!((ended.code(), held(&memory)), (tonic::Code::DeadlineExceeded, 0), "{ended}");
+}
+
+#[test]
+fn methods_with_many_messages_are_known() {
+    let set = FileDescriptorSet::decode(tidewater_proto::FILE_DESCRIPTOR_SET).expect("descriptors");
+    let mut there = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            let methods = service.method.iter().filter(|method| method.client_streaming());
+            there.extend(methods.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
+        }
+    }
+    let known: Vec<_> = STREAMS.iter().filter(|path| path.starts_with("/tidewater.")).collect();
+    assert_eq!(there.iter().collect::<Vec<_>>(), known, "Handshake of Flight has a limit of its own");
+}
