@@ -15,10 +15,10 @@ use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tower::Service;
 
-use super::metered::{Metered, STREAMS, Sender};
+use super::metered::{Metered, STREAMS, Sender, WRITE};
 use super::{MAX_STATEMENT_MESSAGE_BYTES, needed};
 use crate::App;
-use crate::auth::{ANONYMOUS, Caller};
+use crate::auth::Caller;
 use crate::call::{authorization, may_write};
 use crate::status::to_status;
 
@@ -46,14 +46,16 @@ impl<S> Admitted<S> {
     }
 
     /// The same request, whose messages of at most `max_bytes` hold what this caller's may.
-    fn metered(&self, request: Request<Body>, caller: &str, max_bytes: usize) -> Request<Body> {
-        let is_of_rows = max_bytes > MAX_STATEMENT_MESSAGE_BYTES;
+    fn metered(&self, request: Request<Body>, caller: Option<&str>, max_bytes: usize) -> Request<Body> {
+        let path = request.uri().path();
+        let is_stream = STREAMS.contains(&path);
+        let is_of_rows = max_bytes > MAX_STATEMENT_MESSAGE_BYTES && (is_stream || path == WRITE);
         let sender = Sender {
             memory: Arc::clone(self.app.storage.memory()),
-            caller: caller.into(),
+            caller: caller.map(Into::into),
             kind: if is_of_rows { MessageKind::Rows } else { MessageKind::Statement },
             max_bytes,
-            is_stream: STREAMS.contains(&request.uri().path()),
+            is_stream,
         };
         request.map(|body| Body::new(Metered::new(body, sender)))
     }
@@ -75,7 +77,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if !self.app.auth.is_on() {
-            let request = self.metered(request, ANONYMOUS, self.max_bytes);
+            let request = self.metered(request, None, self.max_bytes);
             return Box::pin(self.service.call(request));
         }
         if request.uri().path() == HANDSHAKE {
@@ -93,11 +95,11 @@ where
                 Err(error) => return Ok(to_status(&error).into_http()),
             };
             if may_write(&principal) {
-                let request = this.metered(request, &principal.name, this.max_bytes);
+                let request = this.metered(request, Some(&principal.name), this.max_bytes);
                 return this.service.call(request).await;
             }
             let max_bytes = this.max_bytes.min(MAX_STATEMENT_MESSAGE_BYTES);
-            let request = this.metered(request, &principal.name, max_bytes);
+            let request = this.metered(request, Some(&principal.name), max_bytes);
             this.of_readers.call(request).await
         })
     }

@@ -2,15 +2,15 @@
 //! message by the length that it declares, before anything of it is passed on.
 //!
 //! tonic keeps a message until its last byte has come, and that of a unary call until the request has ended; it refuses one that is too
-//! large by its prefix. Places are never waited for: there is one, or the call ends with `MEMORY_PRESSURE`. So none stands in the way of
-//! another:
+//! large by its prefix. A stream waits for a place for a while, others do not: then the call ends with `MEMORY_PRESSURE`. None stands in the
+//! way of another for longer:
 //!
-//! * Who has a place waits for nothing but its client. The client says nothing: after a while the call ends, and the place is free.
+//! * Who has a place waits for nothing but its client. The client says next to nothing: after a while the call ends, and the place is free.
 //! * The client goes away, its deadline passes, the handler ends: the body is dropped, and its places with it.
 //! * The handler does something else (takes a turn, waits for memory or for its caller's limits): data is cut at the ends of messages, so
 //!   the next message has not begun, and holds nothing. Streams whose clients can wait do so there, before they read.
-//! * A body that waited here would be one that nobody reads, and keep its part of the connection's window: some of them on one connection
-//!   would stop the one that has the place they wait for.
+//! * A body that waits here is one that nobody reads, and keeps its part of the connection's window: eight of them on one connection stop the
+//!   one that has the place they wait for. So the wait is short.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidewater_storage::memory::{Arriving, MemoryLedger, MessageKind};
 use tidewater_storage::{Code, Error, Result};
@@ -27,8 +28,12 @@ use tonic::body::Body;
 
 use crate::status::to_status;
 
-/// How long a client may say nothing in the middle of a large message.
+/// How long a client may say nothing in the middle of a large message, or less than one part of so many of it.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
+const MESSAGE_PARTS: usize = 16;
+
+/// How long a stream waits for a place.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// A flag for compression, and the length.
 const PREFIX_BYTES: usize = 5;
@@ -40,10 +45,14 @@ pub(super) const STREAMS: [&str; 3] = [
     "/tidewater.ingest.v1.Ingest/WriteStream",
 ];
 
+/// The method that takes rows in one message.
+pub(super) const WRITE: &str = "/tidewater.ingest.v1.Ingest/Write";
+
 /// Whose messages they are, and how much they may hold.
 pub(super) struct Sender {
     pub memory: Arc<MemoryLedger>,
-    pub caller: Arc<str>,
+    /// `None`: everybody is the same caller, so that no part is kept for others.
+    pub caller: Option<Arc<str>>,
     pub kind: MessageKind,
     /// Of one message: tonic takes no larger one.
     pub max_bytes: usize,
@@ -59,9 +68,17 @@ pub(super) struct Metered {
     rest: Bytes,
     /// Of the message that comes; of a unary call of all, until the end.
     places: Vec<Arriving>,
-    /// Since nothing came, while a place is held.
+    /// The one that the next message needs.
+    waits_for: Option<BoxFuture<'static, Result<Option<Arriving>>>>,
+    /// The message that begins has what it waited for.
+    is_granted: bool,
+    /// Since little came, while a place is held; and so many bytes came since.
     silence: Option<Pin<Box<Sleep>>>,
+    n_since: usize,
+    /// Of the message that comes.
+    length: usize,
     max_silence: Duration,
+    max_wait: Duration,
     /// The end was told, or what came in its place.
     has_ended: bool,
 }
@@ -79,7 +96,8 @@ enum At {
 
 const BEGIN: At = At::Prefix([0; PREFIX_BYTES], 0);
 
-type Next = Poll<Option<Result<Frame<Bytes>, Status>>>;
+/// The next frame, or the end.
+type Next = Option<Result<Frame<Bytes>, Status>>;
 
 impl Metered {
     pub fn new(body: Body, sender: Sender) -> Self {
@@ -89,19 +107,25 @@ impl Metered {
             at: BEGIN,
             rest: Bytes::new(),
             places: Vec::new(),
+            waits_for: None,
+            is_granted: false,
             silence: None,
+            n_since: 0,
+            length: 0,
             max_silence: MAX_SILENCE,
+            max_wait: MAX_WAIT,
             has_ended: false,
         }
     }
 
-    /// With a client that may be silent for so long.
+    /// With a client that may be silent, and places that are waited for, for so long.
     #[cfg(test)]
-    fn with_max_silence(self, max_silence: Duration) -> Self {
-        Self { max_silence, ..self }
+    fn with_patience(self, patience: Duration) -> Self {
+        Self { max_silence: patience, max_wait: patience, ..self }
     }
 
-    /// What of `data` may be passed on: no more than to the end of a message. `MEMORY_PRESSURE` if one begins that has no place.
+    /// What of `data` may be passed on: no more than to the end of a message. `MEMORY_PRESSURE` if one begins that has no place; one is waited
+    /// for from here on, or not at all.
     fn part(&mut self, mut data: Bytes) -> Result<Bytes> {
         let mut n = 0;
         if let At::Prefix(prefix, n_known) = &mut self.at {
@@ -131,31 +155,76 @@ impl Metered {
         if bytes > *max_bytes {
             return Ok(At::TooLarge);
         }
-        self.places.extend(memory.arriving(*kind, caller, u64::from(length))?);
+        self.length = bytes;
+        if std::mem::take(&mut self.is_granted) {
+            return Ok(At::Message(bytes));
+        }
+        match memory.arriving(*kind, caller.as_ref(), u64::from(length)) {
+            Ok(place) => self.places.extend(place),
+            Err(refused) => {
+                if self.sender.is_stream {
+                    let memory = Arc::clone(memory);
+                    let wait = memory.arriving_within(*kind, caller.clone(), u64::from(length), self.max_wait);
+                    self.waits_for = Some(Box::pin(wait));
+                }
+                return Err(refused);
+            }
+        }
         Ok(At::Message(bytes))
     }
 
     fn end_of_message(&mut self) {
         self.at = BEGIN;
+        self.silence = None;
         if self.sender.is_stream {
             self.places.clear();
         }
     }
 
     /// Nothing has come.
-    fn nothing(&mut self, cx: &mut Context<'_>) -> Next {
+    fn nothing(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if self.places.is_empty() {
             return Poll::Pending;
         }
         let max_silence = self.max_silence;
         let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_silence)));
         ready!(silence.as_mut().poll(cx));
-        self.end(Some(Err(to_status(&silent(max_silence)))))
+        Poll::Ready(Some(Err(to_status(&silent(max_silence)))))
     }
 
-    fn end(&mut self, last: Option<Result<Frame<Bytes>, Status>>) -> Next {
+    /// The next data; what else comes ends the body.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Next>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Ok(std::mem::take(&mut self.rest)));
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => return self.nothing(cx).map(Err),
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(end) => return Poll::Ready(Err(end)),
+        };
+        Poll::Ready(match frame.into_data() {
+            Ok(data) => {
+                self.note_progress(data.len());
+                Ok(data)
+            }
+            // Nothing follows them.
+            Err(trailers) => Err(Some(Ok(trailers))),
+        })
+    }
+
+    /// So many bytes came: enough, or too few to be waited for much longer.
+    fn note_progress(&mut self, n_bytes: usize) {
+        self.n_since += n_bytes;
+        if self.n_since > self.length / MESSAGE_PARTS {
+            self.silence = None;
+            self.n_since = 0;
+        }
+    }
+
+    fn end(&mut self, last: Next) -> Poll<Next> {
         self.has_ended = true;
         self.places.clear();
+        self.waits_for = None;
         self.silence = None;
         Poll::Ready(last)
     }
@@ -165,28 +234,32 @@ impl HttpBody for Metered {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
         let this = &mut *self;
         if this.has_ended {
             return Poll::Ready(None);
         }
-        let data = if this.rest.is_empty() {
-            match Pin::new(&mut this.body).poll_frame(cx) {
-                Poll::Pending => return this.nothing(cx),
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => data,
-                    // Nothing follows them.
-                    Err(trailers) => return this.end(Some(Ok(trailers))),
-                },
-                Poll::Ready(end) => return this.end(end),
+        loop {
+            if let Some(wait) = &mut this.waits_for {
+                let place = ready!(wait.as_mut().poll(cx));
+                this.waits_for = None;
+                match place {
+                    Ok(place) => this.places.extend(place),
+                    Err(error) => return this.end(Some(Err(to_status(&error)))),
+                }
+                this.is_granted = true;
             }
-        } else {
-            std::mem::take(&mut this.rest)
-        };
-        this.silence = None;
-        match this.part(data) {
-            Ok(part) => Poll::Ready(Some(Ok(Frame::data(part)))),
-            Err(error) => this.end(Some(Err(to_status(&error)))),
+            let data = match ready!(this.next(cx)) {
+                Ok(data) => data,
+                Err(last) => return this.end(last),
+            };
+            let (at, whole) = (this.at, data.clone());
+            match this.part(data) {
+                Ok(part) => return Poll::Ready(Some(Ok(Frame::data(part)))),
+                // Read once more when there is a place.
+                Err(_) if this.waits_for.is_some() => (this.at, this.rest) = (at, whole),
+                Err(error) => return this.end(Some(Err(to_status(&error)))),
+            }
         }
     }
 
@@ -200,7 +273,7 @@ impl HttpBody for Metered {
 }
 
 fn silent(max_silence: Duration) -> Error {
-    let message = format!("nothing of a message came for {} s, so it was not taken", max_silence.as_secs());
+    let message = format!("next to nothing of a message came for {} s, so it was not taken", max_silence.as_secs());
     Error::new(Code::QueryDeadline, message).hint("send it again")
 }
 

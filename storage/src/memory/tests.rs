@@ -153,7 +153,7 @@ async fn messages_on_their_way_have_a_bound_of_one_caller_and_in_all() {
     let ledger = ledger();
     let [anna, bert]: [Arc<str>; 2] = ["anna".into(), "bert".into()];
     for (kind, total) in [(MessageKind::Rows, 256 * MIB), (MessageKind::Statement, 32 * MIB)] {
-        let arriving = |caller: &Arc<str>, bytes| ledger.arriving(kind, caller, bytes);
+        let arriving = |caller: &Arc<str>, bytes| ledger.arriving(kind, Some(caller), bytes);
         let of_anna = arriving(&anna, total / 4 * 3).expect("her part").expect("a place");
         let error = arriving(&anna, MIB).expect_err("more than that");
         assert_eq!(error.code(), Code::MemoryPressure);
@@ -177,13 +177,28 @@ async fn messages_on_their_way_have_a_bound_of_one_caller_and_in_all() {
 async fn streams_are_read_in_turn_while_many_messages_are_on_their_way() {
     let ledger = ledger();
     let anna: Arc<str> = "anna".into();
-    let half = ledger.arriving(MessageKind::Rows, &anna, 128 * MIB).expect("held");
+    let half = ledger.arriving(MessageKind::Rows, Some(&anna), 128 * MIB).expect("held");
     assert!(ledger.turn_to_read(MIB).await.expect("read").is_none());
-    let more = ledger.arriving(MessageKind::Rows, &anna, MIB).expect("held");
+    let more = ledger.arriving(MessageKind::Rows, Some(&anna), MIB).expect("held");
     assert!(ledger.turn_to_read(MIB).await.expect("read").is_some());
     assert!(ledger.turn_to_read(1024).await.expect("read").is_none(), "small ones need no turn");
     drop((half, more));
     assert!(ledger.turn_to_read(MIB).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_gets_it_when_one_is_free() {
+    let ledger = ledger();
+    let all = ledger.arriving(MessageKind::Rows, None, 256 * MIB).expect("all of it").expect("a place");
+    let patience = Duration::from_secs(60);
+    let mut waits = Box::pin(Arc::clone(&ledger).arriving_within(MessageKind::Rows, None, MIB, patience));
+    assert!(waits.as_mut().now_or_never().is_none());
+    drop(all);
+    assert!(waits.await.expect("a place").is_some());
+    let all = ledger.arriving(MessageKind::Rows, None, 256 * MIB).expect("all of it");
+    let refused = Arc::clone(&ledger).arriving_within(MessageKind::Rows, None, MIB, Duration::ZERO).await;
+    assert_eq!(refused.expect_err("none is free").code(), Code::MemoryPressure);
+    drop(all);
 }
 
 /// The largest messages of either kind, as the server takes them.
@@ -191,6 +206,6 @@ async fn streams_are_read_in_turn_while_many_messages_are_on_their_way() {
 async fn the_smallest_ledger_has_space_for_the_largest_message() {
     let (ledger, anna) = (MemoryLedger::new(MIN_LIMIT_BYTES), "anna".into());
     for (kind, bytes) in [(MessageKind::Rows, 64 * MIB), (MessageKind::Statement, 4 * MIB)] {
-        assert!(ledger.arriving(kind, &anna, bytes).expect("space").is_some());
+        assert!(ledger.arriving(kind, Some(&anna), bytes).expect("space").is_some());
     }
 }

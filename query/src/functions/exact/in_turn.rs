@@ -5,6 +5,7 @@
 //! `CASE WHEN (v < 1000) IS NOT FALSE THEN v * v > 5 ELSE false END`: where it is not asked, the first has decided already.
 
 use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -72,8 +73,20 @@ fn guard_node(node: LogicalPlan, budget: &Cell<usize>) -> Result<Transformed<Log
                 Ok(Transformed::yes(name.restore(guards.value(expr)?)))
             })
         }
+        LogicalPlan::Join(mut join) if join.on.iter().any(|(left, right)| is_call(left) || is_call(right)) => {
+            // What stands for a cast is called like its column, and both are columns of what is joined.
+            for key in join.on.iter_mut().flat_map(|(left, right)| [left, right]).filter(|key| is_call(key)) {
+                let name = key.to_string();
+                *key = mem::take(key).alias(name);
+            }
+            Ok(Transformed::yes(LogicalPlan::Join(join)))
+        }
         other => Ok(Transformed::no(other)),
     }
+}
+
+fn is_call(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(_))
 }
 
 /// Aggregates that take no notice of what an argument would be where their FILTER is not true.

@@ -141,6 +141,15 @@ fn any_of_list(expr: &mut Expr) {
     if matches!(**right, Expr::Subquery(_) | Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })) {
         return;
     }
+    // A list that is written out is an IN, which files are chosen by.
+    if let Expr::Array(array) = &mut **right
+        && !array.elem.is_empty()
+        && !array.elem.iter().any(|element| matches!(element, Expr::Array(_)))
+    {
+        let (value, list) = (Box::new(take(left)), mem::take(&mut array.elem));
+        *expr = Expr::Nested(Box::new(Expr::InList { expr: value, list, negated: false }));
+        return;
+    }
     let (left, right) = (Box::new(take(left)), Box::new(take(right)));
     let none = Box::new(Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right });
     *expr = Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: none }));

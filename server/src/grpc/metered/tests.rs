@@ -14,6 +14,8 @@ use super::*;
 
 const MIB: usize = 1 << 20;
 
+const SHORT: Duration = Duration::from_millis(20);
+
 type Sent = Result<Frame<Bytes>, Status>;
 
 fn ledger() -> Arc<MemoryLedger> {
@@ -24,7 +26,7 @@ fn ledger() -> Arc<MemoryLedger> {
 fn metered(memory: &Arc<MemoryLedger>, is_stream: bool, sent: impl Stream<Item = Sent> + Send + 'static) -> Metered {
     let sender = Sender {
         memory: Arc::clone(memory),
-        caller: "anna".into(),
+        caller: Some("anna".into()),
         kind: MessageKind::Statement,
         max_bytes: 4 * MIB,
         is_stream,
@@ -176,10 +178,9 @@ async fn what_is_too_large_is_for_others_to_refuse() {
 
 #[tokio::test]
 async fn who_says_nothing_inside_a_large_message_is_not_waited_for() {
-    const SHORT: Duration = Duration::from_millis(20);
     let memory = ledger();
     let (send, body) = by_hand(&memory, true);
-    let mut body = body.with_max_silence(SHORT);
+    let mut body = body.with_patience(SHORT);
     // Between messages it may.
     send.send(data(message(0, &vec![7; MIB]))).await.expect("read");
     assert!(body.frame().await.is_some_and(|part| part.is_ok()));
@@ -188,6 +189,64 @@ async fn who_says_nothing_inside_a_large_message_is_not_waited_for() {
     assert!(body.frame().await.is_some_and(|part| part.is_ok()));
     let ended = body.frame().await.expect("an answer").expect_err("ended");
     assert_eq!((ended.code(), held(&memory)), (tonic::Code::DeadlineExceeded, 0), "{ended}");
+}
+
+#[tokio::test]
+async fn a_stream_waits_for_a_place_for_a_while() {
+    let memory = ledger();
+    let anna: Arc<str> = "anna".into();
+    let others = memory.arriving(MessageKind::Statement, Some(&anna), 24 * MIB as u64).expect("all that she may hold");
+    let sent = [message(0, b"small"), message(0, &[7; MIB])].concat();
+    let (send, mut body) = by_hand(&memory, true);
+    send.send(data(sent.clone())).await.expect("read");
+    assert_eq!(read(&mut body).len(), 1, "the small one, and the large one waits");
+    assert!(!body.is_end_stream());
+    drop(others);
+    let passed: Vec<u8> =
+        read(&mut body).into_iter().flat_map(|part| part.expect("passed on").into_data().expect("data")).collect();
+    assert_eq!(passed, sent[PREFIX_BYTES + 5..]);
+    assert_eq!(held(&memory), 0);
+
+    // A prefix in two frames is as good.
+    let others = memory.arriving(MessageKind::Statement, Some(&anna), 24 * MIB as u64).expect("all that she may hold");
+    send.send(data(&sent[10..12])).await.expect("read");
+    send.send(data(&sent[12..])).await.expect("read");
+    assert_eq!(read(&mut body).len(), 1, "a part of a prefix, which is passed on");
+    drop(others);
+    assert!(read(&mut body).into_iter().all(|part| part.is_ok()));
+    assert_eq!(held(&memory), 0);
+}
+
+#[tokio::test]
+async fn no_stream_waits_for_a_place_for_ever() {
+    let memory = ledger();
+    let anna: Arc<str> = "anna".into();
+    let _others = memory.arriving(MessageKind::Statement, Some(&anna), 24 * MIB as u64).expect("all that she may hold");
+    let (send, body) = by_hand(&memory, true);
+    let mut body = body.with_patience(SHORT);
+    send.send(data(prefix(0, MIB))).await.expect("read");
+    let refused = body.frame().await.expect("an answer").expect_err("refused");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn who_trickles_is_not_waited_for() {
+    let memory = ledger();
+    let (send, body) = by_hand(&memory, true);
+    let mut body = body.with_patience(SHORT);
+    send.send(data(prefix(0, MIB))).await.expect("read");
+    assert!(body.frame().await.is_some_and(|part| part.is_ok()));
+    let ended = loop {
+        // A byte whenever it has waited for a while.
+        match tokio::time::timeout(SHORT / 4, body.frame()).await {
+            Ok(Some(Ok(_))) => {}
+            Ok(last) => break last.expect("an answer"),
+            Err(_) => send.send(data(vec![7])).await.expect("read"),
+        }
+    };
+    assert_eq!(ended.expect_err("ended").code(), tonic::Code::DeadlineExceeded);
+    assert_eq!(held(&memory), 0);
 }
 
 #[test]

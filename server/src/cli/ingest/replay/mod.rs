@@ -103,6 +103,7 @@ pub(super) fn ended(file: &DeadLetterFile, left: u64, sent: anyhow::Result<()>) 
         _ => format!("{left} batches were not taken and are"),
     };
     match sent {
+        Err(error) if left == 0 => Err(error),
         Err(error) => Err(error.context(format!("{what} still in {file}; run it again when this is over"))),
         Ok(()) if left > 0 => bail!("{what} still in {file}"),
         Ok(()) => Ok(()),
