@@ -17,7 +17,7 @@ QUICK = [
     "aggregates_topk.slt", "array/", "case.slt", "coalesce.slt", "lateral_join.slt", "pg_compat/", "sort_merge_join.slt", "struct.slt",
     "table_functions.slt", "truncate.slt", "type_coercion.slt", "union_by_name.slt",
 ]  # fmt: skip
-QUICK_TIMEOUT_S = 120
+QUICK_TIMEOUT_S = 300
 FULL_TIMEOUT_S = 1_800
 PARTS = 2
 
