@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import adbc_driver_flightsql.dbapi
+import pyarrow as pa
 import pytest
 
-from harness import rows
-from harness.client import Client, Refused
+from harness import flight, rows
+from harness.client import Client, Refused, arrow_payload
 from harness.server import Server
 from harness.waiting import until
 
@@ -25,6 +26,10 @@ MEMORY_BYTES = 512 << 20
 N_INGESTS = 20
 N_BATCHES = 100
 """Of an ingest, each of 1 MB."""
+LARGE_ROWS, LARGE_VALUE_BYTES = 256, 65_000
+"""Of a message: 16 MiB is the most that a batch may have."""
+N_LARGE = 2
+"""Messages of a client."""
 FREE_BYTES = 12 << 30
 """Rows are in files, and once more while files are joined; the server keeps 1 GiB free."""
 LIMIT_S = 1_800
@@ -75,6 +80,71 @@ def test_twenty_at_once_within_the_memory_limit(server):
         values, _ = client.execute(f"SELECT value FROM shared WHERE n >= {n_rows} AND n < {n_rows + rows.BATCH_ROWS} ORDER BY n")
         assert values["value"].to_pylist() == rows.batch(N_BATCHES)["value"].to_pylist()
     assert peak < 2 * MEMORY_BYTES, f"{peak >> 20} MiB were in memory at once"
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    """A server whose rows a disk hardly notices."""
+    server = Server(tmp_path / "server", settings={"memory.limit": MEMORY}).start()
+    yield server
+    server.kill()
+
+
+def large_value(n: int) -> bytes:
+    return n.to_bytes(8, "little") * (LARGE_VALUE_BYTES // 8)
+
+
+def large(nth: int) -> pa.RecordBatch:
+    """So many rows that they are nearly as large as a batch may be; what is in them becomes small on disk."""
+    numbers = range(nth * LARGE_ROWS, (nth + 1) * LARGE_ROWS)
+    values = [large_value(n) for n in numbers]
+    return pa.record_batch([pa.array(numbers, pa.int64()), pa.array(values, pa.binary())], schema=rows.SCHEMA)
+
+
+def parts(nth: int):
+    """Of the bulk append of a client: the schema, then each message when it is asked for."""
+    schema, first = flight.messages(stream_of(large(nth * N_LARGE)))
+    yield schema
+    yield first
+    for i in range(1, N_LARGE):
+        yield flight.messages(stream_of(large(nth * N_LARGE + i)))[1]
+
+
+def stream_of(batch: pa.RecordBatch) -> bytes:
+    return arrow_payload(batch).arrow_ipc_stream
+
+
+def by_bulk_append(server: Server, nth: int) -> int:
+    flight.bulk_append(server.grpc, "large", parts(nth))
+    return N_LARGE * LARGE_ROWS
+
+
+def by_write_stream(server: Server, nth: int) -> int:
+    """All of it without waiting for an answer."""
+    with Client(server.grpc) as client, client.stream("large") as stream:
+        for i in range(N_LARGE):
+            stream.send(arrow_payload(large(nth * N_LARGE + i)))
+        return sum(stream.result().accepted for _ in range(N_LARGE))
+
+
+@pytest.mark.parametrize("put", [by_bulk_append, by_write_stream])
+def test_twenty_with_the_largest_messages_wait_for_each_other(narrow, put):
+    """Together they have more than the server may hold. It slows them down and refuses none."""
+    with Client(narrow.grpc) as client:
+        client.execute("CREATE TABLE large (n BIGINT, value VARBINARY)")
+        narrow.forget_peak()
+        with concurrent.futures.ThreadPoolExecutor(N_INGESTS) as threads:
+            stored = list(threads.map(lambda nth: put(narrow, nth), range(N_INGESTS), timeout=WAIT_S))
+        peak = narrow.peak_memory_bytes()
+        n_rows = N_INGESTS * N_LARGE * LARGE_ROWS
+        assert sum(stored) == n_rows
+        # Queries are stopped while it holds more than its limit.
+        until(lambda: narrow.forget_peak() < MEMORY_BYTES * 3 // 4, "memory is given back", WAIT_S)
+        assert figures(client, "large") == [(n_rows, n_rows, 0, n_rows - 1)]
+        for n in (0, n_rows // 2, n_rows - 1):
+            assert client.rows(f"SELECT value FROM large WHERE n = {n}") == [(large_value(n),)]
+    # With what allocators keep for a moment, and the program itself.
+    assert peak < MEMORY_BYTES * 5 // 4, f"{peak >> 20} MiB were in memory at once"
 
 
 def figures(client: Client, table: str) -> list[tuple]:

@@ -3,11 +3,13 @@ copy in its place gives everything back. Without a copy the file is given up, an
 
 import json
 import os
+import random
 import subprocess
 import time
 
 import grpc
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness import http
@@ -48,6 +50,20 @@ def path_of(server, client, entry: int):
     """The file of the rows that came with this entry."""
     (path,) = (path for (path,) in client.rows(f"SELECT path FROM system.segments WHERE kind = 'sealed' AND min_seq = {entry}"))
     return server.data / path
+
+
+def random_values() -> pa.Table:
+    bits = random.Random(1)
+    values = pa.array([bits.getrandbits(40) for _ in range(N_ROWS)], pa.int64())
+    return pa.table({"id": pa.array(range(N_ROWS), pa.int64()), "value": values})
+
+
+def flipped_in(content: bytes, path, column: str) -> bytes:
+    """A bit in the middle of what the first row group has of a column."""
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    (of_column,) = (c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == column)
+    middle = of_column.data_page_offset + of_column.total_compressed_size // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
 
 
 def replace(path, content: bytes):
@@ -123,6 +139,33 @@ def test_a_flipped_byte(server):
         verify(client)
         assert health(client) == ("ok", None)
         assert [sum_of(client, location) for location in (1, 2)] == sums
+
+
+def test_who_asks_first_after_a_start_gets_no_wrong_value(tmp_path):
+    """Nobody tests the file before: the scrubber is off. Its values are random bits, and another one decodes as well."""
+    server = Server(tmp_path / "server", settings={"scrub.rate": "off"}).start()
+    try:
+        with Client(server.grpc) as client:
+            client.execute("CREATE TABLE seen (id BIGINT NOT NULL, value BIGINT NOT NULL, PRIMARY KEY (id))")
+            assert client.write("seen", arrow_payload(random_values())).accepted == N_ROWS
+            seal(client, "seen")
+            path = path_of(server, client, 1)
+            expected = client.value("SELECT sum(value) FROM seen")
+        whole = path.read_bytes()
+        server.stop()
+        replace(path, flipped_in(whole, path, "value"))
+        assert pq.read_table(path).num_rows == N_ROWS, "nothing but a checksum tells"
+        server.start()
+        with Client(server.grpc) as client:
+            with pytest.raises(Refused) as refused:
+                client.value("SELECT sum(value) FROM seen")
+            assert refused.value.reason == "FILE_DAMAGED" and path.name in refused.value.message
+            wait_for(client, "damaged")
+            replace(path, whole)
+            verify(client)
+            assert client.value("SELECT sum(value) FROM seen") == expected
+    finally:
+        server.kill()
 
 
 def test_a_file_that_is_missing_is_found_by_who_needs_it(server):

@@ -1,5 +1,5 @@
 """Are answers right? Each query of the oracle must be answered as DuckDB answers it, wherever the rows are: in memory, built, sealed, in
-all three, after DELETEs, after a restart, while more streams in and is sealed."""
+all three, after DELETEs, merged, after a restart, while more streams in and is sealed."""
 
 import re
 import threading
@@ -15,7 +15,7 @@ from harness.client import Client, Loader, Refused, arrow_payload
 from harness.compare import difference
 from harness.disk import SmallDisk
 from harness.oracle import KINDS, QUERIES, Oracle, ours
-from harness.sealing import build, rows_by_place, seal
+from harness.sealing import Places, build, compact, places, rows_by_place, seal
 from harness.server import Server
 
 TABLES = {"git_events": data.many_events(), "kinds": data.kinds()}
@@ -177,6 +177,10 @@ class Own:
                 assert {answer.accepted for answer in answers} == {0}
         return n_deleted
 
+    def figures(self) -> dict[str, Places]:
+        with Client(self.server.grpc) as client:
+            return {table: places(client, table) for table in TABLES}
+
     def places(self) -> dict[str, tuple[int, int, int]]:
         with Client(self.server.grpc) as client:
             return {table: rows_by_place(client, table) for table in TABLES}
@@ -268,6 +272,23 @@ def deleted_and_sealed(own: Own, rows: Rows):
     return PARTS, PARTS
 
 
+def deleted_and_compacted(own: Own, rows: Rows):
+    """Of small files, from which rows were deleted, few are left: rows are in other files than they came in, without those that went."""
+    for i in range(N_DELETED_FROM):
+        own.load(i, i + 1)
+        own.each(seal)
+    assert own.delete() == rows.n_deleted
+    own.load(N_DELETED_FROM, PARTS)
+    own.each(seal)
+    before = own.figures()
+    own.each(compact)
+    after = own.figures()
+    for table in TABLES:
+        assert after[table].files < before[table].files, before
+        assert after[table].deleted < before[table].deleted, before
+    return PARTS, PARTS
+
+
 def deleted_from_sealed_and_killed(own: Own, rows: Rows):
     """Each deletion vector is published before the next DELETE comes."""
     own.load(0, N_DELETED_FROM)
@@ -283,7 +304,7 @@ def deleted_from_sealed_and_killed(own: Own, rows: Rows):
     return N_DELETED_FROM, N_DELETED_FROM
 
 
-WITHOUT_HOLD = (fresh, restarted, killed, sealed, sealed_in_parts_and_killed, deleted_from_sealed_and_killed)
+WITHOUT_HOLD = (fresh, restarted, killed, sealed, sealed_in_parts_and_killed, deleted_and_compacted, deleted_from_sealed_and_killed)
 WITH_HOLD = (built, mixed, mixed_and_killed, deleted, deleted_and_killed, deleted_and_sealed)
 
 
@@ -367,6 +388,40 @@ def held_seal(request, tmp_path_factory, all_rows):
 @by_name
 def test_as_duckdb_while_a_seal_is_held(held_seal, all_rows, query):
     assert difference(over_flight_sql(held_seal, ours(query)), all_rows.answer(query)) is None
+
+
+# Those at which deletion vectors are in the store.
+WITH_VECTORS = ("publish.files_brought", "publish.after_send", "publish.settled")
+
+
+@pytest.fixture(scope="module", params=WITH_VECTORS)
+def held_vectors(request, tmp_path_factory, rows_after_deletes):
+    """A server that publishes deletion vectors by itself after its start, of sealed rows and of built ones, held at a step of that."""
+    point, table, rows = request.param, "git_events", rows_after_deletes
+    with Own(tmp_path_factory.mktemp(point), hold=False) as own:
+        with Client(own.server.grpc) as client:
+            loader = Loader(client, table, "oracle")
+            loader.load(part(table, 0, N_SEALED))
+            seal(client, table)
+            loader.load(part(table, N_SEALED, N_DELETED_FROM))
+            for statement, n_deleted in zip(DELETES, rows.n_deleted, strict=True):
+                if statement.startswith(f"DELETE FROM {table}"):
+                    assert client.execute(statement)[1].affected_rows == n_deleted
+        own.server.environment["TIDEWATER_FAIL_POINTS"] = f"{point}=hold:1"
+        own.server.restart(kill=True)
+        own.server.wait_for_log("held at a fail point", point)
+        with Client(own.server.grpc) as client:
+            Loader(client, table, "oracle").load(part(table, N_DELETED_FROM))
+        expected = rows.places(N_DELETED_FROM, N_SEALED)[table]
+        assert own.places()[table] == expected
+        yield own.server
+        assert own.places()[table] == expected
+
+
+@pytest.mark.slow
+@by_name
+def test_as_duckdb_while_deletion_vectors_are_held(held_vectors, rows_after_deletes, query):
+    assert difference(over_flight_sql(held_vectors, ours(query)), rows_after_deletes.answer(query)) is None
 
 
 @pytest.fixture(scope="module", params=["in_memory", "sealed_meanwhile"])

@@ -116,6 +116,9 @@ pub const MAX_DELETE_ATTEMPTS: usize = 5;
 /// Spill files stay away from the free space at which rows are refused by this: several threads may look at it, and then write.
 pub const SPILL_MARGIN_BYTES: u64 = 64 << 20;
 
+/// Fresh rows that nobody but readers of older versions has may take this part of the memory for queries; then who keeps most is stopped.
+pub const MAX_KEPT_DIVISOR: usize = 2;
+
 /// How often the process's memory is looked at.
 pub const WATCHDOG_INTERVAL: Duration = Duration::from_millis(100);
 /// After it stopped a query, the watchdog waits this long for memory to come back before it stops another.

@@ -33,7 +33,8 @@ pub(crate) enum StopReason {
     /// The reader has gone.
     Dropped,
     Deadline(Duration),
-    Memory,
+    /// Which memory is short.
+    Memory(&'static str),
     /// Its reader stopped reading.
     Stalled,
     /// It was planned, and nobody started it.
@@ -50,11 +51,8 @@ impl StopReason {
                 Error::new(Code::QueryDeadline, format!("the query did not end within {limit:?}"))
                     .hint("filter more, or raise statement_timeout (at most one hour)")
             }
-            StopReason::Memory => Error::new(
-                Code::QueryMemory,
-                "the query was stopped because the process holds more memory than its limit",
-            )
-            .hint("filter or aggregate earlier, or raise memory_limit"),
+            StopReason::Memory(why) => Error::new(Code::QueryMemory, format!("the query was stopped because {why}"))
+                .hint("filter or aggregate earlier, read results as they come, or raise memory.limit"),
             StopReason::Stalled => Error::new(
                 Code::ResultStalled,
                 format!("the query was stopped because nobody read its result for {} s", MAX_STALL.as_secs()),
@@ -224,6 +222,11 @@ impl Query {
 
     pub(crate) fn memory_held(&self) -> u64 {
         self.pool.held()
+    }
+
+    /// Memory of rows that it reads and that their tables have let go.
+    pub(crate) fn memory_kept(&self) -> u64 {
+        self.catalog.lock().as_ref().map_or(0, |catalog| catalog.kept_bytes())
     }
 
     pub(crate) fn summary(&self) -> RunSummary {
@@ -449,10 +452,9 @@ impl Registry {
         Err(Error::new(Code::QueryNotFound, format!("no query with the id {id} runs")).hint("it may have ended"))
     }
 
-    /// The running query that holds most memory, of those that are not being stopped.
-    pub(crate) fn largest(&self) -> Option<Arc<Query>> {
-        let state = self.state.lock();
-        state.running.values().filter(|query| !query.is_stopped()).max_by_key(|query| query.memory_held()).cloned()
+    /// The running query that has most of something, of those that are not being stopped.
+    pub(crate) fn largest(&self, of: impl Fn(&Query) -> u64) -> Option<Arc<Query>> {
+        self.running().into_iter().filter(|query| !query.is_stopped()).max_by_key(|query| of(query))
     }
 
     pub(crate) fn running(&self) -> Vec<Arc<Query>> {

@@ -1,11 +1,11 @@
-//! Is an answer of one moment, and is all of it there? Tables that are written while they are read, large INSERTs, parameters by the row.
+//! Is an answer of one moment, and is all of it there? Tables that are written while they are read, large INSERTs, parameters by the row, other zones than UTC.
 
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema};
 use support::{Fixture, collect, render};
 use tidewater_query::{Code, Error, Parameters, PlannedKind, RunOptions, Session};
@@ -162,5 +162,52 @@ fn explain_takes_what_the_query_takes() {
             let text = fixture.engine.explain(&session, sql, false).await.expect(sql);
             assert!(text.contains("physical_plan:"), "{text}");
         }
+    });
+}
+
+/// By the bounds of times zones and files are left out in a session of another zone, too.
+#[test]
+fn outside_of_utc_bounds_count_as_in_it() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for sql in [
+            "CREATE TABLE times (id BIGINT PRIMARY KEY, at TIMESTAMPTZ, wall TIMESTAMP)",
+            "INSERT INTO times VALUES (1, '2024-07-01 10:00:00Z', '2024-07-01 12:00:00')",
+            "SET timezone = 'Europe/Berlin'",
+        ] {
+            fixture.run(&session, sql).await.expect(sql);
+        }
+        for (condition, zones) in [
+            ("at > now() - INTERVAL '1 day'", "zones=0/1"),
+            ("wall >= now() - INTERVAL '5 minutes'", "zones=0/1"),
+            ("wall < TIMESTAMPTZ '2024-07-01 10:00:00Z'", "zones=0/1"),
+            ("wall <= TIMESTAMPTZ '2024-07-01 10:00:00Z'", "zones=1/1"),
+            ("CAST(at AS DATE) = DATE '2024-07-02'", "zones=0/1"),
+            ("CAST(at AS TIMESTAMP) > '2024-07-01 12:00:00'", "zones=0/1"),
+            ("CAST(at AS TIMESTAMP) >= '2024-07-01 12:00:00'", "zones=1/1"),
+            ("extract(year FROM at) = 2025", "zones=0/1"),
+            ("at AT TIME ZONE 'Asia/Tokyo' > '2024-07-01 19:00:00'", "zones=0/1"),
+            // Clocks show it twice: rows are asked.
+            ("CAST(at AS TIMESTAMP) > '2024-10-27 02:30:00'", "zones=1/1"),
+        ] {
+            let sql = format!("SELECT id FROM times WHERE {condition}");
+            let plan = fixture.engine.explain(&session, &sql, false).await.expect(&sql);
+            assert!(plan.contains(zones), "{sql}: {plan}");
+        }
+    });
+}
+
+/// A parameter is shown in the session's zone, as a column is.
+#[test]
+fn parameters_are_shown_in_the_zone_of_the_session() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "SET timezone = 'Europe/Berlin'").await.expect("set");
+        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_711_925_232_000_000]).with_timezone("UTC"));
+        let sql = "SELECT extract(hour FROM $1), CAST(CAST($2 AS TIMESTAMPTZ) AS DATE), $3 AT TIME ZONE 'Asia/Tokyo'";
+        let rows = run_with(&fixture, &session, sql, vec![Arc::clone(&at), Arc::clone(&at), at]).await;
+        assert_eq!(rows.expect("run"), ["0|2024-04-01|2024-04-01T07:47:12"]);
     });
 }

@@ -14,6 +14,7 @@ use tidewater_query::{
 };
 use tidewater_storage::View;
 use tidewater_storage::env::FailAction;
+use tidewater_storage::memory::Share;
 
 /// Never ends within a test, and yields often.
 const ENDLESS: &str = "SELECT a.value FROM generate_series(1, 1000000) AS a, generate_series(1, 1000000) AS b WHERE a.value + b.value < 0";
@@ -132,6 +133,38 @@ fn dropping_the_stream_or_the_pending_query_cancels_it() {
         all_ended(&fixture, &session).await;
         let states: Vec<_> = fixture.engine.queries(&session.principal).iter().map(|q| q.state).collect();
         assert_eq!(states, [QueryState::Cancelled, QueryState::Cancelled]);
+    });
+}
+
+/// Ingest goes on, so that somebody has to give the memory back.
+#[test]
+fn who_keeps_most_of_what_tables_let_go_is_stopped() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        let memory = Arc::clone(fixture.engine.storage().memory());
+        fixture.run(&session, "CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))").await.expect("created");
+        fixture.run(&session, "INSERT INTO t SELECT value FROM generate_series(1, 20000)").await.expect("stored");
+        let mut other = fixture.start(&session, MANY_ROWS).await.expect("started");
+        let mut slow = fixture.start(&session, "SELECT a.id FROM t AS a, t AS b").await.expect("started");
+        slow.next().await.expect("a batch").expect("no error");
+        fixture.run(&session, "TRUNCATE TABLE t").await.expect("done");
+        let kept = memory.charge(Share::Queries, memory.share(Share::Queries) / 2);
+        let last = loop {
+            match slow.next().await.expect("an error") {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(last.code(), Code::QueryMemory, "{last}");
+        assert!(last.to_string().contains("let go"), "{last}");
+        // Nobody is stopped who keeps nothing.
+        other.next().await.expect("a batch").expect("no error");
+        drop((kept, other, slow));
+        all_ended(&fixture, &session).await;
+        while memory.used(Share::Queries) > 0 {
+            tokio::task::yield_now().await;
+        }
     });
 }
 

@@ -131,4 +131,4 @@ macro_rules! slt {
     };
 }
 
-slt!(alter, create_as, ddl, delete, grants, hidden, insert, roles, select, settings, show, types, views);
+slt!(alter, create_as, ddl, delete, floats, grants, hidden, insert, roles, select, settings, show, types, views, zones);

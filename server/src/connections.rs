@@ -24,10 +24,15 @@ use tonic::transport::server::Connected;
 
 use self::shares::{Share, Shares};
 use crate::auth::place_of_client;
+use crate::grpc::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use crate::tls::{Acceptor, common_name};
 
 /// Connections of one port. Further ones wait in the operating system's queue.
 pub const MAX_CONNECTIONS: usize = 4096;
+
+/// Bodies that wait on one connection before anybody reads them. Each keeps a megabyte of the connection's window, so that some of it is
+/// left to those that are read.
+const MAX_WAITING_BODIES: usize = (CONNECTION_WINDOW_BYTES / STREAM_WINDOW_BYTES) as usize - 2;
 
 /// A connection that has not said by then which protocol it speaks is closed: it would hold its place for nothing, and the time limits
 /// of the protocols begin only behind that.
@@ -156,11 +161,18 @@ pub struct Peer {
     certificate: Arc<OnceLock<Option<String>>>,
     /// Held as long as the connection, or a request over it, is there.
     presence: Arc<()>,
+    waiting_bodies: Arc<Semaphore>,
 }
 
 impl Peer {
     pub(crate) fn at(address: Option<SocketAddr>) -> Self {
-        Self { address, is_proxy: false, certificate: Arc::default(), presence: Arc::default() }
+        let waiting_bodies = Arc::new(Semaphore::new(MAX_WAITING_BODIES));
+        Self { address, is_proxy: false, certificate: Arc::default(), presence: Arc::default(), waiting_bodies }
+    }
+
+    /// Places of request bodies that may wait, none of which is read meanwhile.
+    pub(crate) fn waiting_bodies(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.waiting_bodies)
     }
 
     /// Tells whether the connection is still there.

@@ -3,6 +3,7 @@
 mod admitted;
 mod metered;
 mod needed;
+mod place;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,12 +28,14 @@ use tower::layer::util::{Identity, Stack};
 use tower::util::MapRequestLayer;
 
 use self::admitted::Admitted;
+pub(crate) use self::place::{MessagePlace, Places};
 use crate::connections::Listener;
 use crate::{App, admin, auth, flight_sql, ingest, query_api, request_id, tls};
 
 /// HTTP/2's own 64 KiB would stall results on a long line.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// What streams that nobody reads for a while keep of it is missing to the others: twenty that send at once leave something.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 24 << 20;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use self::access::{OwnKey, load_accounts};
 pub use self::create::StagedTable;
+use self::create::{ComingNames, coming};
 pub use self::options::EngineOptions;
 use crate::access::Accounts;
 use crate::attaching::parts_of;
@@ -83,8 +84,10 @@ pub struct Engine {
     accounts: parking_lot::RwLock<Accounts>,
     own_key: OwnKey,
     epoch: AtomicU64,
-    /// Held while the catalog changes.
+    /// Held while the catalog changes. It is taken behind `attaching` and `removing`, and nobody waits for a store with it in hand.
     changing: Mutex<()>,
+    /// Names of tables that are attached or brought back, which takes longer than anybody may hold `changing`.
+    coming: Arc<ComingNames>,
     /// Held while users, tokens and sessions change: they do not wait for the catalog, which may wait for a store elsewhere.
     changing_accounts: Mutex<()>,
     /// Held while files of a dropped table are removed.
@@ -179,6 +182,7 @@ impl Engine {
             own_key,
             epoch: AtomicU64::new(1),
             changing: Mutex::new(()),
+            coming: Arc::default(),
             changing_accounts: Mutex::new(()),
             removing: Mutex::new(()),
             attaching: Mutex::new(()),
@@ -330,7 +334,12 @@ impl Engine {
 
     /// `None` while ingest is open, else why it is not (free space, memory, the clock, shutdown). For `/readyz`.
     pub fn ingest_blocked(&self) -> Option<Error> {
-        self.parts.gate.check().err()
+        self.parts.gate.check(false).err()
+    }
+
+    /// Whether a stream of rows may begin to be written into files: that takes no memory that rows hold.
+    pub fn can_stage(&self) -> bool {
+        self.parts.gate.check(true).is_ok()
     }
 
     /// Free bytes on the data folder's file system below which rows are refused. Nobody else may bring it there either.
@@ -366,6 +375,7 @@ impl Engine {
         let taken = match (names.tables.contains_key(&key), names.views.contains_key(&key)) {
             (true, _) => "table",
             (_, true) => "view",
+            _ if self.coming.lock().contains_key(&key) => return Err(coming(schema, name)),
             _ => return Ok(()),
         };
         Err(Error::new(Code::TableExists, format!("{taken} '{schema}.{name}' exists"))

@@ -14,6 +14,9 @@ pub const STAGED_ABOVE_BYTES: usize = MAX_BATCH_BYTES;
 pub const STAGED_FILE_ROWS: usize = 1 << 20;
 pub const STAGED_FILE_BYTES: u64 = 128 << 20;
 
+/// Keys of statements that are not committed yet, all together: this part of the memory for keys.
+pub const STREAM_KEYS_DIVISOR: u64 = 2;
+
 /// Keys that came since those of a statement were looked up, and that the worker compares by itself, in some milliseconds. More are
 /// compared beside it.
 pub const COMPARED_KEYS: u64 = 1 << 16;
@@ -32,8 +35,16 @@ pub const LARGE_BATCH_BYTES: usize = 256 << 10;
 /// The tail merges batches by doubling until a batch has this many rows: smaller ones poison scans.
 pub const TAIL_BATCH_ROWS: usize = 8192;
 
-/// Rows of one sorted run, and of one Parquet row group.
+/// Rows of one sorted run.
 pub const RUN_ROWS: usize = 131_072;
+
+/// Rows of one Parquet row group, which has a dictionary of its own for each column: the names of the design load take 0.2 bytes a row more
+/// in groups of a quarter of it. Readers skip pages, so they read no more in larger ones. It is a quarter of it where dictionaries are large,
+/// because a reader of one row reads all of them.
+pub const ROW_GROUP_ROWS: usize = 524_288;
+
+/// Rows of which a sidecar has one filter: what a point look-up decodes, a few pages.
+pub const FILTER_ROWS: usize = 32_768;
 
 /// Rows of one zone of a run: minimum, maximum and null count are kept for each.
 pub const ZONE_ROWS: usize = 8192;
@@ -134,6 +145,12 @@ pub const CORES_A_RUN_JOB: usize = 4;
 /// What is sorted at once takes this part of the memory that nobody holds by name: a sort can wait or take fewer rows, so it has nothing of
 /// the memory for rows, whose end refuses ingest.
 pub const SORTING_DIVISOR: u64 = 2;
+/// The one merge of files that runs takes this part of it, of its own: no build and no sort waits until a merge gives memory back.
+pub const MERGING_DIVISOR: u64 = 4;
+/// Files on their way into stores elsewhere take this part of it, all together; one that takes more goes alone.
+pub const UPLOADS_DIVISOR: u64 = 8;
+/// Files of all tables that are brought into their Delta tables at once, tested or sent: few threads, and a short queue for the disk.
+pub const MAX_BRINGS: usize = 8;
 
 /// Built files that wait to be published, of all tables, unless somebody chooses another limit: some two weeks of the design load.
 pub const MAX_UNPUBLISHED_BYTES: u64 = 64 << 30;
@@ -151,9 +168,13 @@ pub const MAX_CLOCK_STEP_BACK_US: i64 = 5 * 60 * 1_000_000;
 
 const _: () = assert!(LARGE_BATCH_ROWS <= TAIL_BATCH_ROWS && TAIL_BATCH_ROWS <= RUN_ROWS);
 const _: () = assert!(RUN_ROWS.is_multiple_of(ZONE_ROWS));
-const _: () = assert!(STAGED_FILE_ROWS.is_multiple_of(RUN_ROWS) && STAGED_ABOVE_BYTES <= MAX_STATEMENT_ROWS_BYTES);
+const _: () = assert!(ROW_GROUP_ROWS.is_multiple_of(ZONE_ROWS) && FILTER_ROWS.is_multiple_of(ZONE_ROWS));
+const _: () =
+    assert!(STAGED_FILE_ROWS.is_multiple_of(ROW_GROUP_ROWS) && STAGED_ABOVE_BYTES <= MAX_STATEMENT_ROWS_BYTES);
 // Both together leave a part of the share to rows.
 const _: () = assert!(DECODING_DIVISOR + COLLECTING_DIVISOR < DECODING_DIVISOR * COLLECTING_DIVISOR);
+// All of these leave something to what nobody counts.
+const _: () = assert!(16 / SORTING_DIVISOR + 16 / MERGING_DIVISOR + 16 / UPLOADS_DIVISOR < 16);
 const _: () = assert!(BATCH_RESULTS <= BATCH_HASHES);
 const _: () = assert!(FREEING_MIN_FREE_BYTES < SMALL_MIN_FREE_BYTES && SMALL_MIN_FREE_BYTES < LEAST_MIN_FREE_BYTES);
 const _: () = assert!(LEAST_MIN_FREE_BYTES <= MIN_FREE_BYTES);

@@ -2,11 +2,8 @@
 
 mod arriving;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -25,7 +22,7 @@ pub enum Share {
     Realtime,
     /// Key layers.
     Keys,
-    /// Pools of running queries.
+    /// Pools of running queries, and fresh rows that nobody but readers of older versions has.
     Queries,
     /// Footers, pages, dictionaries.
     Caches,
@@ -68,9 +65,11 @@ pub const MIN_LIMIT_BYTES: u64 = 2 * MEMTABLES_BYTES;
 /// Permits are counted in this many bytes: a semaphore holds no more than 2^29 or so.
 const PERMIT_BYTES: u64 = 1024;
 
-/// Messages that wait for memory, as they were sent, have this part of what is held by nobody by name, and those that streams read in turn
-/// as much again: they stand in buffers of the transport.
-const WAITING_DIVISOR: u64 = 4;
+/// Messages that streams read in turn have this part of what is held by nobody by name.
+const TURNS_DIVISOR: u64 = 4;
+
+/// While rows hold so many parts of a hundred of their memory, streams wait: the rest is for those who need much at once, or cannot wait.
+const STREAMS_PERCENT: u64 = 75;
 
 /// Who waits with less than this in hand is not counted: a connection's buffers are larger.
 const SMALL_MESSAGE_BYTES: u64 = 64 << 10;
@@ -89,11 +88,11 @@ pub struct MemoryLedger {
     decoding: Places,
     /// Of the realtime share: what statements collect before they are written.
     collecting: Places,
-    /// Of the unassigned share: messages that wait to be decoded.
-    waiting: Places,
-    /// Of the unassigned share, too: messages of streams that are read in turn.
+    /// Streams that wait for memory for rows go on one after the other.
+    streams: Semaphore,
+    /// Of the unassigned share: messages of streams that are read in turn.
     turns: Places,
-    /// Messages that are not whole yet; counted there, too, whatever its size.
+    /// Messages from their first byte until they are decoded; counted there, too, whatever its size.
     rows_arriving: Arrivals,
     statements_arriving: Arrivals,
 }
@@ -119,8 +118,8 @@ impl MemoryLedger {
             used: Default::default(),
             decoding: Places::new(realtime / DECODING_DIVISOR),
             collecting: Places::new(realtime / COLLECTING_DIVISOR),
-            waiting: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
-            turns: Places::new(share_of(limit, Share::Unassigned) / WAITING_DIVISOR),
+            streams: Semaphore::new(1),
+            turns: Places::new(share_of(limit, Share::Unassigned) / TURNS_DIVISOR),
             rows_arriving: Arrivals::new(limit, MessageKind::Rows),
             statements_arriving: Arrivals::new(limit, MessageKind::Statement),
         })
@@ -161,21 +160,27 @@ impl MemoryLedger {
         Ok(Decoding { _place: place, charge: Some(self.charge(Share::Realtime, bytes)) })
     }
 
-    /// Waits for `wanted` with a message in hand, of `bytes` as it was sent. Who sends one after the other without waiting cannot be slowed
-    /// down, so only so many wait: `MEMORY_PRESSURE` at once for a large one that would have to, when others already do.
-    pub async fn held_up<T>(self: &Arc<Self>, bytes: u64, wanted: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut wanted = pin!(wanted);
-        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(wanted.as_mut().poll(cx))).await {
-            return done;
+    /// The same for a stream, whose client can be made to wait: until [`Self::space_for_rows`] at first, in the order of asking. One goes
+    /// on after the other, so that it is counted for those behind it; and none keeps a place meanwhile, which calls and parameters need.
+    pub async fn decoding_with_space(self: &Arc<Self>, bytes: u64) -> Result<Decoding> {
+        let _turn = self.streams.acquire().await.map_err(closed)?;
+        self.space_for_rows().await;
+        self.decoding(bytes).await
+    }
+
+    /// What a share holds beyond what it may. What readers keep is of queries; where they are not stopped in time, rows have so much less.
+    pub(crate) fn excess(&self, share: Share) -> u64 {
+        self.used(share).saturating_sub(self.share(share))
+    }
+
+    /// Waits while rows hold three quarters of their memory; the caller bounds the wait. What they hold comes back without anybody who waits
+    /// here: the worker writes what is prepared, builds take what is stored, and what statements collect is at most half.
+    pub async fn space_for_rows(&self) {
+        let most = self.share(Share::Realtime) / 100 * STREAMS_PERCENT;
+        // Nobody tells when rows that are stored go.
+        while self.used(Share::Realtime) + self.excess(Share::Queries) >= most {
+            tokio::time::sleep(MEMORY_POLL).await;
         }
-        let _in_hand = match bytes < SMALL_MESSAGE_BYTES {
-            true => None,
-            false => {
-                let place = self.waiting.try_take(bytes).ok_or_else(too_many_wait)?;
-                Some((place, self.charge(Share::Unassigned, bytes)))
-            }
-        };
-        wanted.await
     }
 
     /// For a stream, whose client can be made to wait: while memory for rows is scarce, or so many messages are on their way that others
@@ -224,12 +229,6 @@ fn closed(_: AcquireError) -> Error {
     Error::internal("a memory budget was closed")
 }
 
-fn too_many_wait() -> Error {
-    Error::new(Code::MemoryPressure, "too many messages wait for memory already")
-        .hint("send slower, or raise memory.limit")
-        .retry_after(Duration::from_secs(1))
-}
-
 /// Bytes that are held; given back when dropped.
 #[derive(Debug)]
 pub struct Charge {
@@ -253,6 +252,19 @@ impl Charge {
         }
         self.bytes = bytes;
     }
+
+    pub(crate) fn share(&self) -> Share {
+        self.share
+    }
+
+    /// From now on the same bytes are of another share.
+    pub(crate) fn move_to(&mut self, share: Share) {
+        if share != self.share {
+            self.ledger.used[share as usize].fetch_add(self.bytes, Ordering::Relaxed);
+            self.ledger.used[self.share as usize].fetch_sub(self.bytes, Ordering::Relaxed);
+            self.share = share;
+        }
+    }
 }
 
 impl Drop for Charge {
@@ -272,6 +284,11 @@ impl Places {
     pub(crate) fn new(bytes: u64) -> Self {
         let total = (bytes / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize) as u64);
         Self { permits: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Bytes that are taken, or kept for who waits.
+    fn taken(&self) -> u64 {
+        self.total.saturating_sub(self.permits.available_permits() as u64) * PERMIT_BYTES
     }
 
     /// More than there is takes all there is.

@@ -20,10 +20,14 @@ use crate::yardsticks::Quantiles;
 
 /// Phases of each kind.
 const ROUNDS: u64 = 3;
+/// Of one phase, whatever is asked for: a table is published four times a minute, so that each absence meets a publish.
+const LEAST_PHASE: Duration = Duration::from_secs(20);
 /// A build every few seconds, so that each phase has several.
 const BUILDS: &str = "seal_after_rows = '50000', ";
 /// The 99th percentile with the store away beside that with the store there.
 const MARK: f64 = 1.2;
+/// What waits for the store.
+const WAITING: &str = "SELECT count(*) FROM system.jobs WHERE kind = 'publish' AND state = 'running'";
 /// Starts moto, makes the bucket, says where it listens, and ends with its parent.
 const MOTO: &str = r#"
 import sys, urllib.request
@@ -95,11 +99,13 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let mut producer = client.producer("detections", "load").await?;
     let mut detections = Detections::new(Shape::Thin)?;
     let (mut there, mut away) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
-    let length = Duration::from_secs(bench.seconds) / (2 * ROUNDS as u32);
+    let length = (Duration::from_secs(bench.seconds) / (2 * ROUNDS as u32)).max(LEAST_PHASE);
     for _ in 0..ROUNDS {
         phase(&mut producer, &mut detections, length, &mut there).await?;
         store.signal(Signal::STOP)?;
         phase(&mut producer, &mut detections, length, &mut away).await?;
+        let n_waiting = number(&client, WAITING).await?;
+        ensure!(n_waiting > 0.0, "nothing asked for the store while it was away");
         store.signal(Signal::CONT)?;
     }
     let mut report = Report::default();

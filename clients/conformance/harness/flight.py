@@ -1,5 +1,7 @@
 """What may a client put on the wire of a Flight bulk append? Messages made by hand, so that they can be forged."""
 
+from collections.abc import Iterable
+
 import grpc
 import pyarrow as pa
 
@@ -48,13 +50,13 @@ def messages(stream: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def bulk_append(address: str, table: str, parts: list[tuple[bytes, bytes]]):
-    """Sends these messages as one bulk append; raises Refused."""
-    data = [content(2, header) + content(1000, body) for header, body in parts]
-    data[0] = content(1, append_to(table)) + data[0]
+def bulk_append(address: str, table: str, parts: Iterable[tuple[bytes, bytes]]):
+    """Sends these messages as one bulk append, each when it is its turn; raises Refused."""
+    target = content(1, append_to(table))
+    data = ((b"" if i else target) + content(2, header) + content(1000, body) for i, (header, body) in enumerate(parts))
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         put = channel.stream_stream(PUT, lambda message: message, lambda message: message)
         try:
-            return list(put(iter(data), timeout=TIMEOUT_S))
+            return list(put(data, timeout=TIMEOUT_S))
         except grpc.RpcError as error:
             raise refused_call(error) from error

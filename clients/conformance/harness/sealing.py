@@ -8,7 +8,7 @@ from .client import Client
 
 
 class Moved(NamedTuple):
-    """What `CALL build` and `CALL seal` answer."""
+    """What `CALL build`, `CALL seal` and `CALL compact` answer."""
 
     table: str
     delta_version: int | None
@@ -36,6 +36,10 @@ def build(client: Client, table: str) -> Moved:
 
 def seal(client: Client, table: str) -> Moved:
     return _call(client, "seal", table)
+
+
+def compact(client: Client, table: str) -> Moved:
+    return _call(client, "compact", table)
 
 
 def _call(client: Client, procedure: str, table: str) -> Moved:

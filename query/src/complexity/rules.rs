@@ -13,14 +13,15 @@ use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizer
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanBounds;
-use crate::functions::{AsCompared, Frames, Quantified};
+use super::orders::{self, InOrder};
+use crate::functions::{AsCompared, Frames, Quantified, Selected};
 
-/// DataFusion's own rules, bounded, and three that come before them.
+/// DataFusion's own rules, bounded, and four that come before them. Frames are looked at while what they are in the order of is as it is written.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let bounded =
         |inner: Arc<dyn AnalyzerRule + Send + Sync>| Arc::new(Bounded(inner)) as Arc<dyn AnalyzerRule + Send + Sync>;
-    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
-        [Arc::new(Quantified), Arc::new(AsCompared), Arc::new(Frames)];
+    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
+        [Arc::new(Selected), Arc::new(Quantified), Arc::new(Frames), Arc::new(AsCompared)];
     first.into_iter().chain(Analyzer::new().rules).map(bounded).collect()
 }
 
@@ -34,7 +35,12 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
     let bounded = |inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
         Arc::new(Bounded(inner)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
     };
-    PhysicalOptimizer::new().rules.into_iter().map(bounded).collect()
+    let in_order: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(InOrder);
+    let ours = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
+        orders::NAME => Arc::clone(&in_order),
+        _ => rule,
+    };
+    PhysicalOptimizer::new().rules.into_iter().map(ours).map(bounded).collect()
 }
 
 #[derive(Debug)]

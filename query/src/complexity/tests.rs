@@ -3,11 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{JoinType, NullEquality};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::joins::SortMergeJoinExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use tidewater_storage::{Code, Error};
 use tokio::time::Instant;
 
+use super::orders::InOrder;
 use super::{PlanBounds, analyzer_rules, check, optimizer_rules, physical_rules};
 use crate::error::from_datafusion;
 use crate::limits::{DEEP_STACK_BYTES, MAX_ABANDONED_PLANNERS};
@@ -167,4 +179,21 @@ fn a_planning_that_nobody_waits_for_ends() {
             assert_eq!(verdict.expect_err("too late").code(), Code::PlanningDeadline);
         }
     });
+}
+
+#[test]
+fn rows_in_order_are_refused_in_other_partitions() {
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+    let key = || Arc::new(Column::new("a", 0)) as Arc<dyn PhysicalExpr>;
+    let side = || {
+        let rows = Arc::new(EmptyExec::new(Arc::clone(&schema)).with_partitions(2));
+        let order = LexOrdering::new([PhysicalSortExpr::new(key(), SortOptions::default())]).expect("an order");
+        Arc::new(SortExec::new(order, rows).with_preserve_partitioning(true)) as Arc<dyn ExecutionPlan>
+    };
+    let on = vec![(key(), key())];
+    let (kind, nulls) = (JoinType::Inner, NullEquality::NullEqualsNothing);
+    let join = SortMergeJoinExec::try_new(side(), side(), on, None, kind, vec![SortOptions::default()], nulls);
+    let join = Arc::new(join.expect("a join"));
+    let refused = InOrder.optimize(join, &ConfigOptions::new()).expect_err("equal keys are in any partition");
+    assert!(refused.to_string().contains("distribution requirements"), "{refused}");
 }

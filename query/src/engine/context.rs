@@ -278,6 +278,8 @@ fn view_planner(zoned: Arc<SessionState>, visible: VisibleCatalog, with_system_c
             let plan = state.statement_to_plan(statement).await?;
             complexity::check(&plan).map_err(to_datafusion)?;
             only_reads(&plan).map_err(to_datafusion)?;
+            // The columns of the view are described before anybody reads it.
+            let plan = crate::functions::settle_unions(plan)?;
             Ok(Arc::new(ViewTable::new(plan, Some(sql))) as Arc<dyn TableProvider>)
         })
     })

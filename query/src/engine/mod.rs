@@ -60,13 +60,13 @@ impl QueryEngine {
             queries: Arc::clone(&registry) as Arc<dyn QueryListing>,
         };
         let runtime = QueryRuntime::new(options.threads, options.max_running)?;
-        let limit = storage.memory().limit();
-        runtime.upkeep().spawn(watch(Arc::downgrade(&registry), limit, resident_bytes));
+        let memory = QueryMemory::new(Arc::clone(storage.memory()));
+        runtime.upkeep().spawn(watch(Arc::downgrade(&registry), Arc::clone(&memory), resident_bytes));
         Ok(Arc::new(Self {
             contexts: Arc::new(Contexts::new(Arc::clone(&storage), Arc::new(system), &options)?),
             planner: Planner::new(PLANNERS, PLANNING_DEADLINE),
             admission: Arc::new(Admission::new(options.max_running, options.max_waiting, MAX_QUEUE_WAIT)),
-            memory: QueryMemory::new(Arc::clone(storage.memory())),
+            memory,
             closing: AtomicBool::new(false),
             storage,
             registry,

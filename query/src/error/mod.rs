@@ -68,9 +68,9 @@ fn classify(error: &DataFusionError) -> Error {
         DataFusionError::Plan(message) => planning(message),
         DataFusionError::Configuration(message) => Error::new(Code::InvalidStatement, clean(message)),
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
-        DataFusionError::NotImplemented(message) => {
+        DataFusionError::NotImplemented(message) => words::of_subquery(message).unwrap_or_else(|| {
             Error::new(Code::UnsupportedStatement, format!("not supported yet: {}", clean(message)))
-        }
+        }),
         DataFusionError::Internal(message) => Error::internal(clean(message)),
         DataFusionError::Execution(message) => failed(clean(message)),
         DataFusionError::ArrowError(arrow, _) => from_arrow(arrow),

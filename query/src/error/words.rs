@@ -12,6 +12,28 @@ pub(super) fn of_planner(message: &str) -> Option<Error> {
         .or_else(|| repeated_column(message))
 }
 
+/// A subquery that the planner made no join of, in the place of which it shows its own expression; `None` for all else.
+pub(super) fn of_subquery(message: &str) -> Option<Error> {
+    let (_, expression) = message.split_once("Physical plan does not support logical expression ")?;
+    let (what, hint) = match expression.split_once('(')?.0 {
+        "Exists" | "InSubquery" | "SetComparison" => (
+            "EXISTS, IN or ANY of a subquery is not supported in this place",
+            "it is in WHERE, HAVING and ON, and in a SELECT list with comparisons of the two queries by = alone, behind no \
+             aggregate or LIMIT; elsewhere select it in a WITH first, or join the tables",
+        ),
+        "ScalarSubquery" => (
+            "a subquery that gives a value is not supported in this place, or with these comparisons",
+            "compare with columns of the query around it by = alone, and not within an aggregate, or join the tables",
+        ),
+        "OuterReferenceColumn" => (
+            "what a subquery takes from the tables beside it (LATERAL), or around it, is not supported",
+            "take their columns in conditions of its WHERE, by = alone and without LIMIT, or join the tables",
+        ),
+        _ => return None,
+    };
+    Some(Error::new(Code::UnsupportedStatement, what).hint(hint))
+}
+
 /// Two columns of one name where each needs its own: in a view, a table, or a query in FROM.
 pub(super) fn repeated(column: &str) -> Error {
     Error::new(Code::InvalidStatement, format!("column '{column}' is specified more than once"))

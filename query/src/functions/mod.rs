@@ -1,5 +1,5 @@
-//! Which functions does SQL have beyond DataFusion's own? Time buckets, zoned truncation, constants of the session, integers that do not
-//! wrap round, signed counts, guards on what expands.
+//! Which functions does SQL have beyond DataFusion's own? Time buckets, clocks of the session's zone, constants of the session, integers that do not
+//! wrap round, one NaN, signed counts, guards on what expands.
 
 mod aggregates;
 mod bucket;
@@ -25,12 +25,13 @@ use datafusion::physical_expr::PhysicalExpr;
 
 pub(crate) use self::constants::CallerName;
 pub(crate) use self::guards::{ProcessLimit, check_constants};
-pub(crate) use self::wrapped::{AsCompared, Frames, Quantified};
+pub(crate) use self::wrapped::{AsCompared, Frames, Quantified, Selected, settle_unions};
 pub use self::zone::instant_us;
 
 /// What operators and literals of a session become.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    guards::expr_planners()
+    let ours: Arc<dyn ExprPlanner> = Arc::new(wrapped::BesideSpans);
+    std::iter::once(ours).chain(guards::expr_planners()).collect()
 }
 
 /// Whether a condition holds arithmetic that may fail. It is to be asked about the rows that other conditions leave.
@@ -46,7 +47,10 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
     constants::register(state)?;
     wrapped::register(state)?;
+    zone::register(state)?;
     aggregates::register(state)?;
+    state.add_analyzer_rule(Arc::new(zone::InSessionZone));
     state.add_analyzer_rule(Arc::new(exact::CheckIntegers));
+    state.add_analyzer_rule(Arc::new(exact::OneNan));
     guards::register(state)
 }

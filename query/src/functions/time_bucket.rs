@@ -8,11 +8,11 @@ use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::bucket::{Buckets, Width};
-use super::times::{chosen_zone, constant, floor, microseconds, time_type};
+use super::times::{constant, floor, microseconds, time_type};
 use super::zone::{self, ZoneClock};
 
-/// See [`super::bucket`] for what a bucket is. An instant (TIMESTAMPTZ) without a zone is bucketed in UTC, or in the zone of its
-/// type (`ts AT TIME ZONE …`); a zone for a plain TIMESTAMP or a DATE is an error, since they are wall time already.
+/// See [`super::bucket`] for what a bucket is. An instant (TIMESTAMPTZ) without a zone is bucketed in UTC, as in
+/// TimescaleDB, whatever the session's zone is; a zone for a plain TIMESTAMP or a DATE is an error, since they are wall time already.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TimeBucket {
     signature: Signature,
@@ -97,8 +97,7 @@ impl ScalarUDFImpl for TimeBucket {
             }
         }
         self.check_zone(&time.data_type(), width, zone.as_deref())?;
-        let time_type = time.data_type();
-        let zone = zone.as_deref().or_else(|| chosen_zone(&time_type));
+        let zone = zone.as_deref();
         let origin = match origin {
             Some(origin) => wall_time(&origin, zone)?,
             None => width.default_origin(),
@@ -109,10 +108,7 @@ impl ScalarUDFImpl for TimeBucket {
     /// Without a zone buckets keep the order of times; with one, clocks that go back can break it.
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
         match inputs {
-            [width, time] if width.sort_properties == SortProperties::Singleton => {
-                let zoned = chosen_zone(&time.range.data_type()).is_some();
-                Ok(if zoned { SortProperties::Unordered } else { time.sort_properties })
-            }
+            [width, time] if width.sort_properties == SortProperties::Singleton => Ok(time.sort_properties),
             _ => Ok(SortProperties::Unordered),
         }
     }

@@ -40,7 +40,8 @@ pub(super) fn chosen_zone(data_type: &DataType) -> Option<&str> {
     }
 }
 
-fn is_utc(zone: &str) -> bool {
+/// Names of UTC that types have.
+pub(super) fn is_utc(zone: &str) -> bool {
     ["UTC", "+00:00", "Z"].contains(&zone)
 }
 

@@ -17,7 +17,8 @@ use tidewater_storage::memory::{Charge, MemoryLedger, Share};
 pub(crate) use spill::SpillFiles;
 pub(crate) use watchdog::{resident_bytes, watch};
 
-/// What all queries hold together. First come, first served: a query that finds it full spills, or fails.
+/// What all queries hold together, with the rows that they keep and that their tables have let go. First come, first served: a query that
+/// finds it full spills, or fails.
 #[derive(Debug)]
 pub(crate) struct QueryMemory {
     limit: usize,
@@ -45,19 +46,29 @@ impl QueryMemory {
         })
     }
 
+    /// Rows that nobody but readers has. A little less while queries change what they hold, and not more: the ledger hears of it before what
+    /// they give back is given, and after what they take is taken.
+    fn kept(&self) -> usize {
+        let before = self.used.load(Ordering::Relaxed);
+        let all = usize::try_from(self.ledger.used(Share::Queries)).unwrap_or(usize::MAX);
+        all.saturating_sub(self.used.load(Ordering::Relaxed).max(before))
+    }
+
     fn take(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn try_take(&self, bytes: usize) -> Result<()> {
+        let kept = self.kept();
         let took = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             let used = used.checked_add(bytes)?;
-            (used <= self.limit).then_some(used)
+            (used.saturating_add(kept) <= self.limit).then_some(used)
         });
         match took {
             Ok(_) => Ok(()),
             Err(used) => Err(DataFusionError::ResourcesExhausted(format!(
-                "{bytes} more bytes were asked for while all queries hold {used} of {}",
+                "{bytes} more bytes were asked for while all queries hold {} of {}",
+                used.saturating_add(kept),
                 self.limit
             ))),
         }
@@ -127,8 +138,8 @@ impl MemoryPool for QueryPool {
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.fair.shrink(reservation, shrink);
-        self.all.give_back(shrink);
         self.changed();
+        self.all.give_back(shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {

@@ -40,6 +40,26 @@ fn one_query_has_half_of_the_share_and_all_together_the_whole() {
 }
 
 #[test]
+fn what_readers_keep_is_of_the_same_share() {
+    let ledger = MemoryLedger::new(8 * GIB);
+    let share = ledger.share(Share::Queries) as usize;
+    let all = QueryMemory::new(Arc::clone(&ledger));
+    let pool = all.query_pool() as Arc<dyn MemoryPool>;
+    let held = MemoryConsumer::new("q").register(&pool);
+    held.try_grow(share / 4).expect("within its quota");
+    assert_eq!(all.kept(), 0);
+    let kept = ledger.charge(Share::Queries, (share - share / 4) as u64);
+    assert_eq!(all.kept(), share - share / 4);
+    let refused = held.try_grow(1).expect_err("the share is used up");
+    assert!(refused.to_string().contains(&format!("hold {share} of {share}")), "{refused}");
+    held.shrink(1000);
+    held.try_grow(1000).expect("given back");
+    drop(kept);
+    assert_eq!(all.kept(), 0);
+    held.try_grow(share / 4).expect("given back");
+}
+
+#[test]
 fn a_refused_growth_leaves_nothing_behind() {
     let ledger = MemoryLedger::new(8 * GIB);
     let all = QueryMemory::new(Arc::clone(&ledger));

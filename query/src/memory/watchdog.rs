@@ -1,28 +1,35 @@
-//! What if memory grows that no pool counts? The process's resident memory is watched; past the limit the largest query is stopped.
+//! What if memory grows that no pool counts, or that slow readers keep? It is watched; past a limit the query that has most of it is stopped.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::limits::{WATCHDOG_INTERVAL, WATCHDOG_PAUSE};
-use crate::registry::{Registry, StopReason};
+use super::QueryMemory;
+use crate::limits::{MAX_KEPT_DIVISOR, WATCHDOG_INTERVAL, WATCHDOG_PAUSE};
+use crate::registry::{Query, Registry, StopReason};
 
 /// Looks every 100 ms until the registry has gone. `resident` gives the process's resident bytes.
-pub(crate) async fn watch(registry: Weak<Registry>, limit: u64, resident: impl Fn() -> u64 + Send) {
+pub(crate) async fn watch(registry: Weak<Registry>, memory: Arc<QueryMemory>, resident: impl Fn() -> u64 + Send) {
+    let limit = memory.ledger.limit();
     let mut pause = Duration::ZERO;
     loop {
         tokio::time::sleep(WATCHDOG_INTERVAL + pause).await;
         pause = Duration::ZERO;
         let Some(registry) = registry.upgrade() else { return };
         let resident = resident();
-        if resident > limit && stop_largest(&registry, resident, limit) {
+        let is_stopped = if resident > limit {
+            stop_largest(&registry, resident, limit)
+        } else {
+            memory.kept() > memory.limit / MAX_KEPT_DIVISOR && stop_keeper(&registry, &memory)
+        };
+        if is_stopped {
             pause = WATCHDOG_PAUSE;
         }
     }
 }
 
 /// Stops the running query that holds most. False if none runs.
-pub(super) fn stop_largest(registry: &Registry, resident: u64, limit: u64) -> bool {
-    match registry.largest() {
+fn stop_largest(registry: &Registry, resident: u64, limit: u64) -> bool {
+    match registry.largest(Query::memory_held) {
         Some(query) => {
             tracing::warn!(
                 query_id = query.id(),
@@ -31,7 +38,24 @@ pub(super) fn stop_largest(registry: &Registry, resident: u64, limit: u64) -> bo
                 held = query.memory_held(),
                 "the process holds more memory than its limit: the largest query is stopped"
             );
-            query.stop(StopReason::Memory);
+            query.stop(StopReason::Memory("the process holds more memory than its limit"));
+            true
+        }
+        None => false,
+    }
+}
+
+/// Stops the running query that keeps most rows which its tables have let go. False if none keeps any.
+fn stop_keeper(registry: &Registry, memory: &QueryMemory) -> bool {
+    match registry.largest(Query::memory_kept).filter(|query| query.memory_kept() > 0) {
+        Some(query) => {
+            tracing::warn!(
+                query_id = query.id(),
+                kept = query.memory_kept(),
+                kept_by_all = memory.kept(),
+                "slow readers keep too many rows in memory: the query that keeps most is stopped"
+            );
+            query.stop(StopReason::Memory("it keeps rows in memory that its tables have let go, and others need that"));
             true
         }
         None => false,

@@ -157,6 +157,11 @@ impl StatementCatalog {
         self.shared.tables.lock().values().map(|table| table.pinned_bytes()).sum()
     }
 
+    /// Memory of rows that the tables themselves have let go.
+    pub fn kept_bytes(&self) -> u64 {
+        self.shared.tables.lock().values().map(|table| table.kept_bytes()).sum()
+    }
+
     pub fn metrics(&self) -> Arc<ScanCounters> {
         Arc::clone(&self.shared.counters)
     }

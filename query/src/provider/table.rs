@@ -135,6 +135,11 @@ impl HybridTable {
         self.snapshot.as_ref().map_or(0, TableSnapshot::pinned_bytes)
     }
 
+    /// Memory of rows of the snapshot that the table itself has let go.
+    pub fn kept_bytes(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, TableSnapshot::kept_bytes)
+    }
+
     /// Changes are planned by us before optimisation: DataFusion's hooks get only the filters that the optimiser left, and
     /// would change every row for `WHERE false` or `IN (subquery)`.
     fn refuse(&self, what: &str) -> DataFusionError {

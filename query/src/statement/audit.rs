@@ -1,8 +1,10 @@
-//! What in a query would be ignored without a word? DataFusion drops several clauses silently; each is refused here.
+//! What in a query would be ignored without a word? DataFusion drops several clauses silently, or reads them otherwise; each is refused here.
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
+};
 use tidewater_storage::{Code, Error, Result};
 
 /// Errors for a clause that the planner would ignore, and for anything but reading inside a query.
@@ -33,7 +35,11 @@ fn check_body(body: &SetExpr) -> Verdict {
         SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
             refuse("changing data inside a query", "run the change as a statement of its own")
         }
-        SetExpr::SetOperation { left, right, .. } => {
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            // The planner counts no rows: of one in both it gives, or leaves out, all that are like it.
+            let counts_rows = *op != SetOperator::Union && *set_quantifier == SetQuantifier::All;
+            let hint = "number equal rows with row_number() on both sides, and leave out ALL";
+            refuse_if(counts_rows, &format!("{op} ALL"), hint)?;
             check_body(left)?;
             check_body(right)
         }

@@ -27,8 +27,8 @@ pub(crate) use names::{Announced, Beside, CATALOG, Scope, TableName, relations};
 pub(crate) use parse::{read_text, reparse};
 pub(crate) use show::plain;
 pub(crate) use types::{
-    CHOICES, ColumnTypes, LIKE_ESCAPE, Number, beside_decimal, compared_with_decimal, is_written_number, keep_digits,
-    settle_values, with_backslashes,
+    AT_TIME_ZONE, CHOICES, ColumnTypes, LIKE_ESCAPE, Number, SHIFTS, SIMILAR_ESCAPE, beside_decimal,
+    compared_with_decimal, is_written_number, keep_digits, regex_of, settle_values, similar_refusal, with_backslashes,
 };
 
 /// A statement that passed the limits and that we know how to run.

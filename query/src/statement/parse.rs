@@ -15,7 +15,9 @@ use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
 use super::names::{Announced, check_nesting, name_columns, settle_calls, settle_series, settle_words};
 use super::refuse::refuse_accounts;
-use super::types::{settle_numbers, settle_operators, settle_structs, settle_texts, settle_times};
+use super::types::{
+    check_frames, settle_numbers, settle_operators, settle_rows, settle_structs, settle_texts, settle_times,
+};
 use crate::error::{from_datafusion, from_parser, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
 
@@ -68,6 +70,8 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
     check_nesting(&statement)?;
     let announced = name_columns(&mut statement, is_answer);
     settle_operators(&mut statement)?;
+    settle_rows(&mut statement)?;
+    check_frames(&mut statement)?;
     settle_series(&mut statement);
     settle_times(&mut statement);
     settle_texts(&mut statement)?;

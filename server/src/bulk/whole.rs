@@ -50,8 +50,8 @@ pub(super) async fn rows(
         move || decode(text(&received, options.coding, n_bytes)?, &options, &def)
     };
     let declared = declared.with_sent(n_bytes);
-    let place = memory.held_up(received.bytes(), memory.decoding(declared.bytes()));
-    decoding::run(declared, place, work).await.map(Some)
+    // A body that is in memory is counted there, so it may wait.
+    decoding::run(declared, memory.decoding(declared.bytes()), work).await.map(Some)
 }
 
 /// How long the body is, decompressed, and about what it takes to decode it; nothing of it is kept.

@@ -3,8 +3,12 @@
 //! A client decides how fast its messages come, so the rows of a bulk append are held in the memory that all statements have
 //! together while they collect. It is taken before a message is decoded, for what the message declares, goes on with the rows
 //! to whoever keeps them, and is given back when the client says nothing for too long, which is soon while the process shuts
-//! down. While there is little of it, streams are read in turn, and their clients wait in HTTP/2's flow control. Parameters are
-//! few: they have a limit of their own and wait for no rows, so that queries go on when memory for rows is full.
+//! down. While there is little of it, streams are read in turn, and their clients wait in HTTP/2's flow control. A message that is
+//! here waits with the place that it came in, so no other is counted for it, and none is refused that had one. Parameters are few:
+//! they have a limit of their own and wait for no rows, so that queries go on when memory for rows is full.
+//!
+//! Who waits for memory with rows in hand may wait for others who do: whoever keeps rows writes them when the next do not come
+//! (`give_way`), whether those wait here, for a turn, or for a place.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +20,7 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::{FlightData, FlightDescriptor};
 use futures::stream::{Stream, StreamExt};
 use tidewater_storage::limits::MAX_STATEMENT_ROWS_BYTES;
-use tidewater_storage::memory::{Collecting, MemoryLedger, ReadTurn, Share};
+use tidewater_storage::memory::{Collecting, MemoryLedger, ReadTurn};
 use tidewater_storage::{Code, Error, Result};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +29,7 @@ use tonic::Status;
 use super::prepared::Arriving;
 use crate::auth::Limiter;
 use crate::call::shutting_down;
-use crate::grpc::STREAM_WINDOW_BYTES;
+use crate::grpc::{MessagePlace, Places};
 use crate::ingest::decoding;
 use crate::ingest::ipc::{Decoded, Decoder, Limits, MAX_DICTIONARY_BYTES, flat_batch_bytes};
 use crate::status::to_flight_status as to_status;
@@ -47,10 +51,6 @@ const MAX_TURN_WAIT: Duration = Duration::from_secs(120);
 /// How long a client may keep its turn and send nothing.
 const MAX_TURN_SILENCE: Duration = Duration::from_secs(2);
 
-/// A message of this size that came without a turn waits like the others, and is not refused: streams that begin at once find out
-/// together that there is little memory, and the transport would keep as much of each.
-const MAX_WAITING_BYTES: u64 = 2 * STREAM_WINDOW_BYTES as u64;
-
 fn limits() -> Limits {
     Limits { copied_bytes: MAX_STATEMENT_ROWS_BYTES as u64, ..Limits::default() }
 }
@@ -59,6 +59,9 @@ fn limits() -> Limits {
 pub(super) struct Incoming<S> {
     first: Option<FlightData>,
     rest: S,
+    /// Where the places of messages are, and that of the one in hand until it is decoded.
+    place: MessagePlace,
+    in_hand: Places,
     /// Away while a message is decoded on another thread.
     decoder: Option<Decoder>,
     /// For what was decoded and is here: the last rows, and the dictionaries that rows may refer to.
@@ -92,11 +95,12 @@ where
     /// Reads the first message, which carries the descriptor. A stream without one is an error at once: an ADBC client
     /// with an empty reader sends nothing at all and waits for the answer.
     pub async fn open(
-        mut stream: S,
+        (mut stream, place): (S, MessagePlace),
         memory: &Arc<MemoryLedger>,
         draining: &CancellationToken,
     ) -> Result<(FlightDescriptor, Self), Status> {
-        let Some(mut first) = next_of(&mut stream, MAX_SILENCE, MAX_SILENCE_DRAINING, draining).await? else {
+        let next = next_of((&mut stream, &place), MAX_SILENCE, MAX_SILENCE_DRAINING, draining);
+        let Some(mut first) = next.await? else {
             return Err(bad("empty DoPut stream: no FlightDescriptor", "send the schema, even when there are no rows"));
         };
         let Some(descriptor) = first.flight_descriptor.take() else {
@@ -108,6 +112,8 @@ where
         let incoming = Self {
             first: Some(first),
             rest: stream,
+            in_hand: place.take(),
+            place,
             decoder: Some(Decoder::new(limits())),
             held: memory.collecting(),
             rows_bytes: 0,
@@ -200,6 +206,7 @@ where
         }
         // The one before, of a message without rows.
         self.turn = None;
+        self.in_hand.clear();
         if let Some(limiter) = &self.limiter {
             // Before the turn: others do not wait for the limit of this client. Nor is the client blamed for this time.
             limiter.bytes_in_time(self.owed_bytes).await;
@@ -208,7 +215,8 @@ where
         self.take_turn().await.map_err(|error| to_status(&error))?;
         let since = Instant::now();
         let message = {
-            let mut next = pin!(next_of(&mut self.rest, self.patience, self.max_silence_draining, &self.draining));
+            let sent = (&mut self.rest, &self.place);
+            let mut next = pin!(next_of(sent, self.patience, self.max_silence_draining, &self.draining));
             match tokio::time::timeout(self.max_turn_silence, &mut next).await {
                 Ok(message) => message,
                 Err(_) => {
@@ -217,7 +225,11 @@ where
                 }
             }
         };
-        self.patience = self.patience.saturating_sub(since.elapsed());
+        let has_waited = self.place.has_waited();
+        self.in_hand = self.place.take();
+        if !has_waited {
+            self.patience = self.patience.saturating_sub(since.elapsed());
+        }
         if let Ok(Some(message)) = &message {
             self.owed_bytes = (message.data_header.len() + message.data_body.len()) as u64;
         }
@@ -242,11 +254,13 @@ where
         let gone = || Error::internal("a stream goes on after an error");
         let FlightData { data_header, data_body, .. } = message;
         let declared = self.decoder.as_ref().ok_or_else(gone)?.declared_parts(&data_header, &data_body)?;
-        let in_hand = data_body.len() as u64;
-        self.message_bytes = self.message_bytes.max(in_hand);
-        self.hold(declared.bytes(), in_hand).await?;
+        self.message_bytes = self.message_bytes.max(data_body.len() as u64);
+        self.hold(declared.bytes()).await?;
         let mut decoder = self.decoder.take().ok_or_else(gone)?;
+        let in_hand = std::mem::take(&mut self.in_hand);
         let work = move || -> Result<_> {
+            // Goes with the message, whether or not anybody waits for this.
+            let _in_hand = in_hand;
             let decoded = decoder.parts(&data_header, &data_body)?;
             let flat = match &decoded {
                 Decoded::Rows(batch) => flat_batch_bytes(batch),
@@ -255,8 +269,7 @@ where
             Ok((decoder, decoded, flat))
         };
         // The rows are counted already, whoever holds them.
-        let is_in_turn = self.is_in_turn(in_hand);
-        let place = with_message(&self.memory, in_hand, is_in_turn, self.held.decoding(declared.bytes()));
+        let place = self.held.decoding(declared.bytes());
         let ((decoder, decoded, flat), place) = decoding::run(declared, place, work).await?;
         drop(place);
         self.turn = None;
@@ -271,13 +284,13 @@ where
         }
         self.patience = self.max_silence;
         // With dictionaries and views spelled out, as storage does it, rows may take more than they are.
-        self.hold(flat.saturating_sub(declared.bytes()), 0).await?;
+        self.hold(flat.saturating_sub(declared.bytes())).await?;
         self.rows_bytes += flat.max(declared.bytes());
         Ok(Some(batch))
     }
 
-    /// Holds `more` bytes, with so many of a message `in_hand`. While there is no memory for rows the stream is not read.
-    async fn hold(&mut self, more: u64, in_hand: u64) -> Result<()> {
+    /// Holds `more` bytes. While there is no memory for rows the stream is not read.
+    async fn hold(&mut self, more: u64) -> Result<()> {
         if let Some(parameters) = &mut self.parameters {
             return parameters.grow(more);
         }
@@ -285,29 +298,8 @@ where
         if total > MAX_STATEMENT_ROWS_BYTES as u64 {
             return Err(too_large(total));
         }
-        let is_in_turn = self.is_in_turn(in_hand);
-        let held = with_message(&self.memory, in_hand, is_in_turn, self.held.grow(more));
-        waiting(&self.is_held_up, MAX_MEMORY_WAIT, held).await
+        waiting(&self.is_held_up, MAX_MEMORY_WAIT, self.held.grow(more)).await
     }
-
-    /// Whether the message in hand is one of those that may wait.
-    fn is_in_turn(&self, bytes: u64) -> bool {
-        self.parameters.is_none() && (self.turn.is_some() || bytes <= MAX_WAITING_BYTES)
-    }
-}
-
-/// Waits for memory with so many bytes of a message in hand.
-async fn with_message<T>(
-    memory: &Arc<MemoryLedger>,
-    bytes: u64,
-    is_in_turn: bool,
-    wanted: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    if !is_in_turn {
-        return memory.held_up(bytes, wanted).await;
-    }
-    let _in_hand = memory.charge(Share::Unassigned, bytes);
-    wanted.await
 }
 
 /// Waits for memory, so long at most. `is_held_up` meanwhile.
@@ -319,9 +311,9 @@ async fn waiting<T>(is_held_up: &AtomicBool, at_most: Duration, memory: impl Fut
 }
 
 /// The next message of a client that may be silent for `patience`, and for `patience_draining` once the process shuts down. A
-/// message that is there is always taken.
+/// message that is there is always taken, and one that waits for its place waits as long as it may there.
 async fn next_of<S>(
-    stream: &mut S,
+    (stream, place): (&mut S, &MessagePlace),
     patience: Duration,
     patience_draining: Duration,
     draining: &CancellationToken,
@@ -333,11 +325,20 @@ where
         draining.cancelled().await;
         tokio::time::sleep(patience_draining).await;
     };
+    let silence = async {
+        tokio::time::sleep(patience).await;
+        while place.waits() {
+            tokio::time::sleep(MAX_TURN_SILENCE).await;
+        }
+        if place.has_waited() {
+            tokio::time::sleep(patience).await;
+        }
+    };
     tokio::select! {
         biased;
         message = stream.next() => message.transpose(),
         () = stopping => Err(to_status(&shutting_down())),
-        () = tokio::time::sleep(patience) => Err(to_status(&silent())),
+        () = silence => Err(to_status(&silent())),
     }
 }
 

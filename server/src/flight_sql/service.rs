@@ -32,6 +32,7 @@ use super::statement::{PendingRows, info_of, query_rows, schema_result};
 use super::tickets::Tickets;
 use crate::App;
 use crate::auth::SessionId;
+use crate::grpc::MessagePlace;
 use crate::query_api::freshness;
 use crate::sessions::{self, Sessions};
 use crate::status::to_flight_status as to_status;
@@ -215,7 +216,7 @@ impl FlightSql {
         &self,
         call: &Call,
         headers: &tonic::metadata::MetadataMap,
-        stream: Streaming<FlightData>,
+        stream: (Streaming<FlightData>, MessagePlace),
     ) -> Result<Response<Answers<PutResult>>, Status> {
         let (descriptor, incoming) = Incoming::open(stream, self.app.storage.memory(), &self.app.draining).await?;
         let request = command::from_descriptor(&descriptor).map_err(|error| to_status(&error))?;
@@ -327,7 +328,8 @@ impl FlightService for FlightSql {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let call = Call::new(&self.app, request.metadata(), request.extensions()).await?;
-        let (headers, _, stream) = request.into_parts();
+        let (headers, extensions, stream) = request.into_parts();
+        let stream = (stream, MessagePlace::of(&extensions));
         self.put(&call, &headers, stream).await.map(|answers| call.answered(&self.app, answers))
     }
 

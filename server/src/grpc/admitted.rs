@@ -16,10 +16,11 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use super::metered::{Metered, STREAMS, Sender, WRITE};
-use super::{MAX_STATEMENT_MESSAGE_BYTES, needed};
+use super::{MAX_STATEMENT_MESSAGE_BYTES, MessagePlace, needed};
 use crate::App;
 use crate::auth::Caller;
 use crate::call::{authorization, may_write};
+use crate::connections::Peer;
 use crate::status::to_status;
 
 /// Some clients say in its first message who they are, so everybody may send one.
@@ -46,7 +47,11 @@ impl<S> Admitted<S> {
     }
 
     /// The same request, whose messages of at most `max_bytes` hold what this caller's may.
-    fn metered(&self, request: Request<Body>, caller: Option<&str>, max_bytes: usize) -> Request<Body> {
+    fn metered(&self, mut request: Request<Body>, caller: Option<&str>, max_bytes: usize) -> Request<Body> {
+        let place = MessagePlace::default();
+        request.extensions_mut().insert(place.clone());
+        let peer = request.extensions().get::<Peer>();
+        let waiting = peer.map_or_else(|| Peer::at(None).waiting_bodies(), Peer::waiting_bodies);
         let path = request.uri().path();
         let is_stream = STREAMS.contains(&path);
         let is_of_rows = max_bytes > MAX_STATEMENT_MESSAGE_BYTES && (is_stream || path == WRITE);
@@ -56,6 +61,8 @@ impl<S> Admitted<S> {
             kind: if is_of_rows { MessageKind::Rows } else { MessageKind::Statement },
             max_bytes,
             is_stream,
+            place,
+            waiting,
         };
         request.map(|body| Body::new(Metered::new(body, sender)))
     }

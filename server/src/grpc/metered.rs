@@ -2,15 +2,17 @@
 //! message by the length that it declares, before anything of it is passed on.
 //!
 //! tonic keeps a message until its last byte has come, and that of a unary call until the request has ended; it refuses one that is too
-//! large by its prefix. A stream waits for a place for a while, others do not: then the call ends with `MEMORY_PRESSURE`. None stands in the
-//! way of another for longer:
+//! large by its prefix. Streams, and whoever sends rows, wait for a place for a while, others do not: then the call ends with
+//! `MEMORY_PRESSURE`. A place goes on to the handler with its message, so that what waits to be decoded is counted, too, and nothing that is
+//! whole is refused for it. None stands in the way of another for ever:
 //!
-//! * Who has a place waits for nothing but its client. The client says next to nothing: after a while the call ends, and the place is free.
+//! * Who has a place for what comes waits for its client only. The client says next to nothing: after a while the call ends, and the place is
+//!   free. Who has one for what is whole waits for memory to decode it, or for its caller's limits, and for no place (see `arriving`).
 //! * The client goes away, its deadline passes, the handler ends: the body is dropped, and its places with it.
-//! * The handler does something else (takes a turn, waits for memory or for its caller's limits): data is cut at the ends of messages, so
-//!   the next message has not begun, and holds nothing. Streams whose clients can wait do so there, before they read.
-//! * A body that waits here is one that nobody reads, and keeps its part of the connection's window: eight of them on one connection stop the
-//!   one that has the place they wait for. So the wait is short.
+//! * The handler does something else (takes a turn, writes rows): it has taken the place and let it go with the message. Data is cut at the
+//!   ends of messages, so the next one has not begun, and holds nothing.
+//! * A body that waits here is one that nobody reads, and keeps its part of the connection's window, which the one that has the place needs
+//!   if it is of the same connection: so that something is left of it, only so many wait on one connection, and further ones are refused.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,18 +24,20 @@ use futures::future::BoxFuture;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidewater_storage::memory::{Arriving, MemoryLedger, MessageKind};
 use tidewater_storage::{Code, Error, Result};
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::place::MessagePlace;
 use crate::status::to_status;
 
 /// How long a client may say nothing in the middle of a large message, or less than one part of so many of it.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 const MESSAGE_PARTS: usize = 16;
 
-/// How long a stream waits for a place.
-const MAX_WAIT: Duration = Duration::from_secs(20);
+/// How long a message waits for a place. Those before it may each wait for memory for half of this.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A flag for compression, and the length.
 const PREFIX_BYTES: usize = 5;
@@ -57,6 +61,17 @@ pub(super) struct Sender {
     /// Of one message: tonic takes no larger one.
     pub max_bytes: usize,
     pub is_stream: bool,
+    /// Shared with the handler.
+    pub place: MessagePlace,
+    /// Of bodies of the connection that may wait.
+    pub waiting: Arc<Semaphore>,
+}
+
+impl Sender {
+    /// Its client can wait, or has rows: these are so much that they are not sent twice without need.
+    fn can_wait(&self) -> bool {
+        self.is_stream || self.kind == MessageKind::Rows
+    }
 }
 
 /// A request body whose large messages have places.
@@ -66,8 +81,6 @@ pub(super) struct Metered {
     at: At,
     /// What came behind the end of a message: the next call passes it on.
     rest: Bytes,
-    /// Of the message that comes; of a unary call of all, until the end.
-    places: Vec<Arriving>,
     /// The one that the next message needs.
     waits_for: Option<BoxFuture<'static, Result<Option<Arriving>>>>,
     /// The message that begins has what it waited for.
@@ -106,7 +119,6 @@ impl Metered {
             sender,
             at: BEGIN,
             rest: Bytes::new(),
-            places: Vec::new(),
             waits_for: None,
             is_granted: false,
             silence: None,
@@ -120,8 +132,9 @@ impl Metered {
 
     /// With a client that may be silent, and places that are waited for, for so long.
     #[cfg(test)]
-    fn with_patience(self, patience: Duration) -> Self {
-        Self { max_silence: patience, max_wait: patience, ..self }
+    fn with_patience(mut self, patience: Duration) -> Self {
+        (self.max_silence, self.max_wait) = (patience, patience);
+        self
     }
 
     /// What of `data` may be passed on: no more than to the end of a message. `MEMORY_PRESSURE` if one begins that has no place; one is waited
@@ -160,12 +173,19 @@ impl Metered {
             return Ok(At::Message(bytes));
         }
         match memory.arriving(*kind, caller.as_ref(), u64::from(length)) {
-            Ok(place) => self.places.extend(place),
+            Ok(place) => self.sender.place.put(place),
             Err(refused) => {
-                if self.sender.is_stream {
+                if self.sender.can_wait()
+                    && let Ok(waits) = Arc::clone(&self.sender.waiting).try_acquire_owned()
+                {
                     let memory = Arc::clone(memory);
                     let wait = memory.arriving_within(*kind, caller.clone(), u64::from(length), self.max_wait);
-                    self.waits_for = Some(Box::pin(wait));
+                    self.waits_for = Some(Box::pin(async move {
+                        let place = wait.await;
+                        drop(waits);
+                        place
+                    }));
+                    self.sender.place.note_waiting(true);
                 }
                 return Err(refused);
             }
@@ -176,14 +196,11 @@ impl Metered {
     fn end_of_message(&mut self) {
         self.at = BEGIN;
         self.silence = None;
-        if self.sender.is_stream {
-            self.places.clear();
-        }
     }
 
     /// Nothing has come.
     fn nothing(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        if self.places.is_empty() {
+        if !self.sender.place.is_held() {
             return Poll::Pending;
         }
         let max_silence = self.max_silence;
@@ -223,7 +240,11 @@ impl Metered {
 
     fn end(&mut self, last: Next) -> Poll<Next> {
         self.has_ended = true;
-        self.places.clear();
+        // Of a call the handler has all messages now.
+        let is_whole = matches!(last, None | Some(Ok(_)));
+        if self.sender.is_stream || self.sender.kind == MessageKind::Statement || !is_whole {
+            self.sender.place.clear();
+        }
         self.waits_for = None;
         self.silence = None;
         Poll::Ready(last)
@@ -239,12 +260,17 @@ impl HttpBody for Metered {
         if this.has_ended {
             return Poll::Ready(None);
         }
+        if this.sender.is_stream && matches!(this.at, At::Prefix(_, 0)) {
+            // Who asks for the next message is done with the one before, unless it took its place.
+            this.sender.place.clear();
+        }
         loop {
             if let Some(wait) = &mut this.waits_for {
                 let place = ready!(wait.as_mut().poll(cx));
                 this.waits_for = None;
+                this.sender.place.note_waiting(false);
                 match place {
-                    Ok(place) => this.places.extend(place),
+                    Ok(place) => this.sender.place.put(place),
                     Err(error) => return this.end(Some(Err(to_status(&error)))),
                 }
                 this.is_granted = true;
@@ -269,6 +295,14 @@ impl HttpBody for Metered {
 
     fn size_hint(&self) -> SizeHint {
         if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if !self.has_ended || self.sender.is_stream {
+            self.sender.place.clear();
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //! and beside the threads that serve connections.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidewater_storage::memory::Decoding;
+use tidewater_storage::memory::{Decoding, MemoryLedger};
 use tidewater_storage::{Code, Error, Result};
 
 use super::ipc::Declared;
@@ -14,7 +15,7 @@ use super::ipc::Declared;
 pub(crate) const INLINE_BYTES: u64 = 64 << 10;
 
 /// How long a payload waits for memory. Those before it are being decoded, so that this much is an overload.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Decodes a payload: `work` takes what is declared. `place` is asked for if it is much; the rows are counted by it until
 /// storage counts them.
@@ -23,15 +24,41 @@ pub(crate) async fn run<T: Send + 'static>(
     place: impl Future<Output = Result<Decoding>>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<(T, Option<Decoding>)> {
-    if declared.work() < INLINE_BYTES {
-        return Ok((work()?, None));
-    }
     let held = match declared.bytes() < INLINE_BYTES {
         true => None,
         false => Some(tokio::time::timeout(MAX_WAIT, place).await.map_err(|_| overloaded())??),
     };
+    with(declared, held, work).await
+}
+
+/// The same with what is held for it already.
+pub(crate) async fn with<T: Send + 'static>(
+    declared: Declared,
+    held: Option<Decoding>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<(T, Option<Decoding>)> {
+    if declared.work() < INLINE_BYTES {
+        return Ok((work()?, held));
+    }
     // What is held goes with the work: it is there until the work ends, whether or not the caller waits.
     aside(move || work().map(|done| (done, held))).await
+}
+
+/// For a stream, whose client can wait: returns when rows leave some memory, also to a payload that itself takes little, with what is held
+/// for it. `MEMORY_PRESSURE` after `at_most`.
+pub(crate) async fn space(
+    declared: Declared,
+    memory: &Arc<MemoryLedger>,
+    at_most: Duration,
+) -> Result<Option<Decoding>> {
+    let held = async {
+        if declared.bytes() < INLINE_BYTES {
+            memory.space_for_rows().await;
+            return Ok(None);
+        }
+        memory.decoding_with_space(declared.bytes()).await.map(Some)
+    };
+    tokio::time::timeout(at_most, held).await.unwrap_or_else(|_| Err(overloaded()))
 }
 
 /// Runs `work` on a thread that may be busy.

@@ -1,6 +1,7 @@
 //! Which rows are in a payload? Arrow and JSON, decoded within the limits of one batch and the memory of the process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat_batches};
@@ -12,11 +13,12 @@ use tidewater_storage::admission::{IncomingRows, json};
 use tidewater_storage::catalog::TableDef;
 use tidewater_storage::limits::{MAX_BATCH_BYTES, MAX_BATCH_ROWS};
 use tidewater_storage::memory::{Decoding, MemoryLedger};
-use tidewater_storage::{Code, Error, PreparedWrite, Result};
+use tidewater_storage::{Code, Error, PreparedWrite, Result, RowsRequest};
 
-use super::decoding::{INLINE_BYTES, aside, run};
+use super::decoding::{INLINE_BYTES, aside, run, space, with};
 use super::ipc::{Declared, Decoder, Limits, declared_stream, decode_stream, flat_batch_bytes};
 use super::request::{Target, invalid};
+use crate::grpc::Places;
 
 /// Values of JSON rows stand as text while they are decoded, which may take this much: storage refuses more.
 const MAX_JSON_BYTES: u64 = 4 * MAX_BATCH_BYTES as u64;
@@ -34,18 +36,20 @@ const JSON_ROW_BYTES: u64 = 64;
 pub(crate) struct Rows {
     rows: IncomingRows,
     held: Option<Decoding>,
+    /// There was memory for them before they were decoded.
+    has_space: bool,
 }
 
 impl Rows {
     /// Rows that were decoded elsewhere.
     pub fn new(rows: IncomingRows, held: Option<Decoding>) -> Self {
-        Self { rows, held }
+        Self { rows, held, has_space: false }
     }
 
     /// Casts, admits, hashes and compresses them for the table of `target`.
     pub async fn prepare(self, target: &Target, sequence: u64) -> Result<PreparedWrite> {
-        let Self { rows, mut held } = self;
-        let request = target.rows_request(rows, sequence)?;
+        let Self { rows, mut held, has_space } = self;
+        let request = RowsRequest { has_space, ..target.rows_request(rows, sequence)? };
         if let Some(held) = &mut held {
             held.hand_over();
         }
@@ -55,13 +59,56 @@ impl Rows {
     }
 }
 
-/// Decodes a payload. `opened` is the schema of the stream, for payloads that are single messages.
+/// Decodes the payload of a call. `message` is held until that is done.
 pub(super) async fn decode(
     target: &Target,
     payload: Payload,
-    opened: Option<&Arc<Decoder>>,
+    message: Places,
     memory: &Arc<MemoryLedger>,
 ) -> Result<Rows> {
+    let (work, declared) = work_on(target, payload, None, message).await?;
+    let (rows, held) = run(declared, memory.decoding(declared.bytes()), move || work.run()).await?;
+    Ok(Rows::new(rows, held))
+}
+
+/// A payload of a stream for which there is memory.
+pub(super) struct Ready {
+    work: Work,
+    declared: Declared,
+    held: Option<Decoding>,
+}
+
+impl Ready {
+    /// Waits for the memory, `at_most` so long. `opened` is the schema of the stream, for payloads that are single messages.
+    ///
+    /// A stream does this for one payload after the other: those that have memory are then all before the one that waits, and go on into the
+    /// table without it. Were they to wait side by side, the first could wait for memory that those behind it hold, and they for their turn.
+    pub async fn within(
+        at_most: Duration,
+        target: &Target,
+        payload: Payload,
+        opened: Option<&Arc<Decoder>>,
+        (message, memory): (Places, &Arc<MemoryLedger>),
+    ) -> Result<Self> {
+        let (work, declared) = work_on(target, payload, opened, message).await?;
+        let held = space(declared, memory, at_most).await?;
+        Ok(Self { work, declared, held })
+    }
+
+    pub async fn decode(self) -> Result<Rows> {
+        let Self { work, declared, held } = self;
+        let (rows, held) = with(declared, held, move || work.run()).await?;
+        Ok(Rows { rows, held, has_space: true })
+    }
+}
+
+/// What there is to do, and what it takes.
+async fn work_on(
+    target: &Target,
+    payload: Payload,
+    opened: Option<&Arc<Decoder>>,
+    message: Places,
+) -> Result<(Work, Declared)> {
     let format = payload.format.ok_or_else(|| invalid("the batch has no payload", "send rows as Arrow IPC or JSON"))?;
     let size = size_of(&format);
     if size > MAX_BATCH_BYTES {
@@ -72,6 +119,7 @@ pub(super) async fn decode(
         def: target.table.def(),
         ignore_unknown_columns: target.ignore_unknown_columns,
         opened: opened.cloned(),
+        _message: message,
     };
     let size = size as u64;
     // One message says what it takes in its flatbuffer. To read what all messages of a large stream declare takes a while, too, and
@@ -80,10 +128,7 @@ pub(super) async fn decode(
         true => work.declared()?,
         false => aside(move || work.declared()).await?,
     };
-    let declared = declared.with_sent(size);
-    let place = memory.held_up(size, memory.decoding(declared.bytes()));
-    let (rows, held) = run(declared, place, move || work.run()).await?;
-    Ok(Rows { rows, held })
+    Ok((work, declared.with_sent(size)))
 }
 
 /// Bytes of a payload as sent.
@@ -98,6 +143,8 @@ struct Work {
     def: Arc<TableDef>,
     ignore_unknown_columns: bool,
     opened: Option<Arc<Decoder>>,
+    /// Held as long as `format`.
+    _message: Places,
 }
 
 impl Work {

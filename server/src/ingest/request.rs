@@ -137,6 +137,7 @@ impl Target {
             expected_schema: self.expected_schema,
             ignore_unknown_columns: self.ignore_unknown_columns,
             statement: false,
+            has_space: false,
         })
     }
 }

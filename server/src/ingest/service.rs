@@ -18,6 +18,7 @@ use super::request::{Target, find_table};
 use super::{answer, payload, stream};
 use crate::App;
 use crate::call::Call;
+use crate::grpc::MessagePlace;
 use crate::status::to_status;
 
 /// `tidewater.ingest.v1.Ingest`.
@@ -32,6 +33,7 @@ impl IngestService {
 
     async fn write_one(&self, request: Request<WriteRequest>) -> Result<WriteResponse> {
         let call = Call::of_writer(&self.app, request.metadata()).await?;
+        let message = MessagePlace::of(request.extensions()).take();
         let request = request.into_inner();
         let format = request.payload.as_ref().and_then(|payload| payload.format.as_ref());
         call.limiter.bytes(format.map_or(0, payload::size_of) as u64)?;
@@ -39,7 +41,7 @@ impl IngestService {
         let (batch_id, sequence) = (0, request.sequence);
         let stored = call.bounded(async {
             let payload = request.payload.unwrap_or_default();
-            let rows = payload::decode(&target, payload, None, self.app.storage.memory()).await?;
+            let rows = payload::decode(&target, payload, message, self.app.storage.memory()).await?;
             let prepared = rows.prepare(&target, sequence).await?;
             target.table.submit(prepared).await?.outcome().await
         });
@@ -82,7 +84,8 @@ impl Ingest for IngestService {
         request: Request<Streaming<WriteStreamRequest>>,
     ) -> Result<Response<Self::WriteStreamStream>, Status> {
         let call = Call::of_writer(&self.app, request.metadata()).await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(stream::start(Arc::clone(&self.app), call, request.into_inner())))
+        let place = MessagePlace::of(request.extensions());
+        Ok(Response::new(stream::start(Arc::clone(&self.app), call, (request.into_inner(), place))))
     }
 
     async fn init_producer(

@@ -336,8 +336,8 @@ async fn every_change_is_struck_at_every_point() {
 
 /// Commits that bring rows into files and these into the Delta table, with the step that asks for them first, and their points.
 fn settling() -> impl Iterator<Item = (Step, &'static str, &'static str)> {
-    // The names of files, and what is about to be sent, change nothing of the table: its worker does not know of them.
-    let commits = [(Build, "names", false), (Build, "build", true), (Seal, "intent", false), (Seal, "published", true)];
+    // The names of files change nothing of the table: its worker does not know of them.
+    let commits = [(Build, "names", false), (Build, "build", true), (Seal, "intent", true), (Seal, "published", true)];
     commits.into_iter().flat_map(|(step, kind, in_worker)| {
         let points = LOG.into_iter().chain(TABLE.into_iter().filter(move |_| in_worker));
         points.map(move |point| (step, kind, point))

@@ -6,7 +6,7 @@
 //! | concurrent producers and tables at each point, in replay, from outside; producers that outlive servers | `streams` |
 //! | all of it at once, at moments that a seed chooses | `random` |
 //! | rows that are being sorted | `runs` |
-//! | rows that are built, sealed and deleted while others are written and read; files that belong to nothing; large statements | `seals` |
+//! | rows that are built, sealed, merged, deleted and truncated, and tables that are altered, while others are written and read; files that belong to nothing; large statements | `seals` |
 //! | a Delta table of another folder becomes a table | `attaches` |
 //! | what goes when it is old: rows, keys and dropped tables, days later by both clocks | `ages` |
 //! | keys that go to disk | `keys` |

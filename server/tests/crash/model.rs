@@ -73,6 +73,11 @@ impl Batch {
         &self.keys[..OWN_KEYS as usize]
     }
 
+    /// Its rows are there for sure, unless somebody takes them away from now on.
+    fn is_there(&self, deleted: &BTreeSet<i64>) -> bool {
+        self.fate == Fate::Stored && !self.beside_truncate && !self.is_deleted(deleted)
+    }
+
     /// All rows that only this batch can have brought are deleted.
     fn is_deleted(&self, deleted: &BTreeSet<i64>) -> bool {
         self.own_keys().iter().all(|key| deleted.contains(key))
@@ -108,7 +113,7 @@ pub struct Settled {
 /// What is known of the rows of a table at one moment.
 #[derive(Debug)]
 pub struct Known {
-    /// Of batches that were acknowledged, deleted ones among them.
+    /// Of batches that were acknowledged, deleted ones among them; without those that came beside a TRUNCATE.
     pub stored: Vec<Row>,
     /// Of all batches that were ever sent, the same.
     pub sent: Vec<Row>,
@@ -116,6 +121,9 @@ pub struct Known {
     pub deleted: BTreeSet<i64>,
     /// Keys that a DELETE without an answer names.
     pub deleting: BTreeSet<i64>,
+    /// A TRUNCATE has no answer, and how many were ever begun.
+    pub is_truncating: bool,
+    pub n_truncates: usize,
 }
 
 /// All that was ever done to one table.
@@ -132,6 +140,7 @@ pub struct TableModel {
     idempotent: Vec<Source>,
     /// What was surely stored before the TRUNCATE that has no answer.
     truncating: Option<BTreeSet<Source>>,
+    n_truncates: usize,
     was_truncated: bool,
     /// Keys of rows that were deleted: they stay remembered, so no row has one of them before the next TRUNCATE.
     deleted: BTreeSet<i64>,
@@ -159,6 +168,7 @@ impl TableModel {
             producers: BTreeMap::new(),
             idempotent: Vec::new(),
             truncating: None,
+            n_truncates: 0,
             was_truncated: false,
             deleted: BTreeSet::new(),
             deleting: BTreeSet::new(),
@@ -303,7 +313,13 @@ impl TableModel {
         (position.epoch, position.epoch_under_way) = (epoch, false);
     }
 
+    /// Rows are there for sure: whether a TRUNCATE took them can be told.
+    pub fn has_rows(&self) -> bool {
+        self.batches.values().any(|batch| batch.is_there(&self.deleted))
+    }
+
     pub fn begin_truncate(&mut self) {
+        self.n_truncates += 1;
         let stored = self.batches.iter().filter(|(_, batch)| batch.fate == Fate::Stored);
         self.truncating = Some(stored.map(|(source, _)| *source).collect());
         for batch in self.batches.values_mut().filter(|batch| batch.fate == Fate::UnderWay) {
@@ -323,8 +339,7 @@ impl TableModel {
     /// Begins a DELETE of rows that are surely there: of a batch that was stored first or last, in turn. Returns their keys; none if there
     /// is no such batch. Of a table without a primary key only those that no other batch has.
     pub fn begin_delete(&mut self) -> Vec<i64> {
-        let mut there =
-            self.batches.values().filter(|batch| batch.fate == Fate::Stored && !batch.is_deleted(&self.deleted));
+        let mut there = self.batches.values().filter(|batch| batch.is_there(&self.deleted));
         let batch = if self.n_deletes.is_multiple_of(2) { there.next() } else { there.next_back() };
         let keys = batch.map_or(Vec::new(), |batch| match self.has_key {
             true => batch.keys.clone(),
@@ -347,13 +362,19 @@ impl TableModel {
 
     /// What a reader may see that begins or ends now.
     pub fn known(&self) -> Known {
-        let (deleted, deleting) = (self.deleted.clone(), self.deleting.clone());
-        let mut known = Known { stored: Vec::new(), sent: Vec::new(), deleted, deleting };
+        let mut known = Known {
+            stored: Vec::new(),
+            sent: Vec::new(),
+            deleted: self.deleted.clone(),
+            deleting: self.deleting.clone(),
+            is_truncating: self.truncating.is_some(),
+            n_truncates: self.n_truncates,
+        };
         let is_gone = |batch: &Batch| matches!(batch.fate, Fate::Truncated | Fate::Expired);
         for (source, batch) in self.batches.iter().filter(|(_, batch)| !is_gone(batch)) {
             let source = if self.has_key { 0 } else { *source };
             let rows = batch.keys.iter().map(|key| (*key, source));
-            if batch.fate == Fate::Stored {
+            if batch.fate == Fate::Stored && !batch.beside_truncate {
                 known.stored.extend(rows.clone());
             }
             known.sent.extend(rows);

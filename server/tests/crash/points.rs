@@ -42,8 +42,13 @@ pub const STAGE: [&str; 6] = [
 ];
 
 /// Where files of the Delta table are merged.
-pub const COMPACT: [&str; 4] =
-    ["compact.names_recorded", "compact.files_synced", "compact.file_brought", "compact.decided"];
+pub const COMPACT: [&str; 5] = [
+    "compact.names_recorded",
+    "compact.file_written",
+    "compact.files_synced",
+    "compact.file_brought",
+    "compact.decided",
+];
 
 /// Where rejected rows were read that are tried again.
 pub const REPLAY_REJECTED: [&str; 1] = ["replay.page_read"];
@@ -80,9 +85,9 @@ const JOBS: [&[&str]; 11] = [
 const KINDS: [(&str, &str); 28] = [
     ("rows", "changes"),
     ("producer", "changes"),
-    ("truncate", "changes"),
+    ("truncate", "changes, seals"),
     ("delete", "changes"),
-    ("alter", "changes"),
+    ("alter", "changes, seals"),
     ("create_table", "changes"),
     ("drop_table", "changes"),
     ("undrop_table", "changes"),

@@ -31,15 +31,19 @@ pub async fn read(caller: &Caller, table: &Shared) -> bool {
 
 /// What a query may answer.
 struct Bounds {
-    /// Acknowledged before it began, and no DELETE named them before it ended.
+    /// Acknowledged before it began, and no DELETE named them, nor did a TRUNCATE come, before it ended.
     certain: BTreeSet<Row>,
-    /// Sent before it ended, and not deleted before it began.
+    /// Sent before it ended, and not deleted or truncated before it began.
     possible: BTreeSet<Row>,
 }
 
 impl Bounds {
     /// `before` is of before the query began, `after` of after it ended.
     fn between(before: Known, after: Known) -> Self {
+        if before.is_truncating || before.n_truncates < after.n_truncates {
+            // Rows of before it are seen or not, and so are those that came since with keys that were deleted.
+            return Self { certain: BTreeSet::new(), possible: before.sent.into_iter().chain(after.sent).collect() };
+        }
         let may_go = |key: &i64| after.deleted.contains(key) || after.deleting.contains(key);
         let certain = before.stored.into_iter().filter(|(key, _)| !may_go(key)).collect();
         let possible = after.sent.into_iter().filter(|(key, _)| !before.deleted.contains(key)).collect();

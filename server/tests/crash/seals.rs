@@ -1,5 +1,5 @@
-//! Do rows that settle stay the same rows, wherever the kill strikes? Producers, readers, and who builds, seals and deletes, all at once;
-//! and what the next server does about it by itself.
+//! Do rows that settle stay the same rows, wherever the kill strikes? Producers, readers, who builds, seals and merges, and who deletes,
+//! truncates and alters, all at once; and what the next server does about it by itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,44 +31,112 @@ const AGE_S: u64 = 3600;
 
 const ALIVE: &str = "the server lives";
 
-/// What is done to a table beside its producers, in turn.
+/// What is done to a table beside its producers, in turn: what moves its rows, and what changes them or their table at the same time.
+type Turn = (Move, Option<Change>);
+
 #[derive(Debug, Clone, Copy)]
-enum Turn {
+enum Move {
     Build,
     Seal,
-    Delete,
+    Compact,
 }
 
-const TURNS: [Turn; 3] = [Turn::Build, Turn::Seal, Turn::Delete];
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Delete,
+    AddColumn,
+    Truncate,
+}
+
+/// Between two TRUNCATEs there are enough files to be merged.
+const TURNS: [Turn; 8] = [
+    (Move::Build, Some(Change::Delete)),
+    (Move::Seal, None),
+    (Move::Build, Some(Change::AddColumn)),
+    (Move::Seal, Some(Change::Delete)),
+    (Move::Seal, Some(Change::Delete)),
+    (Move::Seal, None),
+    (Move::Compact, None),
+    (Move::Seal, Some(Change::Truncate)),
+];
+
+/// Of tables whose rows expire: none goes another way, so that there is always something to expire.
+const AGING_TURNS: [Turn; 3] = [(Move::Build, None), (Move::Seal, None), (Move::Build, Some(Change::Delete))];
 
 /// One table: what its rows may be, its Delta table, and whose turn it is.
 struct Side {
     table: Shared,
     delta: DeltaLog,
+    columns: Columns,
+    turns: &'static [Turn],
     turn: usize,
+}
+
+/// How many columns a table has, and whether one more has no answer.
+struct Columns {
+    n: usize,
+    is_adding: bool,
+}
+
+impl Columns {
+    /// Adds one; false if the server died.
+    async fn add(&mut self, caller: &Caller, name: &str) -> bool {
+        self.is_adding = true;
+        let statement = format!("ALTER TABLE {name} ADD COLUMN c{} BIGINT", self.n);
+        if survived(caller.client.execute_update(&statement).await).is_none() {
+            return false;
+        }
+        *self = Self { n: self.n + 1, is_adding: false };
+        caller.note_acknowledged();
+        true
+    }
+
+    /// After a restart.
+    fn settle(&mut self, name: &str, n: usize) {
+        let most = self.n + usize::from(self.is_adding);
+        assert!((self.n..=most).contains(&n), "{name} has {n} columns, which are {} to {most}", self.n);
+        *self = Self { n, is_adding: false };
+    }
+}
+
+async fn seal(caller: &Caller, name: &str, delta: &mut DeltaLog) -> Option<Came> {
+    let came = caller.call("seal", name).await?;
+    delta.acknowledge(came);
+    Some(came)
 }
 
 impl Side {
     async fn seal(&mut self, caller: &Caller) -> Option<Came> {
         let name = self.table.lock().name;
-        let came = caller.call("seal", name).await?;
-        self.delta.acknowledge(came);
-        Some(came)
+        seal(caller, name, &mut self.delta).await
     }
 
     /// Takes one turn after the other until the server dies, or nothing new is wanted. False: it died.
     async fn take_turns(&mut self, caller: &Caller) -> bool {
         let name = self.table.lock().name;
+        let Self { table, delta, columns, turns, turn } = self;
         while !caller.is_finishing() {
-            let taken = match TURNS[self.turn % TURNS.len()] {
-                Turn::Build => caller.call("build", name).await.is_some(),
-                Turn::Seal => self.seal(caller).await.is_some(),
-                Turn::Delete => caller.delete(&self.table).await,
+            let (moves, changes) = turns[*turn % turns.len()];
+            let moved = async {
+                match moves {
+                    Move::Build => caller.call("build", name).await.is_some(),
+                    Move::Seal => seal(caller, name, delta).await.is_some(),
+                    Move::Compact => caller.call("compact", name).await.is_some(),
+                }
             };
-            if !taken {
+            let changed = async {
+                match changes {
+                    None => true,
+                    Some(Change::Delete) => caller.delete(table).await,
+                    Some(Change::AddColumn) => columns.add(caller, name).await,
+                    Some(Change::Truncate) => caller.truncate(table).await,
+                }
+            };
+            let (moved, changed) = tokio::join!(moved, changed);
+            if !(moved && changed) {
                 return false;
             }
-            self.turn += 1;
+            *turn += 1;
         }
         true
     }
@@ -125,7 +193,8 @@ pub struct Settling {
 impl Settling {
     async fn create() -> Self {
         // What a build makes durable may rest on rows that were never synced.
-        Self::create_with(["src BIGINT, PRIMARY KEY (id))", "src BIGINT) WITH (durability = 'os')"]).await
+        let tables = ["src BIGINT, PRIMARY KEY (id))", "src BIGINT) WITH (durability = 'os')"];
+        Self::create_with(tables, 2, &TURNS).await
     }
 
     /// Tables whose rows are past their retention when the next server starts.
@@ -133,12 +202,12 @@ impl Settling {
         let columns = "src BIGINT, at TIMESTAMP NOT NULL";
         let keyed = format!("{columns}, PRIMARY KEY (id)) WITH ({RETENTION})");
         let keyless = format!("{columns}) WITH ({RETENTION}, durability = 'os')");
-        let world = Self::create_with([&keyed, &keyless]).await;
+        let world = Self::create_with([&keyed, &keyless], 3, &AGING_TURNS).await;
         Self { age: Some((SystemClock::new().now_us(), 0)), ..world }
     }
 
-    /// `tables` are their definitions behind the column `id`.
-    async fn create_with(tables: [&str; 2]) -> Self {
+    /// `tables` are their definitions behind the column `id`, `n` columns in all.
+    async fn create_with(tables: [&str; 2], n: usize, turns: &'static [Turn]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let signals = Signals::new();
         let server = Server::start(folder.path(), "");
@@ -150,7 +219,8 @@ impl Settling {
         server.stop();
         let side = |name, has_key, turn| {
             let table = TableModel::new(name, has_key, u64::MAX);
-            Side { table, delta: DeltaLog::of(folder.path(), name), turn }
+            let columns = Columns { n, is_adding: false };
+            Side { table, delta: DeltaLog::of(folder.path(), name), columns, turns, turn }
         };
         let sides = [side("keyed", true, 0), side("keyless", false, 1)];
         Self { folder, signals, sides, age: None }
@@ -209,14 +279,15 @@ impl Settling {
     }
 
     /// Tests that the server holds what it must and nothing else. `None`: it died.
-    async fn settle(&self, server: &Server) -> Option<()> {
+    async fn settle(&mut self, server: &Server) -> Option<()> {
         let caller = Caller::try_connect(&server.grpc, &self.signals).await?;
-        for side in &self.sides {
+        for side in &mut self.sides {
             let name = side.table.lock().name;
             let seen = match self.age {
                 Some(_) => try_look_beside_expired(&caller.client, name).await?,
                 None => try_look(&caller.client, name).await?,
             };
+            side.columns.settle(name, seen.n_columns);
             side.table.lock().settle(&seen);
         }
         Some(())
@@ -282,10 +353,15 @@ impl Settling {
 
 /// All work goes on and is struck at each point, the first time that a server comes there and the second.
 async fn everybody_is_struck_at(points: &[&'static str]) {
+    everybody_is_struck(points, &[1, 2]).await;
+}
+
+/// The same at these visits.
+async fn everybody_is_struck(points: &[&'static str], visits: &[u32]) {
     let mut world = Settling::create().await;
     let mut doing = Doing::new("the first start");
     for &point in points {
-        for visit in [1, 2] {
+        for &visit in visits {
             doing.now(format!("{point} at visit {visit}, or the start after the point before"));
             world.live_and_die(Death::At(point, visit)).await;
         }
@@ -302,6 +378,25 @@ async fn builds_and_deletes_are_struck_at_every_point() {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_are_struck_at_every_point() {
     everybody_is_struck_at(&PUBLISH).await;
+}
+
+/// Those of a merge that a server makes by itself, with nobody there, are below.
+#[tokio::test(flavor = "multi_thread")]
+async fn compactions_are_struck_while_everybody_works() {
+    everybody_is_struck(&COMPACT, &[1]).await;
+}
+
+/// One at a time, and with nobody beside, they are in `changes`.
+#[tokio::test(flavor = "multi_thread")]
+async fn truncates_and_alters_are_struck_while_everybody_works() {
+    let points = [
+        "table.before_submit/truncate",
+        "log.after_write/truncate",
+        "table.after_publish/truncate",
+        "log.before_write/alter",
+        "table.before_publish/alter",
+    ];
+    everybody_is_struck(&points, &[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,10 +472,11 @@ const N_FILES: i64 = 6;
 
 /// What a merge comes to, up to where its commit is settled. What stands before `compact.decided` leaves everything to the next one.
 fn of_compaction() -> impl Iterator<Item = String> {
-    let [names_recorded, files_synced, file_brought, decided] = COMPACT;
-    let merging = [names_recorded, files_synced, file_brought, "table.before_submit/intent", "log.before_write/intent"];
+    let [names_recorded, file_written, files_synced, file_brought, decided] = COMPACT;
+    let merging = [names_recorded, file_written, files_synced, file_brought];
+    let merging = merging.into_iter().chain(["table.before_submit/intent", "log.before_write/intent"]);
     let settling = [decided, "publish.before_send", "publish.after_send", "publish.settled"];
-    merging.into_iter().chain(settling).map(|point| format!("{point}=kill:1"))
+    merging.chain(settling).map(|point| format!("{point}=kill:1"))
 }
 
 /// A server merges by itself, a second after its start.

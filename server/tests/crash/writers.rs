@@ -180,6 +180,24 @@ impl Caller {
         true
     }
 
+    /// Empties the table if rows are surely there; false if the server died.
+    pub async fn truncate(&self, table: &Shared) -> bool {
+        let name = {
+            let mut table = table.lock();
+            if !table.has_rows() {
+                return true;
+            }
+            table.begin_truncate();
+            table.name
+        };
+        if survived(self.client.execute_update(&format!("TRUNCATE TABLE {name}")).await).is_none() {
+            return false;
+        }
+        table.lock().truncated();
+        self.note_acknowledged();
+        true
+    }
+
     /// Begins a new epoch, on a stream of its own.
     async fn producer(&self, table: &Shared, id: &str) -> Option<Producer> {
         let (name, (_, last)) = {
@@ -282,19 +300,10 @@ pub async fn stream(caller: &Caller, table: &Shared, id: &str) -> bool {
 /// A stream that empties its table again and again, with two batches surely before each TRUNCATE and two beside it.
 pub async fn truncating_stream(caller: &Caller, table: &Shared, id: &str) -> bool {
     let Some(mut feed) = Feed::open(caller, table, id).await else { return false };
-    let statement = format!("TRUNCATE TABLE {}", table.lock().name);
     while !feed.is_done() {
         let ready = feed.send().await && feed.send().await && feed.wait(0).await;
-        if !(ready && feed.send().await && feed.send().await) {
-            return feed.end(false).await;
-        }
-        table.lock().begin_truncate();
-        if survived(caller.client.execute_update(&statement).await).is_none() {
-            return feed.end(false).await;
-        }
-        table.lock().truncated();
-        caller.note_acknowledged();
-        if !feed.wait(0).await {
+        let begun = ready && feed.send().await && feed.send().await;
+        if !(begun && caller.truncate(table).await && feed.wait(0).await) {
             return feed.end(false).await;
         }
     }

@@ -12,15 +12,15 @@ use super::footprint::{check_decoded_size, own_bytes, unpinned};
 use super::payload::payloads;
 use super::refusals::{Refusals, bad_rows};
 use super::rows::{AdmissionRules, Admitted, IncomingRows, OnError, RejectCode, RejectedRow};
-use crate::catalog::{TableDef, sql_type};
+use crate::catalog::{TableDef, one_nan, sql_type};
 use crate::error::{Code, Error, Result};
 use crate::limits::{MAX_BATCH_ROWS, MAX_REJECTED_BATCH_ROWS};
 
 /// Casts a batch to the table's schema and sorts its good rows from its bad ones.
 ///
 /// Columns match by name, in any order; a nullable one that is missing is NULL. Good rows that need no cast are passed
-/// on without a copy, unless that would keep alive a much larger message. A plain TIMESTAMP as event time is taken as
-/// UTC when it is compared with the clock.
+/// on without a copy, unless that would keep alive a much larger message. Every NaN becomes the one that tables have. A
+/// plain TIMESTAMP as event time is taken as UTC when it is compared with the clock.
 ///
 /// Errors refuse the batch whole: `SCHEMA_MISMATCH` (an unknown or missing column, a type without a cast),
 /// `BAD_ROWS` (a bad row, and the rules say abort), `BATCH_TOO_LARGE`, `INVALID_SETTING` (the time zone).
@@ -109,7 +109,7 @@ fn cast_columns(
                 .with("column", &column.name)
                 .hint("send the column in a type that the table's type holds")
         })?;
-        columns.push(array);
+        columns.push(one_nan(&array));
     }
     Ok(columns)
 }

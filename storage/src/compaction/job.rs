@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::merge::{Input, MAX_FILES, Merge, Merged};
 use super::picker::{Candidate, Group, Kind, hour_bytes, pick};
@@ -14,13 +14,10 @@ use crate::env::in_background;
 use crate::error::{Code, Error, Result};
 use crate::memory::Share;
 use crate::publishing::{
-    Draft, Tested, bring, checkpoint, delta_table, download, look_closer, settle, settle_recorded,
+    Draft, Tested, bring, checkpoint, decide, delta_table, download, look_closer, settle, settle_recorded, while_open,
 };
 use crate::sealed::{FilePlace, FileRef, SegmentFile};
 use crate::table::{PublishedFile, Shared, Table, TableRequest, TableSnapshot, Write, names_anywhere};
-
-/// A merge takes this part of the memory that sorts have together.
-const BUDGET_DIVISOR: u64 = 2;
 
 /// What compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +40,8 @@ impl Table {
     }
 }
 
-/// Merges up to so many groups of files. Runs to its end whether or not the caller waits.
+/// Merges up to so many groups of files, each when its turn comes among those of all tables. Runs to its end whether or not the caller
+/// waits.
 pub(crate) async fn compact(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
     let table = table.clone();
     let task = tokio::spawn(async move { compact_all(&table, cause, max_groups).await });
@@ -57,13 +55,24 @@ async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> R
     // What was changed while it was read is left for the next time.
     let mut passed = HashSet::new();
     for _ in 0..max_groups {
-        let Some(work) = next_work(table, &passed) else { break };
+        // Where nothing is to be done nobody waits for a turn.
+        if next_work(table, &passed).is_none() {
+            break;
+        }
         let id = shared.jobs.lock().add("compact", cause);
+        let end = |failed: Option<&Error>| {
+            let now_us = shared.env.clock.now_us();
+            shared.jobs.lock().end(id, now_us, failed.map(ToString::to_string));
+        };
+        let begun = begin(table, &passed).await.inspect_err(|e| end(Some(e)))?;
+        let Some((work, place)) = begun else {
+            end(None);
+            break;
+        };
         let inputs = work.inputs.clone();
         let names = inputs.iter().map(|input| input.file.name.clone());
-        let outcome = work_through(table, work, id).await;
-        let now_us = shared.env.clock.now_us();
-        shared.jobs.lock().end(id, now_us, outcome.as_ref().err().map(ToString::to_string));
+        let outcome = work_through(table, work, place, id).await;
+        end(outcome.as_ref().err());
         match outcome {
             Ok(Some(merged)) => done.add(&merged),
             // They do not fit into memory together.
@@ -159,13 +168,23 @@ impl Drop for Minted {
     }
 }
 
-/// `None`: the files do not fit into memory together. `BUILD_OVERTAKEN`: one of them was changed meanwhile.
-async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merged>> {
+/// Waits for the one place for merges of all tables; the caller holds the table's `compacting`. What is waited for in which order stands at
+/// [`crate::table::Gate`]. `None`: others did meanwhile what there was to do.
+async fn begin(table: &Table, passed: &HashSet<String>) -> Result<Option<(Work, OwnedSemaphorePermit)>> {
     let shared = &table.shared;
-    // What cannot be committed is not made: it would stay in the Delta folder, again and again. Whoever publishes asks the same.
+    // What cannot be committed is not made: it would stay in the Delta folder, again and again. Whoever publishes asks the same. Before the
+    // place is taken: this waits for as long as the store is away.
     if let Ok(_publishing) = shared.publishing.try_lock() {
         settle_recorded(table, &delta_table(shared)?).await?;
     }
+    let place = while_open(shared, Arc::clone(&shared.gate.merges).acquire_owned()).await?;
+    // As the files are now: a version that was held since the wait began may be too old when the merge ends.
+    Ok(next_work(table, passed).map(|work| (work, place)))
+}
+
+/// `None`: the files do not fit into memory together. `BUILD_OVERTAKEN`: one of them was changed meanwhile. `place` is that for merges.
+async fn work_through(table: &Table, work: Work, place: OwnedSemaphorePermit, job: u64) -> Result<Option<Merged>> {
+    let shared = &table.shared;
     let names = work.inputs.iter().map(|input| input.file.name.clone()).collect();
     // What Delta's log has of them; that it is still so is tested with the commit.
     let published = table.ask(|answer| TableRequest::LookUpPublished { names, answer }).await?;
@@ -181,10 +200,8 @@ async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merg
     shared.log.commit(names_anywhere(shared.def.id, &minted.all())).await?;
     shared.env.fail.hit("compact.names_recorded")?;
     let inputs = bring_here(shared, &work, &minted).await?;
-    // Not before: a store that is slow must not keep builds from their place.
-    let place = Arc::clone(&shared.gate.builds).acquire_owned().await.map_err(no_places)?;
-    let budget = shared.gate.sorting_bytes() / BUDGET_DIVISOR;
-    let space = shared.gate.sorting.take(budget).await.map_err(no_places)?;
+    // It gives way: the builds that came before it have their places first, and those that come after it find this one free.
+    drop(while_open(shared, shared.gate.builds.acquire()).await?);
     let merge = Merge {
         shared: Arc::clone(shared),
         def: table.def(),
@@ -192,29 +209,26 @@ async fn work_through(table: &Table, work: Work, job: u64) -> Result<Option<Merg
         kind: work.kind,
         hours: work.hours.clone(),
         names: minted.files.clone(),
-        budget,
+        budget: shared.gate.merging_bytes(),
         now_us: shared.env.clock.now_us(),
         since: work.since,
     };
-    let Some(mut merged) = run(shared, merge, place, space).await? else { return Ok(None) };
+    let (merged, place) = run(shared, merge, place).await?;
+    let Some(mut merged) = merged else { return Ok(None) };
     shared.env.fail.hit("compact.files_synced")?;
     for file in &mut merged.files {
         *file = bring(shared, file).await?;
         shared.env.fail.hit("compact.file_brought")?;
     }
+    // The commit takes as long as the store is away, and nothing is read any more: fresh rows of then would stay in memory.
+    drop((place, work.snapshot));
     let n_deleted = work.inputs.iter().map(|input| (input.file.name.clone(), input.n_deleted()));
     let left = n_deleted.take(merged.n_inputs).collect();
     commit(table, &merged.files, &published[..merged.n_inputs], left).await?;
     let (n_inputs, n_files) = (merged.n_inputs, merged.files.len());
     let def = table.def();
     tracing::info!(table_id = %def.id, table = %def.name, n_inputs, n_files, work = ?work.kind, "files were merged");
-    // Until here: what it read is there as long as it is.
-    drop(work.snapshot);
     Ok(Some(merged))
-}
-
-fn no_places(_: AcquireError) -> Error {
-    Error::internal("there are no places for merges any more")
 }
 
 /// Where the inputs are on the local disk. What is elsewhere is copied.
@@ -238,17 +252,16 @@ async fn bring_here(shared: &Shared, work: &Work, minted: &Minted) -> Result<Vec
     Ok(inputs)
 }
 
-/// Beside everything, with its places and memory until it ends.
+/// Beside everything, with its place and memory until it ends. Gives the place back.
 async fn run(
     shared: &Arc<Shared>,
     merge: Merge,
     place: OwnedSemaphorePermit,
-    space: OwnedSemaphorePermit,
-) -> Result<Option<Merged>> {
+) -> Result<(Option<Merged>, OwnedSemaphorePermit)> {
     let memory = shared.memory.charge(Share::Unassigned, merge.budget);
     let work = move || {
-        let _held = (place, space, memory);
-        merge.run()
+        let _held = memory;
+        merge.run().map(|merged| (merged, place))
     };
     in_background("compact", work).await?
 }
@@ -285,7 +298,7 @@ async fn commit(
     };
     let intent = draft.intent(shared)?;
     let decided = Box::new(intent.clone());
-    table.ask(|answer| TableRequest::Leave { files: left, retention_us: None, intent: decided, answer }).await?;
+    decide(table, |answer| TableRequest::Leave { files: left, retention_us: None, intent: decided, answer }).await?;
     shared.env.fail.hit("compact.decided")?;
     settle(table, &delta, intent).await?;
     checkpoint(table, &delta).await;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use super::create::Coming;
 use super::housekeep::PURGED;
 use super::{Engine, name_of, start_table, to_its_end};
 use crate::catalog::{TableChange, TableDef, dropped_from_disk};
@@ -57,13 +58,13 @@ impl Engine {
 
     /// Brings back the table of this name that was dropped last, with all its rows and keys. `TABLE_NOT_FOUND` if none was dropped in the
     /// last seven days, `TABLE_EXISTS` if the name is taken meanwhile.
+    ///
+    /// The catalog goes on while its log is read: `changing` is held to take the name, and again for the record.
     pub async fn undrop_table(self: &Arc<Self>, schema: &str, name: &str) -> Result<Table> {
         let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
         to_its_end(async move {
-            let _changing = engine.changing.lock().await;
-            engine.check_free(&schema, &name)?;
-            let def = engine.dropped_last(&schema, &name)?.ok_or_else(|| not_found(&schema, &name))?;
-            engine.parts.gate.check_space(Write::Small)?;
+            // From here on nobody else has the name, nor clears the table away.
+            let (def, _coming) = engine.take_back(&schema, &name).await?;
             let before = engine.dropped.lock().get(&def.id).and_then(Weak::upgrade);
             if let Some(before) = before {
                 // Two workers of one table would write over each other.
@@ -75,6 +76,7 @@ impl Engine {
             let (table, _) = tokio::task::spawn_blocking(move || start_table(&parts, def))
                 .await
                 .map_err(|e| Error::internal(format!("the table could not be started: {e}")))??;
+            let _changing = engine.changing.lock().await;
             if let Err(e) = engine.log.commit(record).await {
                 table.close("it could not be brought back");
                 return Err(e);
@@ -87,6 +89,16 @@ impl Engine {
             Ok(table)
         })
         .await
+    }
+
+    /// The table that comes back, and its name.
+    async fn take_back(&self, schema: &str, name: &str) -> Result<(TableDef, Coming)> {
+        let _changing = self.changing.lock().await;
+        self.check_free(schema, name)?;
+        let def = self.dropped_last(schema, name)?.ok_or_else(|| not_found(schema, name))?;
+        self.parts.gate.check_space(Write::Small)?;
+        let coming = self.take_name(name_of(&def), def.id);
+        Ok((def, coming))
     }
 
     fn dropped_last(&self, schema: &str, name: &str) -> Result<Option<TableDef>> {

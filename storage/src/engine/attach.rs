@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use url::Url;
 
+use super::alter::not_found;
+use super::create::Coming;
 use super::{Engine, Names, name_of, start_table, to_its_end};
 use crate::attaching::{Origin, Ours, RebuiltKeys, rebuild, take_over};
 use crate::catalog::{TableDef, check_name};
@@ -13,7 +15,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, LogId, SchemaId};
 use crate::limits::MAX_CLOCK_STEP_BACK_US;
 use crate::log::{Family, meta_key};
-use crate::publishing::delta_table;
+use crate::publishing::{delta_table, unless_stopped};
 use crate::sealed::{DeltaPlace, DeltaTable, TablesStore, check_conditional_put};
 use crate::table::{
     AttachRecord, Base, NameKind, Settled, Shared, Table, Write, attach, recorded_files, recorded_names,
@@ -39,6 +41,14 @@ struct Ready {
     keys: RebuiltKeys,
     origin: Origin,
     at: Moment,
+}
+
+/// A Delta table that this folder has taken over.
+struct Taken {
+    /// Names of what is not needed any more.
+    left: Vec<(String, NameKind)>,
+    settled: Settled,
+    name: Option<Coming>,
 }
 
 impl Engine {
@@ -164,15 +174,23 @@ impl Engine {
     }
 
     /// Takes the table over and makes it visible. `None`: somebody committed to it since it was read; nothing of it is left here then.
+    ///
+    /// The caller holds `attaching`. `changing` is taken behind it, to take the name and again for the record, and not held in between: the
+    /// store may be slow, or away.
     async fn record(&self, target: &Target, ready: Ready) -> Result<Option<Table>> {
-        let _changing = self.changing.lock().await;
-        let (left, settled) = match self.fence(target, &ready).await {
-            Ok(Some(fenced)) => fenced,
+        let taken = match self.take_over_as(target, &ready).await {
+            Ok(Some(taken)) => taken,
             other => {
                 ready.keys.discard().await;
                 return other.map(|_| None);
             }
         };
+        let Taken { left, settled, name: _name } = taken;
+        let _changing = self.changing.lock().await;
+        if let Err(e) = self.check_wanted(target) {
+            ready.keys.discard().await;
+            return Err(e.hint("the other data folder commits to the table no more: attach it again, here or there"));
+        }
         let Ready { shared, ours, keys, origin, at, .. } = ready;
         let def = Arc::clone(&shared.def);
         let last = ours.through.max(CommitSeq(keys.through));
@@ -195,16 +213,47 @@ impl Engine {
         self.show_attached(target, TableDef::clone(&def)).await.map(Some)
     }
 
-    /// The last checks, then the commit from which on nobody else commits. What is not needed any more then, and what is settled.
+    /// The last checks, then the name, then the commit.
+    async fn take_over_as(&self, target: &Target, ready: &Ready) -> Result<Option<Taken>> {
+        let name = self.take_name_of(target, ready).await?;
+        // An end of the server does not wait for the store.
+        let fenced = unless_stopped(&self.parts.gate.closing, self.fence(target, ready)).await;
+        let fenced = fenced.map_err(|_| shutting_down())??;
+        Ok(fenced.map(|(left, settled)| Taken { left, settled, name }))
+    }
+
+    /// Before another folder loses the table: it may be here, under its name. `None`: it has the name already.
+    async fn take_name_of(&self, target: &Target, ready: &Ready) -> Result<Option<Coming>> {
+        let _changing = self.changing.lock().await;
+        self.check_wanted(target)?;
+        self.parts.gate.check_space(Write::Small)?;
+        if target.replaced.is_some() {
+            return Ok(None);
+        }
+        // The catalog went on while the table was read.
+        let shared = &ready.shared;
+        self.check_attach(&shared.def, &ready.ours, &shared.folders.location())?;
+        self.check_new(&shared.def)?;
+        Ok(Some(self.take_name(name_of(&shared.def), shared.def.id)))
+    }
+
+    /// Whether anybody has a use for the table. The caller holds `changing`.
+    fn check_wanted(&self, target: &Target) -> Result<()> {
+        if self.parts.gate.closing.load(Ordering::Acquire) {
+            return Err(shutting_down());
+        }
+        match &target.replaced {
+            Some(table) if !self.tables().iter().any(|known| Arc::ptr_eq(&known.shared, &table.shared)) => {
+                let (schema, name) = name_of(&table.def());
+                Err(not_found(&schema, &name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The commit from which on nobody else commits. What is not needed any more then, and what is settled.
     async fn fence(&self, target: &Target, ready: &Ready) -> Result<Option<(Vec<(String, NameKind)>, Settled)>> {
         let Ready { shared, delta, ours, at, .. } = ready;
-        if self.parts.gate.closing.load(Ordering::Acquire) {
-            return Err(Error::new(Code::ShuttingDown, "the server is shutting down"));
-        }
-        if target.replaced.is_none() {
-            self.check_new(&shared.def)?;
-        }
-        self.parts.gate.check_space(Write::Small)?;
         let newest = delta.read(ours.version()).await?;
         let timestamp_ms = newest.and_then(|commit| commit.timestamp_ms).unwrap_or(0);
         let first_version = delta.oldest_commit().await?.unwrap_or(ours.version());
@@ -250,6 +299,10 @@ impl Engine {
         tracing::info!(table_id = %def.id, schema = def.schema_name, table = def.name, rows, location, is_new, "a Delta table was attached");
         Ok(table)
     }
+}
+
+fn shutting_down() -> Error {
+    Error::new(Code::ShuttingDown, "the server is shutting down").hint("attach the table again when it is back")
 }
 
 /// The folder as Delta readers name it.

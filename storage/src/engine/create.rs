@@ -1,6 +1,7 @@
 //! How does a table come to be? Empty, or with its first rows, however many they are, and in the place of another or not: table, rows and the
 //! end of the other are one commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,7 @@ use crate::admission::IncomingRows;
 use crate::catalog::{NewTable, TableDef, define};
 use crate::env::Moment;
 use crate::error::{Code, Error, Result};
+use crate::ids::TableId;
 use crate::limits::MAX_TABLES;
 use crate::log::{Commit, Family, meta_key};
 use crate::memory::Collecting;
@@ -21,6 +23,27 @@ use crate::table::{PreparedWrite, RowsOutcome, RowsRequest, Table, Write, create
 enum IfExists {
     Refuse,
     Replace,
+}
+
+/// Names that are taken although nothing has them yet, and the tables that are to have them.
+pub(super) type ComingNames = parking_lot::Mutex<BTreeMap<(String, String), TableId>>;
+
+/// A name that nobody else takes until this is dropped: by then the table has it, or will never have it.
+pub(super) struct Coming {
+    all: Arc<ComingNames>,
+    name: (String, String),
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.name);
+    }
+}
+
+/// Why such a name is refused.
+pub(super) fn coming(schema: &str, name: &str) -> Error {
+    Error::new(Code::TableExists, format!("the table '{schema}.{name}' is being attached or brought back"))
+        .hint("wait until that has ended, or choose another name")
 }
 
 /// The table whose place another takes, and when.
@@ -181,6 +204,17 @@ impl Engine {
         }
         self.check_new(def)?;
         Ok(None)
+    }
+
+    /// Takes a free name for a table that is to come. The caller holds `changing`, since before it looked whether the name is free.
+    pub(super) fn take_name(&self, name: (String, String), table: TableId) -> Coming {
+        self.coming.lock().insert(name.clone(), table);
+        Coming { all: Arc::clone(&self.coming), name }
+    }
+
+    /// Whether somebody brings the table back. The caller holds `changing`.
+    pub(super) fn is_coming(&self, table: TableId) -> bool {
+        self.coming.lock().values().any(|coming| *coming == table)
     }
 
     /// Whether the table may still be made. The caller holds `changing`.

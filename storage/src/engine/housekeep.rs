@@ -132,7 +132,8 @@ impl Engine {
         let (engine, schema, name) = (Arc::clone(self), schema.to_owned(), name.to_owned());
         to_its_end(async move {
             let _changing = engine.changing.lock().await;
-            let dropped = engine.dropped_as(&schema, &name)?;
+            let mut dropped = engine.dropped_as(&schema, &name)?;
+            dropped.retain(|(_, def)| !engine.is_coming(def.id));
             if dropped.is_empty() {
                 return Err(not_found(&schema, &name));
             }
@@ -168,8 +169,11 @@ impl Engine {
 
     /// Whether a dropped table is still there, and may go. From then on it does not come back.
     async fn is_to_go(&self, def: &TableDef) -> Result<bool> {
-        // Somebody may bring it back at this very moment.
+        // Somebody may bring it back at this very moment, and may need some time for that.
         let _changing = self.changing.lock().await;
+        if self.is_coming(def.id) {
+            return Ok(false);
+        }
         let key = meta_key::of_table(meta_key::DROPPED, def.id);
         let Some(record) = self.parts.store.get(Family::Meta, &key)? else { return Ok(false) };
         let (_, dropped_at) = dropped_from_disk(&record)?;

@@ -95,6 +95,8 @@ fn open_table(table: &Table, uptime: Duration) -> OpenTable {
         rows: version.realtime.n_rows(),
         bytes: version.realtime.bytes(),
         oldest_us: version.realtime.oldest_stamp_us(),
+        entries: version.upper.0.saturating_sub(figures.built_through.0),
+        open_since_us: figures.open_since_us,
         seal: version.def.options.seal,
         dedup_window_us: version.def.options.dedup_window_us,
         wants_build: shared.wants_build(),

@@ -92,7 +92,7 @@ fn is_at_rest(table: &Table) -> bool {
 }
 
 async fn look_after_files(table: &Table) {
-    // What goes needs no merging.
+    // What goes needs no merging. Merges of all tables are made one after the other: all are due at once after a start.
     let outcome = match expire(table).await {
         Ok(_) => compact(table, "interval", 1).await.map(|_| ()),
         Err(e) => Err(e),

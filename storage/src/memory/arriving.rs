@@ -1,14 +1,22 @@
-//! How much of the messages that are on their way in may be held at once? So much of each kind, of one caller and in all; more waits, or is
-//! refused.
+//! How much of the messages that are on their way in may be held at once, from the first byte until they are decoded? So much of each kind,
+//! of one caller and in all; more waits, or is refused.
+//!
+//! Nobody waits for each other:
+//!
+//! * A place is taken in two steps, first of what its caller may hold, then of all. Who has the first waits for the second behind those who
+//!   have both, and these need no other place here.
+//! * Who has a place needs memory to decode, and memory for rows. What others hold of these comes back without a place here: rows that are
+//!   decoded or stored are written, and who collects them writes them when its next message does not come (`give_way`).
+//! * The order is that of asking, so that small messages do not keep a large one waiting for ever.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Charge, MemoryLedger, SMALL_MESSAGE_BYTES, Share};
+use super::{Charge, MemoryLedger, PERMIT_BYTES, Places, SMALL_MESSAGE_BYTES, Share, closed};
 use crate::error::{Code, Error, Result};
 
 /// What a message brings. Each kind has its own part of the limit, so that rows keep no statement out.
@@ -33,76 +41,76 @@ impl MessageKind {
 /// Messages of one kind that are on their way.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    total: u64,
-    held: Mutex<Held>,
-    /// Places were given back.
-    freed: Notify,
+    all: Places,
+    of_callers: Mutex<HashMap<Arc<str>, OfCaller>>,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    all: u64,
-    by_caller: HashMap<Arc<str>, u64>,
+/// What one caller may hold. It is known as long as somebody holds, or waits for, something of it.
+#[derive(Debug)]
+struct OfCaller {
+    places: Arc<Places>,
+    n_users: usize,
 }
 
 impl Arrivals {
     pub fn new(limit: u64, kind: MessageKind) -> Self {
-        Self { total: limit / kind.divisor(), held: Mutex::default(), freed: Notify::new() }
+        Self { all: Places::new(limit / kind.divisor()), of_callers: Mutex::default() }
     }
 
     /// More than half of what may be on its way is.
     pub fn is_crowded(&self) -> bool {
-        self.held.lock().all > self.total / 2
+        self.all.taken() > self.all.total * PERMIT_BYTES / 2
     }
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        let held = self.held.lock();
-        held.all == 0 && held.by_caller.is_empty()
+        self.all.taken() == 0 && self.of_callers.lock().is_empty()
     }
 
     /// A caller has all of it but a part.
     fn of_one(&self) -> u64 {
-        self.total / 4 * 3
-    }
-
-    fn take(&self, caller: Option<&Arc<str>>, bytes: u64) -> Result<()> {
-        let mut held = self.held.lock();
-        if let Some(caller) = caller {
-            let own = held.by_caller.get(caller).copied().unwrap_or_default();
-            if own.saturating_add(bytes) > self.of_one() {
-                return Err(full(format!("messages of '{caller}' that are on their way hold {own} bytes")));
-            }
-        }
-        if held.all.saturating_add(bytes) > self.total {
-            return Err(full(format!("messages that are on their way hold {} bytes", held.all)));
-        }
-        held.all += bytes;
-        if let Some(caller) = caller {
-            *held.by_caller.entry(Arc::clone(caller)).or_default() += bytes;
-        }
-        Ok(())
-    }
-
-    fn give_back(&self, caller: Option<&Arc<str>>, bytes: u64) {
-        let mut held = self.held.lock();
-        held.all = held.all.saturating_sub(bytes);
-        if let Some(caller) = caller
-            && let Some(own) = held.by_caller.get_mut(caller)
-        {
-            *own = own.saturating_sub(bytes);
-            if *own == 0 {
-                held.by_caller.remove(caller);
-            }
-        }
-        drop(held);
-        self.freed.notify_waiters();
+        self.all.total * PERMIT_BYTES / 4 * 3
     }
 }
 
+/// One who uses the places of a caller.
+#[derive(Debug)]
+struct Part {
+    ledger: Arc<MemoryLedger>,
+    kind: MessageKind,
+    caller: Arc<str>,
+    places: Arc<Places>,
+}
+
+impl Part {
+    fn of(ledger: &Arc<MemoryLedger>, kind: MessageKind, caller: &Arc<str>) -> Self {
+        let arrivals = ledger.arrivals(kind);
+        let mut of_callers = arrivals.of_callers.lock();
+        let new = || OfCaller { places: Arc::new(Places::new(arrivals.of_one())), n_users: 0 };
+        let own = of_callers.entry(Arc::clone(caller)).or_insert_with(new);
+        own.n_users += 1;
+        Self { ledger: Arc::clone(ledger), kind, caller: Arc::clone(caller), places: Arc::clone(&own.places) }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let mut of_callers = self.ledger.arrivals(self.kind).of_callers.lock();
+        if let Some(own) = of_callers.get_mut(&self.caller) {
+            own.n_users -= 1;
+            if own.n_users == 0 {
+                of_callers.remove(&self.caller);
+            }
+        }
+    }
+}
+
+/// A place of a caller; it goes before the part that it is of.
+type Own = Option<(OwnedSemaphorePermit, Part)>;
+
 impl MemoryLedger {
     /// A place for a message of `bytes` that `caller` begins to send, until it is dropped; without a caller it counts to all alone. `None`:
-    /// small ones need none. Nothing is waited for: `MEMORY_PRESSURE` when there is none.
+    /// small ones need none. Nothing is waited for: `MEMORY_PRESSURE` when there is none, or others wait for one.
     pub fn arriving(
         self: &Arc<Self>,
         kind: MessageKind,
@@ -112,9 +120,16 @@ impl MemoryLedger {
         if bytes < SMALL_MESSAGE_BYTES {
             return Ok(None);
         }
-        self.arrivals(kind).take(caller, bytes)?;
-        let charge = self.charge(Share::Unassigned, bytes);
-        Ok(Some(Arriving { ledger: Arc::clone(self), kind, caller: caller.cloned(), charge }))
+        let own = match caller.map(|caller| Part::of(self, kind, caller)) {
+            None => None,
+            Some(part) => match part.places.try_take(bytes) {
+                Some(place) => Some((place, part)),
+                None => return Err(full(&format!("messages of '{}'", part.caller), part.places.taken())),
+            },
+        };
+        let all = &self.arrivals(kind).all;
+        let place = all.try_take(bytes).ok_or_else(|| full("messages", all.taken()))?;
+        Ok(Some(self.arrives(own, place, bytes)))
     }
 
     /// The same, waited for no longer than `patience`.
@@ -125,21 +140,25 @@ impl MemoryLedger {
         bytes: u64,
         patience: Duration,
     ) -> Result<Option<Arriving>> {
-        let place = async {
-            loop {
-                // Registered before it looks: what is freed in between wakes it.
-                let mut freed = std::pin::pin!(self.arrivals(kind).freed.notified());
-                freed.as_mut().enable();
-                if let Ok(place) = self.arriving(kind, caller.as_ref(), bytes) {
-                    return place;
-                }
-                freed.await;
-            }
+        if bytes < SMALL_MESSAGE_BYTES {
+            return Ok(None);
+        }
+        let waited = async {
+            let own = match caller.as_ref().map(|caller| Part::of(&self, kind, caller)) {
+                None => None,
+                Some(part) => Some((part.places.take(bytes).await.map_err(closed)?, part)),
+            };
+            let place = self.arrivals(kind).all.take(bytes).await.map_err(closed)?;
+            Ok(Some(self.arrives(own, place, bytes)))
         };
-        match tokio::time::timeout(patience, place).await {
-            Ok(place) => Ok(place),
+        match tokio::time::timeout(patience, waited).await {
+            Ok(place) => place,
             Err(_) => self.arriving(kind, caller.as_ref(), bytes),
         }
+    }
+
+    fn arrives(self: &Arc<Self>, own: Own, all: OwnedSemaphorePermit, bytes: u64) -> Arriving {
+        Arriving { _own: own, _all: all, _charge: self.charge(Share::Unassigned, bytes) }
     }
 
     fn arrivals(&self, kind: MessageKind) -> &Arrivals {
@@ -150,23 +169,16 @@ impl MemoryLedger {
     }
 }
 
-/// A message that is on its way.
+/// A message that is on its way, or in the hand of who decodes it.
 #[derive(Debug)]
 pub struct Arriving {
-    ledger: Arc<MemoryLedger>,
-    kind: MessageKind,
-    caller: Option<Arc<str>>,
-    charge: Charge,
+    _own: Own,
+    _all: OwnedSemaphorePermit,
+    _charge: Charge,
 }
 
-impl Drop for Arriving {
-    fn drop(&mut self) {
-        self.ledger.arrivals(self.kind).give_back(self.caller.as_ref(), self.charge.bytes());
-    }
-}
-
-fn full(message: String) -> Error {
-    Error::new(Code::MemoryPressure, message)
+fn full(whose: &str, bytes: u64) -> Error {
+    Error::new(Code::MemoryPressure, format!("{whose} that are on their way hold {bytes} bytes"))
         .hint("send smaller messages, or fewer at once, or raise memory.limit")
         .retry_after(Duration::from_secs(1))
 }

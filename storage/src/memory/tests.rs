@@ -90,30 +90,43 @@ async fn statements_wait_while_stored_rows_fill_the_share() {
 }
 
 #[tokio::test]
-async fn messages_that_wait_have_a_bound_together() {
+async fn streams_leave_a_quarter_to_others_and_go_on_in_order() {
     let ledger = ledger();
-    let bound = ledger.share(Share::Unassigned) / WAITING_DIVISOR;
-    let all = ledger.decoding(ledger.limit()).await.expect("a place");
-    let mut first = std::pin::pin!(ledger.held_up(bound - MIB, ledger.decoding(MIB)));
+    let share = ledger.share(Share::Realtime);
+    let rows = ledger.charge(Share::Realtime, share / 4 * 3);
+    let mut first = std::pin::pin!(ledger.decoding_with_space(ledger.limit()));
+    let mut second = std::pin::pin!(ledger.decoding_with_space(MIB));
     assert!(first.as_mut().now_or_never().is_none());
-    assert_eq!(ledger.used(Share::Unassigned), bound - MIB);
-    let second = ledger.held_up(2 * MIB, ledger.decoding(MIB)).now_or_never();
-    let error = second.expect("at once").expect_err("too many");
-    assert_eq!(error.code(), Code::MemoryPressure);
-    // Small ones wait none the less.
-    assert!(ledger.held_up(1024, ledger.decoding(MIB)).now_or_never().is_none());
-    drop(all);
-    drop(first.await.expect("a place"));
-    assert_eq!(ledger.used(Share::Unassigned), 0);
-    // Who need not wait is not asked how much is in hand.
-    let at_once = ledger.held_up(ledger.limit(), ledger.decoding(1)).now_or_never();
-    assert!(at_once.expect("at once").is_ok());
+    assert!(second.as_mut().now_or_never().is_none());
+    assert!(ledger.space_for_rows().now_or_never().is_none());
+    assert!(ledger.decoding(ledger.limit()).now_or_never().is_some(), "who waits here keeps no place to decode");
+    assert_eq!(ledger.used(Share::Realtime), share / 4 * 3, "who waits is not counted: it would wait for itself");
+    drop(rows);
+    let first = first.await.expect("a place");
+    assert_eq!(ledger.used(Share::Realtime), ledger.limit());
+    assert!(second.as_mut().now_or_never().is_none(), "what went on is counted for those behind it");
+    drop(first);
+    drop(second.await.expect("a place"));
+    ledger.space_for_rows().await;
+    assert_eq!(ledger.used(Share::Realtime), 0);
+}
+
+#[tokio::test]
+async fn streams_leave_memory_to_readers_that_keep_more_than_theirs() {
+    let ledger = ledger();
+    let kept = ledger.charge(Share::Queries, ledger.share(Share::Queries));
+    ledger.space_for_rows().await;
+    let more = ledger.charge(Share::Queries, ledger.share(Share::Realtime) / 4 * 3);
+    assert!(ledger.space_for_rows().now_or_never().is_none(), "the rest of the limit is for all");
+    drop(more);
+    ledger.space_for_rows().await;
+    drop(kept);
 }
 
 #[tokio::test]
 async fn streams_are_read_in_turn_while_rows_have_no_memory() {
     let ledger = ledger();
-    let bound = ledger.share(Share::Unassigned) / WAITING_DIVISOR;
+    let bound = ledger.share(Share::Unassigned) / TURNS_DIVISOR;
     assert!(ledger.turn_to_read(bound).await.expect("read").is_none(), "there is memory: nobody waits for a turn");
     let rows = ledger.charge(Share::Realtime, ledger.share(Share::Realtime));
     let first = ledger.turn_to_read(bound - MIB).await.expect("read").expect("a turn");
@@ -199,6 +212,36 @@ async fn who_waits_for_a_place_gets_it_when_one_is_free() {
     let refused = Arc::clone(&ledger).arriving_within(MessageKind::Rows, None, MIB, Duration::ZERO).await;
     assert_eq!(refused.expect_err("none is free").code(), Code::MemoryPressure);
     drop(all);
+}
+
+#[tokio::test]
+async fn places_are_given_in_the_order_of_asking() {
+    let ledger = ledger();
+    let [anna, bert]: [Arc<str>; 2] = ["anna".into(), "bert".into()];
+    let patience = Duration::from_secs(60);
+    let waits = |caller: &Arc<str>, bytes| {
+        Box::pin(Arc::clone(&ledger).arriving_within(MessageKind::Rows, Some(Arc::clone(caller)), bytes, patience))
+    };
+    let of_anna = ledger.arriving(MessageKind::Rows, Some(&anna), 192 * MIB).expect("her part");
+    let mut more_of_anna = waits(&anna, MIB);
+    assert!(more_of_anna.as_mut().now_or_never().is_none());
+    // She waits for herself, and stands in the way of nobody else.
+    let of_bert = ledger.arriving(MessageKind::Rows, Some(&bert), 32 * MIB).expect("what is left");
+    let mut large = waits(&bert, 64 * MIB);
+    assert!(large.as_mut().now_or_never().is_none());
+    let overtakes = ledger.arriving(MessageKind::Rows, None, MIB).expect_err("one waits");
+    assert_eq!(overtakes.code(), Code::MemoryPressure);
+    drop(of_bert);
+    drop(large.await.expect("a place"));
+    drop(of_anna);
+    drop(more_of_anna.await.expect("a place"));
+    // One that is given up leaves nothing.
+    let all = ledger.arriving(MessageKind::Rows, None, 256 * MIB).expect("all of it");
+    let mut given_up = waits(&anna, MIB);
+    assert!(given_up.as_mut().now_or_never().is_none());
+    drop((given_up, all));
+    assert_eq!(ledger.used(Share::Unassigned), 0);
+    assert!(ledger.rows_arriving.is_empty());
 }
 
 /// The largest messages of either kind, as the server takes them.

@@ -12,33 +12,41 @@ use bytes::Bytes;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
+use tokio::sync::{AcquireError, mpsc};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::env::{in_background, make_folder};
 use crate::error::{Code, Error, Result};
 use crate::sealed::{SegmentFile, checksum_of, local_sidecar_of, store_error};
-use crate::table::Shared;
+use crate::table::{BringPlaces, Shared, Write};
 
 /// One part of an upload.
 const PART_BYTES: usize = 8 << 20;
 /// Parts that are on their way at once.
 const PARTS_IN_FLIGHT: usize = 4;
+/// What an upload has in memory at most: these parts, one in hand, one that waits, and one that is being read.
+pub(super) const UPLOAD_BYTES: u64 = ((PARTS_IN_FLIGHT + 3) * PART_BYTES) as u64;
 
-/// How soon who waits for a store sees that the server stops.
+/// How soon who waits sees that the server stops, or the table is closed.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the parts of an upload that was stopped are waited for to go. What stays there is in no object.
 const ABORT_WAIT: Duration = Duration::from_secs(2);
 
 /// What came of `work`. `SHUTTING_DOWN` soon after `stop` is set: it is dropped then.
-pub(super) async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>) -> Result<T> {
+pub(crate) async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>) -> Result<T> {
     let mut work = std::pin::pin!(work);
     while !stop.load(Ordering::Relaxed) {
         if let Ok(done) = tokio::time::timeout(STOP_INTERVAL, work.as_mut()).await {
             return Ok(done);
         }
     }
-    Err(Error::new(Code::ShuttingDown, "files are on their way to or from the Delta table; the next start goes on"))
+    Err(Error::new(Code::ShuttingDown, "the server is shutting down, or the table was closed; the next start goes on"))
+}
+
+/// Waits for a place for as long as the table is open. What is waited for in which order stands at [`crate::table::Gate`].
+pub(crate) async fn while_open<T>(shared: &Shared, place: impl Future<Output = Result<T, AcquireError>>) -> Result<T> {
+    let place = unless_stopped(&shared.stopping, place).await.map_err(|_| shared.closed())?;
+    place.map_err(|_| Error::internal("there are no places any more"))
 }
 
 /// Brings a built file, and the sidecar beside it, into the Delta folder, durable when this returns. Repeating it does no harm. Returns the
@@ -47,6 +55,11 @@ pub(crate) async fn bring(shared: &Shared, file: &SegmentFile) -> Result<Segment
     let folders = &shared.folders;
     let from = folders.built_path(&file.name);
     let beside = local_sidecar_of(&from);
+    let _place = match &folders.tables().local {
+        Some(_) => Some(unless_stopped(&shared.stopping, shared.gate.brings.take(0)).await??),
+        // Each upload has a place of its own.
+        None => None,
+    };
     if folders.tables().local.is_some() {
         // What is linked is not read on the way.
         check(from.clone(), file).await?;
@@ -99,7 +112,7 @@ async fn copy(shared: &Shared, from: PathBuf, name: &str, bytes: u64, checksum: 
                 .await
                 .map_err(|e| Error::ended_early("the linking of a file", &e))?
         }
-        None => upload(&tables.store, from, &to, (bytes, checksum), &shared.stopping).await,
+        None => upload(&tables.store, from, &to, (bytes, checksum), &shared.gate.brings, &shared.stopping).await,
     }
 }
 
@@ -110,17 +123,28 @@ pub(super) async fn upload(
     from: PathBuf,
     to: &StorePath,
     (bytes, checksum): (u64, u64),
+    places: &BringPlaces,
     stop: &AtomicBool,
 ) -> Result<()> {
     // An earlier attempt may have brought it.
     if unless_stopped(stop, store.head(to)).await?.is_ok_and(|found| found.size == bytes) {
         return Ok(());
     }
+    let upload = unless_stopped(stop, store.put_multipart(to)).await?;
+    let upload = upload.map_err(|e| store_error("an upload cannot begin", e))?;
+    let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+    // Not before: a store that does not answer keeps no place from the files of others.
+    let place = unless_stopped(stop, places.take(bytes.min(UPLOAD_BYTES))).await.flatten();
+    let _place = match place {
+        Ok(place) => place,
+        Err(e) => {
+            drop(tokio::time::timeout(ABORT_WAIT, upload.abort()).await);
+            return Err(e);
+        }
+    };
     let (parts, mut read) = mpsc::channel(1);
     let path = from.clone();
     let reader = tokio::task::spawn_blocking(move || read_parts(&path, &parts));
-    let upload = store.put_multipart(to).await.map_err(|e| store_error("an upload cannot begin", e))?;
-    let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
     let mut hash = Xxh3::new();
     let mut n_bytes = 0;
     let sent = async {
@@ -164,8 +188,8 @@ fn read_parts(path: &Path, parts: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
     }
 }
 
-/// Copies an object of the tables' store of so many bytes to the local disk. Not synced: it is read at once and goes again. What an error
-/// leaves behind is the caller's to delete.
+/// Copies an object of the tables' store of so many bytes to the local disk. Not synced: it is read at once and goes again. `DISK_FULL` as
+/// soon as others have taken the space that it needs. What an error leaves behind is the caller's to delete.
 pub(crate) async fn download(shared: &Shared, from: &StorePath, bytes: u64, to: &Path) -> Result<()> {
     let store = &shared.folders.tables().store;
     let failed = |e: std::io::Error| {
@@ -181,6 +205,7 @@ pub(crate) async fn download(shared: &Shared, from: &StorePath, bytes: u64, to: 
     let mut file = tokio::fs::File::create(to).await.map_err(failed)?;
     let mut start = 0;
     while start < bytes {
+        shared.gate.may_grow(&shared.stopping, Write::Copies, bytes - start)?;
         let end = bytes.min(start + PART_BYTES as u64);
         let part = unless_stopped(&shared.stopping, store.get_range(from, start..end)).await?;
         let part = part.map_err(|e| match e {

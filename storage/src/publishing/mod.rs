@@ -11,6 +11,7 @@ mod bring;
 mod checkpoint;
 mod checksum;
 mod commit;
+mod keys;
 mod log_end;
 mod quarantine;
 mod settle;
@@ -20,11 +21,11 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bring::{bring, download};
+pub(crate) use bring::{bring, download, unless_stopped, while_open};
 pub(crate) use checkpoint::checkpoint;
 pub(crate) use checksum::{Tested, local_path, test_file};
 pub(crate) use commit::Draft;
 pub(crate) use log_end::{check_local_log_end, check_log_end, is_taken_over};
 pub(crate) use quarantine::{forget_gone, look_closer, note_tested};
-pub(crate) use settle::{attempt, delta_table, recorded_intent, settle, settle_recorded};
+pub(crate) use settle::{attempt, decide, delta_table, recorded_intent, settle, settle_recorded};
 pub use verify::Check;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::bring::unless_stopped;
 use super::commit::{app_id, app_ids_of_table};
 use super::log_end::{TAKEN_OVER_BY, check_before, check_log_end, stop_if_taken_over, taken_over};
@@ -11,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix};
 use crate::sealed::{DeltaTable, Put, Winner};
-use crate::table::{Intent, PublishOutcome, PublishedFile, Shared, Table, TableRequest};
+use crate::table::{Intent, PublishOutcome, PublishedFile, Shared, Table, TableRequest, sync};
 
 /// Between attempts to send a commit whose outcome is unknown.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -51,6 +53,20 @@ async fn settle_open(table: &Table, delta: &DeltaTable) -> Result<()> {
     }
 }
 
+/// Asks the worker to put a commit on record that is to be sent; `BUILD_OVERTAKEN` if it may not be. The caller holds `publishing`: nobody
+/// cleans by what is on record, nor plans another commit, until the log has told whether this one is.
+pub(crate) async fn decide(
+    table: &Table,
+    request: impl FnOnce(oneshot::Sender<Result<()>>) -> TableRequest,
+) -> Result<()> {
+    let decided = table.ask(request).await;
+    if decided.as_ref().is_err_and(|e| e.code() != Code::BuildOvertaken) {
+        // The worker failed before it answered. What it handed to the log is written before this; a log that fails is said by the worker.
+        drop(table.shared.log.commit(sync()).await);
+    }
+    decided
+}
+
 /// Sends a recorded commit until something stands at its version, then makes it part of the table. `DELTA_CONFLICT` closes the table if it is
 /// another folder's now. The caller holds `publishing`.
 pub(crate) async fn settle(table: &Table, delta: &DeltaTable, intent: Intent) -> Result<()> {
@@ -75,12 +91,14 @@ async fn settle_intent(table: &Table, delta: &DeltaTable, mut intent: Intent) ->
             Err(e) if matches!(e.code(), Code::DeltaDamaged | Code::DeltaConflict) => return Err(e),
             Err(e) => {
                 tracing::warn!(table_id = %shared.def.id, version = intent.after.version, reason = %e, "a commit is sent again");
+                shared.jobs.lock().note_store(Some(&e.to_string()));
                 // What it says is said above.
                 drop(unless_stopped(&shared.stopping, tokio::time::sleep(wait)).await);
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
     }
+    shared.jobs.lock().note_store(None);
     shared.env.fail.hit("publish.settled")?;
     let published = intent.published_files()?;
     let (n_files, n_removed, version) = (published.len(), intent.removed.len(), intent.after.version);

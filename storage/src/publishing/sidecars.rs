@@ -41,7 +41,7 @@ async fn check(file: &FileRef, store: &dyn ObjectStore) -> Result<(), String> {
         return Err(format!("{path} does not match its checksum"));
     }
     let directory = Directory::parse(&bytes, sidecar.bytes).map_err(|e| format!("{path}: {e}"))?;
-    let n_rows: u64 = directory.row_groups.iter().map(|row_group| row_group.rows).sum();
+    let n_rows: u64 = directory.blocks.iter().map(|block| block.rows).sum();
     if n_rows != file.file.rows {
         return Err(format!("{path} is of {n_rows} rows, and its file has {}", file.file.rows));
     }

@@ -4,20 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::buffer::BooleanBuffer;
+use tokio::time::Instant;
 
 use super::accounts::check_accounts;
-use super::checksum::{Tested, local_path, test_file};
+use super::checksum::{Tested, test_file};
 use super::commit::app_id;
+use super::keys::check_keys;
 use super::quarantine::{forget_gone, note_tested};
 use super::settle::{delta_table, settle_recorded};
 use super::sidecars::check_sidecars;
-use crate::dedup::{KeyIndex, KeySpec};
-use crate::env::in_background;
 use crate::error::{Code, Error, Result};
 use crate::limits::MAX_SNAPSHOT_S;
-use crate::sealed::{FileRef, SegmentFile, read_columns};
+use crate::sealed::{FileRef, SegmentFile};
 use crate::table::{SealFigures, Shared, Table, TableSnapshot};
 
 /// What came of one check.
@@ -35,19 +33,26 @@ const MAX_NAMED: usize = 10;
 
 impl Table {
     /// Looks at everything that the table holds, while everything else goes on. Reads all files once: those that turn out to be damaged are
-    /// not read by anybody else from then on, and those that were restored are read again.
+    /// not read by anybody else from then on, and those that were restored are read again. Key columns are read once more, or several times
+    /// where their keys do not fit into memory together.
     /// An error only if the table itself cannot be asked: what is wrong with it is in the checks.
-    /// `SNAPSHOT_EXPIRED` if that takes longer than any version of a table is kept for.
+    /// `SNAPSHOT_EXPIRED` if that takes longer than any version of a table is kept for; keys that take so long are not checked.
     pub async fn verify(&self) -> Result<Vec<Check>> {
-        let longest = Duration::from_secs(MAX_SNAPSHOT_S);
-        let checks = tokio::time::timeout(longest, self.verify_all()).await;
+        self.verify_within(Duration::from_secs(MAX_SNAPSHOT_S)).await
+    }
+
+    pub(crate) async fn verify_within(&self, longest: Duration) -> Result<Vec<Check>> {
+        // Keys may take longer than everything else: what the other checks found is told in any case.
+        let keys_until = Instant::now() + longest / 10 * 9;
+        let checks = tokio::time::timeout(longest, self.verify_all(keys_until)).await;
         checks.unwrap_or_else(|_| {
-            Err(Error::new(Code::SnapshotExpired, format!("the check did not end within {MAX_SNAPSHOT_S} s"))
+            let longest_s = longest.as_secs();
+            Err(Error::new(Code::SnapshotExpired, format!("the check did not end within {longest_s} s"))
                 .hint("check its files with another engine, or run it when the store is faster"))
         })
     }
 
-    async fn verify_all(&self) -> Result<Vec<Check>> {
+    async fn verify_all(&self, keys_until: Instant) -> Result<Vec<Check>> {
         let shared = Arc::clone(&self.shared);
         let (snapshot, figures) = {
             let _publishing = shared.publishing.lock().await;
@@ -64,7 +69,7 @@ impl Table {
             Err(e) => failed("delta_log", &[e.to_string()]),
         });
         checks.push(check_sidecars(&snapshot).await);
-        checks.push(check_keys(&shared, snapshot).await?);
+        checks.push(check_keys(&shared, &snapshot, keys_until).await?);
         Ok(checks)
     }
 }
@@ -73,7 +78,7 @@ pub(super) fn passed(name: &'static str, detail: String) -> Check {
     Check { name, is_ok: Some(true), detail }
 }
 
-fn failed(name: &'static str, problems: &[String]) -> Check {
+pub(super) fn failed(name: &'static str, problems: &[String]) -> Check {
     let named = problems.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
     let more = problems.len().saturating_sub(MAX_NAMED);
     let detail = if more > 0 { format!("{named}; and {more} more") } else { named };
@@ -169,7 +174,7 @@ async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigur
             }
             continue;
         };
-        let said = |file: &SegmentFile| (file.bytes, file.rows, file.checksum, file.sidecar.clone());
+        let said = |file: &SegmentFile| (file.bytes, file.rows, file.checksum, file.tail, file.sidecar.clone());
         if said(segment) != said(&file.file) {
             problems.push(format!("the log says other things of the file {}", theirs.name));
         }
@@ -183,71 +188,4 @@ async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigur
     let detail =
         format!("version {} has our {} files through entry {}", loaded.version, segments.len(), settled.through);
     Ok(outcome(NAME, &problems, detail))
-}
-
-/// No key is there twice. Deleted rows are not looked at: among them are rows of streams that lost to others.
-async fn check_keys(shared: &Arc<Shared>, snapshot: TableSnapshot) -> Result<Check> {
-    const NAME: &str = "keys";
-    let Some(spec) = shared.spec.clone() else {
-        return Ok(passed(NAME, "the table has no primary key".to_owned()));
-    };
-    if snapshot.def().options.dedup_window_us.is_some() {
-        let detail = "keys are remembered for a window only, and may come again".to_owned();
-        return Ok(Check { name: NAME, is_ok: None, detail });
-    }
-    if with_rows(&snapshot).any(|file| shared.quarantine.has(&file.file.name)) {
-        // Its bytes may mean anything.
-        let detail = "a file is damaged, and the keys of its rows are not known".to_owned();
-        return Ok(Check { name: NAME, is_ok: None, detail });
-    }
-    let paths: Option<Vec<_>> = with_rows(&snapshot).map(|file| local_path(shared, file)).collect();
-    let Some(paths) = paths else {
-        let detail = "files are in a store elsewhere, and are not fetched for this".to_owned();
-        return Ok(Check { name: NAME, is_ok: None, detail });
-    };
-    let memory = Arc::clone(&shared.memory);
-    // Gone when nobody waits for the answer any more: the snapshot must not outlive that.
-    let asked = Arc::new(());
-    let is_asked = Arc::downgrade(&asked);
-    let look = move || -> Result<Check> {
-        let mut seen = KeyIndex::new(&spec, &memory);
-        let (mut n_rows, mut n_twice) = (0_u64, 0_u64);
-        let mut add = |rows: &RecordBatch, spec: &KeySpec, skip: Option<&BooleanBuffer>| -> Result<()> {
-            seen.has_capacity(rows.num_rows())?;
-            n_rows += (rows.num_rows() - skip.map_or(0, BooleanBuffer::count_set_bits)) as u64;
-            n_twice += seen.claim(&spec.keys(rows), skip).n_losers as u64;
-            Ok(())
-        };
-        let mut walk = || -> Result<()> {
-            for part in snapshot.parts() {
-                add(&part.rows, &spec, None)?;
-            }
-            for (path, file) in paths.iter().zip(with_rows(&snapshot)) {
-                let mut first = 0_u32;
-                for rows in read_columns(path, &snapshot.def().arrow_schema, &snapshot.def().key)? {
-                    if is_asked.strong_count() == 0 {
-                        return Err(Error::new(Code::QueryCancelled, "nobody waits for the check any more"));
-                    }
-                    let rows = rows?;
-                    let n_rows = rows.num_rows();
-                    let gone = file
-                        .deleted
-                        .as_ref()
-                        .map(|deleted| BooleanBuffer::collect_bool(n_rows, |row| deleted.contains(first + row as u32)));
-                    add(&rows, &spec, gone.as_ref())?;
-                    first += n_rows as u32;
-                }
-            }
-            Ok(())
-        };
-        match walk() {
-            Ok(()) if n_twice == 0 => Ok(passed(NAME, format!("the keys of {n_rows} rows are all different"))),
-            Ok(()) => Ok(failed(NAME, &[format!("{n_twice} of {n_rows} rows have a key that is there before")])),
-            // Memory for keys, or a file that the first check names.
-            Err(e) => Ok(Check { name: NAME, is_ok: None, detail: e.to_string() }),
-        }
-    };
-    let check = in_background("verify", look).await?;
-    drop(asked);
-    check
 }

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use parking_lot::Mutex;
 
 use super::zones::ZoneMap;
 use crate::memory::{Charge, MemoryLedger, Share};
@@ -27,7 +28,7 @@ pub struct RealtimePart {
     pub zones: ZoneMap,
     /// Heap bytes of all arrays.
     pub bytes: u64,
-    charge: OnceLock<Charge>,
+    charge: Mutex<Option<Charge>>,
 }
 
 impl RealtimePart {
@@ -47,13 +48,24 @@ impl RealtimePart {
     ) -> Self {
         let bytes = batch_bytes(&rows)
             + (seqs.len() * size_of::<i64>() + stamps.len() * size_of::<(i64, i64)>() + zones.bytes()) as u64;
-        Self { rows, seqs, stamps, sorted, leading: None, zones, bytes, charge: OnceLock::new() }
+        Self { rows, seqs, stamps, sorted, leading: None, zones, bytes, charge: Mutex::new(None) }
     }
 
-    /// Charges the memory of the part, once. It is given back when nobody holds the part any more: a table that let it go, and readers
-    /// that are slower.
+    /// A table has the part: its memory is of fresh rows, until nobody holds the part any more.
     pub(crate) fn charge_to(&self, memory: &Arc<MemoryLedger>) {
-        self.charge.get_or_init(|| memory.charge(Share::Realtime, self.bytes));
+        let mut charge = self.charge.lock();
+        charge.get_or_insert_with(|| memory.charge(Share::Realtime, self.bytes)).move_to(Share::Realtime);
+    }
+
+    /// The table has it no more. Who still reads it keeps its memory, so that it is of queries: ingest does not wait for slow readers.
+    pub(crate) fn let_go(&self) {
+        if let Some(charge) = &mut *self.charge.lock() {
+            charge.move_to(Share::Queries);
+        }
+    }
+
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.charge.lock().as_ref().is_some_and(|charge| charge.share() == Share::Queries)
     }
 
     pub fn n_rows(&self) -> usize {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{SortOptions, take, take_record_batch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::row::{RowConverter, SortField};
 
 use super::part::{RealtimePart, batch_bytes, column_bytes};
 use super::version::concat_rows;
+use crate::catalog::one_nan;
 use crate::error::{Error, Result};
 use crate::limits::RUN_ROWS;
 
@@ -138,19 +138,6 @@ fn prefix(key: &[u8]) -> u64 {
     let n = key.len().min(8);
     first[..n].copy_from_slice(&key[..n]);
     u64::from_be_bytes(first)
-}
-
-/// Every NaN as the positive one, which stands behind all numbers in the row format; negative ones would stand before them.
-fn one_nan(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float32 => Arc::new(
-            column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v }),
-        ),
-        DataType::Float64 => Arc::new(
-            column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v }),
-        ),
-        _ => Arc::clone(column),
-    }
 }
 
 fn index(n_rows: usize) -> Result<u32> {

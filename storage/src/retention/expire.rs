@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
-use crate::publishing::{Draft, checkpoint, delta_table, settle, settle_recorded};
+use crate::publishing::{Draft, checkpoint, decide, delta_table, settle, settle_recorded};
 use crate::table::{PublishedFile, Shared, Table, TableRequest, event_times, past_before};
 
 /// Files that leave with one commit; the rest leaves with the next.
@@ -93,7 +93,7 @@ async fn remove(table: &Table, past: &[PublishedFile], retention_us: Option<i64>
     let intent = draft.intent(shared)?;
     let decided = Box::new(intent.clone());
     let files = past.iter().map(|file| (file.file.name.clone(), file.n_deleted())).collect();
-    table.ask(|answer| TableRequest::Leave { files, retention_us, intent: decided, answer }).await?;
+    decide(table, |answer| TableRequest::Leave { files, retention_us, intent: decided, answer }).await?;
     shared.env.fail.hit("retention.decided")?;
     let n_files = past.len();
     tracing::info!(table_id = %shared.def.id, table = %def.name, n_files, "files leave that are past their retention");

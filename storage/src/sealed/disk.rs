@@ -8,7 +8,7 @@ use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, TimeUnit};
 use prost::Message;
 
 use super::bounds::ColumnBounds;
-use super::file::{SegmentFile, Sidecar};
+use super::file::{SegmentFile, Sidecar, Tail};
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, SchemaId};
 
@@ -41,6 +41,8 @@ struct DiskFile {
     sidecar: Option<DiskSidecar>,
     #[prost(message, optional, tag = "12")]
     entry: Option<DiskEntry>,
+    #[prost(message, optional, tag = "13")]
+    tail: Option<DiskTail>,
 }
 
 /// The entry that all rows came with.
@@ -81,6 +83,14 @@ struct DiskSidecar {
     checksum: u64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct DiskTail {
+    #[prost(uint64, tag = "1")]
+    bytes: u64,
+    #[prost(fixed64, tag = "2")]
+    checksum: u64,
+}
+
 impl SegmentFile {
     /// The record of the file.
     pub(crate) fn to_disk(&self) -> Vec<u8> {
@@ -101,6 +111,7 @@ impl SegmentFile {
                 checksum: sidecar.checksum,
             }),
             entry: self.entry.map(|(seq, stamp_us)| DiskEntry { seq: seq.0, stamp_us }),
+            tail: self.tail.map(|Tail { bytes, checksum }| DiskTail { bytes, checksum }),
         };
         let mut out = vec![VERSION];
         out.extend(disk.encode_to_vec());
@@ -141,6 +152,7 @@ impl SegmentFile {
                 bytes: sidecar.bytes,
                 checksum: sidecar.checksum,
             }),
+            tail: disk.tail.map(|DiskTail { bytes, checksum }| Tail { bytes, checksum }),
         })
     }
 }

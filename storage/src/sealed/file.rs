@@ -40,12 +40,30 @@ pub struct SegmentFile {
     pub created_at_us: i64,
     /// The filters of its row groups by primary key. `None`: there are none, and any row group may hold any key.
     pub sidecar: Option<Sidecar>,
+    /// `None`: the file was written before there were any, and a part of it cannot be tested by itself.
+    pub tail: Option<Tail>,
 }
 
 impl SegmentFile {
     /// With its sidecar.
     pub fn all_bytes(&self) -> u64 {
         self.bytes + self.sidecar.as_ref().map_or(0, |sidecar| sidecar.bytes)
+    }
+}
+
+/// The end of a file, behind its columns: its page index, and its footer with a checksum of each block before it
+/// (see [`crate::untrusted::Sums`]). Who has tested the tail can test each part of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    pub bytes: u64,
+    /// XXH3-64.
+    pub checksum: u64,
+}
+
+impl Tail {
+    /// Whether these bytes are the ones that were written.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.bytes && xxh3_64(bytes) == self.checksum
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) use delta::{
     Add, Change, DeltaTable, Expected, Features, Loaded, Put, Remove, Winner, has_local_commit, last_local_checkpoint,
     local_checkpoint_txns, read_local,
 };
-pub use file::{FileRef, SegmentFile, Sidecar};
+pub use file::{FileRef, SegmentFile, Sidecar, Tail};
 pub(crate) use place::remove_local;
 pub use place::{FilePlace, FileStores};
 #[cfg(test)]
@@ -40,7 +40,7 @@ pub(crate) use sidecar::{local_sidecar_of, may_have_sidecar, sidecar_of};
 
 #[cfg(test)]
 pub(crate) use stores::faulty;
-pub(crate) use stores::{DeltaPlace, OtherStores, check_conditional_put, open_tables, store_error};
+pub(crate) use stores::{DeltaPlace, OtherStores, RemoteFile, check_conditional_put, open_tables, store_error};
 pub use stores::{StoreOptions, TablesStore};
 pub(crate) use writer::{
     Entries, FileWriter, HOUR_ROWS, Order, PlannedFile, SourceRows, Target, order_of, plan_file, plan_files,

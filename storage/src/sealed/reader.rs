@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::reader::ChunkReader;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::stamps;
@@ -55,16 +57,27 @@ fn opened(path: &Path) -> Result<(File, ParquetMetaData)> {
     Ok((file, footer))
 }
 
-/// Checks the pages of the columns that are read, by their places among those of the file.
-fn check_pages(path: &Path, file: &File, footer: &ParquetMetaData, is_wanted: impl Fn(usize) -> bool) -> Result<()> {
+/// Checks the pages of the columns that are read, by their places among those of the file, in some of its row groups.
+fn check_pages(
+    path: &Path,
+    file: &impl ChunkReader,
+    footer: &ParquetMetaData,
+    groups: Range<usize>,
+    is_wanted: impl Fn(usize) -> bool,
+) -> Result<()> {
     let leaves = footer.file_metadata().schema_descr();
     let is_wanted = |leaf: usize| is_wanted(leaves.get_column_root_idx(leaf));
-    let checked = footer.row_groups().iter().try_for_each(|group| check_sealed_columns(file, group, is_wanted));
+    let groups = footer.row_groups().get(groups).unwrap_or_default();
+    let checked = groups.iter().try_for_each(|group| check_sealed_columns(file, group, is_wanted));
     checked.map_err(|e| damaged(path, e.message()).source(e))
 }
 
-fn reader_of(path: &Path, file: File, footer: ParquetMetaData) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let footer = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new());
+fn reader_of<R: ChunkReader + 'static>(
+    path: &Path,
+    file: R,
+    footer: Arc<ParquetMetaData>,
+) -> Result<ParquetRecordBatchReaderBuilder<R>> {
+    let footer = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new());
     let footer = footer.map_err(|e| damaged(path, &e.to_string()))?;
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, footer))
 }
@@ -157,8 +170,8 @@ pub(crate) fn read_file_by(
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<(RecordBatch, Option<Int64Array>)>> + use<>> {
     let (input, footer) = opened(path)?;
-    check_pages(path, &input, &footer, |_| true)?;
-    let reader = reader_of(path, input, footer)?;
+    check_pages(path, &input, &footer, 0..footer.num_row_groups(), |_| true)?;
+    let reader = reader_of(path, input, Arc::new(footer))?;
     let n_columns = table_columns(path, reader.schema(), schema)?;
     let reader = reader.with_batch_size(batch_rows).build().map_err(|e| damaged(path, &e.to_string()))?;
     Ok(FileRows { path: path.into(), reader, schema: Arc::clone(schema), n_columns })
@@ -172,8 +185,21 @@ pub(crate) fn read_columns(
     columns: &[usize],
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let (input, footer) = opened(path)?;
-    check_pages(path, &input, &footer, |column| columns.contains(&column))?;
-    let reader = reader_of(path, input, footer)?;
+    let groups = 0..footer.num_row_groups();
+    columns_of(path, input, Arc::new(footer), groups, schema, columns)
+}
+
+/// The same of some row groups of a file, whose columns `input` has at their places. `path` names it.
+pub(super) fn columns_of<R: ChunkReader + 'static>(
+    path: &Path,
+    input: R,
+    footer: Arc<ParquetMetaData>,
+    groups: Range<usize>,
+    schema: &SchemaRef,
+    columns: &[usize],
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<R>> {
+    check_pages(path, &input, &footer, groups.clone(), |column| columns.contains(&column))?;
+    let reader = reader_of(path, input, footer)?.with_row_groups(groups.collect());
     let n_columns = table_columns(path, reader.schema(), schema)?;
     if columns.iter().any(|&column| column >= n_columns) {
         return Err(damaged(path, &format!("it has {n_columns} columns, and others are needed")));

@@ -9,8 +9,11 @@ use crate::env::{Moment, in_background, make_folder};
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
 use crate::memory::Share;
-use crate::sealed::{Entries, SegmentFile, SourceRows, Target, plan_files, remove_local, working_bytes, write_file};
-use crate::table::{Built, Frozen, LayerFile, Shared, Table, TableRequest, Write as GateWrite, names};
+use crate::publishing::while_open;
+use crate::sealed::{
+    Entries, FilePlace, SegmentFile, SourceRows, Target, plan_files, remove_local, working_bytes, write_file,
+};
+use crate::table::{Built, Frozen, LayerFile, Shared, Table, TableRequest, Write as GateWrite, names, sync};
 
 use super::expired::leave_out;
 use super::picker::Cause;
@@ -53,9 +56,8 @@ pub(crate) async fn build(table: &Table, cause: Cause) -> Result<CommitSeq> {
 /// The caller holds `building`.
 async fn build_once(table: &Table, job: u64) -> Result<CommitSeq> {
     let shared = &table.shared;
-    let none = |_| Error::internal("there are no places for builds any more");
     // Before the prefix is closed: what waits grows by what arrives meanwhile.
-    let place = Arc::clone(&shared.gate.builds).acquire_owned().await.map_err(none)?;
+    let place = while_open(shared, Arc::clone(&shared.gate.builds).acquire_owned()).await?;
     // What is built takes about half of what it takes in memory.
     let promised = shared.version.load().realtime.bytes() / 2;
     shared.gate.check_space_beside(GateWrite::Freeing, promised)?;
@@ -71,7 +73,7 @@ async fn build_once(table: &Table, job: u64) -> Result<CommitSeq> {
 
     let sources = sources(&frozen);
     let needed = working_bytes(&sources, &frozen.def);
-    let space = shared.gate.sorting.take(needed).await.map_err(none)?;
+    let space = while_open(shared, shared.gate.sorting.take(needed)).await?;
     let memory = shared.memory.charge(Share::Unassigned, needed);
     let task_shared = Arc::clone(shared);
     let work = move || {
@@ -95,12 +97,24 @@ async fn build_once(table: &Table, job: u64) -> Result<CommitSeq> {
             places.iter().for_each(|place| place.let_go());
             Ok(through)
         }
-        Err(e) => {
-            if e.code() == Code::BuildLost {
-                places.iter().for_each(|place| place.let_go());
-            }
+        Err(e) if e.code() == Code::BuildLost => {
+            places.iter().for_each(|place| place.let_go());
             Err(e)
         }
+        Err(e) => {
+            hold_until_told(shared, places).await;
+            Err(e)
+        }
+    }
+}
+
+/// The worker failed before it answered: its commit may be in the log, on its way there, or never have been made. Returns when the records of
+/// the files' names tell which it is. The caller holds `building`, so that nobody cleans by what they say until then.
+async fn hold_until_told(shared: &Shared, places: Vec<Arc<FilePlace>>) {
+    // What the worker handed to the log is written before this.
+    if shared.log.commit(sync()).await.is_err() {
+        // They tell nothing any more: nobody in this process may take the files for left-overs.
+        std::mem::forget(places);
     }
 }
 

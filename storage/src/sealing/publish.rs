@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::picker::Cause;
 use crate::error::{Code, Error, Result};
 use crate::ids::CommitSeq;
-use crate::publishing::{Draft, Tested, bring, checkpoint, delta_table, look_closer, settle, settle_recorded};
+use crate::publishing::{Draft, Tested, bring, checkpoint, decide, delta_table, look_closer, settle, settle_recorded};
 use crate::sealed::{DeletionVector, DeltaTable};
 use crate::table::{Intent, PublishPlan, PublishedFile, Sealed, Settled, Shared, Table, TableRequest, names_anywhere};
 
@@ -62,9 +62,15 @@ async fn publish_all(table: &Table) -> Result<Option<Settled>> {
                 Some(Tested::Damaged(_)) => continue,
                 _ => return Err(e),
             },
+            Err(e) if e.code() == Code::BuildOvertaken => continue,
             prepared => prepared?,
         };
-        shared.log.commit(crate::table::intent(shared.def.id, &intent)).await?;
+        let (truncated, decided) = (plan.truncated, Box::new(intent.clone()));
+        match decide(table, |answer| TableRequest::Send { truncated, intent: decided, answer }).await {
+            // What it brought to the store has names on record: they are cleaned.
+            Err(e) if e.code() == Code::BuildOvertaken => continue,
+            decided => decided?,
+        }
         settle(table, &delta, intent).await?;
         checkpoint(table, &delta).await;
     }
@@ -80,6 +86,10 @@ async fn prepare(shared: &Arc<Shared>, delta: &DeltaTable, plan: &PublishPlan) -
                 Code::ShuttingDown,
                 "files are on their way to the Delta table; the next start goes on",
             ));
+        }
+        if shared.sealing.lock().truncated != plan.truncated {
+            // Why bring the others? The worker decides it once more.
+            return Err(Error::new(Code::BuildOvertaken, "the table was truncated while its files were brought"));
         }
         brought.push(bring(shared, &file.file).await?);
         shared.env.fail.hit("publish.file_brought")?;

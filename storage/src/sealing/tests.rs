@@ -12,6 +12,8 @@ fn table(rows: u64, bytes: u64, oldest_us: Option<i64>) -> OpenTable {
         rows,
         bytes,
         oldest_us,
+        entries: rows.min(1),
+        open_since_us: oldest_us,
         seal: SealOptions { after_rows: 1000, after_us: 10 * MINUTE_US, after_bytes: 1 << 20 },
         dedup_window_us: None,
         wants_build: false,
@@ -39,6 +41,18 @@ fn whichever_threshold_comes_first_begins_a_build() {
 }
 
 #[test]
+fn entries_without_rows_do_not_stay_in_the_log() {
+    let entries = |entries, since| OpenTable { entries, open_since_us: Some(since), ..table(0, 0, None) };
+    assert_eq!(causes(&[entries(999, 0)], 10 * MINUTE_US - 1, 0), []);
+    assert_eq!(causes(&[entries(1, 0)], 10 * MINUTE_US, 0), [(0, Cause::Age)]);
+    assert_eq!(causes(&[entries(1000, 0)], 0, 0), [(0, Cause::Entries)]);
+    let beside = OpenTable { entries: 1000, ..table(1, 1, Some(0)) };
+    assert_eq!(causes(&[beside], 0, 0), [(0, Cause::Entries)], "also beside fresh rows");
+    let truncated = OpenTable { has_changes: true, ..entries(1, 0) };
+    assert_eq!(causes(&[truncated], 0, 0), [(0, Cause::Interval)]);
+}
+
+#[test]
 fn keys_that_are_to_be_forgotten_are_built_an_eighth_of_the_window_at_a_time() {
     let windowed = OpenTable { dedup_window_us: Some(8 * MINUTE_US), ..table(1, 1, Some(0)) };
     assert_eq!(causes(std::slice::from_ref(&windowed), MINUTE_US - 1, 0), []);
@@ -52,6 +66,15 @@ fn under_memory_pressure_the_largest_table_is_built_and_only_one() {
     assert_eq!(causes(&tables, 0, 50), [(1, Cause::Pressure)]);
     let busy = [table(5, 50, Some(0)), OpenTable { is_building: true, ..table(9, 70, Some(0)) }];
     assert_eq!(causes(&busy, 0, 90), [], "what runs already gives memory back");
+}
+
+#[test]
+fn memory_that_no_build_gives_back_makes_no_small_files() {
+    // Statements collect, or readers hold what left the tables: these are a twelfth of all rows, and then an eighth.
+    assert_eq!(causes(&[table(5, 5, Some(0)), table(9, 6, Some(0))], 0, 100), []);
+    assert_eq!(causes(&[table(5, 5, Some(0)), table(9, 7, Some(0))], 0, 100), [(1, Cause::Pressure)]);
+    let failed = OpenTable { waits_to_build: true, ..table(9, 70, Some(0)) };
+    assert_eq!(causes(&[table(5, 5, Some(0)), failed], 0, 100), [], "it is not its turn");
 }
 
 #[test]

@@ -36,8 +36,8 @@
 //!
 //! A build stops at `build.names_recorded`, `build.file_written`, `build.layer_written` and `build.files_synced`; a publish at
 //! `publish.file_brought`, `publish.files_brought`, `publish.before_send`, `publish.after_send` and `publish.settled`; a compaction at
-//! `compact.names_recorded`, `compact.files_synced`, `compact.file_brought` and `compact.decided`; retention at `retention.decided`; a replay at
-//! `replay.page_read`, when rejected rows were read; keys on
+//! `compact.names_recorded`, `compact.file_written`, `compact.files_synced`, `compact.file_brought` and `compact.decided`; retention at
+//! `retention.decided`; a replay at `replay.page_read`, when rejected rows were read; keys on
 //! their way to disk at `keys.run_written` and `keys.files_written`; a checkpoint of the Delta log at `checkpoint.before_write`,
 //! `checkpoint.written` and `checkpoint.read_back`, before anything older goes.
 //!

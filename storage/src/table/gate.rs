@@ -15,7 +15,7 @@ use crate::limits::{
     MAX_SNAPSHOT_S, SMALL_MIN_FREE_BYTES,
 };
 use crate::memory::{MemoryLedger, Share};
-use crate::table::places::{Places, sorting_bytes};
+use crate::table::places::{BringPlaces, Places, merging_bytes, sorting_bytes};
 
 /// What is written, by how much free space it must leave. RocksDB never meets a full disk: what is worth more goes on for longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,20 @@ pub(crate) enum Write {
 }
 
 /// What stands before all tables of an engine.
+///
+/// Who waits for a place holds only what stands before it in one of these lines, so nobody waits for each other:
+///
+/// | who | what it takes, in this order |
+/// |---|---|
+/// | a build | the table's `building`, `builds`, `sorting` |
+/// | a stream's file | `builds`, `sorting` |
+/// | a sort of fresh rows | `run_jobs`, `sorting` |
+/// | a merge of files | the table's `compacting`, `merges`; with both it waits for its turn at `builds`, and keeps no place there; `brings` |
+/// | its commit, when `merges` was given back | the table's `compacting`, `publishing` |
+/// | a publish | the table's `publishing`, `brings` |
+///
+/// A merge has nothing that a build waits for. A store that is away is waited for with the table's own locks alone: who has a place of all
+/// tables gives up with its requests, within seconds. What a table waits for ends when it is closed.
 pub(crate) struct Gate {
     pub(crate) folder: PathBuf,
     /// Rows stop below this many free bytes.
@@ -50,11 +64,19 @@ pub(crate) struct Gate {
     pub(crate) builds: Arc<Semaphore>,
     /// The memory of these jobs.
     pub(crate) sorting: Places,
+    /// The place of the one merge of files, of all tables. It has memory of its own.
+    pub(crate) merges: Arc<Semaphore>,
+    /// Places of files that are brought into their Delta tables.
+    pub(crate) brings: BringPlaces,
     /// What the key runs of all tables may take on disk.
     pub(crate) key_disk: Arc<DiskBudget>,
     /// Places of jobs that take keys to disk, of all tables, and of those that merge runs: these take longer, and nothing waits for them.
     pub(crate) key_spills: Arc<Semaphore>,
     pub(crate) key_merges: Arc<Semaphore>,
+    /// The place of the one check of keys, of all tables. Who has it waits for nothing but its own requests.
+    pub(crate) key_checks: Arc<Semaphore>,
+    /// What the keys of statements take that are not committed.
+    pub(crate) stream_key_bytes: AtomicU64,
     /// Space was given back: who had too little to do so looks again.
     pub(crate) given_back: watch::Sender<()>,
     /// The newest stamp of the folder, microseconds: the clock of all tables is measured by it.
@@ -97,9 +119,13 @@ impl Gate {
             run_jobs: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
             builds: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).max(1))),
             sorting: Places::new(sorting_bytes(memory)),
+            merges: Arc::new(Semaphore::new(1)),
+            brings: BringPlaces::new(memory),
             key_disk: DiskBudget::new(limits.max_key_disk_bytes),
             key_spills: Arc::new(Semaphore::new((cores / CORES_A_RUN_JOB).clamp(1, MAX_KEY_SPILLS))),
             key_merges: Arc::new(Semaphore::new(1)),
+            key_checks: Arc::new(Semaphore::new(1)),
+            stream_key_bytes: AtomicU64::new(0),
             given_back: watch::Sender::new(()),
             newest_stamp_us: AtomicI64::new(i64::MIN),
             #[cfg(test)]
@@ -107,9 +133,11 @@ impl Gate {
         })
     }
 
-    /// May rows be prepared?
-    pub(crate) fn check(&self) -> Result<()> {
-        self.check_memory()?;
+    /// May rows be prepared? `has_space`: there was memory for them when their caller asked, or they wait for it piece by piece.
+    pub(crate) fn check(&self, has_space: bool) -> Result<()> {
+        if !has_space {
+            self.check_memory()?;
+        }
         self.check_unpublished()?;
         self.check_again(0)?;
         self.check_clock()
@@ -129,6 +157,11 @@ impl Gate {
     /// What may be sorted at once.
     pub(crate) fn sorting_bytes(&self) -> u64 {
         sorting_bytes(&self.memory)
+    }
+
+    /// What a merge may take.
+    pub(crate) fn merging_bytes(&self) -> u64 {
+        merging_bytes(&self.memory)
     }
 
     /// Something that is durable in the folder has this stamp.
@@ -160,11 +193,14 @@ impl Gate {
     }
 
     fn check_memory(&self) -> Result<()> {
-        let (used, share) = (self.memory.used(Share::Realtime), self.memory.share(Share::Realtime));
+        let (rows, share) = (self.memory.used(Share::Realtime), self.memory.share(Share::Realtime));
+        let kept = self.memory.excess(Share::Queries);
+        let used = rows + kept;
         if used < share {
             return Ok(());
         }
-        Err(Error::new(Code::MemoryPressure, format!("realtime rows hold {used} of {share} bytes"))
+        let beside = if kept > 0 { format!(", and queries {kept} more than their share") } else { String::new() };
+        Err(Error::new(Code::MemoryPressure, format!("realtime rows hold {rows} of {share} bytes{beside}"))
             .hint("send slower, raise memory.limit, or TRUNCATE or DROP what is not needed")
             .with("used_bytes", used)
             .with("limit_bytes", share)

@@ -386,7 +386,7 @@ impl Table {
     pub async fn prepare(&self, request: RowsRequest) -> Result<PreparedWrite> {
         let shared = &self.shared;
         let since = Some(shared.env.clock.uptime());
-        shared.gate.check()?;
+        shared.gate.check(request.has_space)?;
         let bytes: usize = request.rows.iter().map(|r| r.batch.get_array_memory_size()).sum();
         // The rows once more: cast to the table's types, or written out to be compressed.
         let memory = shared.memory.charge(Share::Realtime, 2 * bytes as u64);

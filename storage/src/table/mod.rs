@@ -25,6 +25,7 @@ pub(crate) use commit::{
 pub(crate) use gate::{Gate, GateLimits, Write};
 pub use handle::{PendingWrite, PreparedWrite, Table};
 pub(crate) use handle::{Shared, SharedParts};
+pub(crate) use places::BringPlaces;
 pub(crate) use prepare::{PreparedRows, ReplayedRecord, check_key, check_schema};
 pub(crate) use recover::{Replayed, supervise};
 pub use request::{IdempotencyKey, ProducerBatch, ProducerInfo, RowsOutcome, RowsRequest, SequenceMode, TableStats};

@@ -1,8 +1,14 @@
-//! How much may wait in front of the workers? So many bytes a table, and so many for all tables together.
+//! How much may be on its way at once? In front of the workers so many bytes a table, and so many for all tables together; behind them so
+//! much memory for what is sorted, merged and sent away.
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+use std::sync::Arc;
 
-use crate::limits::{ALL_QUEUES_DIVISOR, SORTING_DIVISOR, TABLE_QUEUE_BYTES};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{Error, Result};
+use crate::limits::{
+    ALL_QUEUES_DIVISOR, MAX_BRINGS, MERGING_DIVISOR, SORTING_DIVISOR, TABLE_QUEUE_BYTES, UPLOADS_DIVISOR,
+};
 pub(crate) use crate::memory::Places;
 use crate::memory::{Charge, MemoryLedger, Share};
 
@@ -28,6 +34,49 @@ impl Places {
 /// What may be sorted at once, of all tables together.
 pub(crate) fn sorting_bytes(memory: &MemoryLedger) -> u64 {
     memory.share(Share::Unassigned) / SORTING_DIVISOR
+}
+
+/// What the one merge of files may take that runs.
+pub(crate) fn merging_bytes(memory: &MemoryLedger) -> u64 {
+    memory.share(Share::Unassigned) / MERGING_DIVISOR
+}
+
+/// For files that are brought into Delta tables, of all tables together: so many at once, and so much memory.
+#[derive(Debug)]
+pub(crate) struct BringPlaces {
+    files: Arc<Semaphore>,
+    bytes: Places,
+    memory: Arc<MemoryLedger>,
+}
+
+/// One file is brought. Whoever has it waits for nothing but the disk, or a store that has answered.
+#[derive(Debug)]
+pub(crate) struct BringPlace {
+    _bytes: Option<OwnedSemaphorePermit>,
+    _file: OwnedSemaphorePermit,
+    _memory: Charge,
+}
+
+impl BringPlaces {
+    pub(crate) fn new(memory: &Arc<MemoryLedger>) -> Self {
+        Self {
+            files: Arc::new(Semaphore::new(MAX_BRINGS)),
+            bytes: Places::new(memory.share(Share::Unassigned) / UPLOADS_DIVISOR),
+            memory: Arc::clone(memory),
+        }
+    }
+
+    /// Waits for a place for a file of which so many bytes are in memory at once; 0 of one that is linked. Memory comes first: who waits for
+    /// it keeps none of the places from files that need none.
+    pub(crate) async fn take(&self, bytes: u64) -> Result<BringPlace> {
+        let closed = |_| Error::internal("there are no places for files on their way any more");
+        let held = match bytes {
+            0 => None,
+            bytes => Some(self.bytes.take(bytes).await.map_err(closed)?),
+        };
+        let file = Arc::clone(&self.files).acquire_owned().await.map_err(closed)?;
+        Ok(BringPlace { _bytes: held, _file: file, _memory: self.memory.charge(Share::Unassigned, bytes) })
+    }
 }
 
 impl Held {

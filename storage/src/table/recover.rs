@@ -329,6 +329,7 @@ pub(crate) fn supervise(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<Re
             let ended = tokio::spawn(worker.run()).await;
             // Its runs have no memory any more, whoever holds the table.
             shared.keys.clear();
+            shared.jobs.lock().end_of_worker(shared.env.clock.now_us());
             next = match ended {
                 Ok(Ok(())) => None,
                 Ok(Err(e)) => reopen(&shared, &log, e.to_string()).await,
@@ -366,7 +367,7 @@ async fn reopen(shared: &Arc<Shared>, log: &Arc<LogWriter>, reason: String) -> O
 
 fn open(shared: &Arc<Shared>, log: &Arc<LogWriter>) -> Result<(Worker, Replayed)> {
     let (state, version, replayed) = replay(shared)?;
-    version.charge_to(&shared.memory);
+    version.replaces(&shared.version.load(), &shared.memory);
     let upper = version.upper;
     shared.version.store(Arc::new(version));
     if state.last_seq > CommitSeq(0) {

@@ -29,6 +29,9 @@ pub struct RowsRequest {
     pub ignore_unknown_columns: bool,
     /// A statement (INSERT, bulk append): may hold up to [`crate::limits::MAX_STATEMENT_ROWS_BYTES`].
     pub statement: bool,
+    /// Its caller waited for memory for it ([`crate::memory::MemoryLedger::space_for_rows`]): that rows hold all of theirs by now does not
+    /// refuse it. Who sends batches in order needs that, lest the first waits for those behind it.
+    pub has_space: bool,
 }
 
 impl RowsRequest {
@@ -45,6 +48,7 @@ impl RowsRequest {
             expected_schema: None,
             ignore_unknown_columns: false,
             statement: false,
+            has_space: false,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::ids::{CommitSeq, CommitToken, LogId, SHARD_ZERO};
 use crate::memory::MemoryLedger;
 use crate::realtime::{Realtime, RealtimePart};
 use crate::sealed::{FileRef, FileStores};
+use crate::table::Shared;
 use crate::table::seal::{Files, Quarantine, event_times};
 
 /// A state of a table, published whole. Transitions make a new one.
@@ -53,10 +54,22 @@ impl TableVersion {
         Self { realtime, ..self.clone() }
     }
 
-    /// Charges each part that is not charged yet: it stays charged until the last snapshot that has it is gone, whatever became of the
-    /// table.
-    pub(crate) fn charge_to(&self, memory: &Arc<MemoryLedger>) {
-        self.realtime.parts().iter().for_each(|part| part.charge_to(memory));
+    /// It has taken the place of `old`: what it has is charged to the table, and what it has not to the readers of older versions, until
+    /// the last of them is gone.
+    pub(crate) fn replaces(&self, old: &Self, memory: &Arc<MemoryLedger>) {
+        let (parts, old) = (self.realtime.parts(), old.realtime.parts());
+        parts.iter().for_each(|part| part.charge_to(memory));
+        // Mostly the last few are others.
+        let n_same = parts.iter().zip(old).take_while(|(new, old)| Arc::ptr_eq(new, old)).count();
+        let is_there = |part: &Arc<RealtimePart>| parts[n_same..].iter().any(|own| Arc::ptr_eq(own, part));
+        old[n_same..].iter().filter(|part| !is_there(part)).for_each(|part| part.let_go());
+    }
+}
+
+impl Drop for Shared {
+    /// The table is gone, and its readers may not be.
+    fn drop(&mut self) {
+        self.version.load().realtime.parts().iter().for_each(|part| part.let_go());
     }
 }
 
@@ -120,6 +133,11 @@ impl TableSnapshot {
     pub fn pinned_bytes(&self) -> u64 {
         let files = let_go(&self.version.files).map(|file| file.file.bytes);
         self.version.realtime.bytes() + files.sum::<u64>()
+    }
+
+    /// Bytes of fresh rows of it that the table has let go: they are charged to queries as long as somebody has them.
+    pub fn kept_bytes(&self) -> u64 {
+        self.parts().iter().filter(|part| part.is_let_go()).map(|part| part.bytes).sum()
     }
 
     /// All rows of entries up to and with this one are in the snapshot.

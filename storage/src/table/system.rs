@@ -196,11 +196,18 @@ pub struct JobRow {
     /// Microseconds since 1970; `None` while it is pending.
     pub started_us: Option<i64>,
     pub ended_us: Option<i64>,
+    /// Why it failed; of one that has not ended, what it last heard from the store that it waits for.
     pub error: Option<String>,
 }
 
 /// Jobs that ended are remembered up to this many.
 const ENDED_JOBS: usize = 20;
+
+/// Jobs that a table's worker begins and waits for.
+const OF_WORKER: [&str; 3] = ["run", "keys", "reclaim"];
+
+/// Jobs that wait as long as it takes until a commit of the Delta table is settled.
+const OF_STORE: [&str; 3] = ["publish", "compact", "retention"];
 
 /// Background work of one table, newest last.
 #[derive(Default)]
@@ -215,9 +222,6 @@ impl Jobs {
     /// A job that waits for its turn.
     pub(crate) fn add(&mut self, kind: &'static str, cause: &'static str) -> u64 {
         let id = LAST_JOB_ID.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.rows.len() > ENDED_JOBS {
-            self.rows.pop_front();
-        }
         self.rows.push_back(JobRow {
             id,
             kind,
@@ -243,6 +247,29 @@ impl Jobs {
             job.state = if error.is_some() { "failed" } else { "done" };
             job.ended_us = Some(now_us);
             job.error = error;
+        }
+        // Never one that runs: it may have waited for days, and is what somebody looks for.
+        let others = self.rows.iter().enumerate().filter(|(_, job)| job.ended_us.is_some() && job.id != id);
+        if others.clone().count() >= ENDED_JOBS
+            && let Some((first, _)) = others.min_by_key(|(_, job)| job.ended_us)
+        {
+            self.rows.remove(first);
+        }
+    }
+
+    /// What the store of the Delta table answers to who waits for it; `None`: it has done what was asked.
+    pub(crate) fn note_store(&mut self, error: Option<&str>) {
+        for job in self.rows.iter_mut().filter(|job| job.ended_us.is_none() && OF_STORE.contains(&job.kind)) {
+            job.error = error.map(str::to_owned);
+        }
+    }
+
+    /// The worker has ended: nobody waits for its jobs any more.
+    pub(crate) fn end_of_worker(&mut self, now_us: i64) {
+        let is_left = |job: &&JobRow| job.ended_us.is_none() && OF_WORKER.contains(&job.kind);
+        let left: Vec<u64> = self.rows.iter().filter(is_left).map(|job| job.id).collect();
+        for id in left {
+            self.end(id, now_us, Some("the worker of the table has ended".to_owned()));
         }
     }
 }

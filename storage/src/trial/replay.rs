@@ -75,7 +75,7 @@ async fn replay_page(
     through: CommitSeq,
 ) -> Result<(ReplayOutcome, Option<Position>)> {
     let shared = &table.shared;
-    shared.gate.check()?;
+    shared.gate.check(false)?;
     let _alone = shared.replaying.lock().await;
     let opened = shared.opened.load(Ordering::Acquire);
     let (store, fail, filter) = (Arc::clone(&shared.store), Arc::clone(&shared.env.fail), Arc::clone(&options));

@@ -8,10 +8,12 @@
 //! a file that is ingested:   check_footer ──► check_row_group, within a budget
 //! a file of a table:         read_sealed_footer ──► check_index, check_locations ──► check_sealed_columns (of files)
 //!                                                                                    check_sealed_part (of bytes)
+//!                        Sums: are these the bytes that were written?
 //! ```
 
 mod footer;
 mod pages;
+mod sums;
 
 mod forms;
 mod thrift;
@@ -23,6 +25,8 @@ pub use footer::{
     TAIL_BYTES, check_footer, check_index, check_locations, index_place, read_sealed_footer, sealed_footer_bytes,
 };
 pub use pages::{check_row_group, check_sealed_columns, check_sealed_part, rows_at_once};
+pub(crate) use sums::SumsWriter;
+pub use sums::{SUMS, Sums};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

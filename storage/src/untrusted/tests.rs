@@ -1,5 +1,6 @@
 //! Is what we write believed, and nothing that lies about itself? What is said of footers of strangers is tested where files are ingested.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, ListArray, RecordBatch, StringArray};
@@ -11,6 +12,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 
+use super::sums::BLOCK_BYTES;
 use super::*;
 
 /// As files of tables are written.
@@ -165,4 +167,90 @@ fn nothing_is_believed_of_any_changed_byte() {
         // Refused, or read without harm.
         let _ = read_sealed_footer(&Bytes::from(bytes), n_bytes);
     }
+}
+
+/// A file of three blocks and a half, and what its footer says of them.
+fn with_sums() -> (Bytes, String) {
+    let file: Vec<u8> = (0..7 * BLOCK_BYTES / 2).map(|at| ((at * at) >> 7) as u8).collect();
+    let mut writer = SumsWriter::default();
+    // However the bytes come.
+    for part in file.chunks(10_007) {
+        writer.add(part);
+    }
+    (file.into(), writer.finish())
+}
+
+fn one(range: Range<u64>) -> [Range<u64>; 1] {
+    [range]
+}
+
+/// Reads parts of a file as it is now.
+fn read_parts(sums: &Sums, file: &Bytes, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    let part = |range: &Range<u64>| file.slice(range.start as usize..range.end as usize);
+    match sums.to_read(ranges) {
+        Some(wide) => sums.tested(&wide, &wide.iter().map(part).collect::<Vec<_>>(), ranges),
+        None => Ok(ranges.iter().map(part).collect()),
+    }
+}
+
+#[test]
+fn parts_of_a_file_are_tested_once_in_whole_blocks() {
+    let (file, text) = with_sums();
+    let sums = Sums::read(&text, file.len() as u64).expect("of this file");
+    let (block, end) = (BLOCK_BYTES, file.len() as u64);
+    // Out of order, two in one block, one over an edge, the last byte, and nothing.
+    let ranges = [2 * block - 5..2 * block + 5, 10..20, 100..block, end - 1..end, 50..50];
+    let wide = sums.to_read(&ranges).expect("nothing was tested yet");
+    assert_eq!(wide, one(0..end));
+    let parts = read_parts(&sums, &file, &ranges).expect("whole");
+    for (part, range) in parts.iter().zip(&ranges) {
+        assert_eq!(part[..], file[range.start as usize..range.end as usize]);
+    }
+    assert_eq!(sums.to_read(&ranges), None);
+
+    let sums = Sums::read(&text, end).expect("of this file");
+    read_parts(&sums, &file, &one(block..block + 1)).expect("whole");
+    assert_eq!(sums.to_read(&one(block + 7..2 * block)), None);
+    assert_eq!(sums.to_read(&[0..1, block..block + 1, 3 * block..end]), Some(vec![0..2 * block, 3 * block..end]));
+}
+
+#[test]
+fn any_other_bit_of_a_block_is_found() {
+    let (file, text) = with_sums();
+    let (block, end) = (BLOCK_BYTES as usize, file.len() as u64);
+    for at in [0, 1, block - 1, block, 2 * block + 77, file.len() - 1] {
+        let mut other = file.to_vec();
+        other[at] ^= 1 << (at % 8);
+        let other = Bytes::from(other);
+        let sums = Sums::read(&text, end).expect("of this file");
+        let asked = one(at as u64..at as u64 + 1);
+        let refused = read_parts(&sums, &other, &asked).expect_err("it is not what was written");
+        assert_eq!(refused.code(), Code::FileDamaged);
+        // Whoever comes next finds it as well, and who asks for other blocks does not.
+        assert!(read_parts(&sums, &other, &asked).is_err());
+        let elsewhere = ((at / block + 1) % 4 * block) as u64;
+        read_parts(&sums, &other, &one(elsewhere..elsewhere + 9)).expect("other blocks are whole");
+    }
+}
+
+#[test]
+fn checksums_of_other_blocks_are_refused() {
+    let (file, text) = with_sums();
+    let end = file.len() as u64;
+    for n_bytes in [0, end - BLOCK_BYTES, end + BLOCK_BYTES] {
+        assert_eq!(Sums::read(&text, n_bytes).expect_err("of another file").code(), Code::FileDamaged);
+    }
+    for text in ["", "no checksums", &text[..text.len() - 5]] {
+        assert_eq!(Sums::read(text, end).expect_err("damaged").code(), Code::FileDamaged, "{text}");
+    }
+    let newer = z85::encode([9_u8]);
+    assert_eq!(Sums::read(&newer, end).expect_err("newer").code(), Code::LogUnknownVersion);
+    // What is said to stand behind the last block.
+    let sums = Sums::read(&text, end).expect("of this file");
+    let behind = Bytes::from(vec![0; file.len() + 9]);
+    assert!(read_parts(&sums, &behind, &one(end..end + 9)).is_err());
+    // A store that gives less than was asked for.
+    let wide = sums.to_read(&one(0..9)).expect("nothing was tested yet");
+    assert!(sums.tested(&wide, &[file.slice(..100)], &one(0..9)).is_err());
+    assert!(sums.tested(&wide, &[], &one(0..9)).is_err());
 }

@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Field, Schema, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::LogicalPlan;
-use tidewater_storage::catalog::sql_type;
+use tidewater_storage::catalog::{one_nan, sql_type};
 use tidewater_storage::{Code, Error, Result};
 
 pub(super) use self::each::{EachRow, Rest};
@@ -44,7 +44,8 @@ pub(super) fn rows(parameters: Option<Parameters>, wanted: usize) -> Result<Opti
             let schema = wire_schema(&batch.schema());
             let batch = to_wire(batch, &schema)?;
             batch.columns().iter().enumerate().try_for_each(|(i, column)| check_digits(i, column))?;
-            Ok(Some(batch))
+            let columns = batch.columns().iter().map(one_nan).collect();
+            Ok(Some(RecordBatch::try_new(batch.schema(), columns)?))
         }
         _ => Ok(None),
     }

@@ -1,7 +1,7 @@
 //! What are `min(x)` and `max(x)` of a group of floats? What they are of all rows, where NaN stands behind the numbers.
 //!
 //! DataFusion's accumulator of groups takes whatever follows a NaN for larger and smaller than it, and begins with the largest finite
-//! number, which is not the largest of a group of infinities. Everything else is DataFusion's.
+//! number, which is not the largest of a group of infinities. Of INTERVALs they are the longest and the shortest. Everything else is DataFusion's.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::groups::chosen;
+use super::spans::ExtremeSpan;
 
 /// `min` or `max`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -55,7 +56,10 @@ impl<F: AggregateUDFImpl + Eq + Hash> AggregateUDFImpl for Extreme<F> {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        match args.return_type() {
+            span @ DataType::Interval(_) => Ok(Box::new(ExtremeSpan::new(span, self.largest, false)?)),
+            _ => self.inner.accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -63,7 +67,7 @@ impl<F: AggregateUDFImpl + Eq + Hash> AggregateUDFImpl for Extreme<F> {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        !matches!(args.return_type(), DataType::Interval(_)) && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
@@ -76,7 +80,10 @@ impl<F: AggregateUDFImpl + Eq + Hash> AggregateUDFImpl for Extreme<F> {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.create_sliding_accumulator(args)
+        match args.return_type() {
+            span @ DataType::Interval(_) => Ok(Box::new(ExtremeSpan::new(span, self.largest, true)?)),
+            _ => self.inner.create_sliding_accumulator(args),
+        }
     }
 
     fn is_descending(&self) -> Option<bool> {

@@ -1,10 +1,13 @@
-//! Which aggregates does DataFusion get wrong? Sums that wrap round, and extremes of groups of floats; ours stand in their place.
+//! Which aggregates does DataFusion get wrong? Sums that wrap round, extremes of groups of floats, and of INTERVALs, and those with another NaN than
+//! the one of tables; ours stand in their place.
 
 mod extremes;
 mod sum;
 
 mod distinct;
+mod floats;
 mod groups;
+mod spans;
 mod total;
 mod wide;
 
@@ -20,5 +23,10 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     state.register_udaf(Arc::new(AggregateUDF::new_from_impl(sum::CheckedSum::default())))?;
     state.register_udaf(Arc::new(AggregateUDF::new_from_impl(extremes::Extreme::largest(Max::new()))))?;
     state.register_udaf(Arc::new(AggregateUDF::new_from_impl(extremes::Extreme::smallest(Min::new()))))?;
+    for name in floats::COMPUTING {
+        if let Some(inner) = state.aggregate_functions().get(name).map(Arc::clone) {
+            state.register_udaf(Arc::new(floats::OneNan::wrap(inner)))?;
+        }
+    }
     Ok(())
 }

@@ -15,12 +15,15 @@ use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_binary_owned};
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, Join, LogicalPlan, Operator};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::arithmetic::computes;
+use super::floats::with_one_zero;
+use super::kept;
 use crate::limits::MAX_PLAN_EXPRESSIONS;
 
 /// Conditions that compute are copied with what guards them: many in a row would double each time.
@@ -38,7 +41,7 @@ impl QueryPlanner for InTurn {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = guarded(logical_plan.clone())?;
+        let plan = with_one_zero(guarded(logical_plan.clone())?)?;
         self.0.create_physical_plan(&plan, session).await
     }
 }
@@ -63,66 +66,97 @@ fn guard_node(node: LogicalPlan, budget: &Cell<usize>) -> Result<Transformed<Log
         }
         // Not those of a join: what they compute of one side is computed below it, for all rows of that side.
         // The optimizer makes AND and OR of a CASE with two truth values, which somebody wrote so that it is asked in turn.
-        LogicalPlan::Projection(_) => {
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                if !computes(&expr) {
-                    return Ok(Transformed::no(expr));
-                }
-                let name = names.save(&expr);
-                Ok(Transformed::yes(name.restore(guards.value(expr)?)))
-            })
+        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Sort(_) => guards.values(node),
+        LogicalPlan::Window(window) if window.window_expr.iter().any(computes) => {
+            let guarded = guards.values(LogicalPlan::Window(window.clone()))?;
+            // Its functions have one order, which is written alike in all of them.
+            Ok(if budget.get() > 0 { guarded } else { Transformed::no(LogicalPlan::Window(window)) })
         }
-        LogicalPlan::Join(mut join) if join.on.iter().any(|(left, right)| is_call(left) || is_call(right)) => {
-            // What stands for a cast is called like its column, and both are columns of what is joined.
-            for key in join.on.iter_mut().flat_map(|(left, right)| [left, right]).filter(|key| is_call(key)) {
-                let name = key.to_string();
-                *key = mem::take(key).alias(name);
-            }
-            Ok(Transformed::yes(LogicalPlan::Join(join)))
-        }
+        LogicalPlan::Join(mut join) => Ok(match settle_keys(&mut join) {
+            true => Transformed::yes(LogicalPlan::Join(join)),
+            false => Transformed::no(LogicalPlan::Join(join)),
+        }),
         other => Ok(Transformed::no(other)),
     }
 }
 
-fn is_call(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(_))
+/// Keys that are calls under names of their own: what stands for a cast is called like its column, and both are columns of what is joined. A cast
+/// of a correlated query has lost its function, and is kept again: scans ask of what they are told to look for whether it may fail. Whether any was
+/// settled.
+fn settle_keys(join: &mut Join) -> bool {
+    let (left, right) = (Arc::clone(&join.left), Arc::clone(&join.right));
+    let mut is_settled = false;
+    for (of_left, of_right) in &mut join.on {
+        for (key, input) in [(of_left, &left), (of_right, &right)] {
+            *key = kept::keep(mem::take(key), input.schema()).data;
+            if matches!(key, Expr::ScalarFunction(_)) {
+                let name = key.to_string();
+                *key = mem::take(key).alias(name);
+                is_settled = true;
+            }
+        }
+    }
+    is_settled
 }
 
 /// Aggregates that take no notice of what an argument would be where their FILTER is not true.
 const PLAIN_AGGREGATES: [&str; 5] = ["avg", "count", "max", "min", "sum"];
 
-/// Arguments of a plain aggregate are computed for the rows that pass its FILTER. To be called before the optimizer: it would compute what
-/// two aggregates share for all rows.
+/// Arguments of a plain aggregate, also over a window, are computed for the rows that pass its FILTER. To be called before the optimizer: it would
+/// compute what two aggregates share for all rows.
 pub(super) fn behind_filter(expr: Expr) -> Result<Transformed<Expr>> {
-    expr.transform_up(|expr| match expr {
-        Expr::AggregateFunction(mut call)
-            if PLAIN_AGGREGATES.contains(&call.func.name())
-                && !call.params.distinct
-                && call.params.order_by.is_empty()
-                && call.params.args.iter().any(computes) =>
-        {
-            let Some(filter) = call.params.filter.as_deref().filter(|filter| may_copy(filter)).cloned() else {
-                return Ok(Transformed::no(Expr::AggregateFunction(call)));
-            };
-            let where_it_counts = |arg: Expr| match computes(&arg) {
-                // The whole of it: what stands around the arithmetic is not asked about a made-up value either.
-                true => Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), Box::new(arg))], None)),
-                false => arg,
-            };
-            call.params.args = call.params.args.into_iter().map(where_it_counts).collect();
-            Ok(Transformed::yes(Expr::AggregateFunction(call)))
-        }
-        other => Ok(Transformed::no(other)),
+    expr.transform_up(|mut expr| {
+        let is_guarded = match &mut expr {
+            Expr::AggregateFunction(AggregateFunction { func, params }) => {
+                PLAIN_AGGREGATES.contains(&func.name())
+                    && !params.distinct
+                    && params.order_by.is_empty()
+                    && where_it_counts(&mut params.args, params.filter.as_deref())
+            }
+            Expr::WindowFunction(function) => {
+                let WindowFunction { fun, params } = &mut **function;
+                PLAIN_AGGREGATES.contains(&fun.name())
+                    && !params.distinct
+                    && where_it_counts(&mut params.args, params.filter.as_deref())
+            }
+            _ => false,
+        };
+        Ok(if is_guarded { Transformed::yes(expr) } else { Transformed::no(expr) })
     })
 }
 
+/// Whether any was guarded.
+fn where_it_counts(args: &mut [Expr], filter: Option<&Expr>) -> bool {
+    let Some(filter) = filter.filter(|filter| may_copy(filter)) else { return false };
+    let mut is_guarded = false;
+    for arg in args.iter_mut().filter(|arg| computes(arg)) {
+        // The whole of it: what stands around the arithmetic is not asked about a made-up value either.
+        let asked = Box::new(mem::take(arg));
+        *arg = Expr::Case(Case::new(None, vec![(Box::new(filter.clone()), asked)], None));
+        is_guarded = true;
+    }
+    is_guarded
+}
+
 struct Guards<'a> {
-    /// Expressions that may still be copied. A plan that needs more is left as it is.
+    /// Expressions that may still be copied, 0 where one was not: a plan that needs more is left as it is.
     budget: &'a Cell<usize>,
 }
 
 impl Guards<'_> {
+    /// All values of a node, under the names that they have.
+    fn values(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            // Sets of groups have no name that they could keep.
+            if !computes(&expr) || matches!(expr, Expr::GroupingSet(_)) {
+                return Ok(Transformed::no(expr));
+            }
+            let name = names.save(&expr);
+            Ok(Transformed::yes(name.restore(self.value(expr)?)))
+        })
+    }
+
     /// A condition that keeps the rows for which it is true: where a part of it is NULL, the others do not matter.
     fn condition(&self, expr: Expr) -> Result<Expr> {
         match operator(&expr) {
@@ -176,9 +210,12 @@ impl Guards<'_> {
             return item;
         }
         let n_copied = given.iter().map(n_nodes).sum();
-        let Some(left) = self.budget.get().checked_sub(n_copied) else { return item };
         let Some(when) = conjunction(given.iter().cloned()) else { return item };
+        let left = self.budget.get().saturating_sub(n_copied);
         self.budget.set(left);
+        if left == 0 {
+            return item;
+        }
         let otherwise = Expr::Literal(ScalarValue::Boolean(Some(false)), None);
         Expr::Case(Case::new(None, vec![(Box::new(when), Box::new(item))], Some(Box::new(otherwise))))
     }
@@ -208,6 +245,11 @@ fn may_copy(expr: &Expr) -> bool {
             )
     };
     expr.exists(|expr| Ok(is_bound(expr))).is_ok_and(|found| !found)
+}
+
+/// Whether an expression is small, and says the same wherever it stands.
+pub(in crate::functions) fn may_stand_twice(expr: &Expr) -> bool {
+    may_copy(expr) && n_nodes(expr) <= MAX_COMPUTING_CONDITION
 }
 
 fn n_nodes(expr: &Expr) -> usize {

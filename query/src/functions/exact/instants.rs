@@ -10,6 +10,9 @@ use datafusion::common::utils::take_function_args;
 use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast,
@@ -28,16 +31,19 @@ pub(super) fn of_wall_time(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if !is_wall_time || matches!(&**zone, "UTC" | "+00:00" | "Z") {
         return Transformed::no(expr);
     }
-    let function = Arc::new(ScalarUDF::new_from_impl(Instants::new(Arc::clone(zone))));
+    let zone = Arc::clone(zone);
     let instants = match expr {
-        Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => {
-            Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![*expr]))
-        }
+        Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => instants_of(zone, *expr),
         other => return Transformed::no(other),
     };
-    // `AT TIME ZONE` is a cast to nanoseconds.
     let is_as_fine = *unit == TimeUnit::Microsecond;
     Transformed::yes(if is_as_fine { instants } else { cast(instants, to) })
+}
+
+/// The instants, in microseconds, at which clocks in `zone` show these wall times, which are in microseconds, too.
+pub(in crate::functions) fn instants_of(zone: Arc<str>, wall_times: Expr) -> Expr {
+    let function = Arc::new(ScalarUDF::new_from_impl(Instants::new(zone)));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![wall_times]))
 }
 
 const NAME: &str = "instants";
@@ -103,5 +109,26 @@ impl ScalarUDFImpl for Instants {
             ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&instants, 0)?),
             ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(instants)),
         })
+    }
+
+    /// Files and zones are chosen by the wall times. Later ones are never earlier instants, so those up to an instant are what clocks have shown
+    /// until then; none becomes an instant at which they show again what they have shown, and many the one at which they skip.
+    fn preimage(&self, args: &[Expr], lit_expr: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        let [wall_times] = take_function_args(NAME, args)?;
+        let Some(ScalarValue::TimestampMicrosecond(Some(instant), Some(_))) = lit_expr.as_literal() else {
+            return Ok(PreimageResult::None);
+        };
+        if !matches!(info.get_data_type(wall_times)?, DataType::Timestamp(TimeUnit::Microsecond, None)) {
+            return Ok(PreimageResult::None);
+        }
+        let mut clock = ZoneClock::new(&self.zone)?;
+        // The first wall time that is later than all that clocks have shown.
+        let mut after = |instant| clock.latest_shown(instant)?.checked_add(1);
+        let (Some(start), Some(end)) = (instant.checked_sub(1).and_then(&mut after), after(*instant)) else {
+            return Ok(PreimageResult::None);
+        };
+        let bound = |micros| ScalarValue::TimestampMicrosecond(Some(micros), None);
+        let interval = Box::new(Interval::try_new(bound(start), bound(end))?);
+        Ok(PreimageResult::Range { expr: wall_times.clone(), interval })
     }
 }

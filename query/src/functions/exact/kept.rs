@@ -17,7 +17,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::instants;
+use super::floats::one_nan;
+use super::{doubles, instants};
 
 /// One for all calls.
 static KEPT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Kept::new())));
@@ -38,12 +39,20 @@ pub(super) fn keep(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if !may_be_kept(&expr) {
         return beside_outer(expr);
     }
+    let expr = match doubles::of_decimal(expr, schema) {
+        Transformed { data, transformed: true, .. } => return Transformed::yes(data),
+        other => other.data,
+    };
     let read = instants::of_wall_time(expr, schema);
     if read.transformed || !is_wanted(&read.data, schema) {
         return read;
     }
-    let expr = read.data;
-    Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&KEPT), vec![expr])))
+    Transformed::yes(opaque(read.data))
+}
+
+/// The same value, which is no column to the planner.
+pub(in crate::functions) fn opaque(expr: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&KEPT), vec![expr]))
 }
 
 /// Whether an expression is such a call.
@@ -67,6 +76,9 @@ fn beside_outer(mut expr: Expr) -> Transformed<Expr> {
         (false, true) => left,
         _ => return Transformed::no(expr),
     };
+    if doubles::as_cast(inner) {
+        return Transformed::yes(expr);
+    }
     let Expr::ScalarFunction(call) = &mut **inner else { return Transformed::no(expr) };
     if !call.func.inner().is::<Kept>() {
         return Transformed::no(expr);
@@ -108,9 +120,13 @@ fn may_fail(from: &DataType, to: &DataType) -> bool {
 }
 
 /// Whether two values may become one, or a value none, where the optimizer takes no notice of it. What it leaves alone itself is not asked
-/// about: casts from and to DOUBLE or text, times that become coarser, and dates.
+/// about: casts from and to DOUBLE or text, times that become coarser, and dates. And whether a value between two others may become one that is not
+/// between what they become: files are left out by their bounds.
 fn loses(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
+        // After an evening and before a morning there is a noon.
+        (DataType::Timestamp(..), DataType::Time32(_) | DataType::Time64(_)) => true,
+        (from, DataType::Boolean) => from.is_numeric(),
         (from, to) if from.is_integer() && to.is_integer() => !holds(to, from),
         (from, to) if from.is_integer() && to.is_decimal() => {
             decimal(to).is_some_and(|(precision, scale)| digits(from) > precision - scale)
@@ -219,7 +235,8 @@ impl ScalarUDFImpl for Kept {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value] = take_function_args(NAME, args.args)?;
-        Ok(value)
+        // Texts that are read as floats are kept, and name several.
+        one_nan(value)
     }
 
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {

@@ -1,10 +1,15 @@
-//! What is never silently another value? Integers that do not fit, casts that lose something, and what conditions compute of rows that others leave
-//! out.
+//! What is never silently another value? Integers that do not fit, casts that lose something, DECIMALs that become DOUBLEs, and what conditions
+//! compute of rows that others leave out.
 
 mod arithmetic;
+mod doubles;
+mod floats;
 mod in_turn;
 mod instants;
 mod kept;
 
 pub(super) use self::arithmetic::{CheckIntegers, computes_physically};
-pub(super) use self::in_turn::register;
+pub(super) use self::floats::{OneNan, one_nan_in};
+pub(super) use self::in_turn::{may_stand_twice, register};
+pub(super) use self::instants::instants_of;
+pub(super) use self::kept::opaque;

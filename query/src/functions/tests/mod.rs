@@ -1,9 +1,10 @@
-//! Do functions keep what they promise? Buckets against a brute-force oracle, known answers, integers at their ends, guards.
+//! Do functions keep what they promise? Buckets against a brute-force oracle, known answers, zones, integers at their ends, guards.
 
 mod buckets;
 mod exact;
 mod guards;
 mod sql;
+mod zones;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;

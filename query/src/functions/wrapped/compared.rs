@@ -11,16 +11,20 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Case, Cast, InList, InSubquery, ScalarFunction, SetComparison};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, Case, Cast, InList, InSubquery, ScalarFunction, SetComparison, Sort,
+};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::common_type::{
-    as_doubles, as_instants, as_lengths, as_times, as_times_of_subquery, as_wide, chosen, with_digits, zone_of,
+    as_doubles, as_extreme, as_instants, as_length, as_lengths, as_shifted, as_subquery, as_times, as_wide, chosen,
+    settle_unions, zone_of,
 };
-use crate::statement::{CHOICES, beside_decimal, compared_with_decimal, is_written_number};
+use crate::functions::exact::may_stand_twice;
+use crate::statement::{CHOICES, SHIFTS, beside_decimal, compared_with_decimal, is_written_number};
 
 /// Reads constants as what they are compared with. It runs in front of type coercion, which would find another type for both.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ impl AnalyzerRule for AsCompared {
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let zone = zone_of(config);
-        with_digits(plan)?.transform_up_with_subqueries(|plan| read_plan(plan, zone)).data()
+        settle_unions(plan)?.transform_up_with_subqueries(|plan| read_plan(plan, zone)).data()
     }
 }
 
@@ -42,7 +46,8 @@ fn read_plan(mut plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<Lo
         LogicalPlan::Join(join) => read_keys(join),
         _ => false,
     };
-    let mut compares = false;
+    let is_sort = matches!(plan, LogicalPlan::Sort(_));
+    let mut compares = is_sort;
     plan.apply_expressions(|expr| {
         compares |= expr.exists(|expr| Ok(may_be_read(expr)))?;
         Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -57,7 +62,10 @@ fn read_plan(mut plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<Lo
     let names = NamePreserver::new(&plan);
     let read = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let read = expr.transform_up(|expr| Ok(read(expr, &schema, zone)))?;
+        let mut read = expr.transform_up(|expr| Ok(read(expr, &schema, zone)))?;
+        if is_sort && as_length(&mut read.data, &schema) {
+            return Ok(Transformed::yes(read.data));
+        }
         Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
     })?;
     if read.transformed {
@@ -79,17 +87,23 @@ fn read_keys(join: &mut Join) -> bool {
     is_read
 }
 
-/// Whether it may be read: a comparison, or a choice.
+/// Whether it may be read: a comparison, a difference, a choice, or what has an order.
 fn may_be_read(expr: &Expr) -> bool {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op),
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op) || *op == Operator::Minus,
         Expr::Between(_) | Expr::InList(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Case(_) => true,
         Expr::ScalarFunction(function) => is_choice(function),
+        Expr::WindowFunction(_) => true,
+        Expr::AggregateFunction(function) => !function.params.order_by.is_empty(),
         _ => false,
     }
 }
 
-fn read(mut expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Transformed<Expr> {
+fn read(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Transformed<Expr> {
+    if let Some(case) = unless_equal(&expr, schema, zone) {
+        return Transformed::yes(case);
+    }
+    let mut expr = expr;
     let is_zoned = zone.is_some_and(|zone| as_instants(&mut expr, schema, zone));
     let is_read = match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => read_pair(left, right, schema),
@@ -106,20 +120,57 @@ fn read(mut expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Transformed<Ex
                 || beside.read_one(expr, list.iter())
         }
         Expr::InSubquery(InSubquery { expr, subquery, .. })
-        | Expr::SetComparison(SetComparison { expr, subquery, .. }) => as_times_of_subquery(expr, subquery, schema),
+        | Expr::SetComparison(SetComparison { expr, subquery, .. }) => as_subquery(expr, subquery, schema),
         Expr::Case(case) => {
             let is_read = read_operand(case, schema);
             let thens = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
             chosen(&mut thens.chain(case.else_expr.as_deref_mut()).collect::<Vec<_>>(), schema) || is_read
         }
         Expr::ScalarFunction(function) if is_choice(function) => {
+            if as_extreme(function, schema) {
+                return Transformed::yes(expr);
+            }
             // What nvl2 asks about is not what it gives.
             let n_asked = usize::from(function.func.name() == "nvl2");
             chosen(&mut function.args.iter_mut().skip(n_asked).collect::<Vec<_>>(), schema)
         }
+        Expr::WindowFunction(function) => {
+            let is_shifted = SHIFTS.contains(&function.fun.name()) && as_shifted(&mut function.params.args, schema);
+            by_length(&mut function.params.order_by, schema) || is_shifted
+        }
+        Expr::AggregateFunction(AggregateFunction { params, .. }) => by_length(&mut params.order_by, schema),
         _ => false,
     };
     if is_read || is_zoned { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+/// Whether one of the keys was an INTERVAL.
+fn by_length(keys: &mut [Sort], schema: &DFSchema) -> bool {
+    let mut is_read = false;
+    for key in keys {
+        is_read |= as_length(&mut key.expr, schema);
+    }
+    is_read
+}
+
+/// `nullif(a, b)` of two types, of INTERVALs, or of floats, of which two are zeros, as `CASE WHEN a = b THEN NULL ELSE a END`: `a` keeps its type, and
+/// with it all its digits. `None` for all else, and for what must not stand there twice.
+fn unless_equal(expr: &Expr, schema: &DFSchema, zone: Option<&str>) -> Option<Expr> {
+    let Expr::ScalarFunction(function) = expr else { return None };
+    let [value, other] = function.args.as_slice() else { return None };
+    if function.func.name() != "nullif" || is_number(value) || is_text(value) || is_text(other) {
+        return None;
+    }
+    let (of, beside) = (value.get_type(schema).ok()?, other.get_type(schema).ok()?);
+    let is_compared = of != beside || of.is_floating() || matches!(of, DataType::Interval(_));
+    if of.is_null() || !is_compared || !may_stand_twice(value) {
+        return None;
+    }
+    let equal = BinaryExpr::new(Box::new(value.clone()), Operator::Eq, Box::new(other.clone()));
+    let equal = read(Expr::BinaryExpr(equal), schema, zone).data;
+    let null = Expr::Literal(ScalarValue::try_from(&of).ok()?, None);
+    let when = vec![(Box::new(equal), Box::new(null))];
+    Some(Expr::Case(Case::new(None, when, Some(Box::new(value.clone())))))
 }
 
 fn is_choice(function: &ScalarFunction) -> bool {
@@ -290,7 +341,7 @@ pub(super) fn is_text(expr: &Expr) -> bool {
 }
 
 /// An integer that is written.
-fn is_integer(expr: &Expr) -> bool {
+pub(super) fn is_integer(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)), _))
 }
 

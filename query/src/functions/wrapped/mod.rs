@@ -1,6 +1,6 @@
 //! Which functions of DataFusion have another type here? Counts are BIGINT, a bucket is as fine as the time in it, text read as times has
 //! the session's zone, bytes have a length, a time is compared with text and a DECIMAL with a number as exactly as it is, a RANGE
-//! reaches as far as is written, and LIKE has any character of escape.
+//! reaches as far as is written, LIKE has any character of escape, and SIMILAR TO fits a whole text.
 //!
 //! DataFusion counts rows and elements in unsigned integers, which many clients cannot read (Go's database/sql, JDBC beyond 2^63) and no
 //! other database gives. So functions that make a number of nothing unsigned give BIGINT, in every place and on every interface. UBIGINT
@@ -13,8 +13,8 @@ mod date_bin;
 mod frames;
 mod like_escape;
 mod octets;
-mod quantified;
 mod scalars;
+mod subqueries;
 mod to_timestamp;
 mod windows;
 
@@ -27,10 +27,11 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 
-pub(in crate::functions) use self::common_type::{beside_null, only_type};
+pub(crate) use self::common_type::settle_unions;
+pub(in crate::functions) use self::common_type::{BesideSpans, beside_null, lengths as span_lengths, only_type};
 pub(crate) use self::compared::AsCompared;
 pub(crate) use self::frames::Frames;
-pub(crate) use self::quantified::Quantified;
+pub(crate) use self::subqueries::{Quantified, Selected};
 
 /// Replaces them in a session; to be called while it has them.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
@@ -39,7 +40,8 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
             state.register_udf(Arc::new(scalars::Counts::wrap(inner)))?;
         }
     }
-    state.register_udf(Arc::new(ScalarUDF::new_from_impl(like_escape::LikeEscape::new())))?;
+    state.register_udf(Arc::new(ScalarUDF::new_from_impl(like_escape::Escape::of_like())))?;
+    state.register_udf(Arc::new(ScalarUDF::new_from_impl(like_escape::Escape::of_similar_to())))?;
     for name in octets::NAMES {
         if let Some(inner) = state.scalar_functions().get(name).map(Arc::clone) {
             state.register_udf(Arc::new(octets::Octets::wrap(inner)))?;

@@ -1,12 +1,13 @@
-//! How is the footer of a file read? From its end, through the cache, and not before what it claims was checked: another server may have
-//! written the file, or a disk changed it.
+//! How is the footer of a file read? From its end, through the cache, tested against its checksum, and not before what it claims was checked:
+//! another server may have written the file, or a disk changed it.
 
+use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::datasource::physical_plan::parquet::CachedParquetMetaData;
-use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
+use datafusion::common::HashMap;
+use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadata, FileMetadataCache};
 use datafusion::object_store::{self, ObjectMeta, ObjectStore};
 use datafusion::parquet::DecodeResult;
 use datafusion::parquet::file::metadata::{
@@ -14,9 +15,10 @@ use datafusion::parquet::file::metadata::{
 };
 use datafusion::parquet::file::page_index::offset_index::PageLocation;
 use tidewater_storage::Error;
+use tidewater_storage::sealed::Tail;
 use tidewater_storage::untrusted::{
-    TAIL_BYTES, check_index, check_locations, check_sealed_part, guarded, index_place, no_parquet, read_sealed_footer,
-    sealed_footer_bytes,
+    SUMS, Sums, TAIL_BYTES, check_index, check_locations, check_sealed_part, guarded, index_place, no_parquet,
+    read_sealed_footer, sealed_footer_bytes,
 };
 
 use super::reader::{damaged, unreadable};
@@ -24,34 +26,86 @@ use super::reader::{damaged, unreadable};
 /// So much of a file's end is read at first: footer and page index of most files are within it.
 const END_BYTES: u64 = 64 << 10;
 
-/// The footer of a file with its page index: without that each query would read it again. `FILE_DAMAGED`: it may not be believed.
+/// What stands at the end of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Footer {
+    /// With the page index.
+    pub parquet: Arc<ParquetMetaData>,
+    /// What is read of the file is tested by them. `None`: the file was written before there were any.
+    pub sums: Option<Arc<Sums>>,
+}
+
+impl FileMetadata for Footer {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn memory_size(&self) -> usize {
+        self.parquet.memory_size() + self.sums.as_ref().map_or(0, |sums| sums.bytes())
+    }
+
+    fn extra_info(&self) -> HashMap<String, String> {
+        HashMap::default()
+    }
+}
+
+/// The footer of a file with its page index: without that each query would read it again. `tail` is what is known of the file's.
+/// `FILE_DAMAGED`: it may not be believed.
 pub(super) async fn footer(
     store: &dyn ObjectStore,
     meta: &ObjectMeta,
+    tail: Option<Tail>,
     cache: &FileMetadataCache,
-) -> Result<Arc<ParquetMetaData>, Error> {
+) -> Result<Footer, Error> {
     if let Some(cached) = cache.get(&meta.location)
         && cached.is_valid_for(meta)
-        && let Some(known) = cached.file_metadata.as_any().downcast_ref::<CachedParquetMetaData>()
+        && let Some(known) = cached.file_metadata.as_any().downcast_ref::<Footer>()
     {
-        return Ok(Arc::clone(known.parquet_metadata()));
+        return Ok(known.clone());
     }
-    let footer = Arc::new(read(store, meta).await?);
-    let cached = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));
-    cache.put(&meta.location, CachedFileMetadataEntry::new(meta.clone(), cached));
+    let end = match tail {
+        Some(tail) => whole_tail(store, meta, tail).await?,
+        None => some_end(store, meta).await?,
+    };
+    let parquet = Arc::new(read(store, meta, end).await?);
+    let sums = tail.map(|tail| sums(&parquet, meta, tail)).transpose()?.map(Arc::new);
+    let footer = Footer { parquet, sums };
+    cache.put(&meta.location, CachedFileMetadataEntry::new(meta.clone(), Arc::new(footer.clone())));
     Ok(footer)
 }
 
-async fn read(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<ParquetMetaData, Error> {
-    let refused = |error: Error| damaged(&meta.location, error.message());
-    let mut end = part(store, meta, meta.size.saturating_sub(END_BYTES)..meta.size).await?;
-    let tail = end.slice(end.len().saturating_sub(TAIL_BYTES as usize)..);
-    let n_bytes = sealed_footer_bytes(&tail).map_err(refused)?;
-    if n_bytes > end.len() as u64 {
-        let at =
-            meta.size.checked_sub(n_bytes).ok_or_else(|| damaged(&meta.location, "its footer is longer than it"))?;
-        end = part(store, meta, at..meta.size).await?;
+/// Footer and page index, as they were written.
+async fn whole_tail(store: &dyn ObjectStore, meta: &ObjectMeta, tail: Tail) -> Result<Bytes, Error> {
+    let at =
+        meta.size.checked_sub(tail.bytes).ok_or_else(|| damaged(&meta.location, "its footer is longer than it"))?;
+    let end = part(store, meta, at..meta.size).await?;
+    match tail.is(&end) {
+        true => Ok(end),
+        false => Err(damaged(&meta.location, "its footer does not match its checksum")),
     }
+}
+
+fn sums(footer: &ParquetMetaData, meta: &ObjectMeta, tail: Tail) -> Result<Sums, Error> {
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    let text = pairs.filter(|pair| pair.key == SUMS).find_map(|pair| pair.value.as_deref()).unwrap_or_default();
+    Sums::read(text, meta.size.saturating_sub(tail.bytes)).map_err(|error| damaged(&meta.location, error.message()))
+}
+
+/// The footer, and as much before it as the page index mostly takes.
+async fn some_end(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<Bytes, Error> {
+    let end = part(store, meta, meta.size.saturating_sub(END_BYTES)..meta.size).await?;
+    let tail = end.slice(end.len().saturating_sub(TAIL_BYTES as usize)..);
+    let n_bytes = sealed_footer_bytes(&tail).map_err(|error| damaged(&meta.location, error.message()))?;
+    if n_bytes <= end.len() as u64 {
+        return Ok(end);
+    }
+    let at = meta.size.checked_sub(n_bytes).ok_or_else(|| damaged(&meta.location, "its footer is longer than it"))?;
+    part(store, meta, at..meta.size).await
+}
+
+/// `end` has the footer.
+async fn read(store: &dyn ObjectStore, meta: &ObjectMeta, end: Bytes) -> Result<ParquetMetaData, Error> {
+    let refused = |error: Error| damaged(&meta.location, error.message());
     let footer = read_sealed_footer(&end, meta.size).map_err(refused)?;
     let Some(place) = index_place(&footer, meta.size).map_err(refused)? else { return Ok(footer) };
     let end_at = meta.size - end.len() as u64;

@@ -1,4 +1,4 @@
-//! How are the bytes of a file read? From the store that holds it, its footer through a cache, within the memory of the query.
+//! How are the bytes of a file read? From the store that holds it, its footer through a cache, tested, within the memory of the query.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,7 +28,7 @@ use tidewater_storage::sealed::stamps::{STAMPS, decode};
 use tidewater_storage::sealed::{FileRef, FileStores};
 use tidewater_storage::{Code, Error, Quarantine, TableSnapshot};
 
-use super::footer::{Places, footer};
+use super::footer::{Footer, Places, footer};
 use super::stamps::Stamps;
 use crate::error::from_datafusion;
 use crate::provider::counters::ScanCounters;
@@ -115,15 +115,16 @@ impl SealedReaders {
 
     /// The footer always comes with the page index: without it each query would read that again. `FILE_DAMAGED`: the file is on record as
     /// damaged, or is found to be.
-    pub async fn footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Arc<ParquetMetaData>, Error> {
+    pub async fn footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Footer, Error> {
         self.check(file, &meta.location)?;
         self.read_footer(file, meta).await.map_err(|error| self.failed(file, error))
     }
 
-    async fn read_footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Arc<ParquetMetaData>, Error> {
-        let footer = footer(file.of.place.store(&self.stores).as_ref(), meta, self.cache.as_ref()).await?;
+    async fn read_footer(&self, file: &ScannedFile, meta: &ObjectMeta) -> Result<Footer, Error> {
+        let store = file.of.place.store(&self.stores);
+        let footer = footer(store.as_ref(), meta, file.of.file.tail, self.cache.as_ref()).await?;
         if let Some(stamps) = &self.stamps {
-            note_stamps(stamps, file, &meta.location, &footer)?;
+            note_stamps(stamps, file, &meta.location, &footer.parquet)?;
         }
         if !file.counted.swap(true, Ordering::Relaxed) {
             self.counters.add_file_read();
@@ -213,7 +214,7 @@ impl ParquetFileReaderFactory for SealedReaders {
         };
         Ok(Box::new(SealedReader {
             store: Arc::clone(file.of.place.store(&self.stores)),
-            footer: partitioned_file.extensions.get_arc::<ParquetMetaData>(),
+            footer: partitioned_file.extensions.get::<Footer>().cloned(),
             meta: partitioned_file.object_meta,
             file,
             partition: partition_index,
@@ -233,7 +234,7 @@ struct SealedReader {
     file: Arc<ScannedFile>,
     partition: usize,
     /// There if it had to be read to know which rows are wanted.
-    footer: Option<Arc<ParquetMetaData>>,
+    footer: Option<Footer>,
     /// There since the first bytes were asked for.
     places: Option<Arc<Places>>,
     held: Option<MemoryReservation>,
@@ -246,38 +247,56 @@ struct SealedReader {
 impl SealedReader {
     /// Asks for the memory of what is about to be read. The decoder keeps what it has of a row group until the group is done: the columns
     /// of its filters, then the others.
-    fn hold(&mut self, bytes: usize) -> parquet::errors::Result<()> {
+    fn hold(&mut self, bytes: usize) -> Result<(), Error> {
         if let Some(held) = &self.held {
             let kept = if self.readers.has_filter { self.last_bytes } else { 0 };
-            held.try_resize(kept.saturating_add(bytes)).map_err(|error| external(from_datafusion(error)))?;
+            held.try_resize(kept.saturating_add(bytes)).map_err(from_datafusion)?;
         }
         self.last_bytes = bytes;
-        self.bytes_scanned.add(bytes);
         Ok(())
     }
 
-    async fn footer(&mut self) -> Result<Arc<ParquetMetaData>, Error> {
+    async fn footer(&mut self) -> Result<Footer, Error> {
         if let Some(footer) = &self.footer {
-            return Ok(Arc::clone(footer));
+            return Ok(footer.clone());
         }
         let footer = self.readers.footer(&self.file, &self.meta).await?;
-        self.footer = Some(Arc::clone(&footer));
+        self.footer = Some(footer.clone());
         Ok(footer)
     }
 
-    /// The decoder takes the word of what stands before each page: it is checked here, and pages that are very large are counted.
-    async fn check(&mut self, parts: &[Bytes], ranges: &[Range<u64>]) -> Result<(), Error> {
-        let places = match self.places.clone() {
-            Some(places) => places,
-            None => Arc::new(Places::of(self.footer().await?)),
+    /// Parts of the file. Nobody knows what happened to it since it was written: each block is tested when it is first read, as long as its
+    /// footer is cached.
+    async fn read(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        let footer = self.footer().await?;
+        let to_test = footer.sums.as_ref().and_then(|sums| Some((sums, sums.to_read(ranges)?)));
+        let wide = to_test.as_ref().map_or(ranges, |(_, wide)| wide.as_slice());
+        // The parts keep what was read around them.
+        self.hold(n_bytes(wide))?;
+        self.bytes_scanned.add(n_bytes(ranges));
+        self.readers.decoded.lock().insert(self.partition, Arc::clone(&self.file));
+        let read = self.store.get_ranges(&self.meta.location, wide).await;
+        let read = read.map_err(|error| self.readers.failed(&self.file, unreadable(&self.meta.location, error)))?;
+        let parts = match &to_test {
+            Some((sums, wide)) => sums.tested(wide, &read, ranges).map_err(|error| self.damaged(&error))?,
+            None => read,
         };
-        self.places = Some(Arc::clone(&places));
+        self.check(&parts, ranges, &footer)?;
+        Ok(parts)
+    }
+
+    fn damaged(&self, how: &Error) -> Error {
+        self.readers.failed(&self.file, damaged(&self.meta.location, how.message()))
+    }
+
+    /// The decoder takes the word of what stands before each page: it is checked here, and pages that are very large are counted.
+    fn check(&mut self, parts: &[Bytes], ranges: &[Range<u64>], footer: &Footer) -> Result<(), Error> {
+        let places = self.places.get_or_insert_with(|| Arc::new(Places::of(Arc::clone(&footer.parquet))));
+        let places = Arc::clone(places);
         let mut much = 0;
         for (part, range) in parts.iter().zip(ranges) {
             let checked = places.check(part, range.start);
-            much = checked
-                .map_err(|error| self.readers.failed(&self.file, damaged(&self.meta.location, error.message())))?
-                .max(much);
+            much = checked.map_err(|error| self.damaged(&error))?.max(much);
         }
         match (&self.held, usize::try_from(much)) {
             (Some(held), Ok(much)) if much > 0 => held.try_grow(much).map_err(from_datafusion),
@@ -296,25 +315,20 @@ impl AsyncFileReader for SealedReader {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        async move {
-            let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-            self.hold(usize::try_from(bytes).unwrap_or(usize::MAX))?;
-            self.readers.decoded.lock().insert(self.partition, Arc::clone(&self.file));
-            let read = self.store.get_ranges(&self.meta.location, &ranges).await;
-            let read = read
-                .map_err(|error| external(self.readers.failed(&self.file, unreadable(&self.meta.location, error))))?;
-            self.check(&read, &ranges).await.map_err(external)?;
-            Ok(read)
-        }
-        .boxed()
+        async move { self.read(&ranges).await.map_err(external) }.boxed()
     }
 
     fn get_metadata<'a>(
         &'a mut self,
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        async move { self.footer().await.map_err(external) }.boxed()
+        async move { self.footer().await.map(|footer| footer.parquet).map_err(external) }.boxed()
     }
+}
+
+fn n_bytes(ranges: &[Range<u64>]) -> usize {
+    let bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Our error as one that travels through the decoder; [`super::source`] gets it out again.

@@ -30,7 +30,7 @@ use crate::provider::counters::ScanCounters;
 use crate::provider::retention::Cut;
 
 /// Columns that filters have read are kept up to here, for each file that is being read, so that the output need not read them again. A row
-/// group has 131,072 rows.
+/// group has 524,288 rows.
 const KEPT_FILTER_COLUMNS_BYTES: usize = 16 << 20;
 
 /// IN lists up to this length are tested value by value against the bounds of a row group; longer ones by nothing.

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 pub(super) use self::digits::written_type;
-pub(crate) use self::digits::{CHOICES, is_written_number, keep_digits};
+pub(crate) use self::digits::{CHOICES, SHIFTS, is_written_number, keep_digits};
 
 /// Digits that are looked at: no type has more.
 const MAX_DIGITS: usize = 76;

@@ -1,18 +1,24 @@
 //! What do operators mean that the parser or the planner reads otherwise, or not at all? `||` joins what arithmetic has computed, `IS DISTINCT FROM`
-//! ends before AND, LIKE takes any character of escape, `mod` is `%`, BETWEEN compares, and `= ANY` of a list with NULL may be NULL.
+//! ends before AND, LIKE takes any character of escape, SIMILAR TO fits the whole text, AT TIME ZONE is a call, `mod` is `%`, BETWEEN compares, and
+//! `= ANY` of a list with NULL may be NULL.
 
 use std::mem;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
+use super::similar;
+
 /// The function that writes a pattern with backslashes.
 pub(crate) const LIKE_ESCAPE: &str = "like_escape";
+
+/// The function behind `AT TIME ZONE`.
+pub(crate) const AT_TIME_ZONE: &str = "timezone";
 
 /// Rewrites them into what the planner reads so.
 pub(crate) fn settle(statement: &mut Statement) -> Result<()> {
@@ -40,10 +46,19 @@ impl VisitorMut for Settle {
             }
             Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) | Expr::UnaryOp { .. } => end_operand(expr),
             Expr::AnyOp { .. } => any_of_list(expr),
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let (time, zone) = (take(timestamp), take(time_zone));
+                *expr = call(AT_TIME_ZONE, vec![zone, time]);
+            }
             Expr::Between { .. } => part_between(expr),
             Expr::Function(function) => {
                 if let Some(remainder) = remainder(function) {
                     *expr = remainder;
+                }
+            }
+            Expr::SimilarTo { .. } => {
+                if let Err(error) = similar::settle(expr) {
+                    return ControlFlow::Break(Box::new(error));
                 }
             }
             Expr::Like { pattern, escape_char: Some(escape), .. }
@@ -141,10 +156,11 @@ fn any_of_list(expr: &mut Expr) {
     if matches!(**right, Expr::Subquery(_) | Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })) {
         return;
     }
-    // A list that is written out is an IN, which files are chosen by.
+    // A list that is written out is an IN, which files are chosen by. With a query in it the parser reads another IN.
     if let Expr::Array(array) = &mut **right
         && !array.elem.is_empty()
         && !array.elem.iter().any(|element| matches!(element, Expr::Array(_)))
+        && !has_query(array)
     {
         let (value, list) = (Box::new(take(left)), mem::take(&mut array.elem));
         *expr = Expr::Nested(Box::new(Expr::InList { expr: value, list, negated: false }));
@@ -153,6 +169,14 @@ fn any_of_list(expr: &mut Expr) {
     let (left, right) = (Box::new(take(left)), Box::new(take(right)));
     let none = Box::new(Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right });
     *expr = Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: none }));
+}
+
+fn has_query(list: &Array) -> bool {
+    let is_query = |expr: &Expr| match expr {
+        Expr::Subquery(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    visit_expressions(list, is_query).is_break()
 }
 
 fn take(expr: &mut Expr) -> Expr {

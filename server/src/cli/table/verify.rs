@@ -11,13 +11,14 @@ use tidewater_client::Client;
 use super::{Printer, call, identifier};
 use crate::cli::ChecksFailed;
 use crate::cli::args::{Remote, VerifyArgs};
+use crate::cli::terminal::say;
 
 /// Prints the checks of the named tables, or of all, and fails if one of them did.
 pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow::Result<()> {
     let client = crate::cli::connect(server).await?;
     let tables = if args.tables.is_empty() { all(&client).await? } else { args.tables };
     let mut printer = Printer::new(args.format);
-    let (mut n_failed, mut has_begun) = (0, false);
+    let (mut found, mut has_begun) = (Found::default(), false);
     // Tables are checked whether or not somebody reads on: the status says how they are.
     let mut printed = Ok(());
     for table in &tables {
@@ -27,7 +28,7 @@ pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow:
             printed = printer.begin(&schema);
         }
         while let Some(batch) = checks.try_next().await? {
-            n_failed += failed(&batch)?;
+            found.add(table, &batch)?;
             let names = std::iter::repeat_n(table, batch.num_rows());
             let names: ArrayRef = Arc::new(StringArray::from_iter_values(names));
             let columns = std::iter::once(names).chain(batch.columns().iter().cloned()).collect();
@@ -38,7 +39,7 @@ pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow:
     if has_begun {
         printed = printed.and_then(|()| printer.end());
     }
-    outcome(n_failed)?;
+    found.outcome()?;
     printed
 }
 
@@ -46,28 +47,57 @@ pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow:
 pub(super) async fn one(client: &Client, name: &str, printer: &mut Printer) -> anyhow::Result<()> {
     let mut checks = client.sql(&call("verify", name)?).await?;
     let mut printed = printer.begin(checks.schema());
-    let mut n_failed = 0;
+    let mut found = Found::default();
     while let Some(batch) = checks.try_next().await? {
-        n_failed += failed(&batch)?;
+        found.add(name, &batch)?;
         printed = printed.and_then(|()| printer.batch(batch));
     }
     printed = printed.and_then(|()| printer.end());
-    outcome(n_failed)?;
+    found.outcome()?;
     printed
 }
 
-/// How many checks failed. What is NULL could not be checked; it says why.
-fn failed(checks: &RecordBatch) -> anyhow::Result<usize> {
-    let ok = checks.column_by_name("ok").and_then(|ok| ok.as_boolean_opt()).context("the answer has no column 'ok'")?;
-    Ok(ok.iter().filter(|ok| *ok == Some(false)).count())
+/// What checks came to.
+#[derive(Default)]
+struct Found {
+    n_failed: usize,
+    /// Those that could not be made, and why.
+    unchecked: Vec<String>,
 }
 
-fn outcome(n_failed: usize) -> anyhow::Result<()> {
-    if n_failed == 0 {
-        return Ok(());
+impl Found {
+    /// What is NULL could not be checked.
+    fn add(&mut self, table: &str, checks: &RecordBatch) -> anyhow::Result<()> {
+        let column = |name: &'static str| {
+            checks.column_by_name(name).with_context(|| format!("the answer has no column '{name}'"))
+        };
+        let ok = column("ok")?.as_boolean_opt().context("the column 'ok' is no BOOLEAN")?;
+        let text = |name: &'static str| {
+            column(name)?.as_string_opt::<i32>().with_context(|| format!("the column '{name}' is not text"))
+        };
+        let (names, details) = (text("check")?, text("detail")?);
+        for (row, ok) in ok.iter().enumerate() {
+            match ok {
+                Some(true) => {}
+                Some(false) => self.n_failed += 1,
+                None => self.unchecked.push(format!("{table}: {}: {}", names.value(row), details.value(row))),
+            }
+        }
+        Ok(())
     }
-    let message = format!("checks that failed: {n_failed}; 'tidewater doctor' says what to do about damaged files");
-    Err(ChecksFailed(message).into())
+
+    /// Says what nobody knows. An error if a check failed.
+    fn outcome(self) -> anyhow::Result<()> {
+        for unchecked in &self.unchecked {
+            say(&format!("not checked: {unchecked}"));
+        }
+        if self.n_failed == 0 {
+            return Ok(());
+        }
+        let n_failed = self.n_failed;
+        let message = format!("checks that failed: {n_failed}; 'tidewater doctor' says what to do about damaged files");
+        Err(ChecksFailed(message).into())
+    }
 }
 
 fn with_table(checks: &SchemaRef) -> SchemaRef {

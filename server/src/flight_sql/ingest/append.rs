@@ -30,6 +30,12 @@ use crate::status::{to_flight_status as to_status, to_status_as};
 /// When the next rows take so long, memory of those before may be what they, or others, wait for.
 const GIVE_WAY_AFTER: Duration = Duration::from_millis(250);
 
+/// Fewer rows stand in nobody's way, and are no file of their own.
+const LEAST_BYTES_TO_GIVE: u64 = 64 << 10;
+
+/// How long rows that are all there wait for memory to be prepared in.
+const MAX_SPACE_WAIT: Duration = Duration::from_secs(30);
+
 /// What was stored.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::flight_sql) struct Stored {
@@ -157,8 +163,9 @@ impl Append {
     /// The next rows do not come: those that are here may stand in their way, or in that of other appends.
     async fn give_way(&self, rows: Rows, is_held_up: bool) -> Result<Rows> {
         let mut rows = match rows {
-            // A stream that begins while rows are refused would be refused whole: it waits like the others then.
-            Rows::Few(few, _) if is_held_up && !few.is_empty() && self.storage.ingest_blocked().is_none() => {
+            // Also while its client is slow, or its next message waits for a place: those who have one may wait for this memory. Where nothing
+            // can be written it is kept, and the stream ends with what it waits for, or with its commit.
+            Rows::Few(few, bytes) if self.must_give(is_held_up, bytes) && self.storage.can_stage() => {
                 self.staged(few).await?
             }
             other => other,
@@ -169,6 +176,11 @@ impl Append {
             Rows::Few(..) | Rows::Known(_) => {}
         }
         Ok(rows)
+    }
+
+    fn must_give(&self, is_held_up: bool, bytes: u64) -> bool {
+        let is_much = bytes >= LEAST_BYTES_TO_GIVE && self.storage.memory().is_collecting_scarce();
+        bytes > 0 && (is_held_up || is_much)
     }
 
     /// Rows that are not collected any more.
@@ -210,7 +222,12 @@ impl Append {
         match rows {
             Rows::Few(few, _) => {
                 let (rows, held): (Vec<_>, Vec<_>) = few.into_iter().unzip();
-                let stored = self.commit_few(schema, self.request(rows)).await;
+                // They are at most half of the memory for rows, all statements together, so others make space meanwhile. Who waited in vain
+                // is told what is full.
+                let space = self.storage.memory().space_for_rows();
+                let has_space = rows.is_empty() || tokio::time::timeout(MAX_SPACE_WAIT, space).await.is_ok();
+                let request = RowsRequest { has_space, ..self.request(rows) };
+                let stored = self.commit_few(schema, request).await;
                 drop(held);
                 stored
             }

@@ -23,6 +23,7 @@ use tonic::{Code, Status};
 use crate::auth::{Caller, Limits, Proof};
 use crate::flight_sql::incoming::Incoming;
 use crate::flight_sql::prepared::PreparedStatements;
+use crate::grpc::MessagePlace;
 use crate::ingest::ipc::tests::fixtures::options;
 
 type Messages = Vec<FlightData>;
@@ -59,11 +60,15 @@ async fn silent_behind(
     memory: &Arc<MemoryLedger>,
     draining: &CancellationToken,
 ) -> Incoming<BoxStream<'static, Result<FlightData, Status>>> {
-    Incoming::open(sent(messages).chain(stream::pending()).boxed(), memory, draining).await.unwrap().1
+    Incoming::open((sent(messages).chain(stream::pending()).boxed(), MessagePlace::default()), memory, draining)
+        .await
+        .unwrap()
+        .1
 }
 
 async fn read(messages: Messages) -> Result<Vec<RecordBatch>, Status> {
-    let (_, mut incoming) = Incoming::open(sent(messages), &memory(), &CancellationToken::new()).await?;
+    let (_, mut incoming) =
+        Incoming::open((sent(messages), MessagePlace::default()), &memory(), &CancellationToken::new()).await?;
     let mut batches = Vec::new();
     while let Some(batch) = incoming.next().await? {
         batches.push(batch);
@@ -141,7 +146,8 @@ async fn garbage_and_truncated_messages_are_errors() {
 async fn an_error_of_the_transport_is_passed_on() {
     let messages = encoded(vec![numbers()]).await;
     let broken = stream::iter([Ok(messages[0].clone()), Err(Status::cancelled("gone"))]);
-    let (_, mut incoming) = Incoming::open(broken, &memory(), &CancellationToken::new()).await.unwrap();
+    let (_, mut incoming) =
+        Incoming::open((broken, MessagePlace::default()), &memory(), &CancellationToken::new()).await.unwrap();
     assert_eq!(incoming.next().await.unwrap_err().code(), Code::Cancelled);
 }
 
@@ -171,7 +177,8 @@ async fn a_client_that_sends_no_rows_is_silent() {
         }
     });
     let slow = sent(messages[..1].to_vec()).chain(drip).boxed();
-    let (_, incoming) = Incoming::open(slow, &memory(), &CancellationToken::new()).await.unwrap();
+    let (_, incoming) =
+        Incoming::open((slow, MessagePlace::default()), &memory(), &CancellationToken::new()).await.unwrap();
     let mut incoming = incoming.with_max_silence(Duration::from_millis(50));
     assert_eq!(incoming.next().await.unwrap_err().code(), Code::DeadlineExceeded);
 }
@@ -193,7 +200,8 @@ async fn what_is_on_its_way_is_read_while_the_process_shuts_down() {
     let draining = CancellationToken::new();
     // The second is so large that another thread decodes it.
     let messages = encoded(vec![numbers(), zeros(1 << 20), numbers()]).await;
-    let (_, mut incoming) = Incoming::open(sent(messages), &memory(), &draining).await.unwrap();
+    let (_, mut incoming) =
+        Incoming::open((sent(messages), MessagePlace::default()), &memory(), &draining).await.unwrap();
     draining.cancel();
     let mut n_rows = 0;
     while let Some(batch) = incoming.next().await.unwrap() {
@@ -214,7 +222,8 @@ async fn streams_are_read_in_turn_while_there_is_no_memory() {
         let counted = sent(messages.clone()).inspect(move |_| {
             n_read.fetch_add(1, Ordering::Relaxed);
         });
-        let (_, mut incoming) = Incoming::open(counted, &memory, &CancellationToken::new()).await.unwrap();
+        let (_, mut incoming) =
+            Incoming::open((counted, MessagePlace::default()), &memory, &CancellationToken::new()).await.unwrap();
         // The rows go on to nobody.
         assert_eq!(incoming.next_held().await.unwrap().unwrap().0.num_rows(), 1 << 17);
         streams.push(incoming);
@@ -237,23 +246,26 @@ async fn streams_are_read_in_turn_while_there_is_no_memory() {
     }
 }
 
+/// What bounds them is the place that each had before it was read.
 #[tokio::test]
-async fn large_first_messages_wait_up_to_a_bound() {
+async fn large_first_messages_wait_and_none_is_refused() {
     const N_STREAMS: usize = 20;
     let memory = memory();
     let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
-    for (n_bytes, n_refused) in [(1 << 20, 0..1), (8 << 20, 1..N_STREAMS)] {
-        let messages = encoded(vec![zeros(n_bytes)]).await;
-        let mut streams = Vec::new();
-        for _ in 0..N_STREAMS {
-            streams.push(silent_behind(messages.clone(), &memory, &CancellationToken::new()).await);
-        }
-        let mut next: Vec<_> = streams.iter_mut().map(|incoming| Box::pin(incoming.next())).collect();
-        let ended: Vec<_> = next.iter_mut().filter_map(|next| next.as_mut().now_or_never()).collect();
-        assert!(n_refused.contains(&ended.len()), "{} of {n_bytes} bytes are refused", ended.len());
-        assert!(ended.into_iter().all(|refused| refused.unwrap_err().code() == Code::ResourceExhausted));
+    let messages = encoded(vec![zeros(8 << 20)]).await;
+    let mut streams = Vec::new();
+    for _ in 0..N_STREAMS {
+        streams.push(silent_behind(messages.clone(), &memory, &CancellationToken::new()).await);
+    }
+    let mut next: Vec<_> = streams.iter_mut().map(|incoming| Box::pin(incoming.next_held())).collect();
+    for next in &mut next {
+        assert!(next.as_mut().now_or_never().is_none(), "it waits");
     }
     drop(rows);
+    let mut all: FuturesUnordered<_> = next.into_iter().collect();
+    while let Some(next) = all.next().await {
+        assert_eq!(next.unwrap().unwrap().0.num_rows(), 1 << 20);
+    }
 }
 
 #[tokio::test]

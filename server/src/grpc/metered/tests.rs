@@ -2,7 +2,7 @@
 
 use axum::http::HeaderMap;
 use bytes::BytesMut;
-use futures::{FutureExt, Stream, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -30,8 +30,22 @@ fn metered(memory: &Arc<MemoryLedger>, is_stream: bool, sent: impl Stream<Item =
         kind: MessageKind::Statement,
         max_bytes: 4 * MIB,
         is_stream,
+        place: MessagePlace::default(),
+        waiting: Arc::new(Semaphore::new(1)),
     };
     Metered::new(Body::new(StreamBody::new(sent)), sender)
+}
+
+/// The same of rows, and where the handler finds their places.
+fn metered_rows(
+    memory: &Arc<MemoryLedger>,
+    is_stream: bool,
+    sent: impl Stream<Item = Sent> + Send + 'static,
+) -> (Metered, MessagePlace) {
+    let mut body = metered(memory, is_stream, sent);
+    (body.sender.kind, body.sender.max_bytes) = (MessageKind::Rows, 64 * MIB);
+    let place = body.sender.place.clone();
+    (body, place)
 }
 
 fn message(flag: u8, payload: &[u8]) -> Vec<u8> {
@@ -89,7 +103,12 @@ async fn messages_are_passed_on_as_they_are_and_none_begins_before_its_time() {
             passed.extend_from_slice(&part);
             let over = ends.iter().filter(|end| begin < **end && **end < passed.len()).count();
             assert_eq!(over, 0, "a part of {n_bytes} bytes goes on behind the end of a message");
-            // A large message that is not whole has its place, and nothing else has one.
+            // A large message has its place until the one behind it is asked for, and nothing else has one.
+            let is_large = |message: &Vec<u8>| message.len() - PREFIX_BYTES >= 64 << 10;
+            if let Some((whole, _)) = messages.iter().zip(&ends).find(|(_, end)| **end == passed.len()) {
+                assert_eq!(held(&memory), if is_large(whole) { whole.len() - PREFIX_BYTES } else { 0 }, "{n_bytes}");
+                continue;
+            }
             let next = messages.iter().zip(&ends).find(|(_, end)| **end > passed.len());
             let (of_next, begun) = next
                 .map_or((0, 0), |(message, end)| (message.len() - PREFIX_BYTES, passed.len() + message.len() - end));
@@ -97,6 +116,7 @@ async fn messages_are_passed_on_as_they_are_and_none_begins_before_its_time() {
             assert_eq!(held(&memory), if is_held { of_next } else { 0 }, "{n_bytes}, {} passed on", passed.len());
         }
         assert_eq!(passed, all, "{n_bytes}");
+        assert_eq!(held(&memory), 0);
         assert!(body.is_end_stream());
     }
 }
@@ -215,6 +235,61 @@ async fn a_stream_waits_for_a_place_for_a_while() {
     drop(others);
     assert!(read(&mut body).into_iter().all(|part| part.is_ok()));
     assert_eq!(held(&memory), 0);
+}
+
+#[tokio::test]
+async fn a_place_goes_on_with_its_message_and_is_free_when_the_handler_is_done() {
+    let memory = MemoryLedger::new(0);
+    let rows = || data(message(0, &vec![7; 32 * MIB]));
+    let (send, sent) = mpsc::channel(16);
+    let (mut body, place) = metered_rows(&memory, true, ReceiverStream::new(sent));
+    let mut in_hand = Vec::new();
+    for _ in 0..3 {
+        // Of 128 MiB she may hold 96.
+        send.send(rows()).await.expect("read");
+        assert!(body.frame().await.is_some_and(|part| part.is_ok()));
+        in_hand.push(place.take());
+    }
+    assert_eq!(held(&memory), 96 * MIB);
+    send.send(rows()).await.expect("read");
+    assert!(body.frame().now_or_never().is_none(), "the fourth waits");
+    assert!(place.waits());
+    in_hand.pop();
+    assert!(body.frame().await.is_some_and(|part| part.is_ok()));
+    assert!(!place.waits() && place.has_waited());
+    // Nobody took it, so it goes when the next message is asked for.
+    assert_eq!(held(&memory), 96 * MIB);
+    assert!(body.frame().now_or_never().is_none());
+    assert_eq!(held(&memory), 64 * MIB);
+    drop((in_hand, body));
+    assert_eq!(held(&memory), 0);
+
+    // The handler of a call has it when all is read.
+    let (mut body, place) = metered_rows(&memory, false, stream::iter([data(message(0, &vec![7; MIB]))]));
+    while let Some(part) = body.frame().await {
+        assert!(part.is_ok());
+    }
+    drop(body);
+    assert_eq!(held(&memory), MIB);
+    drop(place.take());
+    assert_eq!(held(&memory), 0);
+}
+
+/// Each keeps a part of the window that the one before them needs.
+#[tokio::test]
+async fn only_so_many_bodies_of_a_connection_wait() {
+    let memory = ledger();
+    let all = memory.arriving(MessageKind::Rows, None, 256 * MIB as u64).expect("all of it");
+    let first = || stream::iter([data(prefix(0, MIB))]).chain(stream::pending());
+    let (mut waits, _) = metered_rows(&memory, false, first());
+    let (mut refused, _) = metered_rows(&memory, true, first());
+    refused.sender.waiting = Arc::clone(&waits.sender.waiting);
+    assert!(waits.frame().now_or_never().is_none(), "one may");
+    let error = refused.frame().await.expect("an answer").expect_err("refused");
+    assert_eq!(error.code(), tonic::Code::ResourceExhausted, "{error}");
+    drop(all);
+    assert!(waits.frame().await.is_some_and(|part| part.is_ok()));
+    assert_eq!(waits.sender.waiting.available_permits(), 1);
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@
 //!
 //! Three loops of one task, joined by bounded queues. What is under way is bounded in number and bytes by permits that
 //! a batch holds from the moment it is read until it is answered: past them the reader does not read, and the client's
-//! window closes. When the client goes away all three end; batches in the table's queue are stored all the same, and
-//! the producer's sequence tells so when it comes back.
+//! window closes. Nor does it read while the last batch waits for memory: a stream is slowed down, and not refused; when the
+//! process shuts down meanwhile that batch has no answer, and is sent again. When the client goes away all three end; batches
+//! in the table's queue are stored all the same, and the producer's sequence tells so when it comes back.
 
 mod open;
 mod order;
@@ -26,6 +27,7 @@ use tonic::{Status, Streaming};
 
 use crate::App;
 use crate::call::Call;
+use crate::grpc::MessagePlace;
 
 /// Batches of one stream that are under way.
 const MAX_INFLIGHT_BATCHES: usize = 64;
@@ -54,13 +56,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Messages to the client that wait in front of the transport.
 const ANSWERS: usize = 16;
 
+/// What the client sends, and where the places of its large messages are.
+type Requests = (Streaming<WriteStreamRequest>, MessagePlace);
+
 type Answers = mpsc::Sender<Result<WriteStreamResponse, Status>>;
 
 /// Serves a stream on a task of its own; the task ends with the stream.
 pub(super) fn start(
     app: Arc<App>,
     call: Call,
-    requests: Streaming<WriteStreamRequest>,
+    requests: Requests,
 ) -> ReceiverStream<Result<WriteStreamResponse, Status>> {
     let (answers, receiver) = mpsc::channel(ANSWERS);
     tokio::spawn(run::serve(app, call, requests, answers));

@@ -7,17 +7,18 @@ use tidewater_proto::ingest::v1::write_stream_request::Msg;
 use tidewater_proto::ingest::v1::write_stream_response::Msg as Answer;
 use tidewater_proto::ingest::v1::{Batch, GoAway, Throttle, WriteStreamRequest, WriteStreamResponse};
 use tidewater_storage::memory::Share;
-use tidewater_storage::{Error, PreparedWrite, Result};
+use tidewater_storage::{Code, Error, PreparedWrite, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tonic::Streaming;
 
 use super::open::{Stream, broken};
-use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, THROTTLE_EVERY, THROTTLE_FROM};
+use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, Requests, THROTTLE_EVERY, THROTTLE_FROM};
 use crate::App;
 use crate::auth::Limiter;
 use crate::call::shutting_down;
+use crate::grpc::Places;
+use crate::ingest::decoding::MAX_WAIT;
 use crate::ingest::payload;
 use crate::ingest::request::invalid;
 
@@ -75,6 +76,8 @@ pub(super) struct Reader<'a> {
     last_batch_id: u64,
     /// When the client may be asked to slow down again.
     next_throttle: Instant,
+    /// The last batch waited for memory in vain.
+    is_overloaded: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -88,21 +91,24 @@ impl<'a> Reader<'a> {
             bytes: Arc::new(Semaphore::new(MAX_INFLIGHT_BYTES / PERMIT_BYTES)),
             last_batch_id: 0,
             next_throttle: Instant::now(),
+            is_overloaded: false,
         }
     }
 
     /// Reads until the end, and sets every batch to work. Returns why it ended; `waiting` is closed then.
-    pub async fn run(mut self, mut requests: Streaming<WriteStreamRequest>, waiting: mpsc::Sender<Waiting>) -> End {
+    pub async fn run(mut self, (mut requests, in_hand): Requests, waiting: mpsc::Sender<Waiting>) -> End {
+        let (app, answers) = (self.app, self.answers);
         loop {
             let message = tokio::select! {
                 biased;
-                () = self.answers.closed() => return End::Client,
-                () = self.app.draining.cancelled() => {
+                () = answers.closed() => return End::Client,
+                () = app.draining.cancelled() => {
                     self.go_away().await;
                     return End::Draining;
                 }
                 message = requests.message() => message,
             };
+            let message_places = in_hand.take();
             let batch = match message {
                 Ok(Some(WriteStreamRequest { msg: Some(Msg::Batch(batch)) })) => batch,
                 Ok(Some(WriteStreamRequest { msg: Some(Msg::Open(_)) })) => {
@@ -127,7 +133,16 @@ impl<'a> Reader<'a> {
                 return End::Client;
             }
             let Some(place) = self.place(size).await else { return End::Client };
-            if waiting.send(self.prepare(batch, place)).await.is_err() {
+            let prepared = tokio::select! {
+                biased;
+                prepared = self.prepare(batch, message_places, place) => prepared,
+                () = answers.closed() => return End::Client,
+                () = app.draining.cancelled() => {
+                    self.go_away().await;
+                    return End::Draining;
+                }
+            };
+            if waiting.send(prepared).await.is_err() {
                 return End::Client;
             }
         }
@@ -166,16 +181,17 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Decoding and admission begin at once, side by side with those of other batches.
-    fn prepare(&self, batch: Batch, place: Place) -> Waiting {
-        let (app, stream) = (Arc::clone(self.app), self.stream.clone());
+    /// Decoding and admission begin as soon as there is memory, side by side with those of the batches before. Nothing is read meanwhile.
+    async fn prepare(&mut self, batch: Batch, message: Places, place: Place) -> Waiting {
         let Batch { batch_id, sequence, payload } = batch;
-        let prepared = tokio::spawn(async move {
-            let Stream { target, decoder } = &stream;
-            let payload = payload.unwrap_or_default();
-            let rows = payload::decode(target, payload, decoder.as_ref(), app.storage.memory()).await?;
-            rows.prepare(target, sequence).await
-        });
+        let Stream { target, decoder } = self.stream;
+        // Once was enough: those that follow are refused at once, until there is some again.
+        let at_most = if self.is_overloaded { Duration::ZERO } else { MAX_WAIT };
+        let (payload, memory) = (payload.unwrap_or_default(), self.app.storage.memory());
+        let ready = payload::Ready::within(at_most, target, payload, decoder.as_ref(), (message, memory)).await;
+        self.is_overloaded = ready.as_ref().is_err_and(|error| error.code() == Code::MemoryPressure);
+        let target = target.clone();
+        let prepared = tokio::spawn(async move { ready?.decode().await?.prepare(&target, sequence).await });
         Waiting { batch_id, sequence, prepared: Preparing(prepared), place }
     }
 

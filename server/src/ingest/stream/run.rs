@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tidewater_proto::ingest::v1::WriteStreamResponse;
 use tidewater_proto::ingest::v1::write_stream_response::Msg;
-use tidewater_proto::ingest::v1::{WriteStreamRequest, WriteStreamResponse};
 use tidewater_query::Role;
 use tidewater_storage::{Code, Error, PendingWrite, PreparedWrite, Result, RowsOutcome, SequenceMode};
 use tokio::sync::mpsc;
-use tonic::Streaming;
 
 use super::open::{Stream, open};
 use super::order::{Order, Round};
 use super::reader::{End, Place, Reader, Waiting};
 use super::schema::Known;
-use super::{Answers, GRACE, LOOK_AGAIN, MAX_INFLIGHT_BATCHES, STALLED};
+use super::{Answers, GRACE, LOOK_AGAIN, MAX_INFLIGHT_BATCHES, Requests, STALLED};
 use crate::App;
 use crate::call::{Call, bounded, shutting_down};
 use crate::ingest::answer;
@@ -36,7 +35,7 @@ enum Outcome {
 }
 
 /// Serves one stream.
-pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<WriteStreamRequest>, answers: Answers) {
+pub(super) async fn serve(app: Arc<App>, call: Call, (mut requests, place): Requests, answers: Answers) {
     let deadline = call.deadline;
     let ended = bounded(deadline, async {
         let Some((stream, opened)) = open(&app, &call, &mut requests).await? else { return Ok(()) };
@@ -44,7 +43,7 @@ pub(super) async fn serve(app: Arc<App>, call: Call, mut requests: Streaming<Wri
         if answers.send(Ok(response(Msg::Opened(opened)))).await.is_err() {
             return Ok(());
         }
-        batches(&app, &call, (&stream, &known), requests, &answers).await
+        batches(&app, &call, (&stream, &known), (requests, place), &answers).await
     });
     if let Err(error) = ended.await {
         // A client that is gone needs no last word.
@@ -57,7 +56,7 @@ async fn batches(
     app: &Arc<App>,
     call: &Call,
     (stream, known): (&Stream, &Known<'_>),
-    requests: Streaming<WriteStreamRequest>,
+    requests: Requests,
     answers: &Answers,
 ) -> Result<()> {
     let order = Mutex::new(Order::new(stream.target.numbering().is_some()));

@@ -1,5 +1,7 @@
 //! Do streams keep order, bounds and their word? WriteStream from Open to the last answer.
 
+use std::time::Duration;
+
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
 use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_proto::ingest::v1::write_stream_request::Msg;
@@ -8,6 +10,7 @@ use tidewater_proto::ingest::v1::{
     Batch, BatchOptions, BatchResult, InitProducerRequest, OnRowError, Open, Opened, Payload, WriteStreamRequest,
     WriteStreamResponse,
 };
+use tidewater_storage::memory::Share;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -62,6 +65,17 @@ impl Talk {
     async fn result(&mut self) -> BatchResult {
         match self.hear().await.unwrap() {
             Some(Answer::Result(result)) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The next result of a stream that may be asked to send slower in between.
+async fn result_of(talk: &mut Talk) -> BatchResult {
+    loop {
+        match talk.hear().await.unwrap() {
+            Some(Answer::Throttle(_)) => {}
+            Some(Answer::Result(result)) => return result,
             other => panic!("{other:?}"),
         }
     }
@@ -198,6 +212,25 @@ async fn a_broken_protocol_ends_the_stream() {
     let unknown = Open { table: table("nobody"), ..Open::default() };
     let Err(status) = Talk::open(&server, unknown).await else { panic!("opened") };
     assert_eq!(reason(&status), (Code::NotFound, "TABLE_NOT_FOUND".to_owned()));
+}
+
+/// Those behind the first one too: it would wait for them, and they for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_waits_while_rows_hold_their_memory_and_is_not_refused() {
+    let server = Server::with_table().await;
+    let memory = server.app.storage.memory();
+    let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    let large: Vec<i64> = (0..1 << 17).collect();
+    talk.batch(1, arrow(&ids(&large))).await;
+    talk.batch(2, json("{\"id\": -1}")).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), result_of(&mut talk)).await;
+    assert!(early.is_err(), "{early:?}");
+    let status = server.write(super::write("q", 1, &[1 << 21])).await.unwrap_err();
+    assert_eq!(reason(&status).1, "MEMORY_PRESSURE", "a call does not wait");
+    drop(rows);
+    assert_eq!(result_of(&mut talk).await.accepted, 1 << 17);
+    assert_eq!(result_of(&mut talk).await.accepted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::*;
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as T, Field, Int8Type, Int32Type, TimeUnit, i256};
+use arrow::datatypes::{DataType as T, Field, Float64Type, Int8Type, Int32Type, TimeUnit, i256};
 
 use super::{admit_batch, rejections, rules, table, texts};
 use crate::error::Code;
@@ -68,6 +69,45 @@ fn floats() {
         &["1.3"],
         &["1 OUT_OF_RANGE", "2 OUT_OF_RANGE"],
     );
+}
+
+/// Those of clients have a sign or other bits: as they come, from other types, and within lists and structs.
+#[test]
+fn every_nan_is_the_one_of_tables() {
+    let others = [0xfff8_0000_0000_0000, 0x7ff8_0000_0000_0001].map(f64::from_bits);
+    let doubles: ArrayRef = Arc::new(Float64Array::from(others.to_vec()));
+    let reals = cast(&doubles, &T::Float32).unwrap();
+    let halves = cast(&doubles, &T::Float16).unwrap();
+    let lists = |items: &ArrayRef| -> ArrayRef {
+        let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+        Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1, 1]), items.clone(), None))
+    };
+    let structs: ArrayRef =
+        Arc::new(StructArray::from(vec![(Arc::new(Field::new("a", T::Float64, true)), doubles.clone())]));
+    for (input, to) in [
+        (doubles.clone(), T::Float64),
+        (doubles.clone(), T::Float32),
+        (reals.clone(), T::Float64),
+        (reals.clone(), T::Float32),
+        (halves, T::Float32),
+        (lists(&doubles), list(T::Float64)),
+        (lists(&reals), list(T::Float64)),
+        (structs.clone(), structure(&[("a", T::Float64)])),
+        (lists(&structs), list(structure(&[("a", T::Float64)]))),
+    ] {
+        let def = table(&[("x", to.clone())]);
+        let admitted = admit_batch(&def, vec![("x", input)], &rules()).unwrap();
+        let mut column = admitted.rows.column(0).clone();
+        while column.data_type().is_nested() {
+            column = match column.as_list_opt::<i32>() {
+                Some(list) => list.values().clone(),
+                None => column.as_struct().column(0).clone(),
+            };
+        }
+        let column = cast(&column, &T::Float64).unwrap();
+        let bits: Vec<u64> = column.as_primitive::<Float64Type>().values().iter().map(|v| v.to_bits()).collect();
+        assert_eq!(bits, [0x7ff8_0000_0000_0000; 2], "{to}");
+    }
 }
 
 #[test]

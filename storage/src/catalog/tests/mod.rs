@@ -2,6 +2,7 @@
 
 mod disk;
 mod names;
+mod nan;
 mod tables;
 mod types;
 

@@ -108,12 +108,13 @@ impl Merge {
     }
 
     /// What is left to say of a file that was written. Without system columns no row knows its entry, and its file only the last of them.
-    fn finished(&self, mut file: SegmentFile, n_inputs: usize) -> SegmentFile {
+    fn finished(&self, mut file: SegmentFile, n_inputs: usize) -> Result<SegmentFile> {
+        self.shared.env.fail.hit("compact.file_written")?;
         if !self.def.options.system_columns {
             let first = self.inputs[..n_inputs].iter().map(|input| input.file.min_seq).min();
             file.min_seq = first.map_or(file.min_seq, |first| first.min(file.min_seq));
         }
-        file
+        Ok(file)
     }
 }
 

@@ -8,7 +8,7 @@ use arrow::row::Rows;
 use super::{BATCH_ROWS, Input, Merge, Merged};
 use crate::catalog::TableDef;
 use crate::error::Result;
-use crate::limits::{RUN_ROWS, ZONE_ROWS};
+use crate::limits::{ROW_GROUP_ROWS, ZONE_ROWS};
 use crate::sealed::{FileWriter, Order, ReadingBytes, SegmentFile, SourceRows, Target, sort_keys};
 
 /// A file's layout is decided by its first rows: as many as a row group has, or of so many bytes.
@@ -35,7 +35,7 @@ pub(super) fn merge(merge: &Merge, hour: Option<i64>, order: &Order, readings: &
         stamps.extend(input.stamps()?);
     }
     let file = output.finish(name.clone(), stamps, merge.now_us)?;
-    Ok(Merged { files: vec![merge.finished(file, n_inputs)], n_inputs })
+    Ok(Merged { files: vec![merge.finished(file, n_inputs)?], n_inputs })
 }
 
 /// How many of the first files can be read at once, two at least if there are two, and in batches of how many rows.
@@ -210,7 +210,7 @@ impl<'a> Output<'a> {
         self.first.pieces.extend(chunk.pieces);
         self.first.rows.extend(chunk.rows.into_iter().map(|(piece, row)| (offset + piece, row)));
         let n_rows = self.first.rows.len();
-        if n_rows >= RUN_ROWS || self.row_bytes.saturating_mul(n_rows as u64) >= FIRST_BYTES {
+        if n_rows >= ROW_GROUP_ROWS || self.row_bytes.saturating_mul(n_rows as u64) >= FIRST_BYTES {
             self.writer = Some(self.begin()?);
         }
         Ok(())

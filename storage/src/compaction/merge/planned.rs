@@ -48,7 +48,7 @@ pub(super) fn merge(merge: &Merge, n_inputs: usize) -> Result<Merged> {
         let go_on = |coming| merge.check_stop(coming);
         let target = Target { path: &path, hour: planned.hour, def: &merge.def, go_on: &go_on };
         let file = write_file(target, name.clone(), &planned, part, merge.now_us, Entries::Known)?;
-        files.push(merge.finished(file, n_inputs));
+        files.push(merge.finished(file, n_inputs)?);
     }
     Ok(Merged { files, n_inputs })
 }

@@ -172,6 +172,11 @@ impl KeyIndex {
         self
     }
 
+    /// The same from here on.
+    pub(crate) fn limit(&mut self, max_bytes: u64) {
+        self.max_bytes = Some(max_bytes);
+    }
+
     /// Holds the files of runs, those that are being written among them, within `disk`, which other indexes share.
     #[must_use]
     pub fn with_disk(mut self, disk: &Arc<DiskBudget>) -> Self {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::support::{Fixture, batch, delete_keys, keys_of, request, until};
+use super::support::{Fixture, batch, definition, delete_keys, keys_of, request, until};
+use crate::catalog::TableChange;
+use crate::engine::View;
 use crate::env::FailAction;
 use crate::error::Code;
 use crate::ids::ProducerId;
@@ -269,6 +271,78 @@ async fn a_commit_of_the_other_folder_at_the_last_moment_is_seen() {
     assert_eq!(keys_of(&table), expected);
     assert_eq!(write(&table, &range(0, 111)).await, 1);
     assert_sound(&table).await;
+}
+
+/// Begins to attach; returns when it is held where a store that is slow would hold it.
+async fn held(fixture: &Fixture, folder: &Path) -> tokio::task::JoinHandle<crate::Result<Table>> {
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    fail.arm("attach.before_take_over", FailAction::Hold(1));
+    let (engine, url) = (Arc::clone(fixture.engine()), folder.display().to_string());
+    let attaching = tokio::spawn(async move { engine.attach_table(&url, None).await });
+    until(|| fail.visits("attach.before_take_over") == 1).await;
+    attaching
+}
+
+/// Far more than it takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_goes_on_while_a_store_is_slow_and_the_name_is_taken() {
+    let (mut old, folder) = old_folder().await;
+    old.close().await;
+    let mut fixture = Fixture::open();
+    let attaching = held(&fixture, &folder).await;
+    let changes = async {
+        let engine = fixture.engine();
+        fixture.create("u").await;
+        engine.drop_table("public", "u").await.expect("dropped");
+        engine.undrop_table("public", "u").await.expect("back");
+        let rename = TableChange::Rename { name: "t".to_owned() };
+        let view = View { schema_name: "public".to_owned(), name: "t".to_owned(), sql: "SELECT 1".to_owned() };
+        [
+            engine.create_table(definition("t")).await.err(),
+            engine.replace_table(definition("t"), None).await.err(),
+            engine.alter_table("public", "u", rename).await.err(),
+            engine.create_view(view, true).await.err(),
+        ]
+    };
+    let refusals = tokio::time::timeout(LIMIT, changes).await.expect("nobody waits for the store");
+    for refused in refusals {
+        let refused = refused.expect("the name is taken");
+        assert_eq!(refused.code(), Code::TableExists, "{refused}");
+    }
+    fixture.engine().env().fail.release("attach.before_take_over");
+    let table = attaching.await.expect("no panic").expect("attached");
+    assert_eq!(keys_of(&table), sealed_keys());
+    drop(table);
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), sealed_keys());
+    assert_eq!(fixture.engine().tables().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_was_taken_for_an_attach_that_failed_is_free_again() {
+    let (mut old, folder) = old_folder().await;
+    old.close().await;
+    let fixture = Fixture::open();
+    fixture.engine().env().fail.arm("attach.before_take_over", FailAction::Error(1));
+    attach(&fixture, &folder).await.expect_err("it fails");
+    fixture.create("t").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_of_the_server_does_not_wait_for_an_attach() {
+    let (mut old, folder) = old_folder().await;
+    old.close().await;
+    let fixture = Fixture::open();
+    let attaching = held(&fixture, &folder).await;
+    let ended = tokio::time::timeout(LIMIT, fixture.engine().shutdown()).await;
+    ended.expect("nobody waits for the store").expect("a clean end");
+    fixture.engine().env().fail.release("attach.before_take_over");
+    let error = attaching.await.expect("no panic").expect_err("the server has ended");
+    assert_eq!(error.code(), Code::ShuttingDown, "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("attach")), "{error}");
+    assert!(fixture.engine().tables().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,19 @@
 
 use super::support::{Fixture, batch, keys_of, request, until};
 use super::*;
+use crate::error::Code;
 use crate::limits::RUN_ROWS;
 use crate::memory::Share;
-use crate::table::{JobRow, TableSnapshot};
+use crate::sealing::StageOptions;
+use crate::table::{JobRow, RowsRequest, TableSnapshot};
 
 fn used(fixture: &Fixture) -> u64 {
     fixture.engine().memory().used(Share::Realtime)
+}
+
+/// Of rows that readers keep: no query runs here.
+fn kept(fixture: &Fixture) -> u64 {
+    fixture.engine().memory().used(Share::Queries)
 }
 
 fn bytes_of(snapshot: &TableSnapshot) -> u64 {
@@ -15,7 +22,7 @@ fn bytes_of(snapshot: &TableSnapshot) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_only_a_snapshot_holds_stay_charged() {
+async fn rows_that_only_a_snapshot_holds_are_charged_to_queries() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;
     let keys: Vec<i64> = (0..20_000).collect();
@@ -26,14 +33,63 @@ async fn rows_that_only_a_snapshot_holds_stay_charged() {
     until(|| used(&fixture) == held).await;
     table.truncate().await.expect("done");
     assert_eq!((table.snapshot().n_rows(), slow.n_rows()), (0, 20_000));
-    assert_eq!(used(&fixture), held, "the table let them go, the reader did not");
+    // The table let them go, the reader did not: ingest has its memory back.
+    until(|| (used(&fixture), kept(&fixture)) == (0, held)).await;
+    assert_eq!((slow.kept_bytes(), table.snapshot().kept_bytes()), (held, 0));
     table.write(request(batch(&keys))).await.expect("stored");
-    until(|| used(&fixture) == 2 * held).await;
+    until(|| (used(&fixture), kept(&fixture)) == (held, held)).await;
     drop(slow);
-    until(|| used(&fixture) == held).await;
+    until(|| (used(&fixture), kept(&fixture)) == (held, 0)).await;
+    let built = table.snapshot();
+    table.build().await.expect("built");
+    until(|| (used(&fixture), kept(&fixture)) == (0, held)).await;
+    drop(built);
+    until(|| kept(&fixture) == 0).await;
+
+    let more: Vec<i64> = (20_000..40_000).collect();
+    table.write(request(batch(&more))).await.expect("stored");
+    let slow = table.snapshot();
     fixture.engine().drop_table("public", "t").await.expect("dropped");
     drop(table);
-    until(|| used(&fixture) == 0).await;
+    until(|| used(&fixture) == 0 && kept(&fixture) == bytes_of(&slow)).await;
+    drop(slow);
+    until(|| kept(&fixture) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_beyond_the_memory_of_queries_are_memory_of_all() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let memory = Arc::clone(fixture.engine().memory());
+    let kept = memory.charge(Share::Queries, memory.share(Share::Queries));
+    table.write(request(batch(&[1]))).await.expect("readers have their own memory");
+    let more = memory.charge(Share::Queries, memory.share(Share::Realtime));
+    let refused = table.write(request(batch(&[2]))).await.expect_err("nothing is left");
+    assert_eq!(refused.code(), Code::MemoryPressure);
+    assert!(refused.to_string().contains("queries"), "{refused}");
+    drop((kept, more));
+    table.write(request(batch(&[2]))).await.expect("it is given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_waited_for_memory_are_not_refused_for_it() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let memory = Arc::clone(fixture.engine().memory());
+    let full = memory.charge(Share::Realtime, memory.share(Share::Realtime));
+    let refused = table.write(request(batch(&[1]))).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::MemoryPressure);
+    let waited = RowsRequest { has_space: true, ..request(batch(&[1])) };
+    assert_eq!(table.write(waited).await.expect("stored").accepted, 1);
+    // Rows of a stream wait by themselves, and those that somebody holds already need not.
+    let mut stream = table.stage(StageOptions::default()).expect("begun");
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(100), stream.push(batch(&[2]).into())).await;
+    assert!(waits.is_err());
+    let mut stream = table.stage(StageOptions::default()).expect("begun");
+    stream.push_held(batch(&[2]).into(), memory.collecting()).await.expect("taken");
+    assert_eq!(stream.commit().await.expect("stored").accepted, 1);
+    assert_eq!(keys_of(&table), [1, 2]);
+    drop(full);
 }
 
 fn run_job(table: &Table) -> Option<JobRow> {

@@ -12,6 +12,7 @@ use crate::error::{Code, Error};
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix};
 use crate::memory::Share;
+use crate::sealing::StageOptions;
 use crate::table::{PreparedWrite, Table};
 
 const START_US: i64 = 1_800_000_000_000_000;
@@ -342,4 +343,62 @@ async fn what_was_looked_up_before_its_turn_is_decided_by_what_is_there_then() {
     // And what was known is forgotten meanwhile.
     table.truncate().await.expect("done");
     assert_eq!(accepted(late).await.expect("stored"), 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_looks_at_more_keys_than_its_memory_holds() {
+    let (fixture, _clock) = opened(|_| {});
+    let table = fixture.create("t").await;
+    assert_eq!(store(&fixture, &table, 0..60_000).await, 60_000);
+    table.seal().await.expect("sealed");
+    idle(&table).await;
+    assert_eq!(write(&table, &keys(60_000..60_400)).await.expect("stored"), 400);
+    let checks = table.verify().await.expect("looked at");
+    let check = checks.iter().find(|check| check.name == "keys").expect("the check is made");
+    assert_eq!((check.is_ok, check.detail.as_str()), (Some(true), "the keys of 60400 rows are all different"));
+    assert!(used(&fixture) <= MIB + BESIDE, "{}", used(&fixture));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_keys_that_takes_too_long_keeps_no_other_from_being_told() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    assert_eq!(write(&table, &keys(0..100)).await.expect("stored"), 100);
+    table.seal().await.expect("sealed");
+    // One of another table has the place.
+    let place = Arc::clone(&table.shared.gate.key_checks).acquire_owned().await.expect("open");
+    let checks = table.verify_within(Duration::from_secs(3)).await.expect("told");
+    let (of_keys, others): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.name == "keys");
+    assert_eq!(of_keys.iter().map(|check| check.is_ok).collect::<Vec<_>>(), [None]);
+    assert!(others.len() > 3 && others.iter().all(|check| check.is_ok != Some(false)), "{others:?}");
+    drop(place);
+    let checks = table.verify().await.expect("told");
+    let of_keys = checks.iter().find(|check| check.name == "keys").expect("the check is made");
+    assert_eq!(of_keys.is_ok, Some(true), "{of_keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_leave_memory_for_keys_to_those_who_write_batch_by_batch() {
+    let (fixture, _clock) = opened(|_| {});
+    let (table, other) = (fixture.create("t").await, fixture.create("other").await);
+    let mut stream = table.stage(StageOptions::default()).expect("begun");
+    let mut numbers = 0..0;
+    let refused = loop {
+        numbers = numbers.end..numbers.end + 1_000;
+        if let Err(refused) = stream.push(batch(&keys(numbers.clone())).into()).await {
+            break refused;
+        }
+    };
+    assert_eq!(refused.code(), Code::DedupBudget);
+    assert!(refused.to_string().contains("several statements"), "{refused}");
+    assert!(used(&fixture) <= MIB / 2 + BESIDE, "{}", used(&fixture));
+    // Others have the rest, and what one gives back the next one has.
+    assert_eq!(write(&other, &keys(0..1_000)).await.expect("stored"), 1_000);
+    drop(stream);
+    until(|| fixture.engine().parts.gate.stream_key_bytes.load(Ordering::Relaxed) == 0).await;
+    let mut stream = table.stage(StageOptions::default()).expect("begun");
+    for chunk in keys(0..10_000).chunks(1_000) {
+        stream.push(batch(chunk).into()).await.expect("taken");
+    }
+    assert_eq!(stream.commit().await.expect("stored").accepted, 10_000);
 }

@@ -1,48 +1,118 @@
-//! Does an upload end when the server stops, and leave nothing behind?
+//! Does an upload end when the server stops, and leave nothing behind? Are few of them in memory at once?
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::Code;
-use crate::publishing::bring::{unless_stopped, upload};
+use crate::error::{Code, Result};
+use crate::memory::{MIN_LIMIT_BYTES, MemoryLedger, Share};
+use crate::publishing::bring::{UPLOAD_BYTES, unless_stopped, upload};
 use crate::sealed::faulty::{Fault, FaultyStore, Hold, Op};
+use crate::table::BringPlaces;
 
 /// Three parts.
 const BYTES: usize = 20 << 20;
 
+/// A file to be sent, and where it goes.
+struct Sent {
+    folder: tempfile::TempDir,
+    of_file: (u64, u64),
+    faulty: FaultyStore,
+    memory: Arc<MemoryLedger>,
+    places: Arc<BringPlaces>,
+}
+
+impl Sent {
+    /// The least memory: one such file goes at a time.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
+        std::fs::write(folder.path().join("a.parquet"), &rows).expect("written");
+        let memory = MemoryLedger::new(MIN_LIMIT_BYTES);
+        let places = Arc::new(BringPlaces::new(&memory));
+        let faulty = FaultyStore::new(Arc::new(InMemory::new()));
+        Self { folder, of_file: (BYTES as u64, xxh3_64(&rows)), faulty, memory, places }
+    }
+
+    fn begin(&self, to: &str, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Result<()>> {
+        let store: Arc<dyn ObjectStore> = Arc::new(self.faulty.clone());
+        let (path, to, of_file) = (self.folder.path().join("a.parquet"), Path::from(to), self.of_file);
+        let (places, stop) = (Arc::clone(&self.places), Arc::clone(stop));
+        tokio::spawn(async move { upload(&store, path, &to, of_file, &places, &stop).await })
+    }
+
+    async fn size(&self, of: &str) -> Option<u64> {
+        self.faulty.head(&Path::from(of)).await.ok().map(|found| found.size)
+    }
+}
+
+fn goes_on() -> Arc<AtomicBool> {
+    Arc::default()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_is_stopped_ends_within_a_part() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("a.parquet");
-    let rows: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
-    std::fs::write(&path, &rows).expect("written");
-    let of_file = (BYTES as u64, xxh3_64(&rows));
-    let faulty = FaultyStore::new(Arc::new(InMemory::new()));
-    let store: Arc<dyn ObjectStore> = Arc::new(faulty.clone());
-    let to = Path::from("t/a.parquet");
-    let stop = Arc::new(AtomicBool::new(false));
+    let sent = Sent::new();
+    let faulty = &sent.faulty;
+    let stop = goes_on();
     let hold = Hold::new();
     faulty.script(Op::Upload, "", Fault::Hold(Arc::clone(&hold)));
-    let uploading = tokio::spawn({
-        let (store, path, to, stop) = (Arc::clone(&store), path.clone(), to.clone(), Arc::clone(&stop));
-        async move { upload(&store, path, &to, of_file, &stop).await }
-    });
+    let uploading = sent.begin("t/a.parquet", &stop);
     hold.reached().await;
     stop.store(true, Ordering::Relaxed);
     hold.release();
     let stopped = uploading.await.expect("no panic").expect_err("the server stops");
     assert_eq!(stopped.code(), Code::ShuttingDown);
     assert_eq!(faulty.calls(Op::Complete), 0);
-    store.head(&to).await.expect_err("there is no object");
+    assert_eq!(sent.size("t/a.parquet").await, None);
     // The next start sends it again.
-    upload(&store, path.clone(), &to, of_file, &AtomicBool::new(false)).await.expect("sent");
-    assert_eq!(store.head(&to).await.expect("it is there").size, BYTES as u64);
+    sent.begin("t/a.parquet", &goes_on()).await.expect("no panic").expect("sent");
+    assert_eq!(sent.size("t/a.parquet").await, Some(BYTES as u64));
     assert_eq!(faulty.calls(Op::Complete), 1);
+    assert_eq!(sent.memory.used(Share::Unassigned), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_files_are_in_memory_at_once_and_a_store_that_hangs_keeps_no_place() {
+    const BRIEFLY: Duration = Duration::from_millis(50);
+    let sent = Sent::new();
+    let (hangs, ends) = (Hold::new(), Hold::new());
+    // One store does not answer at all: nothing is read for it yet.
+    sent.faulty.script(Op::Upload, "away", Fault::Hold(Arc::clone(&hangs)));
+    let away = sent.begin("t/away.parquet", &goes_on());
+    hangs.reached().await;
+    sent.faulty.script(Op::Complete, "first", Fault::Hold(Arc::clone(&ends)));
+    let mut first = sent.begin("t/first.parquet", &goes_on());
+    ends.reached().await;
+    let charged = UPLOAD_BYTES.min(BYTES as u64);
+    assert_eq!(sent.memory.used(Share::Unassigned), charged);
+    // The others wait until the first has ended, and one of them for no longer than its table is open.
+    let (mut second, stop) = (sent.begin("t/second.parquet", &goes_on()), goes_on());
+    let third = sent.begin("t/third.parquet", &stop);
+    while sent.faulty.calls(Op::Upload) < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert!(tokio::time::timeout(BRIEFLY, &mut second).await.is_err());
+    assert_eq!(sent.memory.used(Share::Unassigned), charged);
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(third.await.expect("no panic").expect_err("it stops").code(), Code::ShuttingDown);
+    assert!(tokio::time::timeout(BRIEFLY, &mut first).await.is_err());
+    ends.release();
+    for upload in [first, second] {
+        upload.await.expect("no panic").expect("sent");
+    }
+    hangs.release();
+    away.await.expect("no panic").expect("sent");
+    for name in ["first", "second", "away"] {
+        assert_eq!(sent.size(&format!("t/{name}.parquet")).await, Some(BYTES as u64), "{name}");
+    }
+    assert_eq!(sent.size("t/third.parquet").await, None);
+    assert_eq!(sent.memory.used(Share::Unassigned), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,3 +1,4 @@
-//! Do files get to the Delta folder whole or not at all?
+//! Do files get to the Delta folder whole or not at all, and are keys that are there twice found?
 
 mod bring;
+mod keys;

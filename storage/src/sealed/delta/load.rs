@@ -155,6 +155,7 @@ impl LoadedFile {
             columns,
             created_at_us: self.created_at_ms.saturating_mul(1000),
             sidecar: tags.sidecar,
+            tail: tags.tail,
         })
     }
 }

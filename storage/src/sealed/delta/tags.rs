@@ -1,4 +1,4 @@
-//! What does `add.tags` say of our own files that Delta has no field for? Shard, checksum, range of the log, schema, sidecar, NULLs.
+//! What does `add.tags` say of our own files that Delta has no field for? Shard, checksums, range of the log, schema, sidecar, NULLs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::error::{Code, Error, Result};
 use crate::ids::{CommitSeq, SHARD_ZERO, SchemaId};
 use crate::sealed::SegmentFile;
-use crate::sealed::file::Sidecar;
+use crate::sealed::file::{Sidecar, Tail};
 
 const SHARD: &str = "tidewater.shard";
 const CHECKSUM: &str = "tidewater.checksum";
@@ -18,6 +18,7 @@ const ENTRY: &str = "tidewater.entry_us";
 const HOUR: &str = "tidewater.hour";
 const SCHEMA: &str = "tidewater.schema";
 const SIDECAR: &str = "tidewater.sidecar";
+const TAIL: &str = "tidewater.tail";
 /// NULLs by column, with commas between. Statistics have none of structs and of columns behind the first 32, and this says how many
 /// columns the file has.
 const NULLS: &str = "tidewater.nulls";
@@ -31,6 +32,7 @@ pub(super) struct Tags {
     pub(super) hour: Option<i64>,
     pub(super) schema: SchemaId,
     pub(super) sidecar: Option<Sidecar>,
+    pub(super) tail: Option<Tail>,
     /// One for each column of the file, `_commit_seq` not among them.
     pub(super) nulls: Vec<u64>,
 }
@@ -48,6 +50,7 @@ pub(super) fn tags_of(file: &SegmentFile) -> HashMap<String, Option<String>> {
         (HOUR, file.hour.map(|hour| hour.to_string())),
         (SCHEMA, Some(file.schema.0.to_string())),
         (SIDECAR, sidecar),
+        (TAIL, file.tail.map(|tail| format!("{}:{:016x}", tail.bytes, tail.checksum))),
         (NULLS, Some(nulls.join(","))),
     ];
     tags.into_iter().filter(|(_, value)| value.is_some()).map(|(name, value)| (name.to_owned(), value)).collect()
@@ -67,6 +70,7 @@ impl Tags {
             hour: tags.get(HOUR).map(|hour| reader.number(HOUR, hour)).transpose()?,
             schema: SchemaId(reader.number(SCHEMA, reader.text(SCHEMA)?)?),
             sidecar: tags.get(SIDECAR).map(|sidecar| reader.sidecar(sidecar)).transpose()?,
+            tail: tags.get(TAIL).map(|tail| reader.tail(tail)).transpose()?,
             nulls: reader.text(NULLS)?.split(',').map(|nulls| reader.number(NULLS, nulls)).collect::<Result<_>>()?,
         })
     }
@@ -105,6 +109,13 @@ impl<'t> Reader<'t> {
             }),
             _ => Err(self.damaged(SIDECAR, value, &"it has no three parts")),
         }
+    }
+
+    /// `bytes:checksum`.
+    fn tail(&self, value: &str) -> Result<Tail> {
+        let (bytes, checksum) =
+            value.split_once(':').ok_or_else(|| self.damaged(TAIL, value, &"it has no two parts"))?;
+        Ok(Tail { bytes: self.number(TAIL, bytes)?, checksum: self.checksum(TAIL, checksum)? })
     }
 
     fn damaged(&self, tag: &str, value: &str, why: &dyn Display) -> Error {

@@ -1,7 +1,7 @@
-//! Which row groups of a file may hold a key? A small file beside the file has a filter for each: a point look-up reads one page.
+//! Which rows of a file may hold a key? A small file beside the file has a filter for each block of them: a point look-up reads a few pages.
 //!
 //! ```text
-//! key columns ──► hash ──► 64 bits a row ──► form: a filter for each row group, then the directory ──► <uuid>.filters
+//! key columns ──► hash ──► 64 bits a row ──► form: a filter for each block, then the directory ──► <uuid>.filters
 //! ```
 //!
 //! Anyone who has the key columns can make it, and ask it: the hashes have no secret. A reader fetches the end of the sidecar, at most
@@ -19,7 +19,7 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-pub use form::{Directory, Filter, RowGroup, TAIL_BYTES};
+pub use form::{Block, Directory, Filter, TAIL_BYTES};
 pub(super) use form::{DirectoryBuilder, encode_filter};
 pub use hash::key_hashes;
 pub(crate) use name::{local_sidecar_of, may_have_sidecar, sidecar_of};

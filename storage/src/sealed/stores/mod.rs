@@ -4,15 +4,18 @@
 //! |---|---|
 //! | `open` | which store do a URL and options name, and does it keep what commits rest on? |
 //! | `others` | which stores have tables that are not where the others are? |
+//! | `columns` | how are some columns read of a file that is elsewhere? |
 //! | `away` | what does a store say whose folder is not there? |
 //! | `faulty` | what does a store do on a bad day? For tests. |
 
 mod away;
+mod columns;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod open;
 mod others;
 
+pub(crate) use columns::RemoteFile;
 #[cfg(test)]
 pub(super) use open::s3_settings;
 pub use open::{StoreOptions, TablesStore};

@@ -8,7 +8,7 @@ use super::{all_types, random_rows};
 use crate::error::Code;
 use crate::ids::{CommitSeq, SchemaId};
 use crate::sealed::bounds::{BoundsBuilder, ColumnBounds};
-use crate::sealed::file::{SegmentFile, Sidecar};
+use crate::sealed::file::{SegmentFile, Sidecar, Tail};
 
 /// What [`example`] is on disk. A change of the form needs a version and a fixture of its own.
 const FILE_V1: &str = "\
@@ -40,6 +40,7 @@ fn example() -> SegmentFile {
         ],
         created_at_us: 1_700_000_000_000_000,
         sidecar: Some(Sidecar { name: "0198.filter".into(), bytes: 9, checksum: 1 }),
+        tail: None,
     }
 }
 
@@ -89,7 +90,9 @@ fn bounds_of_every_type_come_back() {
             bounds.add(column).expect("of one type");
             bounds.finish()
         });
-        let file = SegmentFile { columns: columns.collect(), entry: None, hour: None, sidecar: None, ..example() };
+        let tail = Some(Tail { bytes: seed, checksum: u64::MAX - seed });
+        let file =
+            SegmentFile { columns: columns.collect(), entry: None, hour: None, sidecar: None, tail, ..example() };
         let read = SegmentFile::from_disk(&file.to_disk(), "a file").expect("whole");
         assert_eq!(said(&read), said(&file));
         for (read, written) in read.columns.iter().zip(&file.columns) {

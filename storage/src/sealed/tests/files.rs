@@ -1,6 +1,6 @@
 //! Is what is written read again, value for value, and is what is said of a file true?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +10,10 @@ use arrow::array::{
 };
 use arrow::compute::{concat, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType as T, Field, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -21,9 +25,10 @@ use crate::ids::CommitSeq;
 use crate::sealed::bounds::{BoundsBuilder, ColumnBounds};
 use crate::sealed::file::SegmentFile;
 use crate::sealed::reader::{checksum_of, read_columns, read_file, read_stamps, reading_bytes};
-use crate::sealed::stamps;
 use crate::sealed::types::{COMMIT_SEQ, from_stored, stored_schema, stored_type, to_stored};
 use crate::sealed::writer::{Entries, PlannedFile, SourceRows, Target, plan_by, write_file};
+use crate::sealed::{RemoteFile, stamps};
+use crate::untrusted::{SUMS, Sums, read_sealed_footer};
 
 const CREATED_US: i64 = 1_700_000_000_000_000;
 
@@ -117,7 +122,27 @@ fn check_files(files: &Files, planned: &[PlannedFile], sources: &[SourceRows], d
         for (column, bounds) in rows.columns().iter().zip(&file.columns) {
             check_bounds(column, bounds);
         }
+        check_parts(&files.path(&name), &file);
     }
+}
+
+/// The tail, and each block before it, can be tested by itself.
+fn check_parts(path: &Path, file: &SegmentFile) {
+    let bytes = Bytes::from(std::fs::read(path).expect("readable"));
+    let tail = file.tail.expect("it has one");
+    let n_bytes = file.bytes - tail.bytes;
+    assert!(tail.is(&bytes[n_bytes as usize..]) && !tail.is(&bytes[1 + n_bytes as usize..]));
+    let footer = read_sealed_footer(&bytes, file.bytes).expect("a footer");
+    let ends = footer.row_groups().iter().flat_map(|group| group.columns()).map(|column| column.byte_range());
+    assert!(ends.map(|(at, length)| at + length).all(|end| end <= n_bytes), "columns are before the tail");
+    let values = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    let text = values.filter(|value| value.key == SUMS).find_map(|value| value.value.as_deref());
+    let sums = Sums::read(text.expect("checksums"), n_bytes).expect("of all blocks");
+    let all = 0..n_bytes;
+    let wide = sums.to_read(std::slice::from_ref(&all)).expect("nothing was tested yet");
+    assert_eq!(wide, std::slice::from_ref(&all));
+    sums.tested(&wide, &[bytes.slice(..n_bytes as usize)], &wide).expect("as it was written");
+    assert_eq!(sums.to_read(&[all]), None);
 }
 
 #[test]
@@ -442,6 +467,48 @@ fn one_row_may_stand_in_several_places() {
     files.write("some", &planned, std::slice::from_ref(&piece), &def).expect("written");
     let places = UInt32Array::from(vec![9, 9, 2]);
     assert_eq!(files.read("some", &def.arrow_schema).0, take_record_batch(&piece.rows, &places).expect("taken"));
+}
+
+#[tokio::test]
+async fn columns_of_a_file_elsewhere_are_the_same() {
+    let (def, piece) = small(300);
+    let files = Files::new();
+    files.write("some", &whole(&piece), std::slice::from_ref(&piece), &def).expect("written");
+    let bytes = std::fs::read(files.path("some")).expect("readable");
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (at, n_bytes) = (StorePath::from("t/some"), bytes.len() as u64);
+    store.put(&at, bytes.clone().into()).await.expect("put");
+    let all: Vec<usize> = (0..def.columns.len()).collect();
+    for columns in [&all[..1], &all[1..], &all[..]] {
+        let here = read_columns(&files.path("some"), &def.arrow_schema, columns).expect("it opens");
+        let here: Vec<RecordBatch> = here.collect::<Result<_>>().expect("readable");
+        let remote = RemoteFile::open(&store, &at, n_bytes).await.expect("it opens");
+        let (mut there, mut n_rows) = (Vec::new(), 0);
+        for group in 0..remote.n_groups() {
+            let fetched = remote.fetch(group, columns).await.expect("fetched");
+            n_rows += fetched.n_rows();
+            there.extend(fetched.rows(&def.arrow_schema).expect("it opens").map(|rows| rows.expect("readable")));
+        }
+        assert_eq!((there, n_rows), (here, 300));
+    }
+
+    let refused = async |bytes: Vec<u8>| {
+        store.put(&at, bytes.into()).await.expect("put");
+        let remote = RemoteFile::open(&store, &at, n_bytes).await?;
+        let fetched = remote.fetch(0, &all).await?;
+        fetched.rows(&def.arrow_schema)?.try_for_each(|rows| rows.map(drop))
+    };
+    let mut other = bytes.clone();
+    // The header of the first page.
+    other[4..20].fill(0xff);
+    assert_eq!(refused(other).await.expect_err("damaged").code(), Code::FileDamaged);
+    let mut other = bytes;
+    other.truncate(n_bytes as usize - 1);
+    other.push(b'?');
+    assert_eq!(refused(other).await.expect_err("no file").code(), Code::FileDamaged);
+    store.delete(&at).await.expect("deleted");
+    let missing = RemoteFile::open(&store, &at, n_bytes).await.map(drop).expect_err("missing");
+    assert_eq!(missing.code(), Code::FileDamaged, "{missing}");
 }
 
 /// What merges and rebuilt keys read: a footer that claims two thousand million row groups ends the process if it is believed.

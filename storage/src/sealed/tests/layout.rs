@@ -17,6 +17,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use super::{random, source};
 use crate::catalog::TableDef;
 use crate::catalog::tests::{defined, plain};
+use crate::limits::ROW_GROUP_ROWS;
 use crate::sealed::writer::{Entries, PlannedFile, SourceRows, Target, plan_files, write_file};
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -81,7 +82,7 @@ fn rows(def: &TableDef, n_rows: i64) -> RecordBatch {
 
 #[test]
 fn files_have_the_layout_of_the_design() {
-    let n_rows = 140_000;
+    let n_rows = 530_000;
     let def = table(&[("time_column", "at"), ("sort_by", "place, at")]);
     let piece = source(rows(&def, n_rows), (0..n_rows).map(|row| 1 + row / 100).collect());
     let sources = [piece];
@@ -91,11 +92,11 @@ fn files_have_the_layout_of_the_design() {
     let footer = footer(&planned[0], &sources, &def);
 
     let sizes: Vec<i64> = footer.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
-    assert_eq!(sizes, [131_072, n_rows - 131_072]);
+    assert_eq!(sizes, [524_288, n_rows - 524_288]);
     let file = footer.file_metadata();
     assert!(file.created_by().is_some_and(|by| by.starts_with("tidewater version ")));
     let keys: Vec<&str> = file.key_value_metadata().into_iter().flatten().map(|pair| pair.key.as_str()).collect();
-    for key in ["tidewater.stamps", "tidewater.table", "tidewater.schema"] {
+    for key in ["tidewater.stamps", "tidewater.sums", "tidewater.table", "tidewater.schema"] {
         assert!(keys.contains(&key), "{keys:?}");
     }
     let names: Vec<String> = file.schema_descr().columns().iter().map(|column| column.path().string()).collect();
@@ -207,9 +208,35 @@ fn long_texts_that_repeat_share_a_dictionary() {
 
     let (def, piece) = texts((0..135_000).map(|i| format!("{}", i % 5000)));
     let planned = plan_files(std::slice::from_ref(&piece), &def).expect("planned");
-    assert_eq!(footer(&planned[0], &[piece], &def).num_row_groups(), 2, "short texts");
+    assert_eq!(footer(&planned[0], &[piece], &def).num_row_groups(), 1, "a few short texts");
+    let (def, piece) = texts((0..135_000).map(|i| format!("{i}")));
+    let planned = plan_files(std::slice::from_ref(&piece), &def).expect("planned");
+    assert_eq!(footer(&planned[0], &[piece], &def).num_row_groups(), 2, "more than a dictionary takes");
     let (def, piece) = texts((0..8000).map(|i| format!("{}{i}", "long ".repeat(60))));
     let planned = plan_files(std::slice::from_ref(&piece), &def).expect("planned");
     let footer = footer(&planned[0], &[piece], &def);
     assert!(!is_all_dictionary(leaf(footer.row_group(0), "text")), "texts that do not repeat");
+}
+
+#[test]
+fn numbers_have_a_dictionary_that_takes_all_of_a_row_group_or_none() {
+    let def = defined(
+        &[("few", T::Int64), ("many", T::Int64), ("cents", T::Decimal128(9, 2))],
+        &[],
+        &[("sort_by", "arrival")],
+    );
+    let numbers =
+        |n: i64| Int64Array::from_iter_values((0..ROW_GROUP_ROWS as u64).map(|row| random(row).rem_euclid(n)));
+    let cents = Decimal128Array::from_iter_values(numbers(140_000).values().iter().map(|&cents| i128::from(cents)));
+    let cents = cents.with_precision_and_scale(9, 2).expect("a decimal");
+    let columns: Vec<ArrayRef> = vec![Arc::new(numbers(100_000)), Arc::new(numbers(140_000)), Arc::new(cents)];
+    let rows = RecordBatch::try_new(Arc::clone(&def.arrow_schema), columns).expect("rows of the table");
+    let piece = source(rows, vec![1; ROW_GROUP_ROWS]);
+    let planned = plan_files(std::slice::from_ref(&piece), &def).expect("planned");
+    let footer = footer(&planned[0], &[piece], &def);
+    assert_eq!(footer.num_row_groups(), 1);
+    let group = footer.row_group(0);
+    assert!(is_all_dictionary(leaf(group, "few")));
+    assert!(has(leaf(group, "many"), Encoding::DELTA_BINARY_PACKED), "1 MiB are 131,072 numbers");
+    assert!(is_all_dictionary(leaf(group, "cents")), "of four bytes each");
 }

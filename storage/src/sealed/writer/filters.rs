@@ -1,20 +1,17 @@
-//! How is a sidecar written? Beside its file, a filter as soon as a row group is complete.
+//! How is a sidecar written? Beside its file, a filter as soon as a block of rows is complete.
 
 use std::path::{Path, PathBuf};
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::DataType;
-use parquet::file::metadata::RowGroupMetaData;
 
-use super::layout::LONG_TEXT_ROWS;
 use super::output::Output;
 use crate::catalog::TableDef;
 use crate::error::{Error, Result};
-use crate::limits::RUN_ROWS;
+use crate::limits::FILTER_ROWS;
 use crate::sealed::file::Sidecar;
 use crate::sealed::sidecar::{DirectoryBuilder, encode_filter, key_hashes, local_sidecar_of, sidecar_of};
 
-/// What a row of the row group that is being written takes here: its hash, and in the end what its filter is made in.
+/// What a row of the block that is being written takes here: its hash, and in the end what its filter is made in.
 const ROW_BYTES: u64 = 8 + 28;
 
 /// The filters of a file that is being written.
@@ -24,20 +21,13 @@ pub(super) struct FilterWriter {
     key: Vec<usize>,
     output: Output,
     directory: DirectoryBuilder,
-    /// Row groups that have their filter.
-    n_row_groups: usize,
-    /// Of the rows behind them.
+    /// Of the rows that have no filter yet.
     hashes: Vec<u64>,
 }
 
 /// About what filters of so many rows hold at their peak.
 pub(super) fn filtering_bytes(n_rows: u64, def: &TableDef) -> u64 {
-    if def.key.is_empty() {
-        return 0;
-    }
-    let may_be_long = def.columns.iter().any(|column| matches!(column.data_type, DataType::Utf8 | DataType::Binary));
-    let of_row_group = if may_be_long { LONG_TEXT_ROWS } else { RUN_ROWS };
-    n_rows.min(of_row_group as u64) * ROW_BYTES
+    if def.key.is_empty() { 0 } else { n_rows.min(FILTER_ROWS as u64) * ROW_BYTES }
 }
 
 impl FilterWriter {
@@ -49,45 +39,50 @@ impl FilterWriter {
         let path = local_sidecar_of(file);
         let output = Output::create(&path)?;
         let (key, directory) = (def.key.clone(), DirectoryBuilder::default());
-        Ok(Some(Self { path, key, output, directory, n_row_groups: 0, hashes: Vec::new() }))
+        Ok(Some(Self { path, key, output, directory, hashes: Vec::new() }))
     }
 
-    /// The next rows, in the table's types.
-    pub(super) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// With the next rows, in the table's types. `None`: they are more than readers would find filters of; there is no sidecar then.
+    pub(super) fn with(mut self, rows: &RecordBatch) -> Result<Option<Self>> {
         let key: Vec<ArrayRef> = self.key.iter().map(|&column| ArrayRef::clone(rows.column(column))).collect();
         self.hashes.extend(key_hashes(&key)?);
-        Ok(())
-    }
-
-    /// `row_groups` are all that are complete. `None`: they are more than readers would find filters of; there is no sidecar then.
-    pub(super) fn with(mut self, row_groups: &[RowGroupMetaData]) -> Result<Option<Self>> {
-        for row_group in row_groups.get(self.n_row_groups..).unwrap_or_default() {
+        while self.hashes.len() >= FILTER_ROWS {
             if self.directory.is_full() {
-                // It belongs to a name that is on record: what stays is deleted with it.
-                let _ = std::fs::remove_file(&self.path);
-                return Ok(None);
+                return Ok(self.given_up());
             }
-            let rows = u32::try_from(row_group.num_rows()).ok().filter(|rows| *rows as usize <= self.hashes.len());
-            let rows = rows.ok_or_else(|| {
-                let (wanted, there) = (row_group.num_rows(), self.hashes.len());
-                Error::internal(format!("a row group has {wanted} rows, and there are {there} keys for it"))
-            })?;
-            let behind = self.hashes.split_off(rows as usize);
-            let filter = encode_filter(&mut std::mem::replace(&mut self.hashes, behind));
-            self.output.put(&self.path, &filter)?;
-            self.directory.add(rows, &filter)?;
-            self.n_row_groups += 1;
+            let behind = self.hashes.split_off(FILTER_ROWS);
+            self.put(behind)?;
         }
         Ok(Some(self))
     }
 
-    /// Writes what is left and syncs it, but for its name; `file` is the name of its file.
-    pub(super) fn finish(mut self, file: &str) -> Result<Sidecar> {
+    fn given_up<T>(self) -> Option<T> {
+        // It belongs to a name that is on record: what stays is deleted with it.
+        let _ = std::fs::remove_file(&self.path);
+        None
+    }
+
+    /// Writes the filter of the next block; `behind` are the hashes of what follows it.
+    fn put(&mut self, behind: Vec<u64>) -> Result<()> {
+        let mut hashes = std::mem::replace(&mut self.hashes, behind);
+        let rows = u32::try_from(hashes.len());
+        let rows = rows.map_err(|_| Error::internal(format!("a block of {} rows is too large", hashes.len())))?;
+        let filter = encode_filter(&mut hashes);
+        self.output.put(&self.path, &filter)?;
+        self.directory.add(rows, &filter)
+    }
+
+    /// Writes what is left and syncs it, but for its name; `file` is the name of its file. `None` as above.
+    pub(super) fn finish(mut self, file: &str) -> Result<Option<Sidecar>> {
         if !self.hashes.is_empty() {
-            return Err(Error::internal(format!("{} rows of {file} are in no row group", self.hashes.len())));
+            if self.directory.is_full() {
+                return Ok(self.given_up());
+            }
+            self.put(Vec::new())?;
         }
         self.output.put(&self.path, &self.directory.finish())?;
         self.output.sync(&self.path)?;
-        Ok(Sidecar { name: sidecar_of(file), bytes: self.output.bytes(), checksum: self.output.checksum() })
+        let (bytes, checksum) = (self.output.bytes(), self.output.checksum());
+        Ok(Some(Sidecar { name: sidecar_of(file), bytes, checksum }))
     }
 }

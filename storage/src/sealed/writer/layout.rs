@@ -17,16 +17,22 @@ use super::plan::{Order, SourceRows};
 use super::rows::{joined_column, places};
 use crate::catalog::TableDef;
 use crate::error::Result;
-use crate::limits::{RUN_ROWS, ZONE_ROWS};
+use crate::limits::{ROW_GROUP_ROWS, ZONE_ROWS};
 
 /// Rows of one page: what a reader skips at once, the same as a zone of fresh rows.
 pub(super) const PAGE_ROWS: usize = ZONE_ROWS;
 
+/// Rows of one row group where a larger one would have texts for more than one dictionary.
+const SMALL_GROUP_ROWS: usize = ROW_GROUP_ROWS / 4;
+
 /// Rows of one row group of a file with long texts that repeat: each group has a dictionary of its own.
 pub(super) const LONG_TEXT_ROWS: usize = 1 << 20;
 
-/// A dictionary of long texts may take so much; of other values it is given up at the library's default of 1 MiB.
+/// A dictionary of long texts may take so much.
 const LONG_TEXT_DICTIONARY_BYTES: usize = 128 << 20;
+
+/// The library gives the dictionary of other values up when it is so large, and the rest of the row group is written without any.
+const DICTIONARY_BYTES: usize = parquet::file::properties::DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT;
 
 /// Texts are long above this average.
 const LONG_TEXT_BYTES: usize = 256;
@@ -47,9 +53,11 @@ const SCHEMA: &str = "tidewater.schema";
 /// What decides how a column is encoded.
 #[derive(Debug, Clone, Copy, Default)]
 struct ColumnFacts {
-    /// More than half of the values are distinct: a dictionary would only add to them.
+    /// More than half of the values are distinct, and a dictionary would only add to them, or so many that it would be given up.
     is_near_unique: bool,
     is_repeated_long_text: bool,
+    /// A dictionary of its texts would be given up.
+    has_many_texts: bool,
     /// Parquet's statistics leave NaN out, while a query may find it above all numbers.
     has_nan: bool,
 }
@@ -66,14 +74,14 @@ pub(super) fn properties(
     has_nan: &dyn Fn(usize) -> bool,
 ) -> Result<WriterProperties> {
     let leaves = ArrowSchemaConverter::new().convert(stored).map_err(|e| parquet_error(path, e))?;
-    let facts = facts(&rows[..rows.len().min(RUN_ROWS)], sources, def, stored, has_nan)?;
-    let has_long_text = facts.iter().any(|facts| facts.is_repeated_long_text);
+    let facts = facts(&rows[..rows.len().min(ROW_GROUP_ROWS)], sources, def, stored, has_nan)?;
+    let group_rows = group_rows(&facts, &leaves, stored);
     let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|e| parquet_error(path, e))?;
     let mut builder = WriterProperties::builder()
         // The form that readers of other languages take apart: name, then version.
         .set_created_by(concat!("tidewater version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(if has_long_text { LONG_TEXT_ROWS } else { RUN_ROWS }))
+        .set_max_row_group_row_count(Some(group_rows))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -86,6 +94,20 @@ pub(super) fn properties(
         builder = with_column(builder, &leaves, leaf, facts[leaves.get_column_root_idx(leaf)]);
     }
     Ok(builder.build())
+}
+
+fn group_rows(facts: &[ColumnFacts], leaves: &SchemaDescriptor, stored: &Schema) -> usize {
+    if facts.iter().any(|facts| facts.is_repeated_long_text) {
+        return LONG_TEXT_ROWS;
+    }
+    // Of these it is not known.
+    let is_nested_text = |leaf: usize| {
+        leaves.column(leaf).physical_type() == PhysicalType::BYTE_ARRAY
+            && stored.field(leaves.get_column_root_idx(leaf)).data_type().is_nested()
+    };
+    let has_many_texts =
+        facts.iter().any(|facts| facts.has_many_texts) || (0..leaves.num_columns()).any(is_nested_text);
+    if has_many_texts { SMALL_GROUP_ROWS } else { ROW_GROUP_ROWS }
 }
 
 fn with_column(
@@ -145,6 +167,7 @@ fn facts(
         facts.push(match &column.data_type {
             DataType::Utf8 | DataType::Binary => ColumnFacts {
                 is_repeated_long_text: is_repeated_long_text(sources, at, &first),
+                has_many_texts: has_many_texts(sources, at, &first),
                 ..ColumnFacts::default()
             },
             data_type if data_type.is_nested() => ColumnFacts { has_nan: has_nan(at), ..ColumnFacts::default() },
@@ -161,20 +184,25 @@ fn facts(
     Ok(facts)
 }
 
-/// Whether more than half of these values of one width (bits have none) are distinct.
+/// Whether more than half of these values of one width (bits have none) are distinct, or more than a dictionary takes.
 fn is_near_unique(values: &ArrayRef) -> bool {
     let data = values.to_data();
     let width = values.data_type().primitive_width().filter(|width| *width <= size_of::<u128>());
     let (Some(width), Some(buffer)) = (width, data.buffers().first()) else { return false };
     let bytes = &buffer.as_slice()[data.offset() * width..(data.offset() + data.len()) * width];
     let n_values = values.len() - values.null_count();
+    let stored_width = match values.data_type() {
+        DataType::Decimal128(..=9, _) => size_of::<i32>(),
+        DataType::Decimal128(..=18, _) => size_of::<i64>(),
+        _ => width,
+    };
     let mut seen: HashSet<u128> = HashSet::new();
     for (row, value) in bytes.chunks_exact(width).enumerate() {
         if values.is_valid(row) {
             let mut word = [0; size_of::<u128>()];
             word[..width].copy_from_slice(value);
             seen.insert(u128::from_le_bytes(word));
-            if seen.len() * 2 > n_values {
+            if seen.len() * 2 > n_values || seen.len() * stored_width > DICTIONARY_BYTES {
                 return true;
             }
         }
@@ -196,6 +224,24 @@ fn is_repeated_long_text(sources: &[SourceRows], at: usize, places: &[(usize, us
         }
     }
     true
+}
+
+/// Whether these texts are more than a dictionary takes.
+fn has_many_texts(sources: &[SourceRows], at: usize, places: &[(usize, usize)]) -> bool {
+    let mut seen: HashSet<u64> = HashSet::new();
+    let mut bytes = 0;
+    for &(source, row) in places {
+        if let Some(value) = text(&sources[source].rows, at, row)
+            && seen.insert(xxh3_64(value))
+        {
+            // After their length, as Parquet writes them.
+            bytes += size_of::<u32>() + value.len();
+            if bytes > DICTIONARY_BYTES {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// The bytes of a text; `None` for NULL.

@@ -8,12 +8,22 @@ use parquet::errors::ParquetError;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Code, Error, Result};
+use crate::sealed::file::Tail;
+use crate::untrusted::SumsWriter;
+
+/// What is tested by itself when a part of the file is read.
+enum Parts {
+    Columns(SumsWriter),
+    /// What came since, and where it began.
+    Tail(Xxh3, u64),
+}
 
 /// A file that nobody had before.
 pub(super) struct Output {
     file: File,
     hash: Xxh3,
     bytes: u64,
+    parts: Parts,
     /// Why a write failed: the Parquet writer tells it as text only.
     failed: Option<io::ErrorKind>,
 }
@@ -22,7 +32,7 @@ impl Output {
     /// A file that is there already is an error: its bytes may be part of a table.
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::options().write(true).create_new(true).open(path).map_err(|e| file_error(path, e))?;
-        Ok(Self { file, hash: Xxh3::new(), bytes: 0, failed: None })
+        Ok(Self { file, hash: Xxh3::new(), bytes: 0, parts: Parts::Columns(SumsWriter::default()), failed: None })
     }
 
     /// Durable when this returns, but for the file's name.
@@ -45,6 +55,22 @@ impl Output {
         self.hash.digest()
     }
 
+    /// All columns are written: returns the checksums of their blocks, as the footer is to have them. Only the first time.
+    pub(super) fn begin_tail(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.parts, Parts::Tail(Xxh3::new(), self.bytes)) {
+            Parts::Columns(sums) => Some(sums.finish()),
+            Parts::Tail(..) => None,
+        }
+    }
+
+    /// What was written since [`Self::begin_tail`].
+    pub(super) fn tail(&self) -> Option<Tail> {
+        match &self.parts {
+            Parts::Columns(_) => None,
+            Parts::Tail(hash, start) => Some(Tail { bytes: self.bytes - start, checksum: hash.digest() }),
+        }
+    }
+
     /// What went wrong when the Parquet writer failed.
     pub(super) fn error(&self, path: &Path, e: ParquetError) -> Error {
         match self.failed {
@@ -59,6 +85,10 @@ impl Write for Output {
         match self.file.write(bytes) {
             Ok(n) => {
                 self.hash.update(&bytes[..n]);
+                match &mut self.parts {
+                    Parts::Columns(sums) => sums.add(&bytes[..n]),
+                    Parts::Tail(hash, _) => hash.update(&bytes[..n]),
+                }
                 self.bytes += n as u64;
                 Ok(n)
             }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::filters::filtering_bytes;
 use super::write::writing_bytes;
-use crate::catalog::TableDef;
+use crate::catalog::{TableDef, one_nan};
 use crate::error::{Error, Result};
 
 /// An hour of event time with so many rows gets a file of its own.
@@ -285,19 +285,6 @@ fn prefix(key: &[u8], is_text: bool) -> u64 {
             u64::from_be_bytes(first)
         }
         None => 0,
-    }
-}
-
-/// Every NaN as the positive one, which stands behind all numbers in the row format; negative ones would stand before them.
-fn one_nan(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float32 => Arc::new(
-            column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v }),
-        ),
-        DataType::Float64 => Arc::new(
-            column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v }),
-        ),
-        _ => Arc::clone(column),
     }
 }
 

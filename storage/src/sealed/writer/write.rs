@@ -21,6 +21,7 @@ use crate::sealed::bounds::BoundsBuilder;
 use crate::sealed::file::SegmentFile;
 use crate::sealed::stamps;
 use crate::sealed::types::{stored_schema, to_stored_rows};
+use crate::untrusted::SUMS;
 
 /// Rows are joined and encoded in chunks of about so many bytes at most.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -154,8 +155,8 @@ impl<'a> FileWriter<'a> {
         for (bounds, column) in self.bounds.iter_mut().zip(batch.columns()) {
             bounds.add(column)?;
         }
-        if let Some(filters) = &mut self.filters {
-            filters.add(&batch)?;
+        if let Some(filters) = self.filters.take() {
+            self.filters = filters.with(&batch)?;
         }
         let seqs = joined_seqs(sources, &places);
         if self.entries == Entries::Known {
@@ -167,9 +168,6 @@ impl<'a> FileWriter<'a> {
         self.n_rows += rows.len() as u64;
         let batch = to_stored_rows(&batch, seqs, &self.stored)?;
         self.parquet.write(&batch).map_err(|e| self.parquet.inner().error(path, e))?;
-        if let Some(filters) = self.filters.take() {
-            self.filters = filters.with(self.parquet.flushed_row_groups())?;
-        }
         Ok(())
     }
 
@@ -188,11 +186,15 @@ impl<'a> FileWriter<'a> {
             let stamps = stamps::encode(&self.own_stamps(stamps)?)?;
             self.parquet.append_key_value_metadata(KeyValue::new(stamps::STAMPS.to_owned(), stamps));
         }
-        let footer = self.parquet.finish().map_err(|e| self.parquet.inner().error(path, e))?;
+        // What is buffered belongs to the columns.
+        self.parquet.flush().map_err(|e| self.parquet.inner().error(path, e))?;
+        self.parquet.sync().map_err(|e| self.parquet.inner().error(path, e.into()))?;
+        let sums = self.parquet.inner_mut().begin_tail();
+        self.parquet.append_key_value_metadata(KeyValue::new(SUMS.to_owned(), sums));
+        self.parquet.finish().map_err(|e| self.parquet.inner().error(path, e))?;
         let output = self.parquet.inner();
         output.sync(path)?;
-        let filters = self.filters.take().map(|filters| filters.with(footer.row_groups())).transpose()?.flatten();
-        let sidecar = filters.map(|filters| filters.finish(&name)).transpose()?;
+        let sidecar = self.filters.take().map(|filters| filters.finish(&name)).transpose()?.flatten();
         Ok(SegmentFile {
             name,
             bytes: output.bytes(),
@@ -206,6 +208,7 @@ impl<'a> FileWriter<'a> {
             columns: self.bounds.into_iter().map(BoundsBuilder::finish).collect(),
             created_at_us,
             sidecar,
+            tail: output.tail(),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::dedup::ClosedLayer;
 use crate::env::{FailPoints, in_background, make_folder};
 use crate::error::{Code, Error, Result};
 use crate::memory::{Charge, Share};
+use crate::publishing::while_open;
 use crate::sealed::{
     Entries, FilePlace, PlannedFile, SegmentFile, SourceRows, Target, plan_files, working_bytes, write_file,
 };
@@ -94,13 +95,12 @@ pub(super) async fn write_rows(
     batches: Vec<RecordBatch>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Written> {
-    let none = |_| Error::internal("there are no places for builds any more");
     let sources: Arc<[SourceRows]> = sources(batches).into();
-    let place = Arc::clone(&shared.gate.builds).acquire_owned().await.map_err(none)?;
+    let place = while_open(shared, Arc::clone(&shared.gate.builds).acquire_owned()).await?;
     // Others wrote while this one waited.
     shared.gate.check_space(Write::Rows)?;
     let needed = working_bytes(&sources, def);
-    let space = shared.gate.sorting.take(needed).await.map_err(none)?;
+    let space = while_open(shared, shared.gate.sorting.take(needed)).await?;
     let memory = shared.memory.charge(Share::Unassigned, needed);
     let held = Held { _place: place, _space: space, _memory: memory };
     let (of_plan, plan_def) = (Arc::clone(&sources), Arc::clone(def));

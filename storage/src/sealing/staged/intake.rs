@@ -1,5 +1,8 @@
 //! Which rows of a stream become rows of its files? Those that admission takes and whose key is new, in the stream and to the table.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
@@ -7,8 +10,10 @@ use arrow::compute::filter_record_batch;
 use crate::admission::{AdmissionRules, IncomingRows, admit};
 use crate::catalog::TableDef;
 use crate::dedup::{ClosedLayer, KeyIndex};
-use crate::error::Result;
-use crate::table::{KeysSeen, Shared};
+use crate::error::{Code, Error, Result};
+use crate::limits::STREAM_KEYS_DIVISOR;
+use crate::memory::Share;
+use crate::table::{Gate, KeysSeen, Shared};
 
 /// What a stream knows of its rows.
 pub(super) struct Intake {
@@ -24,6 +29,7 @@ pub(super) struct Intake {
 pub(super) struct StreamKeys {
     /// Of the rows that are in files, or will be.
     own: KeyIndex,
+    counted: Counted,
     /// What the table had when the stream began.
     seen: KeysSeen,
     /// Rows that were left out because the table had their keys.
@@ -33,7 +39,8 @@ pub(super) struct StreamKeys {
 impl Intake {
     pub(super) fn new(shared: &Shared, seen: Option<KeysSeen>) -> Self {
         let own = shared.spec.as_ref().map(|spec| KeyIndex::new(spec, &shared.memory));
-        let keys = own.zip(seen).map(|(own, seen)| StreamKeys { own, seen, n_known: 0 });
+        let counted = Counted { gate: Arc::clone(&shared.gate), bytes: 0 };
+        let keys = own.zip(seen).map(|(own, seen)| StreamKeys { own, counted, seen, n_known: 0 });
         Self { keys, received: 0, bytes: 0 }
     }
 
@@ -52,8 +59,9 @@ impl Intake {
         let (Some(keys), Some(spec)) = (&mut self.keys, &shared.spec) else { return Ok((rows, bytes)) };
         let of_rows = spec.keys(&rows);
         let known = keys.seen.snapshot.probe(&of_rows)?;
-        keys.own.has_capacity(rows.num_rows())?;
+        keys.make_place(shared, rows.num_rows())?;
         let claimed = keys.own.claim(&of_rows, known.as_ref());
+        keys.counted.set(keys.own.bytes());
         keys.n_known += known.as_ref().map_or(0, BooleanBuffer::count_set_bits) as u64;
         let lost = match (known, claimed.losers) {
             (Some(known), Some(repeated)) => &known | &repeated,
@@ -74,8 +82,56 @@ impl Intake {
 }
 
 impl StreamKeys {
+    /// For so many keys. They cannot go to disk before they are the table's, so that those of all streams have a part of the memory: who
+    /// writes batch by batch needs the rest.
+    fn make_place(&mut self, shared: &Shared, n_keys: usize) -> Result<()> {
+        let of_all = shared.memory.share(Share::Keys) / STREAM_KEYS_DIVISOR;
+        let others = self.counted.others();
+        self.own.limit(of_all.saturating_sub(others));
+        self.own.has_capacity(n_keys).map_err(|e| match e.code() {
+            Code::DedupBudget => {
+                let own = self.own.bytes();
+                let what = format!(
+                    "the keys of this statement take {own} bytes and those of others that are not committed {others}, of {of_all} for all: {}",
+                    e.message()
+                );
+                Error::new(Code::DedupBudget, what)
+                    .hint("load the rows in several statements, or raise dedup.memory or memory.limit")
+                    .with("used_bytes", own + others)
+                    .with("budget_bytes", of_all)
+                    .source(e)
+            }
+            _ => e,
+        })
+    }
+
     /// As layers that nobody is charged for, with what the table had by then, and how many rows were left out for that.
     pub(super) fn into_parts(self) -> (Vec<ClosedLayer>, Option<KeysSeen>, u64) {
         (self.own.into_layers(), Some(self.seen), self.n_known)
+    }
+}
+
+/// What the keys of a stream take, as all streams know it.
+struct Counted {
+    gate: Arc<Gate>,
+    bytes: u64,
+}
+
+impl Counted {
+    /// What those of other streams take.
+    fn others(&self) -> u64 {
+        self.gate.stream_key_bytes.load(Ordering::Relaxed).saturating_sub(self.bytes)
+    }
+
+    fn set(&mut self, bytes: u64) {
+        self.gate.stream_key_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.gate.stream_key_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }

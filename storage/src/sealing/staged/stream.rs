@@ -68,11 +68,11 @@ impl Drop for StopOnDrop {
 }
 
 impl Table {
-    /// Begins a stream of rows. `DISK_FULL`, `MEMORY_PRESSURE`, `CLOCK_BEHIND`, `TABLE_CLOSED`, `SCHEMA_VERSION_MISMATCH` and
-    /// `INVALID_IDEMPOTENCY_KEY` refuse it before the first row.
+    /// Begins a stream of rows. `DISK_FULL`, `CLOCK_BEHIND`, `TABLE_CLOSED`, `SCHEMA_VERSION_MISMATCH` and `INVALID_IDEMPOTENCY_KEY` refuse it
+    /// before the first row. That there is no memory does not: its rows wait for that, and writing them gives some back.
     pub fn stage(&self, options: StageOptions) -> Result<StagedWrite> {
         let shared = &self.shared;
-        shared.gate.check()?;
+        shared.gate.check(true)?;
         if shared.is_closing() {
             return Err(shared.closed());
         }

@@ -21,6 +21,8 @@ pub(crate) struct PublishPlan {
     /// What is settled; `None`: there is no Delta table yet.
     pub(crate) from: Option<Settled>,
     pub(crate) through: CommitSeq,
+    /// The last TRUNCATE that Delta's log does not have: after another one the plan says what is not so any more.
+    pub(crate) truncated: Option<CommitSeq>,
     /// Built files that have rows, with what is deleted of them.
     pub(crate) adds: Vec<FileRef>,
     /// Published files of which more is deleted than Delta's log says.
@@ -106,5 +108,6 @@ pub(crate) fn plan_publish(
     }
     removes.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     revised.sort_by(|a, b| a.file.file.name.cmp(&b.file.file.name));
-    Ok(Some(PublishPlan { from: state.settled, through, adds, revised, removes, def: Arc::clone(def) }))
+    let (from, truncated, def) = (state.settled, state.truncated, Arc::clone(def));
+    Ok(Some(PublishPlan { from, through, truncated, adds, revised, removes, def }))
 }

@@ -22,6 +22,12 @@ pub(crate) struct SealFigures {
     pub(crate) is_unpublished: bool,
     /// A TRUNCATE or files of a stream, which Delta's log does not say, are not built yet.
     pub(crate) has_changes: bool,
+    /// The last TRUNCATE that Delta's log does not have.
+    pub(crate) truncated: Option<CommitSeq>,
+    /// The last entry that is built.
+    pub(crate) built_through: CommitSeq,
+    /// When the first entry had come at the latest that is not, microseconds.
+    pub(crate) open_since_us: Option<i64>,
     /// In Delta's log.
     pub(crate) n_published: u64,
     /// Bytes of files that are built and not published.
@@ -145,6 +151,9 @@ impl SealState {
             // Also a commit that an earlier process sent: what it removes is waited for.
             is_unpublished: !self.ranges.is_empty() || is_truncate_due || has_deleted() || !self.leaving.is_empty(),
             has_changes: self.truncated.is_some_and(|truncated| truncated > built) || !self.segments.is_empty(),
+            truncated: self.truncated,
+            built_through: built,
+            open_since_us: self.arrivals.first_us(),
             n_published: self.published.len() as u64,
             unpublished_bytes: self.unpublished().map(SegmentFile::all_bytes).sum(),
             // Kept for ever, layers are many.

@@ -79,6 +79,11 @@ impl Arrivals {
         self.marks.get(place).map(|mark| mark.at)
     }
 
+    /// When the first of them had come at the latest, by the wall clock. `None`: there is none.
+    pub(super) fn first_us(&self) -> Option<i64> {
+        self.marks.front().map(|mark| mark.at.wall_us)
+    }
+
     #[cfg(test)]
     pub(super) fn n_marks(&self) -> usize {
         self.marks.len()

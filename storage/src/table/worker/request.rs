@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::catalog::{TableChange, TableDef};
 use crate::dedup::{KeySnapshot, Keys};
 use crate::error::Result;
-use crate::ids::{CommitToken, ProducerId};
+use crate::ids::{CommitSeq, CommitToken, ProducerId};
 use crate::table::places::Held;
 use crate::table::prepare::PreparedRows;
 use crate::table::request::{ProducerInfo, RowsOutcome};
@@ -85,6 +85,13 @@ pub(crate) enum TableRequest {
     /// What the next commit of the Delta table is to say; changes nothing.
     PlanPublish {
         answer: oneshot::Sender<Result<Option<PublishPlan>>>,
+    },
+    /// May the commit that says so be sent? If so, it is on record when this is answered; else `BUILD_OVERTAKEN`: a TRUNCATE came since it
+    /// was planned, which knew of this one.
+    Send {
+        truncated: Option<CommitSeq>,
+        intent: Box<Intent>,
+        answer: oneshot::Sender<Result<()>>,
     },
     /// Those of these published files, as Delta's log has them, that may be replaced: not those that are gone or on their way out, and not
     /// those of which rows were deleted that the log does not know.

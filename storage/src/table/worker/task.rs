@@ -194,6 +194,7 @@ impl Worker {
                 self.on_leave(files, retention_us, &intent, answer)
             }
             TableRequest::PlanPublish { answer } => self.on_plan_publish(answer),
+            TableRequest::Send { truncated, intent, answer } => self.on_send(truncated, &intent, answer),
             TableRequest::Count { answer } => self.on_count(answer),
             TableRequest::SeeKeys { answer } => {
                 self.on_see_keys(answer);
@@ -362,9 +363,9 @@ impl Worker {
         let version = Arc::new(version);
         let old = self.shared.version.swap(Arc::clone(&version));
         self.shared.old_versions.note(&old);
+        // Whoever brings rows counts them until here.
+        version.replaces(&old, &self.shared.memory);
         drop(old);
-        // When what it replaces is let go: whoever brings rows counts them until here.
-        version.charge_to(&self.shared.memory);
         self.shared.visible.send_replace(version.upper);
     }
 }

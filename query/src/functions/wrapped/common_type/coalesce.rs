@@ -23,9 +23,10 @@ pub(super) const NAME: &str = "coalesce";
 /// The same of two, also called `ifnull`.
 pub(super) const OF_TWO: &str = "nvl";
 
+/// Gives the second where the first is not NULL, and the third where it is.
 pub(super) const OF_THREE: &str = "nvl2";
 
-/// The same function for all types.
+/// The same function, one of these three, for all types.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Coalesce {
     inner: Arc<ScalarUDF>,
@@ -87,6 +88,9 @@ impl ScalarUDFImpl for Coalesce {
         if self.inner.name() == OF_TWO && arg_types.len() != 2 {
             return plan_err!("{OF_TWO} takes two arguments, not {}", arg_types.len());
         }
+        if self.inner.name() == OF_THREE {
+            return types_of_three(arg_types);
+        }
         match only_type(arg_types) {
             Some(only) => Ok(vec![only.clone(); arg_types.len()]),
             None if self.has_own_types(arg_types) => own_types(&self.inner, arg_types),
@@ -107,60 +111,11 @@ fn own_types(function: &ScalarUDF, arg_types: &[DataType]) -> Result<Vec<DataTyp
     Ok(fields.iter().map(|field| field.data_type().clone()).collect())
 }
 
-/// The same function, of which the first argument is what it is.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Nvl2 {
-    inner: Arc<ScalarUDF>,
-}
-
-impl Nvl2 {
-    pub fn wrap(inner: Arc<ScalarUDF>) -> ScalarUDF {
-        ScalarUDF::new_from_impl(Self { inner })
-    }
-}
-
-impl ScalarUDFImpl for Nvl2 {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.inner.invoke_with_args(args)
-    }
-
-    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.inner.simplify(args, info)
-    }
-
-    fn short_circuits(&self) -> bool {
-        self.inner.short_circuits()
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let [tested, given, otherwise] = take_function_args(OF_THREE, arg_types)?;
-        let Some(common) = type_union_coercion(given, otherwise) else {
-            return plan_err!("{OF_THREE} finds no common type for {given} and {otherwise}");
-        };
-        Ok(vec![tested.clone(), common.clone(), common])
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
-    }
+/// What is only asked whether it is NULL stays as it is.
+fn types_of_three(arg_types: &[DataType]) -> Result<Vec<DataType>> {
+    let [tested, given, otherwise] = take_function_args(OF_THREE, arg_types)?;
+    let Some(common) = type_union_coercion(given, otherwise) else {
+        return plan_err!("{OF_THREE} finds no common type for {given} and {otherwise}");
+    };
+    Ok(vec![tested.clone(), common.clone(), common])
 }

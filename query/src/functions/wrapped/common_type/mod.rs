@@ -2,6 +2,7 @@
 
 mod coalesce;
 mod lists;
+mod shifted;
 mod spans;
 mod unions;
 mod values;
@@ -15,9 +16,11 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 
 pub(in crate::functions) use self::lists::beside_null;
-pub(super) use self::spans::as_lengths;
-pub(super) use self::unions::with_digits;
-pub(super) use self::values::{as_doubles, as_times, as_times_of_subquery, chosen};
+pub(super) use self::shifted::as_shifted;
+pub(in crate::functions) use self::spans::{BesideSpans, lengths};
+pub(super) use self::spans::{as_extreme, as_length, as_lengths};
+pub(crate) use self::unions::settle_unions;
+pub(super) use self::values::{as_doubles, as_subquery, as_times, chosen};
 pub(super) use self::wide::as_wide;
 pub(super) use self::zones::{as_instants, zone_of};
 
@@ -31,14 +34,11 @@ pub(in crate::functions) fn only_type(types: &[DataType]) -> Option<&DataType> {
 /// Replaces the functions in a session; to be called while it has them.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
     if let Some(types) = state.scalar_functions().get(coalesce::NAME).map(Arc::clone) {
-        for name in [coalesce::NAME, coalesce::OF_TWO] {
+        for name in [coalesce::NAME, coalesce::OF_TWO, coalesce::OF_THREE] {
             if let Some(inner) = state.scalar_functions().get(name).map(Arc::clone) {
                 state.register_udf(Arc::new(coalesce::Coalesce::wrap(inner, Arc::clone(&types))))?;
             }
         }
-    }
-    if let Some(inner) = state.scalar_functions().get(coalesce::OF_THREE).map(Arc::clone) {
-        state.register_udf(Arc::new(coalesce::Nvl2::wrap(inner)))?;
     }
     for name in lists::NAMES {
         if let Some(inner) = state.scalar_functions().get(name).map(Arc::clone) {

@@ -9,6 +9,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr_schema::cast_subquery;
 use datafusion::logical_expr::{Expr, ExprSchemable, Subquery, cast};
 
+use super::spans::as_lengths_of_subquery;
 use crate::functions::wrapped::compared::{is_number, is_of_numbers, is_text, text_of};
 use crate::statement::beside_decimal;
 
@@ -24,7 +25,7 @@ fn types(values: &[&mut Expr], schema: &DFSchema) -> Vec<DataType> {
 }
 
 /// The type in which dates are compared with times of another one.
-fn time_beside_dates(of: &DataType) -> Option<DataType> {
+pub(super) fn time_beside_dates(of: &DataType) -> Option<DataType> {
     match of {
         // Who has nanoseconds has asked for them.
         DataType::Timestamp(TimeUnit::Nanosecond, _) => None,
@@ -49,29 +50,31 @@ pub(in crate::functions::wrapped) fn as_times(values: &mut [&mut Expr], schema: 
     true
 }
 
-/// The same of a value and the column of a subquery that it is compared with. Whether any was read.
-pub(in crate::functions::wrapped) fn as_times_of_subquery(
-    value: &mut Expr,
-    subquery: &mut Subquery,
-    schema: &DFSchema,
-) -> bool {
+/// The type in which a value is compared with one of another type: a date with a time, a DECIMAL with a DOUBLE.
+fn type_beside(of: &DataType, other: &DataType) -> Option<DataType> {
+    match of {
+        DataType::Date32 => time_beside_dates(other),
+        decimal if decimal.is_decimal() && other.is_floating() => Some(other.clone()),
+        _ => None,
+    }
+}
+
+/// Reads a value and the column of a subquery that it is compared with. Whether any was read.
+pub(in crate::functions::wrapped) fn as_subquery(value: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> bool {
     let Ok(of) = value.get_type(schema) else { return false };
     let Some(column) = subquery.subquery.schema().fields().first().map(|field| field.data_type().clone()) else {
         return false;
     };
-    if of == DataType::Date32 {
-        let Some(time) = time_beside_dates(&column) else { return false };
-        let date = mem::take(value);
-        *value = cast(date, time);
+    if let Some(wanted) = type_beside(&of, &column) {
+        *value = cast(mem::take(value), wanted);
         return true;
     }
-    let time = time_beside_dates(&of).filter(|_| column == DataType::Date32);
-    match time.and_then(|time| cast_subquery(subquery.clone(), &time).ok()) {
-        Some(times) => {
-            *subquery = times;
+    match type_beside(&column, &of).and_then(|wanted| cast_subquery(subquery.clone(), &wanted).ok()) {
+        Some(read) => {
+            *subquery = read;
             true
         }
-        None => false,
+        None => as_lengths_of_subquery(value, subquery, schema),
     }
 }
 

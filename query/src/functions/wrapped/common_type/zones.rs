@@ -1,5 +1,5 @@
-//! Of which zone is a time without one that is compared with an instant? Of the session's, as in an INSERT. DataFusion takes it for one of the
-//! instant's own type, which is that of UTC for every column.
+//! Of which zone is a time without one that is compared with an instant, or taken from one? Of the session's, as in an INSERT. DataFusion takes it
+//! for one of the instant's own type, which is that of UTC for every column.
 
 use std::{iter, mem};
 
@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::expr::{Case, InList};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, cast};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, cast};
 
 use crate::functions::wrapped::compared::{is_comparison, is_text};
 
@@ -18,7 +18,7 @@ pub(in crate::functions::wrapped) fn zone_of(config: &ConfigOptions) -> Option<&
 
 /// Reads what `expr` compares with instants, and has no zone, in that one. Whether any was read.
 pub(in crate::functions::wrapped) fn as_instants(expr: &mut Expr, schema: &DFSchema, zone: &str) -> bool {
-    let values = compared(expr);
+    let values = compared(expr, schema);
     let types: Vec<_> = values.iter().map(|value| value.get_type(schema).unwrap_or(DataType::Null)).collect();
     if !types.iter().any(|of| matches!(of, DataType::Timestamp(_, Some(_)))) {
         return false;
@@ -38,10 +38,14 @@ pub(in crate::functions::wrapped) fn as_instants(expr: &mut Expr, schema: &DFSch
     is_read
 }
 
-/// The values that are compared with each other.
-fn compared(expr: &mut Expr) -> Vec<&mut Expr> {
+/// The values that are compared with each other, or of which one is taken from the other.
+fn compared<'a>(expr: &'a mut Expr, schema: &DFSchema) -> Vec<&'a mut Expr> {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => vec![&mut **left, &mut **right],
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_comparison(*op) || (*op == Operator::Minus && is_time(right, schema)) =>
+        {
+            vec![&mut **left, &mut **right]
+        }
         Expr::Between(Between { expr, low, high, .. }) => vec![&mut **expr, &mut **low, &mut **high],
         Expr::InList(InList { expr, list, .. }) => iter::once(&mut **expr).chain(list).collect(),
         Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
@@ -49,4 +53,8 @@ fn compared(expr: &mut Expr) -> Vec<&mut Expr> {
         }
         _ => Vec::new(),
     }
+}
+
+fn is_time(expr: &Expr, schema: &DFSchema) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Timestamp(..) | DataType::Date32))
 }

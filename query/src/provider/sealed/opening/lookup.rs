@@ -8,7 +8,7 @@ use datafusion::physical_expr::utils::{Guarantee, LiteralGuarantee};
 use tidewater_storage::catalog::TableDef;
 use tidewater_storage::sealed::sidecar::{Filter, key_hashes};
 
-/// So many keys that are nowhere are admitted by a fifth of all row groups, by mistake; many more, by most of them.
+/// So many keys that are nowhere are admitted by a fifth of all blocks, by mistake; many more, by most of them.
 const MAX_KEYS: usize = 64;
 
 /// The only keys that rows can have which pass a filter, as sidecars know them.
@@ -63,7 +63,7 @@ impl Keys {
         self.hashes.len()
     }
 
-    /// Whether the row group of a filter may hold one of them.
+    /// Whether the block of a filter may hold one of them.
     pub fn are_admitted_by(&self, filter: &Filter) -> bool {
         self.hashes.iter().any(|hash| filter.contains(*hash))
     }

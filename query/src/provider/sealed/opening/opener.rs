@@ -25,13 +25,13 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use super::lookup::Keys;
 use super::proven::Left;
 use super::selection::Rows;
-use super::sidecars;
+use super::sidecars::{self, Admitted};
 use crate::error::to_datafusion;
 use crate::provider::sealed::reader::{ScannedFile, SealedReaders, damaged};
 use crate::provider::sealed::statistics;
 
-/// Under this name a scan counts the row groups that sidecars were asked about: those that hold none of the keys, and the others.
-const PRUNED_BY_KEY: &str = "row_groups_pruned_key_filter";
+/// Under this name a scan counts the blocks of rows that sidecars were asked about: those that hold none of the keys, and the others.
+const PRUNED_BY_KEY: &str = "blocks_pruned_key_filter";
 
 /// Under these names a scan with a filter counts the files, or parts of them that one partition reads, of whose rows nothing is asked, or
 /// less than the filter: their bounds prove the rest.
@@ -228,7 +228,7 @@ impl Opener {
                 return Ok(stream::empty().boxed());
             }
             admitted = self.admitted(&scanned).await;
-            if admitted.as_ref().is_some_and(|admitted| !admitted.contains(&true)) {
+            if admitted.as_ref().is_some_and(|admitted| admitted.rows.is_empty()) {
                 self.opening.readers.note_pruned(&scanned);
                 return Ok(stream::empty().boxed());
             }
@@ -244,17 +244,17 @@ impl Opener {
             return (self.read)(file).await;
         }
         let footer = self.opening.readers.footer(&scanned, &file.object_meta).await.map_err(to_datafusion)?;
-        let n_rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
+        let n_rows = footer.parquet.row_groups().iter().map(|group| group.num_rows().unsigned_abs());
         let n_rows = n_rows.fold(0_u64, u64::saturating_add);
         if n_rows != scanned.of.file.rows {
             let how = format!("it has {n_rows} rows, and {} were written", scanned.of.file.rows);
             let error = damaged(file.path(), &how);
             return Err(to_datafusion(self.opening.readers.failed(&scanned, error)));
         }
-        let admitted = admitted.filter(|admitted| admitted.len() == footer.num_row_groups());
-        let rows = Rows::new(&footer, file.range.as_ref(), admitted.as_deref(), deleted.cloned());
+        let admitted = admitted.map(|admitted| admitted.rows);
+        let rows = Rows::new(&footer.parquet, file.range.as_ref(), admitted, deleted.cloned());
         // DataFusion asks for it again, and the cache may be too small.
-        file.extensions.insert_arc(footer);
+        file.extensions.insert(footer);
         Ok(self.portions(file, rows))
     }
 
@@ -268,15 +268,14 @@ impl Opener {
         }
     }
 
-    /// By row group, whether it may hold a key that is asked for. `None`: nothing is known, or any is asked for.
-    async fn admitted(&self, file: &ScannedFile) -> Option<Vec<bool>> {
+    /// The rows that may have a key that is asked for. `None`: nothing is known, or any is asked for.
+    async fn admitted(&self, file: &ScannedFile) -> Option<Admitted> {
         let Opening { readers, pool, keys, .. } = &*self.opening;
         let admitted =
             sidecars::admitted(&file.of, keys.as_ref()?, &readers.stores, readers.cache.as_ref(), pool).await?;
         if let Some(pruned) = &self.pruned {
-            let n_admitted = admitted.iter().filter(|admitted| **admitted).count();
-            pruned.add_matched(n_admitted);
-            pruned.add_pruned(admitted.len() - n_admitted);
+            pruned.add_matched(admitted.n_blocks);
+            pruned.add_pruned(admitted.n_pruned);
         }
         Some(admitted)
     }

@@ -1,6 +1,7 @@
-//! Which row groups of a file may hold a key? Its sidecar says: read whole, kept where footers are. Without it, any of them may.
+//! Which rows of a file may have a key? Its sidecar says: read whole, kept where footers are. Without it, any of them may.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,18 +11,41 @@ use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileM
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt};
-use tidewater_storage::sealed::sidecar::{Directory, Filter};
+use tidewater_storage::sealed::sidecar::{Block, Directory, Filter};
 use tidewater_storage::sealed::{FileRef, FileStores};
 use tidewater_storage::{Code, Error};
 
 use super::lookup::Keys;
 
-/// A sidecar as it was found: the filters of the file's row groups, in their order. `None`: it is of no use, which was logged.
-struct Found(Option<Vec<Filter>>);
+/// The rows of a file that may have one of some keys.
+pub(super) struct Admitted {
+    /// Their numbers in the file: ranges that ascend and do not touch.
+    pub rows: Vec<Range<u64>>,
+    /// Blocks of rows that they are.
+    pub n_blocks: usize,
+    /// Blocks that have none of the keys.
+    pub n_pruned: usize,
+}
+
+/// A sidecar as it was found: the numbers of each block's rows, and their filter. `None`: it is of no use, which was logged.
+struct Found(Option<Vec<(Range<u64>, Filter)>>);
 
 impl Found {
-    fn admitted(&self, keys: &Keys) -> Option<Vec<bool>> {
-        Some(self.0.as_ref()?.iter().map(|filter| keys.are_admitted_by(filter)).collect())
+    fn admitted(&self, keys: &Keys) -> Option<Admitted> {
+        let blocks = self.0.as_ref()?;
+        let mut admitted = Admitted { rows: Vec::new(), n_blocks: 0, n_pruned: 0 };
+        for (rows, filter) in blocks {
+            if !keys.are_admitted_by(filter) {
+                admitted.n_pruned += 1;
+                continue;
+            }
+            admitted.n_blocks += 1;
+            match admitted.rows.last_mut() {
+                Some(last) if last.end == rows.start => last.end = rows.end,
+                _ => admitted.rows.push(rows.clone()),
+            }
+        }
+        Some(admitted)
     }
 }
 
@@ -31,7 +55,7 @@ impl FileMetadata for Found {
     }
 
     fn memory_size(&self) -> usize {
-        let filters = self.0.iter().flatten().map(|filter| size_of::<Filter>() + filter.bytes());
+        let filters = self.0.iter().flatten().map(|(_, filter)| size_of::<(Range<u64>, Filter)>() + filter.bytes());
         size_of::<Self>() + filters.sum::<usize>()
     }
 
@@ -40,7 +64,7 @@ impl FileMetadata for Found {
     }
 }
 
-/// By row group, whether it may hold one of the keys. `None`: nothing is known, because the file has no sidecar, or because its sidecar is
+/// The rows that may have one of the keys. `None`: nothing is known, because the file has no sidecar, or because its sidecar is
 /// missing, is damaged, cannot be read now, or needs more memory than the query may have. No answer depends on it.
 pub(super) async fn admitted(
     file: &FileRef,
@@ -48,7 +72,7 @@ pub(super) async fn admitted(
     stores: &FileStores,
     cache: &FileMetadataCache,
     pool: &Arc<dyn MemoryPool>,
-) -> Option<Vec<bool>> {
+) -> Option<Admitted> {
     let (sidecar, path) = file.sidecar()?;
     // Its name is unique for ever, and its bytes never change: when it was written does not matter.
     let last_modified = DateTime::<Utc>::UNIX_EPOCH;
@@ -92,17 +116,21 @@ async fn read(store: &dyn ObjectStore, path: &Path, n_bytes: u64) -> object_stor
     object.bytes().await.map(Some)
 }
 
-/// The filters in the bytes of a whole sidecar, whose file has so many rows.
-fn filters(bytes: &Bytes, n_rows: u64) -> Result<Vec<Filter>, Error> {
+/// The filters in the bytes of a whole sidecar, whose file has so many rows, each with the numbers of its rows.
+fn filters(bytes: &Bytes, n_rows: u64) -> Result<Vec<(Range<u64>, Filter)>, Error> {
     let directory = Directory::parse(bytes, bytes.len() as u64)?;
-    let known = directory.row_groups.iter().map(|group| group.rows).sum::<u64>();
+    let known = directory.blocks.iter().map(|block| block.rows).sum::<u64>();
     if known != n_rows {
         return Err(damaged(&format!("it is of {known} rows, and its file has {n_rows}")));
     }
-    let filter = |group: &tidewater_storage::sealed::sidecar::RowGroup| {
-        Filter::parse(group, bytes.slice(group.range.start as usize..group.range.end as usize))
+    let mut next = 0;
+    let filter = |block: &Block| {
+        let first = next;
+        next += block.rows;
+        let filter = Filter::parse(block, bytes.slice(block.range.start as usize..block.range.end as usize))?;
+        Ok((first..next, filter))
     };
-    directory.row_groups.iter().map(filter).collect()
+    directory.blocks.iter().map(filter).collect()
 }
 
 fn damaged(how: &str) -> Error {

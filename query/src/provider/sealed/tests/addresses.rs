@@ -25,7 +25,8 @@ async fn addresses(session: &Session, filter: &str) -> HashMap<i64, (i32, i64)> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_keeps_its_address_however_it_is_found() {
-    const ROWS: i64 = 280_000;
+    // More than one row group.
+    const ROWS: i64 = 560_000;
     let fixture = Fixture::new(narrow()).await;
     for first in (0..ROWS).step_by(70_000) {
         fixture.write(narrow_rows(first, 70_000, 0, |id| Some((id % 97) as f64))).await;
@@ -34,6 +35,7 @@ async fn a_row_keeps_its_address_however_it_is_found() {
     fixture.write(narrow_rows(ROWS, 10_000, 5, |id| Some((id % 97) as f64))).await;
     let snapshot = fixture.build().await;
     let files: Vec<i64> = snapshot.files().iter().map(|file| file.file.rows as i64).collect();
+    assert!(files.iter().any(|n_rows| *n_rows > tidewater_storage::limits::ROW_GROUP_ROWS as i64), "{files:?}");
     let all = {
         let session = Session::new(1);
         session.show_addresses("t", &snapshot);
@@ -56,7 +58,7 @@ async fn a_row_keeps_its_address_however_it_is_found() {
         let session = Session::new(target_partitions);
         session.show_addresses("t", &snapshot);
         for filter in
-            ["true", "v = 13", "id BETWEEN 131000 AND 132000", "v < 5 AND abs(id) % 3 = 1", "id = 279999 OR id = 3"]
+            ["true", "v = 13", "id BETWEEN 524000 AND 525000", "v < 5 AND abs(id) % 3 = 1", "id = 559999 OR id = 3"]
         {
             let found = addresses(&session, filter).await;
             for (id, address) in &found {

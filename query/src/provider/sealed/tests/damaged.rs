@@ -1,11 +1,16 @@
 //! Who is refused when a file is damaged, and what is said? Those that need it; what is known without it is still answered.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use tidewater_storage::{Code, Engine, EngineOptions, Error};
 
 use super::support::{Fixture, Session, narrow, narrow_rows};
+use crate::provider::tests::support::Random;
 
 /// Two files: rows 0 to 99 in hour 0, rows 100 to 199 in hour 1.
 async fn two_files() -> Fixture {
@@ -53,6 +58,75 @@ async fn a_file_on_record_fails_only_those_that_need_it_until_it_is_restored() {
     std::fs::write(&path, &whole).expect("restored");
     fixture.table.verify().await.expect("asked");
     assert_eq!(session.number("SELECT count(v) FROM t WHERE id >= 0").await, 200);
+}
+
+/// A file whose column `v` has values of nothing but random bits: of another one nothing but a checksum can tell. Nobody tests files here.
+async fn random_values() -> Fixture {
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    let mut options = EngineOptions::temporary(Arc::clone(&folder), 2 << 30);
+    options.seals_by_itself = false;
+    options.scrub.rate = None;
+    let engine = Engine::open(options).expect("the folder opens").0;
+    let (table, _) = engine.create_table(narrow()).await.expect("created");
+    let fixture = Fixture { engine, table, folder };
+    let value = |id: i64| Some(f64::from_bits(Random::new(id as u64 + 1).next() & !(1 << 62)));
+    fixture.write(narrow_rows(0, 40_000, 0, value)).await;
+    fixture.table.seal().await.expect("sealed");
+    fixture
+}
+
+fn decodes(path: &Path) -> usize {
+    let file = std::fs::File::open(path).expect("there");
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).expect("a footer").build().expect("a reader");
+    rows.map(|rows| rows.expect("it decodes").num_rows()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_first_gets_no_wrong_value() {
+    let fixture = random_values().await;
+    let snapshot = fixture.table.snapshot();
+    let file = &snapshot.files()[0];
+    let path = fixture.folder.path().join("data").join(file.place.path.to_string());
+    let whole = std::fs::read(&path).expect("readable");
+    let footer = SerializedFileReader::new(Bytes::from(whole.clone())).expect("a file").metadata().clone();
+    let (at, length) = footer.row_group(0).column(2).byte_range();
+    let mut bytes = whole.clone();
+    bytes[(at + length / 2) as usize] ^= 4;
+    std::fs::write(&path, &bytes).expect("written");
+    assert_eq!(decodes(&path), 40_000, "nothing but a checksum tells");
+
+    let session = Session::new(1);
+    session.show("t", &snapshot, false);
+    assert_eq!(session.number("SELECT sum(id) FROM t").await, 20_000 * 39_999, "other blocks are read");
+    let error = refused(&session, "SELECT v FROM t").await;
+    assert_eq!(error.code(), Code::FileDamaged, "{error}");
+    assert!(error.to_string().contains(&file.file.name) && error.to_string().contains("checksum"), "{error}");
+    std::fs::write(&path, &whole).expect("restored");
+    fixture.table.verify().await.expect("asked");
+    assert_eq!(session.number("SELECT count(v) FROM t WHERE id >= 0").await, 40_000);
+    fixture.engine.shutdown().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_first_believes_no_other_footer() {
+    let fixture = random_values().await;
+    let snapshot = fixture.table.snapshot();
+    let file = &snapshot.files()[0];
+    let path = fixture.folder.path().join("data").join(file.place.path.to_string());
+    let whole = std::fs::read(&path).expect("readable");
+    let n_bytes = file.file.tail.expect("it has one").bytes as usize;
+    // Bounds of pages among them, by which rows are left out.
+    for at in (0..n_bytes).step_by(97) {
+        let mut bytes = whole.clone();
+        let place = bytes.len() - n_bytes + at;
+        bytes[place] ^= 1 << (at % 8);
+        std::fs::write(&path, &bytes).expect("written");
+        let session = Session::new(1);
+        session.show("t", &snapshot, false);
+        let error = refused(&session, "SELECT v FROM t WHERE id = 7").await;
+        assert_eq!(error.code(), Code::FileDamaged, "{at}: {error}");
+    }
+    fixture.engine.shutdown().await.expect("a clean end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -111,19 +111,20 @@ async fn nulls_of_deleted_rows_do_not_count_as_rows() {
 /// Several row groups, read in parts by several partitions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_of_a_file_leave_out_their_own_rows() {
-    const ROWS: i64 = 300_000;
+    const ROWS: i64 = 600_000;
     let fixture = Fixture::new(narrow()).await;
     for first in (0..ROWS).step_by(50_000) {
         fixture.write(narrow_rows(first, 50_000, 0, |id| Some((id % 1_000) as f64))).await;
     }
     let before = fixture.build().await;
-    let condition = "v < 100 OR id BETWEEN 131000 AND 140000 OR id >= 299000";
+    assert!(before.files().len() == 1 && ROWS > tidewater_storage::limits::ROW_GROUP_ROWS as i64);
+    let condition = "v < 100 OR id BETWEEN 520000 AND 530000 OR id >= 599000";
     let n = delete(&fixture, condition).await;
     let after = fixture.table.snapshot();
     let statements = [
         "SELECT count(*), sum(id), min(id), max(id) FROM {t}",
         "SELECT v, count(*), sum(id) FROM {t} WHERE v < 500 GROUP BY v",
-        "SELECT id FROM {t} WHERE id BETWEEN 130990 AND 140010",
+        "SELECT id FROM {t} WHERE id BETWEEN 519990 AND 530010",
         "SELECT id FROM {t} ORDER BY id DESC LIMIT 20",
     ];
     check(&before, &after, condition, &statements).await;

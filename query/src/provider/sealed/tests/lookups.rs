@@ -188,12 +188,12 @@ async fn deleted_rows_are_not_found_by_their_key() {
     assert_eq!(session.rows("SELECT v FROM t WHERE id = 4210").await.len(), 1);
 }
 
-/// Row groups that sidecars ruled out, and those that they left.
+/// Blocks that sidecars ruled out, and those that they left.
 fn by_key(plan: &Arc<dyn ExecutionPlan>) -> (usize, usize) {
     let (mut pruned, mut left) = (0, 0);
     for metric in plan.metrics().iter().flat_map(|metrics| metrics.iter()) {
         if let MetricValue::PruningMetrics { name, pruning_metrics } = metric.value()
-            && name == "row_groups_pruned_key_filter"
+            && name == "blocks_pruned_key_filter"
         {
             pruned += pruning_metrics.pruned();
             left += pruning_metrics.matched();
@@ -206,9 +206,9 @@ fn by_key(plan: &Arc<dyn ExecutionPlan>) -> (usize, usize) {
     (pruned, left)
 }
 
-/// One file of three row groups, in each of which ids are as far apart as in the file.
+/// One file of ten blocks, in each of which ids are as far apart as in the file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_up_reads_one_row_group() {
+async fn a_look_up_reads_one_block() {
     const ROWS: i64 = 300_000;
     let id = |at: i64| 2 * ((at * 7_919) % 300_007);
     let fixture = Fixture::new(keyed()).await;
@@ -231,16 +231,16 @@ async fn a_look_up_reads_one_row_group() {
             let batches = collect(Arc::clone(&plan), session.0.task_ctx()).await.expect("it runs");
             assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), n_rows, "{id}");
             let (pruned, left) = by_key(&plan);
-            assert_eq!(pruned + left, 3, "{id}");
+            assert_eq!(pruned + left, 10, "{id}");
             assert!(left >= n_rows, "{id}");
             if n_rows == 1 { left_of_hits += left } else { left_of_misses += left }
         }
     }
-    // Of 60 keys each: one row group, or none, and one in 256 of the others.
-    assert!((60..=66).contains(&left_of_hits), "{left_of_hits}");
-    assert!(left_of_misses <= 6, "{left_of_misses}");
+    // Of 60 keys each: one block, or none, and one in 256 of the others.
+    assert!((60..=70).contains(&left_of_hits), "{left_of_hits}");
+    assert!(left_of_misses <= 10, "{left_of_misses}");
     let text = session.text(&format!("EXPLAIN ANALYZE SELECT v FROM t WHERE id = {}", id(77))).await;
-    assert!(text.contains("row_groups_pruned_key_filter=3 total"), "{text}");
+    assert!(text.contains("blocks_pruned_key_filter=10 total"), "{text}");
 }
 
 /// One partition would wait for the sidecars of all of them, one after another.

@@ -1,14 +1,24 @@
 //! Are the small parts right by themselves? Selections of rows, stamps.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::datasource::listing::FileRange;
+use datafusion::datasource::physical_plan::parquet::RowGroupAccess;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
+use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::RowSelector;
+use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::properties::WriterProperties;
 use roaring::RoaringBitmap;
+use tidewater_storage::limits::FILTER_ROWS;
 
-use crate::provider::sealed::opening::selection::all_but;
+use crate::provider::sealed::opening::selection::{Rows, all_but};
 use crate::provider::sealed::statistics::has_constants;
 use crate::provider::tests::support::Random;
 
@@ -43,6 +53,89 @@ fn a_selection_is_what_is_not_deleted() {
     }
     // Rows that the file does not have are no rows.
     assert_eq!(selected(&RoaringBitmap::from_iter([1, 5, 6, 7]), 6), [0, 2, 3, 4]);
+}
+
+/// The footer of a file with row groups of so many rows.
+fn footer_of(n_rows: u64, group_rows: usize) -> ParquetMetaData {
+    let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Boolean, false)]));
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
+    let mut writer = ArrowWriter::try_new(Vec::<u8>::new(), Arc::clone(&schema), Some(properties)).expect("a writer");
+    let values: ArrayRef = Arc::new(BooleanArray::from(vec![true; n_rows as usize]));
+    writer.write(&RecordBatch::try_new(schema, vec![values]).expect("one column")).expect("written");
+    writer.close().expect("a footer")
+}
+
+/// Blocks of which a sidecar admits so many of a hundred.
+fn some_blocks(random: &mut Random, n_rows: u64, percent: u64) -> Vec<Range<u64>> {
+    let mut admitted: Vec<Range<u64>> = Vec::new();
+    for first in (0..n_rows).step_by(FILTER_ROWS) {
+        if !random.chance(percent) {
+            continue;
+        }
+        let end = n_rows.min(first + FILTER_ROWS as u64);
+        match admitted.last_mut() {
+            Some(last) if last.end == first => last.end = end,
+            _ => admitted.push(first..end),
+        }
+    }
+    admitted
+}
+
+/// The numbers of the rows that are read, portion after portion.
+fn read(rows: &Rows, footer: &ParquetMetaData) -> Vec<u64> {
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let held = MemoryConsumer::new("rows").register(&pool);
+    let mut read = Vec::new();
+    for portion in rows.portions() {
+        let plan = rows.plan(portion, &held).expect("a plan");
+        let (mut next, mut end) = (0, 0);
+        for (group, access) in footer.row_groups().iter().zip(plan.into_inner()) {
+            let n_rows = group.num_rows() as usize;
+            end += n_rows as u64;
+            let selectors: Vec<RowSelector> = match access {
+                RowGroupAccess::Skip => vec![RowSelector::skip(n_rows)],
+                RowGroupAccess::Scan => vec![RowSelector::select(n_rows)],
+                RowGroupAccess::Selection(selection) => selection.into(),
+            };
+            for selector in selectors {
+                let behind = next + selector.row_count as u64;
+                if !selector.skip {
+                    read.extend(next..behind);
+                }
+                next = behind;
+            }
+            assert_eq!(next, end, "a selection is of all rows of its row group");
+        }
+    }
+    read
+}
+
+/// Row groups end inside of blocks and pages; of some so many rows are deleted that they are read in portions.
+#[test]
+fn all_that_is_asked_for_and_not_deleted_is_read_once() {
+    const ROWS: u64 = 250_000;
+    let footer = footer_of(ROWS, 100_000);
+    assert_eq!(footer.num_row_groups(), 3);
+    let second = footer.row_group(1).column(0).data_page_offset();
+    let halves = [FileRange { start: 0, end: second }, FileRange { start: second, end: i64::MAX }];
+    let mut random = Random::new(3);
+    for deleted_percent in [0, 1, 60, 90, 100] {
+        let deleted: RoaringBitmap = (0..ROWS as u32).filter(|_| random.chance(deleted_percent)).collect();
+        let deleted = Arc::new(deleted);
+        for admitted_percent in [0, 20, 70, 100, 101] {
+            let admitted = (admitted_percent <= 100).then(|| some_blocks(&mut random, ROWS, admitted_percent));
+            let is_asked = |row: &u64| admitted.as_ref().is_none_or(|of| of.iter().any(|rows| rows.contains(row)));
+            let expected: Vec<u64> = (0..ROWS).filter(|row| is_asked(row) && !deleted.contains(*row as u32)).collect();
+            let rows = |range| Rows::new(&footer, range, admitted.clone(), Some(Arc::clone(&deleted)));
+            let whole = rows(None);
+            assert!(read(&whole, &footer) == expected, "{deleted_percent} % deleted, {admitted_percent} % asked for");
+            let parts: Vec<u64> = halves.iter().flat_map(|range| read(&rows(Some(range)), &footer)).collect();
+            assert!(parts == expected, "{deleted_percent} % deleted, {admitted_percent} % asked for, in two parts");
+            if deleted_percent == 90 && admitted.is_none() {
+                assert_eq!(whole.portions().len(), 5, "two of a large row group each");
+            }
+        }
+    }
 }
 
 #[test]

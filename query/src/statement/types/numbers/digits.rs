@@ -20,6 +20,9 @@ const WRITTEN: &str = "number as it is written";
 /// Functions that give one of their arguments.
 pub(crate) const CHOICES: [&str; 7] = ["coalesce", "greatest", "ifnull", "least", "nullif", "nvl", "nvl2"];
 
+/// Window functions that give a value of another row, or where there is none their third argument.
+pub(crate) const SHIFTS: [&str; 2] = ["lag", "lead"];
+
 /// Makes the numbers that are compared or chosen from, and are no DOUBLE with all their digits, casts of text to that type. To be called on what goes to
 /// the planner: nothing else reads it.
 pub(crate) fn keep_digits(statement: &mut Statement) {
@@ -131,7 +134,8 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 
 fn is_choice(name: &ObjectName) -> bool {
     let [part] = name.0.as_slice() else { return false };
-    part.as_ident().is_some_and(|ident| CHOICES.iter().any(|choice| ident.value.eq_ignore_ascii_case(choice)))
+    let mut functions = CHOICES.iter().chain(&SHIFTS);
+    part.as_ident().is_some_and(|ident| functions.any(|function| ident.value.eq_ignore_ascii_case(function)))
 }
 
 fn keep(expr: &mut Expr) {

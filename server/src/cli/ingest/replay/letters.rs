@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use tidewater_proto::ingest::v1 as pb;
+
+/// A batch has 16 MiB, and is sent in no more than 64: as text of any kind it is shorter than this.
+const MAX_LINE_BYTES: u64 = 256 << 20;
 
 /// A batch that found no place.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,23 +131,34 @@ impl DeadLetterFile {
         Self { path: path.to_owned() }
     }
 
-    /// All of its batches; `None` if there is no file.
-    pub(in crate::cli::ingest) fn read(&self) -> anyhow::Result<Option<Vec<Letter>>> {
-        let read = self.locked_content().with_context(|| format!("reading {self}"))?;
-        let Some(content) = read.map(|(_, content)| content) else { return Ok(None) };
-        // Cut by a crash it would be half a line. A person may have left it so, and it would go with the first line that is taken out.
-        if content.rsplit(|byte| *byte == b'\n').next().is_some_and(|last| Letter::parse(last).is_ok()) {
-            bail!(
-                "the last line of {self} has no end: put a line break behind it, or remove it if its batch is stored"
-            );
+    /// Its batches, each of which was found to be one; `None` if there is no file.
+    pub(in crate::cli::ingest) fn read(&self) -> anyhow::Result<Option<Letters>> {
+        let reading = || format!("reading {self}");
+        let Some(locked) = self.locked().with_context(reading)? else { return Ok(None) };
+        let mut lines = Lines::of(locked).with_context(reading)?;
+        let mut n = 0;
+        while let Some(line) = lines.next_line().with_context(reading)? {
+            if !line.ends_with(b"\n") {
+                // Cut by a crash it would be half a line. A person may have left it so, and it would go with the first line that is taken out.
+                if Letter::parse(line).is_ok() {
+                    bail!(
+                        "the last line of {self} has no end: put a line break behind it, or remove it if its batch is stored"
+                    );
+                }
+                break;
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let letter = Letter::parse(line);
+            letter.with_context(|| {
+                format!("line {} of {self} is no dead letter; mend it, or move it into another file", lines.number)
+            })?;
+            n += 1;
         }
-        let numbered = (1..).zip(lines(&content)).filter(|(_, line)| !line.trim_ascii().is_empty());
-        let letter = |(number, line): (u64, &[u8])| {
-            Letter::parse(line).with_context(|| {
-                format!("line {number} of {self} is no dead letter; mend it, or move it into another file")
-            })
-        };
-        numbered.map(letter).collect::<anyhow::Result<Vec<_>>>().map(Some)
+        let file = lines.into_file();
+        file.unlock().with_context(reading)?;
+        Ok(Some(Letters { lines: Lines::of(file).with_context(reading)?, n, left: n }))
     }
 
     /// Takes away the lines of these batches. All others stay as they are, byte by byte. The file is another one then, durable under the name
@@ -155,40 +169,44 @@ impl DeadLetterFile {
 
     fn try_take_out(&self, ids: &HashSet<String>) -> io::Result<()> {
         // Held until the end: a producer that adds a line meanwhile would add it to a file that goes.
-        let Some((locked, content)) = self.locked_content()? else { return Ok(()) };
+        let Some(locked) = self.locked()? else { return Ok(()) };
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let temporary = self.path.with_file_name(name);
+        let mut file = BufWriter::new(File::create(&temporary)?);
+        // Rows may be for nobody else to read.
+        file.get_ref().set_permissions(locked.metadata()?.permissions())?;
         let is_out = |line: &[u8]| serde_json::from_slice::<Id>(line).is_ok_and(|line| ids.contains(&line.id));
-        let all: Vec<_> = lines(&content).filter(|line| !line.trim_ascii().is_empty()).collect();
-        let left: Vec<_> = all.iter().copied().filter(|line| !is_out(line)).collect();
-        if left.len() == all.len() {
-            return Ok(());
+        let mut lines = Lines::of(locked)?;
+        let (mut n_out, mut n_left) = (0_u64, 0_u64);
+        // What stands behind the last end was cut by a crash: its batch was never said to be here.
+        while let Some(line) = lines.next_line()?.filter(|line| line.ends_with(b"\n")) {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if is_out(line) {
+                n_out += 1;
+            } else {
+                file.write_all(line)?;
+                n_left += 1;
+            }
         }
-        if left.is_empty() {
+        if n_out == 0 {
+            return fs::remove_file(&temporary);
+        }
+        if n_left == 0 {
             fs::remove_file(&self.path)?;
+            fs::remove_file(&temporary)?;
         } else {
-            let mut name = self.path.file_name().unwrap_or_default().to_owned();
-            name.push(".new");
-            let temporary = self.path.with_file_name(name);
-            let mut file = File::create(&temporary)?;
-            // Rows may be for nobody else to read.
-            file.set_permissions(locked.metadata()?.permissions())?;
-            file.write_all(&left.concat())?;
-            file.sync_all()?;
+            file.into_inner()?.sync_all()?;
             fs::rename(&temporary, &self.path)?;
         }
         self.sync_folder();
         Ok(())
     }
 
-    /// The file, locked, with what is in it: lines that a producer adds are all there, or none. Who may not write it does not read it either:
-    /// what cannot leave the file is not sent.
-    fn locked_content(&self) -> io::Result<Option<(File, Vec<u8>)>> {
-        let Some(mut locked) = self.locked()? else { return Ok(None) };
-        let mut content = Vec::new();
-        locked.read_to_end(&mut content)?;
-        Ok(Some((locked, content)))
-    }
-
-    /// The file that has the name now, locked as long as it is held; `None` if there is none any more.
+    /// The file that has the name now, locked as long as it is held; `None` if there is none any more. Lines that a producer adds are all there,
+    /// or none. Who may not write it does not read it either: what cannot leave the file is not sent.
     fn locked(&self) -> io::Result<Option<File>> {
         loop {
             let file = match File::options().read(true).write(true).open(&self.path) {
@@ -219,7 +237,65 @@ impl DeadLetterFile {
     }
 }
 
-/// The lines, each with its end. What stands behind the last end was cut by a crash: its batch was never said to be here.
-fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
-    content.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
+/// The batches that were in a file when it was read, one of them in memory at a time. Lines that leave the file meanwhile, or come to it,
+/// change nothing here: others put another file under its name, or write behind its end.
+#[derive(Debug)]
+pub(in crate::cli::ingest) struct Letters {
+    lines: Lines,
+    n: u64,
+    left: u64,
+}
+
+impl Letters {
+    /// How many there were at the beginning.
+    pub(in crate::cli::ingest) fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// `None` behind the last.
+    pub(in crate::cli::ingest) fn next_letter(&mut self) -> anyhow::Result<Option<Letter>> {
+        while self.left > 0 {
+            let Some(line) = self.lines.next_line()? else {
+                bail!("the file of dead letters was cut while it was read")
+            };
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            self.left -= 1;
+            return Letter::parse(line).map(Some);
+        }
+        Ok(None)
+    }
+}
+
+/// The lines of a file, each with its end; the last may have none.
+#[derive(Debug)]
+struct Lines {
+    file: BufReader<File>,
+    line: Vec<u8>,
+    /// Of `line`, from 1.
+    number: u64,
+}
+
+impl Lines {
+    /// From the beginning.
+    fn of(mut file: File) -> io::Result<Self> {
+        file.rewind()?;
+        Ok(Self { file: BufReader::new(file), line: Vec::new(), number: 0 })
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        self.number += 1;
+        let n = self.file.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut self.line)?;
+        if n as u64 > MAX_LINE_BYTES {
+            let what = format!("line {} has more than {MAX_LINE_BYTES} bytes", self.number);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok((n > 0).then_some(&*self.line))
+    }
+
+    fn into_file(self) -> File {
+        self.file.into_inner()
+    }
 }

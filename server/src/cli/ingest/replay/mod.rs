@@ -14,7 +14,7 @@ use tidewater_proto::ingest::v1 as pb;
 use tidewater_proto::ingest::v1::ingest_client::IngestClient;
 use tokio::time::Instant;
 
-use self::letters::{DeadLetterFile, Letter};
+use self::letters::{DeadLetterFile, Letter, Letters};
 use super::send::stored;
 use crate::cli::args::{Remote, Unsettled};
 use crate::cli::terminal::{plural, print, say};
@@ -77,12 +77,13 @@ pub(super) async fn run(server: &Remote, path: &Path, unsettled: Unsettled) -> a
     let ingest = crate::cli::connect(server).await?.ingest_service();
     let take_out_at = Instant::now() + TAKE_OUT_INTERVAL;
     let mut replay = Replay { ingest, file, unsettled, totals: Totals::default(), done: HashSet::new(), take_out_at };
-    let sent = replay.send_all(&letters).await;
+    let n = letters.n();
+    let sent = replay.send_all(letters).await;
     // What is stored leaves the file also when the server went away in the middle.
     let taken_out = replay.take_out().await;
     let Replay { file, mut totals, .. } = replay;
     // Those that were not even sent, too.
-    totals.left = letters.len() as u64 - totals.stored - totals.dropped;
+    totals.left = n - totals.stored - totals.dropped;
     let summary = format!("{file}: {totals}");
     if print(&format!("{summary}\n")).is_err() {
         say(&summary);
@@ -111,9 +112,16 @@ pub(super) fn ended(file: &DeadLetterFile, left: u64, sent: anyhow::Result<()>) 
 }
 
 impl Replay {
-    async fn send_all(&mut self, letters: &[Letter]) -> anyhow::Result<()> {
-        for letter in letters {
-            match self.store(letter).await {
+    async fn send_all(&mut self, mut letters: Letters) -> anyhow::Result<()> {
+        loop {
+            let (read, next) = tokio::task::spawn_blocking(move || {
+                let next = letters.next_letter();
+                (letters, next)
+            })
+            .await?;
+            letters = read;
+            let Some(letter) = next? else { return Ok(()) };
+            match self.store(&letter).await {
                 Ok(Some(result)) => {
                     self.totals.stored += 1;
                     self.totals.accepted += result.accepted;
@@ -130,12 +138,11 @@ impl Replay {
                     continue;
                 }
             }
-            self.done.insert(letter.id.clone());
+            self.done.insert(letter.id);
             if Instant::now() >= self.take_out_at {
                 self.take_out().await?;
             }
         }
-        Ok(())
     }
 
     async fn take_out(&mut self) -> anyhow::Result<()> {

@@ -1,8 +1,12 @@
 //! Builds: the same rows before and after, at any moment, over any end of the process.
 
+use std::time::Duration;
+
 use super::spread;
-use crate::engine::tests::support::{Fixture, batch, keys_of, producer, request, until};
+use crate::engine::tests::support::{Fixture, batch, delete_keys, keys_of, producer, request, until};
 use crate::env::{FailAction, wait_for_soon};
+use crate::ids::{ProducerId, SHARD_ZERO};
+use crate::log::{Family, log_prefix};
 use crate::table::Table;
 
 fn all(n: i64) -> Vec<i64> {
@@ -40,6 +44,37 @@ async fn a_table_with_nothing_open_has_nothing_to_build() {
     assert_eq!(fixture.table("t").snapshot().files().len(), 1);
     fixture.restart().await;
     assert_eq!(keys_of(&fixture.table("t")), [1]);
+}
+
+/// What a start has to read.
+fn n_entries(table: &Table) -> usize {
+    let log = log_prefix(table.def().id, SHARD_ZERO);
+    table.shared.store.scan(Family::Log, &log).expect("readable").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_which_no_row_was_accepted_do_not_stay_in_the_log() {
+    let (mut fixture, clock) = Fixture::open_at(1_700_000_000_000_000);
+    fixture.create("t").await;
+    let table = fixture.table("t");
+    write(&table, &all(10)).await;
+    table.build().await.expect("built");
+    assert_eq!(n_entries(&table), 0);
+    assert_eq!(delete_keys(&table, &[3]).await.expect("deleted"), 1);
+    assert_eq!(write(&table, &all(10)).await, 0, "duplicates");
+    table.init_producer(ProducerId::new("p").expect("a valid id"), false, "me").await.expect("begun");
+    assert_eq!((n_entries(&table), table.stats().realtime_rows), (3, 0));
+    // As long as rows would stay.
+    clock.advance(Duration::from_micros(table.def().options.seal.after_us.unsigned_abs()));
+    fixture.engine().seal_due();
+    until(|| n_entries(&table) == 0).await;
+    drop(table);
+    fixture.restart().await;
+    let table = fixture.table("t");
+    assert_eq!(keys_of(&table), [0, 1, 2, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(write(&table, &all(10)).await, 0);
+    let known = table.producer(&ProducerId::new("p").expect("a valid id")).await.expect("asked");
+    assert_eq!(known.map(|producer| producer.epoch), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

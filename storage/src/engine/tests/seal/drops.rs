@@ -108,6 +108,41 @@ async fn a_table_that_is_brought_back_while_it_is_cleared_away_is_whole_or_gone(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_goes_on_while_a_table_is_brought_back() {
+    /// Far more than it takes.
+    const LIMIT: Duration = Duration::from_secs(30);
+    let (fixture, clock) = Fixture::open_at(NOW_US);
+    let engine = Arc::clone(fixture.engine());
+    let before = mixed(&fixture, "t").await;
+    // What the table still does is waited for; a replay takes its time as well.
+    let working = before.shared.building.lock().await;
+    engine.drop_table("public", "t").await.expect("dropped");
+    let undropping = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { engine.undrop_table("public", "t").await }
+    });
+    until(|| !engine.coming.lock().is_empty()).await;
+    let others = async {
+        fixture.create("u").await;
+        let created = engine.create_table(definition("t")).await.err().map(|e| e.code());
+        let undropped = engine.undrop_table("public", "t").await.err().map(|e| e.code());
+        let purged = engine.purge_table("public", "t").await.err().map(|e| e.code());
+        // What was dropped long ago is cleared away, but not this.
+        pass(&clock);
+        engine.purge_dropped().await.expect("done");
+        [created, undropped, purged]
+    };
+    let refusals = tokio::time::timeout(LIMIT, others).await.expect("nobody waits for it");
+    assert_eq!(refusals, [Some(Code::TableExists), Some(Code::TableExists), Some(Code::TableNotFound)]);
+    assert!(!undropping.is_finished());
+    drop(working);
+    let table = undropping.await.expect("no panic").expect("back");
+    assert_eq!(keys_of(&table), [1, 2, 3]);
+    assert!(engine.coming.lock().is_empty());
+    assert_eq!(table.write(request(batch(&[3, 4]))).await.expect("stored").accepted, 1);
+}
+
 /// What was dropped long ago is cleared away: as soon as one of its files is gone it must not come back, also if the process ends there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_whose_files_are_gone_does_not_come_back() {

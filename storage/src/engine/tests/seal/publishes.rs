@@ -162,6 +162,49 @@ async fn rows_deleted_before_they_are_published_are_published_as_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_publish_that_waits_for_its_store_stays_among_the_jobs_and_says_why() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, &[0]).await;
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    fail.arm("publish.before_send", FailAction::Error(1));
+    // The next attempt.
+    fail.arm("publish.after_send", FailAction::Hold(1));
+    let sealing = tokio::spawn({
+        let table = table.clone();
+        async move { table.seal().await }
+    });
+    until(|| fail.visits("publish.after_send") == 1).await;
+    // More than the jobs that are remembered.
+    for key in 1..=25 {
+        write(&table, &[key]).await;
+        table.build().await.expect("built");
+    }
+    let publish = || table.jobs().into_iter().find(|job| job.kind == "publish").expect("it is there");
+    let waits = publish();
+    assert_eq!(waits.state, "running");
+    assert!(waits.error.as_ref().is_some_and(|error| error.contains("publish.before_send")), "{waits:?}");
+    let n_ended = table.jobs().iter().filter(|job| job.ended_us.is_some()).count();
+    assert_eq!(n_ended, 20, "those that ended are forgotten, the oldest first");
+    fail.release("publish.after_send");
+    sealing.await.expect("no panic").expect("sealed");
+    let done = publish();
+    assert_eq!((done.state, done.error), ("done", None));
+    assert_eq!(done.id, waits.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_worker_ends_with_it() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let id = table.shared.jobs.lock().add("run", "tail_rows");
+    fixture.engine().env().fail.arm("table.before_publish/rows", FailAction::Error(1));
+    table.write(request(batch(&[1]))).await.expect_err("the worker fails");
+    let has_ended = || table.jobs().iter().any(|job| job.id == id && job.state == "failed" && job.error.is_some());
+    until(has_ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ingest_and_builds_go_on_while_a_commit_is_held() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;

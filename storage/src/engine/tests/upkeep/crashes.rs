@@ -4,8 +4,9 @@ use super::*;
 use crate::engine::tests::support::{Fixture, delete_keys, keys_of};
 use crate::env::FailAction;
 
-const POINTS: [&str; 7] = [
+const POINTS: [&str; 8] = [
     "compact.names_recorded",
+    "compact.file_written",
     "compact.files_synced",
     "compact.file_brought",
     "compact.decided",

@@ -7,6 +7,9 @@ use super::*;
 use crate::engine::tests::support::{Fixture, delete_keys, keys_of, places_of, until};
 use crate::env::FailAction;
 use crate::error::Code;
+use crate::limits::COPIES_MIN_FREE_BYTES;
+use crate::memory::Share;
+use crate::publishing::download;
 
 /// Begins to compact; returns when it is held at `point`.
 async fn held(
@@ -121,6 +124,132 @@ async fn publishes_go_on_beside_a_merge() {
     assert_eq!(delta_names(&table).await, names(&table));
 }
 
+/// Far more than it takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Begins to compact a table whose turn does not come; returns when it waits.
+async fn waiting(table: &Table) -> tokio::task::JoinHandle<crate::Result<crate::Compacted>> {
+    let compacting = tokio::spawn({
+        let table = table.clone();
+        async move { table.compact().await }
+    });
+    until(|| compact_job(table).is_some()).await;
+    assert_eq!(compact_job(table), Some("pending"));
+    compacting
+}
+
+/// How the last one is.
+fn compact_job(table: &Table) -> Option<&'static str> {
+    table.jobs().into_iter().find(|job| job.kind == "compact").map(|job| job.state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_waits_for_no_merge() {
+    let fixture = Fixture::open();
+    let (merged, built) = (fixture.create("a").await, fixture.create("b").await);
+    seal_pieces(&merged, 4, 10).await;
+    write(&built, &all(10)).await;
+    let gate = Arc::clone(&built.shared.gate);
+    // As on a small machine: one build at a time.
+    let n_others = gate.builds.available_permits() as u32 - 1;
+    let others = Arc::clone(&gate.builds).acquire_many_owned(n_others).await.expect("open");
+    let compacting = held(&fixture, &merged, "compact.file_written").await;
+    let build = tokio::time::timeout(LIMIT, built.build()).await;
+    build.expect("it waits for no merge").expect("built");
+    assert_eq!(spread(&built), (0, 10, 0));
+    let sorting = gate.sorting.try_take(u64::MAX);
+    assert!(sorting.is_some(), "all memory of builds and sorts is free: a merge has its own");
+    fixture.engine().env().fail.release("compact.file_written");
+    // Nor does a merge wait for that memory.
+    let compacted = tokio::time::timeout(LIMIT, compacting).await.expect("it ends").expect("no panic");
+    assert_eq!(compacted.expect("compacted").merged_files, 4);
+    drop((others, sorting));
+    assert_eq!(fixture.engine().memory().used(Share::Unassigned), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_lets_builds_begin_that_came_before_it() {
+    let fixture = Fixture::open();
+    let (merged, built) = (fixture.create("a").await, fixture.create("b").await);
+    seal_pieces(&merged, 4, 10).await;
+    write(&built, &all(10)).await;
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    let gate = Arc::clone(&built.shared.gate);
+    let n_places = gate.builds.available_permits() as u32;
+    let running = Arc::clone(&gate.builds).acquire_many_owned(n_places).await.expect("open");
+    // Armed to be counted.
+    fail.arm("compact.file_written", FailAction::Error(u32::MAX));
+    let mut compacting = held(&fixture, &merged, "compact.names_recorded").await;
+    fail.release("compact.names_recorded");
+    let waits = tokio::time::timeout(Duration::from_millis(50), &mut compacting).await;
+    assert!(waits.is_err(), "all places of builds are taken");
+    assert_eq!(fail.visits("compact.file_written"), 0);
+    drop(running);
+    let build = tokio::time::timeout(LIMIT, built.build()).await;
+    build.expect("it waits for no merge").expect("built");
+    assert_eq!(compacting.await.expect("no panic").expect("compacted").merged_files, 4);
+    assert_eq!(fail.visits("compact.file_written"), 1);
+    assert_eq!(gate.builds.available_permits() as u32, n_places, "it keeps no place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_merged_one_after_the_other() {
+    let fixture = Fixture::open();
+    let (first, second, third) = (fixture.create("a").await, fixture.create("b").await, fixture.create("c").await);
+    for table in [&first, &second, &third] {
+        seal_pieces(table, 4, 10).await;
+    }
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    let compacting = held(&fixture, &first, "compact.names_recorded").await;
+    let (mut waits, gone) = (waiting(&second).await, waiting(&third).await);
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut waits).await.is_err());
+    assert_eq!(fail.visits("compact.names_recorded"), 1, "nothing is made, nor read, for who waits");
+    // Everything else goes on, and what a table waits for ends with it.
+    write(&second, &(40..50).collect::<Vec<_>>()).await;
+    second.seal().await.expect("sealed");
+    fixture.engine().drop_table("public", "c").await.expect("dropped");
+    let gone = tokio::time::timeout(LIMIT, gone).await.expect("it ends").expect("no panic");
+    assert_eq!(gone.expect_err("it was dropped").code(), Code::TableClosed);
+    fail.release("compact.names_recorded");
+    assert_eq!(compacting.await.expect("no panic").expect("compacted").merged_files, 4);
+    // As its files are when its turn comes.
+    assert_eq!(waits.await.expect("no panic").expect("compacted").merged_files, 5);
+    assert_eq!(keys_of(&second), all(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_has_nothing_to_merge_when_its_turn_comes_gives_it_on() {
+    let fixture = Fixture::open();
+    let (first, second) = (fixture.create("a").await, fixture.create("b").await);
+    for table in [&first, &second] {
+        seal_pieces(table, 4, 10).await;
+    }
+    let compacting = held(&fixture, &first, "compact.names_recorded").await;
+    let waits = waiting(&second).await;
+    second.truncate().await.expect("truncated");
+    fixture.engine().env().fail.release("compact.names_recorded");
+    assert_eq!(compacting.await.expect("no panic").expect("compacted").merged_files, 4);
+    assert_eq!(waits.await.expect("no panic").expect("nothing to do").merged_files, 0);
+    assert_eq!(compact_job(&second), Some("done"));
+    assert_eq!(fixture.engine().parts.gate.merges.available_permits(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_file_stops_when_others_have_taken_the_space() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    seal_pieces(&table, 1, 10).await;
+    let file = table.snapshot().files()[0].clone();
+    let (shared, to) = (&table.shared, fixture.path().join("a.copy"));
+    let needed = shared.gate.min_free_bytes + COPIES_MIN_FREE_BYTES + file.file.bytes;
+    *shared.gate.pretended_free_bytes.lock() = Some(needed - 1);
+    let full = download(shared, &file.place.path, file.file.bytes, &to).await.expect_err("refused");
+    assert_eq!(full.code(), Code::DiskFull, "{full}");
+    *shared.gate.pretended_free_bytes.lock() = Some(needed);
+    download(shared, &file.place.path, file.file.bytes, &to).await.expect("copied");
+    assert_eq!(std::fs::metadata(&to).expect("there").len(), file.file.bytes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_ends_between_forgets_no_delete() {
     let mut fixture = Fixture::open();
@@ -149,4 +278,65 @@ async fn a_worker_that_ends_between_forgets_no_delete() {
     drop(table);
     fixture.restart().await;
     assert_eq!(keys_of(&fixture.table("t")), all(40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_merge_whose_commit_waits_while_its_worker_fails_are_not_cleaned() {
+    let mut fixture = Fixture::open();
+    fixture.create("t").await;
+    let table = fixture.table("t");
+    seal_pieces(&table, 4, 10).await;
+    let mut compacting = held(&fixture, &table, "compact.file_brought").await;
+    // The worker hears of this row when it is written, and fails then; the record of the commit is behind it in the log's queue.
+    let fail = Arc::clone(&fixture.engine().env().fail);
+    fail.arm("log.before_write/rows", FailAction::Hold(1));
+    fail.arm("log.before_write/intent", FailAction::Hold(1));
+    fail.arm("table.before_publish/rows", FailAction::Error(1));
+    let writing = tokio::spawn({
+        let table = table.clone();
+        async move { table.write(request(batch(&[40]))).await }
+    });
+    until(|| fail.visits("log.before_write/rows") == 1).await;
+    // Only to be counted.
+    fail.arm("table.before_submit/intent", FailAction::Error(u32::MAX));
+    fail.release("compact.file_brought");
+    until(|| fail.visits("table.before_submit/intent") == 1).await;
+    fail.release("log.before_write/rows");
+    until(|| fail.visits("log.before_write/intent") == 1).await;
+    writing.await.expect("no panic").expect_err("the worker fails");
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut compacting).await;
+    assert!(early.is_err(), "nobody may clean before the log has told what came of the commit: {early:?}");
+    let cleaning = tokio::spawn({
+        let engine = Arc::clone(fixture.engine());
+        async move { engine.clean_files().await }
+    });
+    fail.release("log.before_write/intent");
+    compacting.await.expect("no panic").expect_err("its worker failed");
+    cleaning.await.expect("no panic");
+    while table.seal().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(keys_of(&table), all(41));
+    assert_eq!(names(&table).len(), 2, "the merge was settled, and the row sealed");
+    assert_eq!(delta_names(&table).await, names(&table));
+    fixture.engine().clean_files().await;
+    drop(table);
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), all(41));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_waits_for_its_store_keeps_no_fresh_rows() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    seal_pieces(&table, 4, 10).await;
+    write(&table, &(40..50).collect::<Vec<_>>()).await;
+    let compacting = held(&fixture, &table, "publish.before_send").await;
+    table.build().await.expect("built");
+    let memory = Arc::clone(fixture.engine().memory());
+    let gone = until(|| memory.used(Share::Realtime) + memory.used(Share::Queries) == 0);
+    tokio::time::timeout(LIMIT, gone).await.expect("nobody reads them any more");
+    fixture.engine().env().fail.release("publish.before_send");
+    assert_eq!(compacting.await.expect("no panic").expect("compacted").merged_files, 4);
+    assert_eq!(keys_of(&table), all(50));
 }

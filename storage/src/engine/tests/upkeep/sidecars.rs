@@ -27,10 +27,10 @@ fn check_all(table: &Table) -> usize {
         let (sidecar, path) = file.sidecar().expect("a sidecar");
         let bytes = Bytes::from(std::fs::read(on_disk(table, &path)).expect("it is there"));
         let directory = Directory::parse(&bytes, sidecar.bytes).expect("whole");
-        let [row_group] = directory.row_groups.as_slice() else { panic!("{} row groups", directory.row_groups.len()) };
-        assert_eq!(row_group.rows, file.file.rows);
-        let own = bytes.slice(row_group.range.start as usize..row_group.range.end as usize);
-        let filter = Filter::parse(row_group, own).expect("whole");
+        let [block] = directory.blocks.as_slice() else { panic!("{} blocks", directory.blocks.len()) };
+        assert_eq!(block.rows, file.file.rows);
+        let own = bytes.slice(block.range.start as usize..block.range.end as usize);
+        let filter = Filter::parse(block, own).expect("whole");
         let rows = crate::sealed::read_columns(&on_disk(table, &file.place.path), &def.arrow_schema, &def.key);
         for rows in rows.expect("the file opens") {
             let rows = rows.expect("readable");

@@ -13,14 +13,15 @@ use crate::catalog::TableDef;
 use crate::catalog::tests::{defined, instant, plain};
 use crate::error::Code;
 use crate::ids::SchemaId;
-use crate::sealed::SegmentFile;
+use crate::sealed::{SegmentFile, Tail};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_is_made_filled_deleted_from_and_truncated() {
     let store = memory();
     let (delta, def) = (delta_in(&store), events());
     let (a, b) = (file("a.parquet", 1), file("b.parquet", 11));
-    let b = SegmentFile { entry: Some((b.min_seq, 5)), max_seq: b.min_seq, ..b };
+    let tail = Some(Tail { bytes: 900, checksum: 3 });
+    let b = SegmentFile { entry: Some((b.min_seq, 5)), max_seq: b.min_seq, tail, ..b };
     commit(&delta, 0, &create(&def)).await;
     let loaded = delta.load().await.expect("the new table");
     assert_eq!((loaded.version, loaded.files.len(), loaded.txns.len()), (0, 0, 0));

@@ -77,6 +77,7 @@ fn file(name: &str, first: u64) -> SegmentFile {
         ],
         created_at_us: 1_700_000_001_234_000,
         sidecar: Some(Sidecar { name: format!("{name}.keys"), bytes: 130, checksum: 77 }),
+        tail: None,
     }
 }
 

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Code, Result};
 use crate::sealed::sidecar::form::{DirectoryBuilder, encode_filter};
-use crate::sealed::sidecar::{Directory, Filter, RowGroup, TAIL_BYTES};
+use crate::sealed::sidecar::{Block, Directory, Filter, TAIL_BYTES};
 
 /// Numbers without order, the same in every run (SplitMix64, Steele and others, 2014).
 fn random(i: u64) -> u64 {
@@ -16,10 +16,10 @@ fn random(i: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A sidecar of row groups with these hashes.
-fn written(row_groups: &[Vec<u64>]) -> Vec<u8> {
+/// A sidecar of blocks with these hashes.
+fn written(blocks: &[Vec<u64>]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), DirectoryBuilder::default());
-    for hashes in row_groups {
+    for hashes in blocks {
         let filter = encode_filter(&mut hashes.clone());
         directory.add(hashes.len() as u32, &filter).expect("it is small enough");
         out.extend(filter);
@@ -30,23 +30,23 @@ fn written(row_groups: &[Vec<u64>]) -> Vec<u8> {
 
 fn parsed(bytes: &[u8]) -> Result<(Directory, Vec<Filter>)> {
     let directory = Directory::parse(bytes, bytes.len() as u64)?;
-    let filter = |of: &RowGroup| {
+    let filter = |of: &Block| {
         let own = &bytes[of.range.start as usize..of.range.end as usize];
         Filter::parse(of, Bytes::copy_from_slice(own))
     };
-    let filters = directory.row_groups.iter().map(filter).collect::<Result<_>>()?;
+    let filters = directory.blocks.iter().map(filter).collect::<Result<_>>()?;
     Ok((directory, filters))
 }
 
 /// The directory of entries (rows, filter's bytes, checksum), made by hand.
-fn directory(entries: &[(u32, u32, u64)], n_row_groups: u32, version: u16) -> Vec<u8> {
+fn directory(entries: &[(u32, u32, u64)], n_blocks: u32, version: u16) -> Vec<u8> {
     let mut out = Vec::new();
     for (rows, n_bytes, checksum) in entries {
         out.extend(rows.to_le_bytes());
         out.extend(n_bytes.to_le_bytes());
         out.extend(checksum.to_le_bytes());
     }
-    out.extend(n_row_groups.to_le_bytes());
+    out.extend(n_blocks.to_le_bytes());
     out.extend(version.to_le_bytes());
     out.extend([0, 0]);
     out.extend(b"TWKF");
@@ -61,7 +61,7 @@ fn a_key_may_be_where_it_is_and_hardly_elsewhere() {
         let groups: Vec<Vec<u64>> = (0..3).map(|group| (0..n).map(|i| random(group << 40 | i)).collect()).collect();
         let bytes = written(&groups);
         let (directory, filters) = parsed(&bytes).expect("whole");
-        assert!(directory.row_groups.iter().all(|group| group.rows == n));
+        assert!(directory.blocks.iter().all(|group| group.rows == n));
         for (hashes, filter) in groups.iter().zip(&filters) {
             assert!(hashes.iter().all(|hash| filter.contains(*hash)), "{n} keys");
             let n_wrong = (0..100_000).filter(|i| filter.contains(random(1 << 50 | i))).count();
@@ -78,9 +78,9 @@ fn keys_that_are_there_twice_do_no_harm() {
 }
 
 #[test]
-fn a_row_group_without_a_filter_may_hold_any_key() {
+fn a_block_without_a_filter_may_hold_any_key() {
     let (directory, filters) = parsed(&written(&[vec![1, 2], vec![], vec![3]])).expect("whole");
-    assert!(directory.row_groups[1].range.is_empty());
+    assert!(directory.blocks[1].range.is_empty());
     assert!((0..1_000).all(|i| filters[1].contains(random(i))));
     assert!(filters[2].contains(3));
 }
@@ -91,7 +91,7 @@ fn the_first_version_is_read() {
     let fixture = include_bytes!("sidecar-v1.filters");
     let (found, filters) = parsed(fixture).expect("whole");
     let groups: Vec<(u64, u64, u64)> =
-        found.row_groups.iter().map(|group| (group.rows, group.range.start, group.range.end)).collect();
+        found.blocks.iter().map(|group| (group.rows, group.range.start, group.range.end)).collect();
     assert_eq!(groups, [(5, 0, 40), (20, 40, 104), (3, 104, 104)]);
     let hash = |key: i64| xxh3_64(&key.to_le_bytes());
     let among = |filter: &Filter, keys: std::ops::Range<i64>| {
@@ -103,12 +103,16 @@ fn the_first_version_is_read() {
     assert_eq!(among(&filters[0], 1_000..2_000), [1_033, 1_579, 1_743, 1_894]);
     assert_eq!(among(&filters[1], 1_000..2_000), [1_211, 1_696]);
     assert_eq!(among(&filters[2], 0..10).len(), 10);
-    // And it is what is written of the same filters.
+    // What is written of the same filters now has another version, which readers of row groups refuse, and is the same but for that.
+    let mut expected = fixture[104..fixture.len() - size_of::<u64>()].to_vec();
+    expected[3 * 16 + 4] = 2;
+    let checksum = xxh3_64(&expected);
+    expected.extend(checksum.to_le_bytes());
     let mut again = DirectoryBuilder::default();
     for (rows, filter) in [(5, &fixture[..40]), (20, &fixture[40..104]), (3, &fixture[..0])] {
         again.add(rows, filter).expect("it is small enough");
     }
-    assert_eq!(again.finish(), fixture[104..]);
+    assert_eq!(again.finish(), expected);
 }
 
 #[test]
@@ -132,13 +136,14 @@ fn another_length_is_seen() {
     }
     Directory::parse(&whole, whole.len() as u64 + 1).expect_err("another file's end");
     let found = Directory::parse(&whole, whole.len() as u64).expect("whole");
-    Filter::parse(&found.row_groups[0], Bytes::copy_from_slice(&whole[..39])).expect_err("a part of a filter");
+    Filter::parse(&found.blocks[0], Bytes::copy_from_slice(&whole[..39])).expect_err("a part of a filter");
 }
 
 #[test]
 fn what_cannot_be_is_refused_with_a_checksum_that_fits() {
     let refused = |bytes: &[u8]| parsed(bytes).expect_err("refused").code();
-    assert_eq!(refused(&directory(&[], 0, 2)), Code::LogUnknownVersion);
+    assert_eq!(refused(&directory(&[], 0, 0)), Code::LogUnknownVersion);
+    assert_eq!(refused(&directory(&[], 0, 3)), Code::LogUnknownVersion);
     assert_eq!(refused(&directory(&[], u32::MAX, 1)), Code::FileDamaged);
     assert_eq!(refused(&directory(&[(1, 0, 0)], 2, 1)), Code::FileDamaged);
     assert_eq!(refused(&directory(&[(1, u32::MAX, 0); 3], 3, 1)), Code::FileDamaged);
@@ -180,7 +185,7 @@ fn the_directory_is_found_from_the_end() {
     }
     let full = full.finish();
     assert!(full.len() as u64 <= TAIL_BYTES, "{} bytes", full.len());
-    assert!(Directory::parse(&full, full.len() as u64).expect("whole").row_groups.len() > 2_000);
+    assert!(Directory::parse(&full, full.len() as u64).expect("whole").blocks.len() > 2_000);
 }
 
 proptest! {

@@ -69,6 +69,7 @@ fn file(name: &str, entry: Option<(CommitSeq, i64)>) -> SegmentFile {
         ],
         created_at_us: 1_700_000_000_000_000,
         sidecar: Some(Sidecar { name: format!("{name}.keys"), bytes: 130, checksum: 77 }),
+        tail: None,
     }
 }
 

@@ -27,12 +27,14 @@ fn what_is_built_is_forgotten() {
     for seq in 1..=10 {
         arrivals.note(CommitSeq(seq), moment(seq * MARK_US));
     }
+    assert_eq!(arrivals.first_us(), Some(moment(MARK_US).wall_us));
     arrivals.forget(CommitSeq(4));
+    assert_eq!(arrivals.first_us(), Some(moment(5 * MARK_US).wall_us));
     assert_eq!(arrivals.of(CommitSeq(5)), Some(moment(5 * MARK_US)));
     // Nobody asks for it; it is not taken for older than it is.
     assert_eq!(arrivals.of(CommitSeq(1)), Some(moment(5 * MARK_US)));
     arrivals.forget(CommitSeq(10));
-    assert_eq!(arrivals.of(CommitSeq(10)), None);
+    assert_eq!((arrivals.of(CommitSeq(10)), arrivals.first_us()), (None, None));
 }
 
 #[test]

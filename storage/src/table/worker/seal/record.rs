@@ -83,6 +83,21 @@ impl Worker {
         Prepared::answer(Answer::Plan(answer, plan))
     }
 
+    /// A commit that was planned is on record from here on, as if it were sent. In one step with everything that was decided before: rows
+    /// that a TRUNCATE took in the meantime get into no version of the Delta table.
+    pub(crate) fn on_send(
+        &self,
+        truncated: Option<CommitSeq>,
+        intent: &Intent,
+        answer: oneshot::Sender<Result<()>>,
+    ) -> Prepared {
+        if self.state.seal.truncated != truncated {
+            let gone = Error::new(Code::BuildOvertaken, "the table was truncated since the commit was planned");
+            return Prepared::answer(Answer::Done(answer, Err(gone)));
+        }
+        self.prepared(commit::intent(self.state.def.id, intent), Publish::Nothing, Answer::Done(answer, Ok(())))
+    }
+
     /// Both sides of the table's accounts: what was decided, and, when all of that is visible, what is there.
     pub(crate) fn on_count(&self, answer: oneshot::Sender<Result<Books>>) -> Prepared {
         let counts = RowCounts { accepted: self.shared.ledger.lock().totals().accepted, gone: self.state.seal.gone };

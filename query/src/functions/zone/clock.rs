@@ -16,7 +16,7 @@ const MAX_PROBES: usize = 200;
 
 /// A zone whose last used offset is remembered with its span: neighbouring rows mostly share it. Times are microseconds
 /// since 1970; local times count as if the clock stood in UTC.
-pub(super) struct ZoneClock {
+pub(in crate::functions) struct ZoneClock {
     tz: Tz,
     /// Instants `[start, end)` with this offset.
     span: (i64, i64, i64),
@@ -69,6 +69,25 @@ impl ZoneClock {
         let instant = self.find_first_instant(local)?;
         self.first = Some((local, instant));
         Some(instant)
+    }
+
+    /// The same, if they show nothing less behind it: a `local` that they show twice has no such instant.
+    pub fn only_instant(&mut self, local: i64) -> Option<i64> {
+        let instant = self.first_instant(local)?;
+        self.offset(instant);
+        let end = self.span.1;
+        (self.local(end)? >= local).then_some(instant)
+    }
+
+    /// The latest time that clocks have shown until an instant: what they show at it, unless they were put back shortly before.
+    pub fn latest_shown(&mut self, instant: i64) -> Option<i64> {
+        let shown = self.local(instant)?;
+        let start = self.span_start(instant);
+        // No zone is put back by more than a day.
+        if instant.checked_sub(start)? > 2 * PROBE_US {
+            return Some(shown);
+        }
+        Some(shown.max(self.local(start.checked_sub(1)?)?))
     }
 
     fn find_first_instant(&self, local: i64) -> Option<i64> {
@@ -125,7 +144,7 @@ impl ZoneClock {
 }
 
 /// A zone of that name or offset.
-pub(super) fn parse(name: &str) -> Option<Tz> {
+pub(in crate::functions) fn parse(name: &str) -> Option<Tz> {
     Tz::from_str(name.trim()).ok()
 }
 

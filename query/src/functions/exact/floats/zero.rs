@@ -1,0 +1,187 @@
+//! Where does DataFusion have two zeros? In orders that more is ordered by, in windows, in what aggregates count once, in longer IN lists, in CASE and
+//! NULLIF, and in what a join lets a scan look for.
+
+use std::mem;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, InList, ScalarFunction, Sort, WindowFunctionParams,
+};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Case, Expr, ExprSchemable, Join, LogicalPlan};
+
+use super::calls::One;
+
+const NULLIF: &str = "nullif";
+
+/// The plan with one zero where both are compared. To be called behind the optimizer, which makes IN lists of ORs and keys of conditions. Comparisons
+/// are left alone, so that they are pushed down to scans and their bounds.
+pub(in crate::functions) fn with_one_zero(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(in_plan).data()
+}
+
+fn in_plan(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let is_changed = match &mut plan {
+        LogicalPlan::Sort(sort) => {
+            let schema = Arc::clone(sort.input.schema());
+            in_order(&mut sort.expr, &schema)
+        }
+        LogicalPlan::Join(join) => in_keys(join),
+        _ => false,
+    };
+    let plan = in_exprs(plan)?;
+    Ok(if is_changed { Transformed::yes(plan.data) } else { plan })
+}
+
+fn in_exprs(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut compares = false;
+    plan.apply_expressions(|expr| {
+        compares |= expr.exists(|expr| Ok(may_compare(expr)))?;
+        Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !compares {
+        return Ok(Transformed::no(plan));
+    }
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+    }
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        // Sets of groups have no name that they could keep.
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return Ok(Transformed::no(expr));
+        }
+        let name = names.save(&expr);
+        let read = expr.transform_up(|expr| Ok(in_expr(expr, &schema)))?;
+        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
+    })
+}
+
+/// Whether it may compare floats, for all that is known without types.
+fn may_compare(expr: &Expr) -> bool {
+    match expr {
+        Expr::InList(_) => true,
+        Expr::Case(case) => case.expr.is_some(),
+        Expr::ScalarFunction(call) => call.func.name() == NULLIF,
+        Expr::AggregateFunction(call) => call.params.distinct || call.params.order_by.len() > 1,
+        Expr::WindowFunction(call) => {
+            let params = &call.params;
+            params.distinct || !params.partition_by.is_empty() || !params.order_by.is_empty()
+        }
+        _ => false,
+    }
+}
+
+fn in_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_changed = match &mut expr {
+        Expr::InList(list) => in_list(list, schema),
+        Expr::Case(Case { expr: Some(operand), when_then_expr, .. }) => {
+            let is_float = is_float(operand, schema);
+            if is_float {
+                One::Zero.around(operand);
+                when_then_expr.iter_mut().for_each(|(when, _)| One::Zero.around(when));
+            }
+            is_float
+        }
+        Expr::ScalarFunction(call) if call.func.name() == NULLIF => in_nullif(call),
+        Expr::AggregateFunction(AggregateFunction { params, .. }) if params.distinct => in_set(params, schema),
+        Expr::AggregateFunction(AggregateFunction { params, .. }) => in_order(&mut params.order_by, schema),
+        Expr::WindowFunction(call) => in_window(&mut call.params, schema),
+        _ => false,
+    };
+    if is_changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+fn is_float(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| data_type.is_floating())
+}
+
+/// An order by floats goes on with what follows where they are one value. The last one's peers have no order, and scans take part in a short
+/// `ORDER BY v LIMIT 10` by its column.
+fn in_order(order: &mut [Sort], schema: &DFSchema) -> bool {
+    let Some((_, first)) = order.split_last_mut() else { return false };
+    all_of(first.iter_mut().map(|key| &mut key.expr), schema)
+}
+
+/// What counts once, and the order of it, which is by the same.
+fn in_set(params: &mut AggregateFunctionParams, schema: &DFSchema) -> bool {
+    let AggregateFunctionParams { args, order_by, .. } = params;
+    all_of(args.iter_mut().chain(order_by.iter_mut().map(|key| &mut key.expr)), schema)
+}
+
+/// Partitions and peers of a window, and a set of its rows.
+fn in_window(params: &mut WindowFunctionParams, schema: &DFSchema) -> bool {
+    let WindowFunctionParams { args, partition_by, order_by, distinct, .. } = params;
+    let of_set = args.iter_mut().filter(|_| *distinct);
+    let order = order_by.iter_mut().map(|key| &mut key.expr);
+    all_of(of_set.chain(partition_by).chain(order), schema)
+}
+
+/// Whether any is a float.
+fn all_of<'a>(exprs: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+    let mut is_changed = false;
+    for expr in exprs.filter(|expr| is_float(expr, schema)) {
+        One::Zero.around(expr);
+        is_changed = true;
+    }
+    is_changed
+}
+
+/// A list of constants names both zeros, and is pushed down as it is.
+fn in_list(list: &mut InList, schema: &DFSchema) -> bool {
+    let InList { expr, list, .. } = list;
+    if list.iter().all(|item| matches!(item, Expr::Literal(..))) {
+        let others: Vec<Expr> = list.iter().filter_map(other_zero).collect();
+        let is_changed = !others.is_empty();
+        list.extend(others);
+        return is_changed;
+    }
+    let is_float = is_float(expr, schema);
+    if is_float {
+        One::Zero.around(expr);
+        list.iter_mut().for_each(|item| One::Zero.around(item));
+    }
+    is_float
+}
+
+/// NULLIF gives what it is given, sign and all, so that it asks about each zero by itself.
+fn in_nullif(call: &mut ScalarFunction) -> bool {
+    let Some(other) = call.args.last().and_then(other_zero) else { return false };
+    let inner = ScalarFunction::new_udf(Arc::clone(&call.func), mem::take(&mut call.args));
+    call.args = vec![Expr::ScalarFunction(inner), other];
+    true
+}
+
+/// The zero of the other sign, if it is one.
+fn other_zero(expr: &Expr) -> Option<Expr> {
+    let other = match expr {
+        Expr::Literal(ScalarValue::Float32(Some(number)), _) if *number == 0.0 => ScalarValue::Float32(Some(-number)),
+        Expr::Literal(ScalarValue::Float64(Some(number)), _) if *number == 0.0 => ScalarValue::Float64(Some(-number)),
+        _ => return None,
+    };
+    Some(Expr::Literal(other, None))
+}
+
+/// A join of floats has no equal zeros in the list that it lets scans look for. Each key under a name of its own: both sides may have columns of one
+/// name.
+fn in_keys(join: &mut Join) -> bool {
+    let Join { left, right, on, .. } = join;
+    let mut is_changed = false;
+    for (n, (of_left, of_right)) in on.iter_mut().enumerate() {
+        if !is_float(of_left, left.schema()) || !is_float(of_right, right.schema()) {
+            continue;
+        }
+        for (key, side) in [(of_left, "left"), (of_right, "right")] {
+            let mut one = mem::take(key).unalias();
+            One::Zero.around(&mut one);
+            *key = one.alias(format!("{side} key {n}"));
+        }
+        is_changed = true;
+    }
+    is_changed
+}

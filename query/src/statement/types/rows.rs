@@ -1,0 +1,294 @@
+//! How are rows compared, `(a, b) = (c, d)`? Value by value, as standard SQL has it, so that a NULL in them leaves open what no other value decides.
+//! The planner makes structs of them, of which each is equal to another or is not.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Visit, VisitMut, Visitor,
+    VisitorMut,
+};
+use tidewater_storage::{Code, Error, Result};
+
+use crate::error::too_deep;
+use crate::limits::{MAX_EXPANDED_NODES, MAX_STATEMENT_DEPTH};
+
+/// Rewrites comparisons of rows into those of their values.
+pub(crate) fn settle(statement: &mut Statement) -> Result<()> {
+    let flow = match statement {
+        Statement::Statement(sql) => VisitMut::visit(&mut **sql, &mut Settle),
+        Statement::Explain(explain) => return settle(&mut explain.statement),
+        _ => ControlFlow::Continue(()),
+    };
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Settle;
+
+impl VisitorMut for Settle {
+    type Break = Box<Error>;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
+        match written_out(expr).and_then(|written| ask_each(expr).map(|()| written)) {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(written)) => {
+                *expr = nested(written);
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+/// What stands in the place of an expression that compares rows.
+fn written_out(expr: &Expr) -> Result<Option<Expr>> {
+    use BinaryOperator as Op;
+    Ok(match expr {
+        Expr::BinaryOp { left, op, right } => match (items(left), items(right)) {
+            (Some(left), Some(right)) => compared(op, left, right)?,
+            (Some(_), None) if is_subquery(right) => return Err(of_subquery()),
+            _ => None,
+        },
+        Expr::IsDistinctFrom(left, right) => match (items(left), items(right)) {
+            (Some(left), Some(right)) => Some(by_pairs(left, right, Op::Or, &|left, right| {
+                Ok(Expr::IsDistinctFrom(Box::new(nested(left)), Box::new(nested(right))))
+            })?),
+            _ => None,
+        },
+        Expr::IsNotDistinctFrom(left, right) => match (items(left), items(right)) {
+            (Some(left), Some(right)) => Some(by_pairs(left, right, Op::And, &|left, right| {
+                Ok(Expr::IsNotDistinctFrom(Box::new(nested(left)), Box::new(nested(right))))
+            })?),
+            _ => None,
+        },
+        Expr::IsNull(row) => items(row).and_then(|items| all(items.into_iter().map(|item| Expr::IsNull(boxed(item))))),
+        Expr::IsNotNull(row) => {
+            items(row).and_then(|items| all(items.into_iter().map(|item| Expr::IsNotNull(boxed(item)))))
+        }
+        Expr::InList { expr: row, list, negated } => match items(row) {
+            Some(row) => in_list(&row, list, *negated)?,
+            None => None,
+        },
+        Expr::InSubquery { expr: row, .. } if items(row).is_some() => return Err(of_subquery()),
+        Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. }
+            if items(left).is_some() && is_subquery(right) =>
+        {
+            return Err(of_subquery());
+        }
+        Expr::Between { expr: row, negated, low, high } => match (items(row), items(low), items(high)) {
+            (Some(row), Some(low), Some(high)) => {
+                check_copies(&row, 2)?;
+                let above = compared(&Op::GtEq, row.clone(), low)?;
+                let below = compared(&Op::LtEq, row, high)?;
+                above.zip(below).map(|(above, below)| negated_if(*negated, joined(above, Op::And, below)))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// `CASE (a, b) WHEN (c, d)` as CASE of such a comparison.
+fn ask_each(expr: &mut Expr) -> Result<()> {
+    let Expr::Case { operand, conditions, .. } = expr else { return Ok(()) };
+    let Some(row) = operand.as_deref().and_then(items) else { return Ok(()) };
+    let Some(rows) = conditions.iter().map(|when| items(&when.condition)).collect::<Option<Vec<_>>>() else {
+        return Ok(());
+    };
+    check_copies(&row, rows.len())?;
+    for (when, other) in conditions.iter_mut().zip(rows) {
+        if let Some(condition) = compared(&BinaryOperator::Eq, row.clone(), other)? {
+            when.condition = condition;
+        }
+    }
+    *operand = None;
+    Ok(())
+}
+
+/// The values of a row that is written out.
+fn items(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Tuple(items) => Some(items.clone()),
+        Expr::Nested(inner) => items(inner),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let item = |arg: &FunctionArg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(item)) => Some(item.clone()),
+                _ => None,
+            };
+            list.args.iter().map(item).collect()
+        }
+        _ => None,
+    }
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    match expr {
+        Expr::Subquery(_) => true,
+        Expr::Nested(inner) => is_subquery(inner),
+        _ => false,
+    }
+}
+
+fn of_subquery() -> Error {
+    Error::new(Code::UnsupportedStatement, "a row is not compared with what a subquery gives")
+        .hint("write EXISTS (SELECT 1 FROM … WHERE x = a AND y = b)")
+}
+
+/// `None` for an operator that compares nothing.
+fn compared(op: &BinaryOperator, left: Vec<Expr>, right: Vec<Expr>) -> Result<Option<Expr>> {
+    use BinaryOperator as Op;
+    Ok(Some(match op {
+        Op::Eq => by_pairs(left, right, Op::And, &|left, right| pair(&Op::Eq, left, right))?,
+        Op::NotEq => by_pairs(left, right, Op::Or, &|left, right| pair(&Op::NotEq, left, right))?,
+        Op::Lt | Op::LtEq => in_order(left, right, Op::Lt, op)?,
+        Op::Gt | Op::GtEq => in_order(left, right, Op::Gt, op)?,
+        _ => return Ok(None),
+    }))
+}
+
+/// Two values of rows, which may be rows themselves.
+fn pair(op: &BinaryOperator, left: Expr, right: Expr) -> Result<Expr> {
+    if let (Some(left), Some(right)) = (items(&left), items(&right))
+        && let Some(compared) = compared(op, left, right)?
+    {
+        return Ok(nested(compared));
+    }
+    Ok(joined(nested(left), op.clone(), nested(right)))
+}
+
+fn by_pairs(
+    left: Vec<Expr>,
+    right: Vec<Expr>,
+    between: BinaryOperator,
+    compare: &dyn Fn(Expr, Expr) -> Result<Expr>,
+) -> Result<Expr> {
+    check_lengths(&left, &right)?;
+    let pairs: Vec<Expr> =
+        left.into_iter().zip(right).map(|(left, right)| compare(left, right)).collect::<Result<_>>()?;
+    let whole = pairs.into_iter().reduce(|left, right| joined(left, between.clone(), right));
+    whole.ok_or_else(empty)
+}
+
+fn check_lengths(left: &[Expr], right: &[Expr]) -> Result<()> {
+    match left.len() == right.len() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::InvalidStatement,
+            format!("a row of {} values is compared with one of {}", left.len(), right.len()),
+        )
+        .hint("write as many values on both sides")),
+    }
+}
+
+fn empty() -> Error {
+    Error::new(Code::InvalidStatement, "a row has no values").hint("write at least one")
+}
+
+/// The first two values that differ decide: `a < c OR (a = c AND b < d)`.
+fn in_order(left: Vec<Expr>, right: Vec<Expr>, strict: BinaryOperator, last: &BinaryOperator) -> Result<Expr> {
+    use BinaryOperator as Op;
+    check_lengths(&left, &right)?;
+    if left.len() > MAX_STATEMENT_DEPTH {
+        return Err(too_deep());
+    }
+    if left.iter().chain(&right).any(|item| items(item).is_some()) {
+        return Err(Error::new(Code::UnsupportedStatement, "rows within rows are not put in an order")
+            .hint("write all values in one row"));
+    }
+    check_copies(left.iter().chain(&right), 2)?;
+    let mut whole: Option<Expr> = None;
+    for (left, right) in left.into_iter().zip(right).rev() {
+        whole = Some(match whole {
+            None => pair(last, left, right)?,
+            Some(rest) => {
+                let decided = pair(&strict, left.clone(), right.clone())?;
+                let open = joined(pair(&Op::Eq, left, right)?, Op::And, nested(rest));
+                joined(decided, Op::Or, nested(open))
+            }
+        });
+    }
+    whole.ok_or_else(empty)
+}
+
+/// Refuses what would become too large when it is written out: a row stands in each comparison, and comparisons of rows may stand in rows.
+fn check_copies<'a>(row: impl IntoIterator<Item = &'a Expr>, n_copies: usize) -> Result<()> {
+    let n_nodes: usize = row.into_iter().map(n_nodes).sum();
+    if n_nodes.saturating_mul(n_copies) <= MAX_EXPANDED_NODES {
+        return Ok(());
+    }
+    Err(Error::new(Code::StatementTooComplex, format!("a row of {n_nodes} expressions is compared {n_copies} times"))
+        .hint("join with a table of values: FROM t JOIN (VALUES …) AS v(a, b) ON t.a = v.a AND t.b = v.b"))
+}
+
+/// One of several rows, of which all are written out; of others the planner makes structs.
+fn in_list(row: &[Expr], list: &[Expr], negated: bool) -> Result<Option<Expr>> {
+    let Some(rows) = list.iter().map(items).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    check_copies(row, rows.len())?;
+    let equal = |other: Vec<Expr>| {
+        by_pairs(row.to_vec(), other, BinaryOperator::And, &|left, right| pair(&BinaryOperator::Eq, left, right))
+    };
+    let mut open: Vec<Expr> = rows.into_iter().map(|other| equal(other).map(nested)).collect::<Result<_>>()?;
+    // In pairs: a chain would be as deep as it is long.
+    while open.len() > 1 {
+        let mut pairs = open.into_iter();
+        let mut halved = Vec::new();
+        while let Some(first) = pairs.next() {
+            halved.push(match pairs.next() {
+                Some(second) => nested(joined(first, BinaryOperator::Or, second)),
+                None => first,
+            });
+        }
+        open = halved;
+    }
+    Ok(open.pop().map(|whole| negated_if(negated, whole)))
+}
+
+fn all(conditions: impl Iterator<Item = Expr>) -> Option<Expr> {
+    conditions.reduce(|left, right| joined(left, BinaryOperator::And, right))
+}
+
+fn negated_if(negated: bool, condition: Expr) -> Expr {
+    match negated {
+        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: boxed(condition) },
+        false => condition,
+    }
+}
+
+fn joined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// In parentheses, unless it stands for itself.
+fn nested(expr: Expr) -> Expr {
+    let is_one = matches!(
+        expr,
+        Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Nested(_) | Expr::Function(_)
+    );
+    if is_one { expr } else { Expr::Nested(Box::new(expr)) }
+}
+
+fn boxed(expr: Expr) -> Box<Expr> {
+    Box::new(nested(expr))
+}
+
+fn n_nodes(expr: &Expr) -> usize {
+    let mut counter = Counter(0);
+    // The visitor never breaks off.
+    let _: ControlFlow<()> = expr.visit(&mut counter);
+    counter.0
+}
+
+struct Counter(usize);
+
+impl Visitor for Counter {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
+        self.0 += 1;
+        ControlFlow::Continue(())
+    }
+}
