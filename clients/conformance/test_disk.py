@@ -102,6 +102,11 @@ def test_a_floor_above_what_the_disk_has(tmp_path):
         with Client(server.grpc) as client:
             assert_ingest_is_closed(server, client)
             assert count(client) == (1, 1)
+            stopped = "SELECT details LIKE '%TW-1217%' FROM system.events WHERE kind = 'ingest.stopped' AND level = 'warn'"
+            deadline = time.monotonic() + 60
+            while not (told := client.rows(stopped)):
+                assert time.monotonic() < deadline, "nobody was told"
+            assert told == [(True,)], "once"
     finally:
         server.kill()
 
@@ -133,6 +138,7 @@ def test_ingest_stops_at_the_floor_and_goes_on_by_itself(server, disk, tmp_path)
         finally:
             waiting.kill()
         assert waiting.returncode == 0, complaint
+        assert "waiting, " in complaint and "DISK_FULL" in complaint, complaint
         assert "100 rows received, 100 accepted, 0 duplicate, 0 rejected, 0 repeated" in said
         assert http.get(server.http, "/readyz") == (200, "ok\n")
         server.restart()

@@ -521,7 +521,11 @@ fn verbs_look_at_the_server() {
 
     server.output(&["table", "drop", "t"]);
     assert_eq!(server.run(&["verify", "t"]).status.code(), Some(1));
-    server.output(&["table", "undrop", "t"]);
+    let shown = server.run(&["table", "show", "t"]);
+    assert_eq!((shown.status.code(), shown.stdout.len()), (Some(1), 0), "{shown:?}");
+    let undropped = server.run(&["table", "undrop", "t"]);
+    assert!(undropped.status.success(), "{undropped:?}");
+    assert!(String::from_utf8_lossy(&undropped.stderr).contains("t is there again"), "{undropped:?}");
     assert_eq!(server.output(&["sql", "-c", "SELECT count(*) AS n FROM t"]), "n\n2\n");
 
     let none = server.output(&["query", "list"]);

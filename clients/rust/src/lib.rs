@@ -56,7 +56,7 @@ pub use admin::{NewToken, TokenOptions, UserChange};
 pub use client::{Authorization, Client, ClientCertificate, ClientOptions, Credentials, Transport};
 pub use error::{Error, Result, RowError, reason};
 pub use ipc::Compression;
-pub use producer::{Ack, Producer, ProducerOptions, RetryPolicy};
+pub use producer::{Ack, OnWait, Producer, ProducerOptions, RetryPolicy};
 pub use query::QueryStream;
 pub use sql::SqlStream;
 pub use table::{TableInfo, TableName};

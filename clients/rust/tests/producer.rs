@@ -4,12 +4,14 @@
 
 mod fake;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use fake::{Act, Fake, Then};
-use tidewater_client::{Client, Error, Identity, Producer, ProducerOptions, RetryPolicy, SequenceMode, WriteOptions};
+use tidewater_client::{
+    Client, Error, Identity, OnWait, Producer, ProducerOptions, RetryPolicy, SequenceMode, WriteOptions,
+};
 use tonic::Code;
 
 fn batch(n: i64) -> RecordBatch {
@@ -85,6 +87,27 @@ async fn refusals_for_now_are_sent_again_in_order() {
         check(&[(k, keys.clone())]).await;
         check(&[(k, away.clone())]).await;
     }
+}
+
+#[tokio::test]
+async fn who_waits_is_told_why() {
+    let full = Then::Refuse(Code::ResourceExhausted, "DISK_FULL");
+    let script = [Act { answer: 1, then: Then::Break(Code::Unavailable) }, Act { answer: 0, then: full }];
+    let fake = Fake::with_script(script);
+    let client = Client::connect(&fake.serve().await.to_string()).await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let on_wait = OnWait::new({
+        let told = Arc::clone(&told);
+        move |error, wait| told.lock().unwrap().push((error.code(), error.reason().to_owned(), wait > Duration::ZERO))
+    });
+    let options = ProducerOptions { retry: quick(), on_wait, ..Default::default() };
+    let mut producer = client.producer_with("events", "test", options).await.unwrap();
+    for n in 1..=3 {
+        producer.send(batch(n)).await.unwrap().await.unwrap();
+    }
+    producer.close().await.unwrap();
+    let expected = [(Code::Unavailable, String::new(), true), (Code::ResourceExhausted, "DISK_FULL".to_owned(), true)];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[tokio::test]

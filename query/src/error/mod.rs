@@ -10,6 +10,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use tidewater_storage::{Code, Error, Result};
 pub(crate) use words::in_sql;
 
+use crate::statement::ADDRESS_COLUMNS;
+
 /// Our error as one that travels through DataFusion; [`from_datafusion`] gets it out again.
 pub(crate) fn to_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
@@ -143,7 +145,9 @@ fn from_schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let not_found = Error::new(Code::ColumnNotFound, format!("there is no column '{}'", field.flat_name()));
-            match nearest_columns(&field.name, valid_fields.iter().map(|c| c.name.as_str())) {
+            // A DELETE sees the addresses of rows as columns, and nobody is to name them.
+            let valid = valid_fields.iter().map(|c| c.name.as_str()).filter(|name| !ADDRESS_COLUMNS.contains(name));
+            match nearest_columns(&field.name, valid) {
                 Some(hint) => not_found.hint(hint),
                 None => not_found,
             }
@@ -181,8 +185,13 @@ fn planning(message: &str) -> Error {
         Some(name.trim_start_matches("tidewater.").to_string())
     };
     if let Some(name) = quoted("table '") {
-        return Error::new(Code::TableNotFound, format!("table '{name}' not found"))
-            .hint("SHOW TABLES lists what there is");
+        let hint = match name.split_once('.') {
+            Some((schema @ ("system" | "information_schema"), _)) => {
+                format!("SHOW TABLES FROM {schema} lists what there is")
+            }
+            _ => "SHOW TABLES lists what there is".to_owned(),
+        };
+        return Error::new(Code::TableNotFound, format!("table '{name}' not found")).hint(hint);
     }
     if let Some(schema) = message.strip_prefix("failed to resolve schema: ") {
         return Error::new(Code::SchemaNotFound, format!("there is no schema '{schema}'"))

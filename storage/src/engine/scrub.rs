@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Engine;
-use crate::scrub::{ScrubOptions, Scrubber, test_suspects};
+use crate::publishing::test_suspects;
+use crate::scrub::{ScrubOptions, Scrubber};
 
 const TICK: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! When does an engine merge files, let old ones go and forget keys by itself? It looks at all tables once a second.
+//! When does an engine merge files, let old ones go and forget keys by itself? It looks at all tables once a second, and at whether rows are taken.
 
 use std::collections::HashMap;
 use std::sync::Weak;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::compaction::compact;
+use crate::error::{Code, Error};
 use crate::ids::TableId;
 use crate::retention::expire;
 use crate::table::Table;
@@ -21,15 +22,20 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 /// What left a table is deleted days later, and what failed is nobody's: both can wait.
 const CLEAN_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// Rows are taken again when so many looks in a row have found nothing in their way.
+const OPEN_LOOKS: u32 = 10;
+
 /// Runs until the engine has gone.
 pub(super) async fn upkeep(engine: Weak<Engine>) {
     // Not at once: the engine that this holds weakly is still being made.
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut done = Done::default();
+    let mut told = Told::default();
     loop {
         ticks.tick().await;
         let Some(engine) = engine.upgrade() else { return };
+        told.tell(engine.ingest_blocked());
         engine.upkeep_due(&mut done);
         let uptime = engine.parts.env.clock.uptime();
         // The first time was at the start.
@@ -46,6 +52,59 @@ pub(super) struct Done {
     files: HashMap<TableId, Duration>,
     forgotten: HashMap<TableId, Duration>,
     cleaned: Duration,
+}
+
+/// What was logged of rows that are not taken.
+#[derive(Default)]
+pub(super) struct Told {
+    /// What the last look found.
+    last: Option<Code>,
+    /// Each reason that was told since rows were last taken.
+    reasons: Vec<Code>,
+    open_looks: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Stopped,
+    Resumed,
+}
+
+impl Told {
+    fn tell(&mut self, blocked: Option<Error>) {
+        match (self.look(blocked.as_ref().map(Error::code)), blocked) {
+            (Some(News::Stopped), Some(reason)) => {
+                tracing::warn!(kind = "ingest.stopped", code = %reason.code(), %reason, "rows are refused until this is over");
+            }
+            (Some(News::Resumed), _) => tracing::info!(kind = "ingest.resumed", "rows are taken again"),
+            _ => {}
+        }
+    }
+
+    /// What is new at a look, of those a second apart. A reason that stands for two looks is told, once; a moment's shortage is not. That
+    /// the server ends is no news.
+    pub(super) fn look(&mut self, blocked: Option<Code>) -> Option<News> {
+        let before = std::mem::replace(&mut self.last, blocked);
+        match blocked {
+            Some(Code::ShuttingDown) => None,
+            Some(reason) => {
+                self.open_looks = 0;
+                let is_news = before == blocked && !self.reasons.contains(&reason);
+                is_news.then(|| {
+                    self.reasons.push(reason);
+                    News::Stopped
+                })
+            }
+            None => {
+                self.open_looks += 1;
+                if self.reasons.is_empty() || self.open_looks < OPEN_LOOKS {
+                    return None;
+                }
+                self.reasons.clear();
+                Some(News::Resumed)
+            }
+        }
+    }
 }
 
 impl Engine {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::checksum::{Tested, test_file};
 use crate::error::{Error, Result};
 use crate::sealed::FileRef;
-use crate::table::{Damage, Shared, Write, damaged, not_damaged};
+use crate::table::{Damage, Shared, Table, Write, damaged, not_damaged};
 
 /// Puts a file of the table on record as damaged. One that is not in the table any more needs none. `reason` is for people.
 async fn quarantine(shared: &Shared, name: &str, reason: &str) -> Result<()> {
@@ -57,6 +57,31 @@ pub(crate) async fn note_tested(shared: &Shared, file: &FileRef, tested: &Tested
             shared.log.commit(not_damaged(shared.def.id, std::slice::from_ref(name))).await
         }
     }
+}
+
+/// Tests what readers of the table stumbled over, and forgets what is not in it any more. As fast as possible: somebody's query failed. One
+/// that is being tested already is waited for: what readers met before the call is on record when this returns.
+/// The first error of a file that could not be tested, after all others were; who stumbles over it again brings it back.
+pub(crate) async fn test_suspects(table: &Table) -> Result<()> {
+    let shared = &table.shared;
+    let _testing = shared.quarantine.testing.lock().await;
+    let suspects = shared.quarantine.take_suspects();
+    let mut outcome = Ok(());
+    if !suspects.is_empty() {
+        let is_suspect = |file: &&FileRef| suspects.contains(&file.file.name);
+        // Not the snapshot, which holds fresh rows as well.
+        let files: Vec<FileRef> = table.snapshot().files().iter().filter(is_suspect).cloned().collect();
+        for file in files {
+            outcome = outcome.and(test_one(shared, &file).await);
+        }
+    }
+    forget_gone(shared).await?;
+    outcome
+}
+
+async fn test_one(shared: &Arc<Shared>, file: &FileRef) -> Result<()> {
+    let tested = test_file(shared, file, None).await?;
+    note_tested(shared, file, &tested).await
 }
 
 /// Forgets damaged files that are not in the table any more.

@@ -33,7 +33,7 @@ const MAX_NAMED: usize = 10;
 
 impl Table {
     /// Looks at everything that the table holds, while everything else goes on. Reads all files once: those that turn out to be damaged are
-    /// not read by anybody else from then on, and those that were restored are read again. Key columns are read once more, or several times
+    /// not read by anybody else from then on, and those that were restored are read again; filters that are damaged are written again. Key columns are read once more, or several times
     /// where their keys do not fit into memory together.
     /// An error only if the table itself cannot be asked: what is wrong with it is in the checks.
     /// `SNAPSHOT_EXPIRED` if that takes longer than any version of a table is kept for; keys that take so long are not checked.
@@ -68,7 +68,7 @@ impl Table {
             Ok(check) => check,
             Err(e) => failed("delta_log", &[e.to_string()]),
         });
-        checks.push(check_sidecars(&snapshot).await);
+        checks.push(check_sidecars(&shared, &snapshot).await);
         checks.push(check_keys(&shared, &snapshot, keys_until).await?);
         Ok(checks)
     }

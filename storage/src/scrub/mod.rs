@@ -4,14 +4,14 @@
 //! picker (pure): which are due ──► one after another, at a bounded rate ──► on record if damaged, off it if whole again
 //! ```
 //! After a start every file on the local disk is due, the newest first: nobody knows what happened to it while the server did not run. What a
-//! reader stumbles over is tested at once. Files in a store elsewhere, which tests its own bytes, are read only if that is asked for, each at
+//! reader stumbles over is tested within a second. Files in a store elsewhere, which tests its own bytes, are read only if that is asked for, each at
 //! a moment of its own within the interval.
 
 mod picker;
 mod round;
 
 pub use picker::ScrubOptions;
-pub(crate) use round::{Scrubber, test_suspects};
+pub(crate) use round::Scrubber;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::picker::{Candidate, Now, ScrubOptions, due};
 use crate::env::Env;
 use crate::error::{Code, Result};
 use crate::ids::TableId;
-use crate::publishing::{forget_gone, local_path, note_tested, test_file};
+use crate::publishing::{local_path, note_tested, test_file};
 use crate::sealed::FileRef;
 use crate::table::Table;
 
@@ -98,22 +98,4 @@ fn files_of(table: &Table) -> Vec<(TableId, bool, FileRef)> {
 async fn test(table: &Table, file: &FileRef, rate: Option<u64>) -> Result<()> {
     let tested = test_file(&table.shared, file, rate).await?;
     note_tested(&table.shared, file, &tested).await
-}
-
-/// Tests what readers of the table stumbled over, and forgets what is not in it any more. As fast as possible: somebody's query failed.
-/// The first error of a file that could not be tested, after all others were; who stumbles over it again brings it back.
-pub(crate) async fn test_suspects(table: &Table) -> Result<()> {
-    let suspects = table.shared.quarantine.take_suspects();
-    let mut outcome = Ok(());
-    if !suspects.is_empty() {
-        let is_suspect = |file: &&FileRef| suspects.contains(&file.file.name);
-        // Not the snapshot, which holds fresh rows as well.
-        let files: Vec<FileRef> = table.snapshot().files().iter().filter(is_suspect).cloned().collect();
-        for file in files {
-            let tested = test(table, &file, None).await;
-            outcome = outcome.and(tested);
-        }
-    }
-    forget_gone(&table.shared).await?;
-    outcome
 }

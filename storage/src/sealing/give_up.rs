@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 use tokio::sync::MutexGuard;
 
 use crate::error::{Code, Error, Result};
-use crate::publishing::{Tested, delta_table, forget_gone, note_tested, settle_recorded, test_file};
+use crate::publishing::{Tested, delta_table, forget_gone, note_tested, settle_recorded, test_file, test_suspects};
 use crate::sealed::FileRef;
 use crate::table::{Table, TableRequest};
 
@@ -25,10 +25,10 @@ pub struct GivenUp {
 }
 
 impl Table {
-    /// Deletes all rows of the files that are on record as damaged, file by file, without reading them. Each is tested once more before:
-    /// one that is whole again goes on. Keys of the rows stay remembered, queries do not need the files any more, and the next publish
-    /// leaves them out of the Delta table. Their records go with them. No rows if nothing is damaged. After an error the files before that
-    /// one are given up. Nothing is published meanwhile. Runs to its end whether or not the caller waits.
+    /// Deletes all rows of the files that are on record as damaged, file by file, without reading them. Those that a reader could not read a
+    /// moment ago are tested first, and all are once more: one that is whole again goes on. Keys of the rows stay remembered, queries do not
+    /// need the files any more, and the next publish leaves them out of the Delta table. Their records go with them. No rows if nothing is
+    /// damaged. After an error the files before that one are given up. Nothing is published meanwhile. Runs to its end whether or not the caller waits.
     ///
     /// `FILE_LEAVING`: a commit is on its way, and nobody knows yet which files it leaves; `STORE_UNAVAILABLE`: the Delta table cannot be
     /// asked, or its last commit is not there, as when its file system is not mounted.
@@ -44,8 +44,10 @@ async fn give_up_all(table: &Table) -> Result<Vec<GivenUp>> {
     if shared.is_closing() {
         return Err(shared.closed());
     }
+    // A query that has just failed named its file, which may not be on record yet.
+    let suspects = test_suspects(table).await;
     if shared.quarantine.all().is_empty() {
-        return Ok(Vec::new());
+        return suspects.map(|()| Vec::new());
     }
     let held = tokio::time::timeout(SETTLE_WAIT, settled(table)).await;
     let _publishing = held.unwrap_or_else(|_| {

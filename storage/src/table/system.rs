@@ -187,7 +187,7 @@ pub struct JobRow {
     pub id: u64,
     /// `run` builds a sorted run from the tail, `reclaim` gives the space of deleted entries back.
     pub kind: &'static str,
-    /// `pending`, `running`, `done` or `failed`.
+    /// `pending`, `running`, `done`, `failed`, or `cancelled`: nobody needs its outcome any more.
     pub state: &'static str,
     /// Why it was started, such as `tail_rows`.
     pub cause: &'static str,
@@ -243,8 +243,18 @@ impl Jobs {
     }
 
     pub(crate) fn end(&mut self, id: u64, now_us: i64, error: Option<String>) {
+        let state = if error.is_some() { "failed" } else { "done" };
+        self.end_as(state, id, now_us, error);
+    }
+
+    /// Nobody needs its outcome any more, which is no error.
+    pub(crate) fn cancel(&mut self, id: u64, now_us: i64) {
+        self.end_as("cancelled", id, now_us, None);
+    }
+
+    fn end_as(&mut self, state: &'static str, id: u64, now_us: i64, error: Option<String>) {
         if let Some(job) = self.rows.iter_mut().find(|job| job.id == id) {
-            job.state = if error.is_some() { "failed" } else { "done" };
+            job.state = state;
             job.ended_us = Some(now_us);
             job.error = error;
         }

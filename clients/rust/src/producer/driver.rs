@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
 use super::queue::{Answer, Pending, Queue};
-use super::retry::RetryPolicy;
+use super::retry::{OnWait, RetryPolicy};
 use crate::client::Transport;
 use crate::error::{Error, Result};
 
@@ -40,6 +40,7 @@ pub(super) struct Driver {
     pub batches: mpsc::Receiver<Pending>,
     pub progress: watch::Sender<Progress>,
     pub policy: RetryPolicy,
+    pub on_wait: OnWait,
     pub queue: Queue,
     /// The caller is gone or done: nothing new will come.
     pub closed: bool,
@@ -227,7 +228,9 @@ impl Driver {
         if !error.is_retryable() {
             return None;
         }
-        Some(self.backoff.next()?.max(error.retry_after().unwrap_or_default()))
+        let delay = self.backoff.next()?.max(error.retry_after().unwrap_or_default());
+        self.on_wait.tell(error, delay);
+        Some(delay)
     }
 
     fn gave_up(&self, error: Error) -> Error {

@@ -63,6 +63,7 @@ impl Producer {
         let info = init
             .retry(options.retry.backoff().build())
             .when(Error::is_retryable)
+            .notify(|error, delay| options.on_wait.tell(error, delay))
             .adjust(|error, delay| delay.map(|delay| error.retry_after().unwrap_or_default().max(delay)))
             .await?;
         if let Some(acked) = options.last_acked.filter(|acked| *acked > info.last_sequence && !options.reset) {
@@ -85,9 +86,10 @@ impl Producer {
         let progress = Progress { last_sequence: info.last_sequence, ..Default::default() };
         let (progress, watcher) = watch::channel(progress);
         let backoff = options.retry.backoff().build();
-        let policy = options.retry;
+        let (policy, on_wait) = (options.retry, options.on_wait);
         let queue = Queue::default();
-        let mut driver = Driver { ingest, open, batches: receiver, progress, policy, queue, closed: false, backoff };
+        let mut driver =
+            Driver { ingest, open, batches: receiver, progress, policy, on_wait, queue, closed: false, backoff };
         // The first connection is made here, so that a table that is not there is an error now.
         let connection = match driver.connect().await {
             Ok(connection) => Some(connection),

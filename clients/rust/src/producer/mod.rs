@@ -11,7 +11,7 @@ mod queue;
 use tidewater_proto::ingest::v1::SequenceMode;
 
 pub use handle::{Ack, Producer};
-pub use retry::RetryPolicy;
+pub use retry::{OnWait, RetryPolicy};
 
 use crate::write::WriteOptions;
 
@@ -22,6 +22,8 @@ pub struct ProducerOptions {
     /// How batches are numbered; by default each is the last plus one.
     pub mode: SequenceMode,
     pub retry: RetryPolicy,
+    /// Told why nothing is stored for the moment; by default nobody is.
+    pub on_wait: OnWait,
     /// The highest sequence whose acknowledgement the program has written down. If the server's is lower, it has lost
     /// acknowledged data: `PRODUCER_STATE_LOST`.
     pub last_acked: Option<u64>,

@@ -167,6 +167,10 @@ pub(in crate::engine) async fn alter_table(visible: &VisibleCatalog, alter: Alte
         // Somebody else dropped the table, or added the column, since it was looked up.
         Err(error) if if_exists && is_missing(&error) => Ok(unchanged(not_there(&name))),
         Err(_) if there().is_some() => Ok(unchanged(format!("{name} has the column already"))),
+        // RENAME TO has no IF NOT EXISTS.
+        Err(error) if error.code() == Code::TableExists => {
+            Err(Error::new(Code::TableExists, error.message()).hint("choose another name"))
+        }
         Err(error) => Err(error),
     }
 }

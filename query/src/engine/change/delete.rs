@@ -26,12 +26,13 @@ use crate::engine::job::{Job, PlannedRows};
 use crate::engine::params::{ParameterTypes, parameter_types};
 use crate::engine::stream::run_to_end;
 use crate::engine::{QueryEngine, QueryState, UpdateOutcome, params};
+use crate::error::with_message;
 use crate::limits::{MAX_DELETE_ATTEMPTS, MAX_PLANNED_PARAMETER_ROWS};
 use crate::planner::Waiter;
 use crate::provider::{HybridTable, StatementCatalog};
 use crate::registry::Query;
 use crate::runtime::DropOnQueryThread;
-use crate::statement::{ADDRESS_COLUMNS, Delete, Kind, TableName, plain};
+use crate::statement::{ADDRESS_COLUMNS, Delete, Kind, LOCATOR, TableName, plain};
 use crate::wire_types::Profile;
 
 /// Where tests hold a DELETE, between what it has seen and what it does about it. No durable step is here.
@@ -52,7 +53,7 @@ pub(in crate::engine) async fn check_delete(
     rows: Option<RecordBatch>,
 ) -> Result<DeleteWork> {
     let Located { table, .. } = locate(context, &delete.table, Open::Ignored)?;
-    let plan = context.logical(query_of(delete.addresses)).await?;
+    let plan = logical(context, delete).await?;
     if let Some(batch) = &rows {
         at_most(batch.num_rows())?;
         params::bind(plan, batch, 0, job.session.types())?;
@@ -66,7 +67,16 @@ pub(in crate::engine) async fn prepare_delete(
     delete: Delete,
 ) -> Result<ParameterTypes> {
     locate(context, &delete.table, Open::Ignored)?;
-    parameter_types(&context.logical(query_of(delete.addresses)).await?)
+    parameter_types(&logical(context, delete).await?)
+}
+
+/// The plan of the query for addresses. What is wrong with it is said of the table as the statement knows it.
+async fn logical(context: &StatementContext, delete: Delete) -> Result<LogicalPlan> {
+    let Delete { table, addresses } = delete;
+    context.logical(query_of(addresses)).await.map_err(|error| {
+        let (located, named) = (format!("{LOCATOR}.{}.", table.schema), format!("{}.", table.schema));
+        with_message(&error, error.message().replace(&located, &named))
+    })
 }
 
 fn query_of(addresses: Box<SqlQuery>) -> PlannerStatement {
@@ -147,7 +157,7 @@ fn plan(job: &Job, of: &Table, rows: Option<&RecordBatch>, open: Open, waiter: &
         if table.def().id != of.def().id {
             return Err(dropped(&delete.table));
         }
-        let logical = context.logical(query_of(delete.addresses)).await?;
+        let logical = logical(&context, delete).await?;
         let mut plans = Vec::new();
         for bound in bound_plans(logical, rows, job.session.types())? {
             plans.push(job.physical(&context, &bound).await?);

@@ -89,6 +89,11 @@ impl SealedReaders {
         Self { pool: Some(Arc::clone(pool)), has_filter, ..self.clone() }
     }
 
+    /// How often the file, or its sidecar, was restored: what was kept of it before is of no use.
+    pub fn n_restored(&self, file: &ScannedFile) -> u32 {
+        self.quarantine.n_restored(&file.of.file.name)
+    }
+
     /// A damaged file is not read: its bytes may mean anything. What was kept of it before may be wrong, too.
     fn check(&self, file: &ScannedFile, location: &Path) -> Result<(), Error> {
         let Some(damage) = self.quarantine.damage(&file.of.file.name) else { return Ok(()) };

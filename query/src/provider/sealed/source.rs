@@ -299,7 +299,7 @@ fn n_distinct(groups: &[FileGroup]) -> usize {
 }
 
 /// What went wrong with a file of `table`: our own error out of the decoder, or damage. Anything else stays as it is.
-fn named(error: DataFusionError, table: &str, file: &dyn Fn() -> Option<String>) -> DataFusionError {
+pub(super) fn named(error: DataFusionError, table: &str, file: &dyn Fn() -> Option<String>) -> DataFusionError {
     match error {
         DataFusionError::ParquetError(error) => match *error {
             ParquetError::External(source) => match source.downcast::<Error>() {
@@ -328,6 +328,8 @@ fn named_arrow(error: ArrowError, table: &str, file: &dyn Fn() -> Option<String>
 }
 
 fn damaged(table: &str, file: &dyn Fn() -> Option<String>, how: &str) -> DataFusionError {
+    // The name of a kind of errors of the decoder's.
+    let how = how.trim_start_matches("External: ");
     let message = match file() {
         Some(file) => format!("the file {file} of table {table} is damaged: {how}"),
         None => format!("a file of table {table} is damaged: {how}"),

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 use tidewater_storage::catalog::{ColumnDef, NewTable, TableChange};
 use tidewater_storage::{Code, Error, Result};
 
-use crate::statement::create_table::{add_column, column_type, option_values};
+use crate::statement::create_table::{NO_PARTITIONS, add_column, column_type, option_values};
 use crate::statement::names::{TableName, fold};
 
 /// ALTER TABLE [IF EXISTS] table …
@@ -126,7 +126,7 @@ fn refuse(operation: &Operation) -> Error {
         }
         Operation::DropIndex { .. } => ("an index", "leave it out: sort_by and the key are all that is indexed"),
         Operation::AddPartitions { .. } | Operation::DropPartitions { .. } | Operation::RenamePartitions { .. } => {
-            ("a change of partitions", "leave it out: sealed files are cut by hour of the time column")
+            ("a change of partitions", NO_PARTITIONS)
         }
         Operation::SwapWith { .. } => ("SWAP WITH", "use RENAME TO three times"),
         Operation::OwnerTo { .. } => ("OWNER TO", "use tidewater user and tidewater token"),

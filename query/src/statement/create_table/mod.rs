@@ -5,8 +5,9 @@ mod values;
 
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use datafusion::sql::sqlparser::ast::{
-    ColumnDef as SqlColumn, ColumnOption, CreateTable, CreateTableOptions, Expr, Ident, IndexColumn,
-    PrimaryKeyConstraint, SqlOption, TableConstraint, Value,
+    ColumnDef as SqlColumn, ColumnOption, ConstraintCharacteristics, CreateTable, CreateTableOptions,
+    DeferrableInitial, Expr, HiveDistributionStyle, Ident, IndexColumn, PrimaryKeyConstraint, SqlOption,
+    TableConstraint, Value,
 };
 use tidewater_storage::catalog::{ColumnDef, NewTable};
 use tidewater_storage::{Code, Error, Result};
@@ -14,6 +15,9 @@ use tidewater_storage::{Code, Error, Result};
 pub(super) use self::types::column_type;
 pub(super) use self::values::type_values;
 use super::names::{TableName, fold};
+
+/// What to do instead of asking for partitions.
+pub(super) const NO_PARTITIONS: &str = "leave it out: files are cut by the time column";
 
 pub(super) fn new_table(create: &CreateTable, schema: &str) -> Result<NewTable> {
     refuse_clauses(create)?;
@@ -62,11 +66,8 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
     refuse(create.temporary, "a temporary table", "use a table and DROP it")?;
     refuse(create.or_replace && create.if_not_exists, "OR REPLACE with IF NOT EXISTS", "leave one of them out")?;
     refuse(create.external, "CREATE EXTERNAL TABLE", "create the table and ingest the files")?;
-    refuse(
-        create.partition_by.is_some(),
-        "PARTITION BY",
-        "leave it out: sealed files are cut by hour of the time column",
-    )?;
+    refuse(create.partition_by.is_some(), "PARTITION BY", NO_PARTITIONS)?;
+    refuse(create.hive_distribution != HiveDistributionStyle::NONE, "PARTITIONED BY", NO_PARTITIONS)?;
     refuse(create.like.is_some() || create.clone.is_some(), "CREATE TABLE LIKE", "write the columns out")?;
     refuse(create.inherits.is_some() || create.partition_of.is_some(), "table inheritance", "write the columns out")?;
     refuse(create.comment.is_some(), "a COMMENT on a table", "comment its columns")?;
@@ -84,7 +85,6 @@ fn refuse_clauses(create: &CreateTable) -> Result<()> {
         .constraints(create.constraints.clone())
         .table_options(create.table_options.clone())
         .query(create.query.clone())
-        .hive_distribution(create.hive_distribution.clone())
         .hive_formats(create.hive_formats.clone())
         .build();
     let nothing_of_hive = create.hive_formats.as_ref().is_none_or(|formats| {
@@ -109,6 +109,11 @@ pub(super) fn add_column(column: &SqlColumn, table: &mut NewTable) -> Result<()>
     let name = fold(&column.name);
     let (data_type, max_chars) = column_type(&column.data_type)?;
     let mut def = ColumnDef { name: name.clone(), data_type, nullable: true, comment: None, max_chars };
+    let says = |option: &ColumnOption| column.options.iter().any(|said| said.option == *option);
+    if says(&ColumnOption::Null) && says(&ColumnOption::NotNull) {
+        return Err(Error::new(Code::InvalidDefinition, format!("column '{name}' is both NULL and NOT NULL"))
+            .hint("leave one of them out"));
+    }
     for option in &column.options {
         let (what, hint) = match &option.option {
             ColumnOption::Null => continue,
@@ -116,11 +121,16 @@ pub(super) fn add_column(column: &SqlColumn, table: &mut NewTable) -> Result<()>
                 def.nullable = false;
                 continue;
             }
+            ColumnOption::Comment(_) if def.comment.is_some() => {
+                return Err(Error::new(Code::InvalidDefinition, format!("column '{name}' has two comments"))
+                    .hint("give it one"));
+            }
             ColumnOption::Comment(comment) => {
                 def.comment = Some(comment.clone());
                 continue;
             }
-            ColumnOption::PrimaryKey(_) if table.key.is_empty() => {
+            ColumnOption::PrimaryKey(key) if table.key.is_empty() => {
+                plain_key(key)?;
                 table.key.push(name.clone());
                 continue;
             }
@@ -152,14 +162,36 @@ fn set_key(key: &PrimaryKeyConstraint, table: &mut NewTable) -> Result<()> {
     if !table.key.is_empty() {
         return Err(second_key());
     }
+    plain_key(key)?;
     table.key = key.columns.iter().map(key_column).collect::<Result<_>>()?;
+    Ok(())
+}
+
+/// A key is what it is called, at once and always: nothing else can be asked of it.
+fn plain_key(key: &PrimaryKeyConstraint) -> Result<()> {
+    let is_later = |of: &ConstraintCharacteristics| {
+        of.deferrable == Some(true) || of.initially == Some(DeferrableInitial::Deferred) || of.enforced == Some(false)
+    };
+    if key.characteristics.as_ref().is_some_and(is_later) {
+        return Err(constraint_unsupported(
+            "a PRIMARY KEY that is deferred or not enforced",
+            "leave it out: a key holds at once",
+        ));
+    }
+    if key.index_type.is_some() || !key.index_options.is_empty() {
+        return Err(constraint_unsupported("an index for a PRIMARY KEY", "leave it out: the server has its own"));
+    }
     Ok(())
 }
 
 fn key_column(column: &IndexColumn) -> Result<String> {
     let order = &column.column;
+    let is_plain = column.operator_class.is_none()
+        && order.with_fill.is_none()
+        && order.options.asc.is_none()
+        && order.options.nulls_first.is_none();
     match &order.expr {
-        Expr::Identifier(name) if order.options.asc.is_none() && order.options.nulls_first.is_none() => Ok(fold(name)),
+        Expr::Identifier(name) if is_plain => Ok(fold(name)),
         other => {
             Err(Error::new(Code::InvalidDefinition, format!("a key cannot be '{other}'"))
                 .hint("name the key's columns"))
@@ -192,7 +224,7 @@ pub(super) fn option_values(listed: &[SqlOption]) -> Result<Vec<(String, String)
         }
         let value = option_text(value).ok_or_else(|| {
             Error::new(Code::InvalidOption, format!("option {key} cannot be {value}"))
-                .hint("give text in quotes or a number")
+                .hint("give text in quotes or a number that is not negative")
         })?;
         out.push((key, value));
     }

@@ -45,6 +45,9 @@ fn columns_keys_and_options_are_taken() {
         ["time_column=at", "sort_by=id, at", "dedup_window=forever", "system_columns=off", "seal_after_rows=10"]
     );
     assert_eq!(create("CREATE TABLE t (a BIGINT PRIMARY KEY, b TEXT)").key, ["a"]);
+    // What a key is in any case may be said.
+    let held = "CREATE TABLE t (a BIGINT, CONSTRAINT pk PRIMARY KEY (a) NOT DEFERRABLE INITIALLY IMMEDIATE ENFORCED)";
+    assert_eq!(create(held).key, ["a"]);
 }
 
 #[test]
@@ -196,6 +199,18 @@ fn what_a_table_cannot_hold_or_do_is_refused_with_a_hint() {
         ("(c BIGINT PRIMARY KEY, PRIMARY KEY (c))", "two primary keys"),
         ("(c BIGINT, PRIMARY KEY (c + 1))", "a key cannot be"),
         ("(c BIGINT) PARTITION BY (c)", "PARTITION BY"),
+        ("(c BIGINT) PARTITIONED BY (c)", "PARTITIONED BY is not supported"),
+        ("(c BIGINT) PARTITIONED BY (nosuch)", "PARTITIONED BY is not supported"),
+        ("(c BIGINT) PARTITIONED BY (day DATE)", "PARTITIONED BY is not supported"),
+        ("PARTITIONED BY (c) AS SELECT 1 AS c", "PARTITIONED BY is not supported"),
+        ("(c BIGINT, PRIMARY KEY (c) DEFERRABLE)", "deferred or not enforced"),
+        ("(c BIGINT, PRIMARY KEY (c) INITIALLY DEFERRED)", "deferred or not enforced"),
+        ("(c BIGINT, PRIMARY KEY (c) NOT ENFORCED)", "deferred or not enforced"),
+        ("(c BIGINT PRIMARY KEY DEFERRABLE)", "deferred or not enforced"),
+        ("(c BIGINT, PRIMARY KEY (c) USING BTREE)", "an index for a PRIMARY KEY"),
+        ("(c BIGINT COMMENT 'a' COMMENT 'b')", "two comments"),
+        ("(c BIGINT NULL NOT NULL)", "both NULL and NOT NULL"),
+        ("(c BIGINT) WITH (seal_after_rows = -1)", "a number that is not negative"),
         ("(c BIGINT) WITH (a = 1, a = 2)", "given twice"),
         ("(c BIGINT) WITH (a = b + 1)", "cannot be"),
         ("(c BIGINT) ENGINE = MergeTree", "not supported"),

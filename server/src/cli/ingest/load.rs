@@ -5,7 +5,8 @@ use std::fmt;
 
 use anyhow::{Context, anyhow, bail};
 use tidewater_client::{
-    Ack, BatchResult, Client, Error, OnRowError, Producer, ProducerOptions, SequenceMode, TableName, WriteOptions,
+    Ack, BatchResult, Client, Error, OnRowError, OnWait, Producer, ProducerOptions, SequenceMode, TableName,
+    WriteOptions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,6 +18,7 @@ use super::progress::Progress;
 use super::send::JsonProducer;
 use super::source::Chunks;
 use super::text::TextChunks;
+use super::waits::Waits;
 use crate::cli::args::{IngestArgs, OnError};
 use crate::cli::table::literal;
 use crate::cli::terminal::{plural, say};
@@ -90,26 +92,50 @@ pub(super) async fn load(
         OnError::Keep => OnRowError::Keep,
         OnError::Abort => OnRowError::Abort,
     };
+    let goes_on = source.original().is_some() && !args.again;
+    let progress = Progress::start(source.n_rows());
     let mut tally = Tally {
         totals: Totals { producer: id.clone(), ..Totals::default() },
         n_shown: 0,
         chunk_rows: args.chunk_rows,
-        progress: Progress::start(source.n_rows()),
+        waits: Waits::beside(progress.bar()),
+        progress,
     };
-    match source.into_chunks() {
-        Chunks::Rows(chunks) => {
-            let write = WriteOptions { on_row_error, ..Default::default() };
-            let options = ProducerOptions { write, mode: SequenceMode::Monotonic, ..Default::default() };
-            send_rows(client.producer_with(table, &id, options).await?, chunks, &mut tally).await?;
-        }
-        Chunks::Text(chunks) => {
-            send_text(JsonProducer::start(client, table, &id, on_row_error).await?, chunks, &mut tally).await?;
-        }
-    }
+    let sent = send(client, (table, &id), source.into_chunks(), on_row_error, &mut tally).await;
+    sent.map_err(|error| if goes_on { name_way_on(error) } else { error })?;
     let Tally { mut totals, progress, .. } = tally;
     progress.finish();
     totals.seconds = started.elapsed().as_secs_f64();
     Ok(totals)
+}
+
+async fn send(
+    client: &Client,
+    (table, id): (TableName, &str),
+    chunks: Chunks,
+    on_row_error: OnRowError,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let waits = tally.waits.clone();
+    match chunks {
+        Chunks::Rows(chunks) => {
+            let write = WriteOptions { on_row_error, ..Default::default() };
+            let on_wait = OnWait::new(move |error, wait| waits.note(error, wait));
+            let options = ProducerOptions { write, mode: SequenceMode::Monotonic, on_wait, ..Default::default() };
+            send_rows(client.producer_with(table, id, options).await?, chunks, tally).await
+        }
+        Chunks::Text(chunks) => {
+            send_text(JsonProducer::start(client, table, id, on_row_error, waits).await?, chunks, tally).await
+        }
+    }
+}
+
+/// The server was away, busy or full for as long as is waited.
+pub(super) fn name_way_on(error: anyhow::Error) -> anyhow::Error {
+    if !error.downcast_ref::<Error>().is_some_and(Error::is_retryable) {
+        return error;
+    }
+    error.context("given up after five minutes of waiting; the same command goes on where this one stopped")
 }
 
 /// Reads a little ahead, on a thread that may wait for the disk.
@@ -218,6 +244,7 @@ struct Tally {
     totals: Totals,
     n_shown: usize,
     chunk_rows: u32,
+    waits: Waits,
     progress: Progress,
 }
 
@@ -249,6 +276,7 @@ impl Tally {
             Ok(result) => result,
             Err(error) => return Err(self.refused(sent, error)),
         };
+        self.waits.end();
         let totals = &mut self.totals;
         totals.received += sent.n_rows;
         if result.repeated {

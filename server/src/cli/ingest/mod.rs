@@ -4,6 +4,7 @@
 //! source ── chunks (typed rows: Parquet, Arrow) ─────────────── load ── the client's producer
 //!    └───── text ── formats: records (where a row ends), csv     └───── send (JSON, for rows that may be unreadable)
 //! identity   under which name      infer, create   which table
+//! waits      what is said while the server takes nothing
 //! replay     batches that a Python client could not store, each under its number
 //! ```
 
@@ -17,6 +18,7 @@ mod replay;
 mod send;
 mod source;
 mod text;
+mod waits;
 
 #[cfg(test)]
 mod tests;

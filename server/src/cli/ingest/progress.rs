@@ -35,6 +35,14 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// What others write beside.
+    pub(super) fn bar(&self) -> Option<ProgressBar> {
+        match self {
+            Self::Bar(bar) => Some(bar.clone()),
+            Self::Lines { .. } => None,
+        }
+    }
+
     pub(super) fn advance(&mut self, n_rows: u64) {
         match self {
             Self::Bar(bar) => bar.inc(n_rows),

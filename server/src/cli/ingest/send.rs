@@ -11,12 +11,15 @@ use tidewater_proto::ingest::v1 as pb;
 use tidewater_proto::ingest::v1::ingest_client::IngestClient;
 use tonic::Status;
 
+use super::waits::Waits;
+
 /// Stores chunks of JSON in order, each exactly once.
 pub(super) struct JsonProducer {
     ingest: IngestClient<Transport>,
     /// What all requests have in common.
     request: pb::WriteRequest,
     stored: u64,
+    waits: Waits,
 }
 
 impl JsonProducer {
@@ -26,6 +29,7 @@ impl JsonProducer {
         table: TableName,
         id: &str,
         on_row_error: pb::OnRowError,
+        waits: Waits,
     ) -> Result<Self, Error> {
         let ingest = client.ingest_service();
         let table = pb::TableRef::from(table);
@@ -34,7 +38,7 @@ impl JsonProducer {
             let (mut ingest, init) = (ingest.clone(), init.clone());
             async move { Ok(ingest.init_producer(init).await?.into_inner()) }
         };
-        let info = until_answered(begin).await?;
+        let info = until_answered(begin, &waits).await?;
         let producer = pb::Producer {
             id: id.to_owned(),
             epoch: info.epoch,
@@ -53,7 +57,7 @@ impl JsonProducer {
             options: Some(options),
             ..Default::default()
         };
-        Ok(Self { ingest, request, stored: info.last_sequence })
+        Ok(Self { ingest, request, stored: info.last_sequence, waits })
     }
 
     /// The highest sequence that is stored; 0 if there is none.
@@ -65,7 +69,7 @@ impl JsonProducer {
     pub(super) async fn write(&mut self, sequence: u64, lines: Vec<u8>) -> Result<BatchResult, Error> {
         let payload = pb::Payload { format: Some(pb::payload::Format::JsonRows(lines.into())) };
         let request = pb::WriteRequest { sequence, payload: Some(payload), ..self.request.clone() };
-        let result = stored(&self.ingest, &request).await?;
+        let result = stored(&self.ingest, &request, &self.waits).await?;
         self.stored = self.stored.max(sequence);
         if let Some(producer) = &mut self.request.producer {
             producer.last_acked = Some(self.stored);
@@ -75,7 +79,11 @@ impl JsonProducer {
 }
 
 /// Sends one batch, with its number or key, until it is answered.
-pub(super) async fn stored(ingest: &IngestClient<Transport>, request: &pb::WriteRequest) -> Result<BatchResult, Error> {
+pub(super) async fn stored(
+    ingest: &IngestClient<Transport>,
+    request: &pb::WriteRequest,
+    waits: &Waits,
+) -> Result<BatchResult, Error> {
     let write = || {
         let (mut ingest, request) = (ingest.clone(), request.clone());
         async move {
@@ -83,11 +91,11 @@ pub(super) async fn stored(ingest: &IngestClient<Transport>, request: &pb::Write
             BatchResult::try_from(answer.ok_or_else(|| Status::data_loss("a write was answered without a result"))?)
         }
     };
-    until_answered(write).await
+    until_answered(write, waits).await
 }
 
 /// Calls again as patiently as the client library does. A batch is known by its number, so a second try stores nothing twice.
-async fn until_answered<T, F>(call: impl Fn() -> F) -> Result<T, Error>
+async fn until_answered<T, F>(call: impl Fn() -> F, waits: &Waits) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -97,12 +105,15 @@ where
         match call().await {
             Err(error) if error.is_retryable() && policy.give_up_after.is_none_or(|limit| waited < limit) => {
                 let wait = delay.max(error.retry_after().unwrap_or_default());
-                tracing::debug!(%error, ?wait, "the call is made again");
+                waits.note(&error, wait);
                 tokio::time::sleep(wait).await;
                 waited += wait;
                 delay = (2 * delay).min(policy.max_delay);
             }
-            answer => return answer,
+            answer => {
+                waits.end();
+                return answer;
+            }
         }
     }
 }

@@ -39,8 +39,8 @@ pub(super) struct JsonRows {
 
 impl JsonRows {
     /// Adds a record that cannot be read: an object whose only name is the reason, which is no column's name because it has spaces. The
-    /// server rejects it as malformed, because unknown names are never ignored here, with the reason in the message and the record in
-    /// the payload.
+    /// server rejects it as malformed, because unknown names are never ignored here; it knows a reason by the place before it, and keeps
+    /// it as the message, and the record as the payload.
     pub(super) fn reject(&mut self, records: &Records, at: usize, why: &str) -> anyhow::Result<()> {
         let Some(Record { bytes, first_line, last_line }) = records.get(at) else { return Ok(()) };
         let why = match first_line == last_line {

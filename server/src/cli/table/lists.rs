@@ -137,7 +137,7 @@ async fn list_of_table(server: &Remote, columns: &str, order: &str, args: OfTabl
     Ok(())
 }
 
-async fn is_there(client: &Client, filter: &str) -> anyhow::Result<bool> {
+pub(super) async fn is_there(client: &Client, filter: &str) -> anyhow::Result<bool> {
     let mut rows = client.sql(&format!("SELECT t.id FROM system.tables t {filter}")).await?;
     Ok(rows.try_next().await?.is_some())
 }

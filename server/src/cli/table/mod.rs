@@ -23,11 +23,14 @@ pub(super) async fn run(server: &Remote, args: TableArgs) -> anyhow::Result<()> 
         TableCommand::Show { name, format } => {
             let (schema, table) = split_name(&name)?;
             let of_table = format!("schema = {} AND name = {}", literal(&schema), literal(&table));
+            // Before the header of an answer without rows is printed.
+            ensure!(
+                lists::is_there(&client, &format!("WHERE {of_table}")).await?,
+                "table '{schema}.{table}' not found; 'tidewater table list' lists them"
+            );
             let mut printer = printer(format);
             let figures = format!("SELECT * FROM system.tables WHERE {of_table}");
-            if sql::run_one(&client, &figures, &mut printer).await? == 0 {
-                bail!("table '{schema}.{table}' not found; 'tidewater table list' lists them");
-            }
+            sql::run_one(&client, &figures, &mut printer).await?;
             let columns = format!(
                 "SELECT position, name, sql_type, nullable, comment FROM system.columns \
                  WHERE table_id = (SELECT id FROM system.tables WHERE {of_table}) ORDER BY position"
@@ -53,9 +56,14 @@ pub(super) async fn run(server: &Remote, args: TableArgs) -> anyhow::Result<()> 
         }
         TableCommand::Undrop { name } => {
             client.execute_update(&format!("UNDROP TABLE {}", quoted(&name)?)).await?;
+            say(&format!("{name} is there again"));
         }
         TableCommand::GiveUp { name, format } => {
-            sql::run_one(&client, &call("give_up", &name)?, &mut printer(format)).await?;
+            if sql::run_one(&client, &call("give_up", &name)?, &mut printer(format)).await? == 0 {
+                say(&format!(
+                    "no damaged file of {name} is known: nothing was given up; 'tidewater table verify {name}' tests all"
+                ));
+            }
         }
         TableCommand::Verify { name, format } => verify::one(&client, &name, &mut printer(format)).await?,
     }

@@ -95,7 +95,10 @@ impl Found {
             return Ok(());
         }
         let n_failed = self.n_failed;
-        let message = format!("checks that failed: {n_failed}; 'tidewater doctor' says what to do about damaged files");
+        let message = format!(
+            "checks that failed: {n_failed}; 'detail' says what is wrong, and 'tidewater doctor' what to do about \
+             tables whose files are damaged"
+        );
         Err(ChecksFailed(message).into())
     }
 }

@@ -190,7 +190,7 @@ impl<'d> Decoder<'d> {
     }
 
     fn reject(&mut self, fault: BadRow, text: &str) {
-        let payload = cut(text);
+        let payload = cut(fault.payload.as_deref().unwrap_or(text));
         let payload = if payload.len() <= self.payload_left { payload } else { "" };
         self.payload_left -= payload.len();
         self.rejected.push(RejectedRow {

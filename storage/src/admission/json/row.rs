@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Fields};
 
-use super::quoted;
 use super::scanner::{Kind, Scanner, Syntax};
+use super::{quoted, shown};
 use crate::admission::cast::{wall_text, whole_number};
 use crate::admission::footprint::fixed_bytes;
 use crate::admission::rows::RejectCode;
@@ -27,11 +27,13 @@ pub(super) struct BadRow {
     pub column: Option<String>,
     pub code: RejectCode,
     pub message: String,
+    /// What the row was, where that is not its JSON.
+    pub payload: Option<String>,
 }
 
 impl BadRow {
     pub fn new(column: Option<String>, code: RejectCode, message: String) -> Self {
-        Self { column, code, message }
+        Self { column, code, message, payload: None }
     }
 
     fn malformed(message: String) -> Self {
@@ -48,6 +50,15 @@ impl From<Syntax> for BadRow {
     fn from(syntax: Syntax) -> Self {
         Self::malformed(format!("not a JSON object: {}", syntax.message()))
     }
+}
+
+/// Whether a name says why `tidewater ingest` could not read a record, which is the value: "line 4: 2 fields, not 5", "lines 7 to 8: …".
+fn is_reason(name: &str) -> bool {
+    let Some((place, _)) = name.split_once(": ") else { return false };
+    let several = place.strip_prefix("lines ").and_then(|lines| lines.split_once(" to "));
+    let lines = several.or_else(|| place.strip_prefix("line ").map(|line| (line, line)));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    lines.is_some_and(|(first, last)| is_number(first) && is_number(last))
 }
 
 /// Reads the rows of one payload.
@@ -109,6 +120,10 @@ impl<'d> RowReader<'d> {
                 }
                 None if self.ignore_unknown => {
                     scanner.skip_value()?;
+                }
+                None if cells.is_empty() && is_reason(&name) => {
+                    let payload = scanner.string().ok().map(Cow::into_owned);
+                    return Err(BadRow { payload, ..BadRow::malformed(shown(&name)) });
                 }
                 None => return Err(BadRow::malformed(format!("the table has no column {}", quoted(&name)))),
             }

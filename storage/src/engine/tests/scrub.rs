@@ -8,8 +8,8 @@ use super::support::{Fixture, batch, delete_keys, keys_of, request, until};
 use crate::catalog::TableChange;
 use crate::env::FailAction;
 use crate::error::Code;
-use crate::publishing::Check;
-use crate::scrub::{ScrubOptions, Scrubber, test_suspects};
+use crate::publishing::{Check, test_suspects};
+use crate::scrub::{ScrubOptions, Scrubber};
 use crate::sealed::FileRef;
 use crate::table::Table;
 
@@ -385,6 +385,53 @@ async fn a_damaged_published_file_that_is_given_up_is_removed_from_the_delta_tab
     assert_eq!(keys_of(&table), (100..200).collect::<Vec<_>>());
     let keys = batch(&(0..100).collect::<Vec<_>>());
     assert_eq!(table.write(request(keys)).await.expect("answered").accepted, 0, "its keys are remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_query_stumbled_over_a_moment_ago_is_given_up() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.build().await.expect("built");
+    }
+    let broken = file(&table, 0);
+    flip(&path_of(&table, &broken));
+    table.snapshot().quarantine().suspect(&broken.file.name);
+    // As while another task tests it.
+    let testing = table.shared.quarantine.testing.lock().await;
+    let giving_up = tokio::spawn({
+        let table = table.clone();
+        async move { table.give_up().await }
+    });
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!giving_up.is_finished(), "it waits for the test");
+    drop(testing);
+    let given_up = giving_up.await.expect("no panic").expect("given up");
+    assert_eq!(given_up.iter().map(|file| file.rows).collect::<Vec<_>>(), [100]);
+    assert_eq!(table.snapshot().n_rows(), 100);
+    assert_sound(&table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_cannot_be_tested_is_told_and_not_given_up() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.build().await.expect("built");
+    let unreadable = file(&table, 0);
+    let path = path_of(&table, &unreadable);
+    let whole = std::fs::read(&path).expect("readable");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("a folder in its place");
+    table.snapshot().quarantine().suspect(&unreadable.file.name);
+    assert_eq!(table.give_up().await.expect_err("a folder is no file").code(), Code::FolderUnusable);
+    std::fs::remove_dir(&path).expect("removed");
+    replace(&path, &whole);
+    assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
+    assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

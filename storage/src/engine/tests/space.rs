@@ -2,6 +2,7 @@
 
 use super::support::{Fixture, batch, definition, keys_of, request, until};
 use super::*;
+use crate::engine::upkeep::{News, Told};
 use crate::env::FailAction;
 use crate::ids::{ProducerId, TableId};
 use crate::limits::{DROPPED_TABLE_TTL_S, FREEING_MIN_FREE_BYTES, LEAST_MIN_FREE_BYTES, SMALL_MIN_FREE_BYTES};
@@ -20,6 +21,22 @@ fn assert_full<T: std::fmt::Debug>(outcome: Result<T>) {
     let refused = outcome.expect_err("the disk is full");
     assert_eq!(refused.code(), Code::DiskFull, "{refused}");
     assert!(refused.retry_delay().is_some() && refused.to_string().contains("free some space"), "{refused}");
+}
+
+#[test]
+fn rows_that_are_not_taken_are_told_once_and_their_end_as_well() {
+    let (full, short) = (Some(Code::DiskFull), Some(Code::MemoryPressure));
+    let mut told = Told::default();
+    let mut looks = |found: &[Option<Code>]| found.iter().filter_map(|&found| told.look(found)).collect::<Vec<_>>();
+    assert_eq!(looks(&[None; 30]), []);
+    assert_eq!(looks(&[short, None, short, None]), [], "a moment's shortage");
+    assert_eq!(looks(&[full, full, full]), [News::Stopped]);
+    assert_eq!(looks(&[None, None, full, full]), [], "it goes on");
+    assert_eq!(looks(&[short, short, full, full, short]), [News::Stopped], "another reason");
+    assert_eq!(looks(&[None; 9]), []);
+    assert_eq!(looks(&[None; 9]), [News::Resumed]);
+    assert_eq!(looks(&[full, full]), [News::Stopped], "again");
+    assert_eq!(looks(&[Some(Code::ShuttingDown); 3]), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -202,5 +202,5 @@ fn word(bytes: &[u8]) -> u64 {
 
 fn damaged(how: &str) -> Error {
     Error::new(Code::FileDamaged, format!("a sidecar is damaged: {how}"))
-        .hint("queries read the file beside it without it; a compaction writes another")
+        .hint("queries read the file beside it without it; CALL verify writes it again")
 }

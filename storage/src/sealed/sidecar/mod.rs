@@ -12,10 +12,12 @@
 //! | `hash` | what of a key is a filter asked for? |
 //! | `form` | how does a sidecar stand on disk? No I/O: bytes in, bytes out. |
 //! | `name` | what is a sidecar called, and where is it? |
+//! | `rebuild` | what were the bytes of one that is damaged? |
 
 mod form;
 mod hash;
 mod name;
+mod rebuild;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +25,4 @@ pub use form::{Block, Directory, Filter, TAIL_BYTES};
 pub(super) use form::{DirectoryBuilder, encode_filter};
 pub use hash::key_hashes;
 pub(crate) use name::{local_sidecar_of, may_have_sidecar, sidecar_of};
+pub(crate) use rebuild::Rebuild;

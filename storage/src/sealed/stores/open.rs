@@ -29,6 +29,9 @@ const MAX_RETRIES: usize = 5;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
+/// What every request for the credentials of a machine's role begins with.
+const ROLE_PATH: &str = "/latest/api/token";
+
 /// Settings that mean one thing together: when an option names one, none of its group is taken from the environment. A session token there
 /// belongs to other keys, and object_store prefers `AWS_ENDPOINT_URL_S3` to the option `aws_endpoint`.
 const GROUPS: [&[Key]; 3] = [
@@ -70,7 +73,8 @@ impl StoreOptions {
     pub fn check(&self) -> Result<()> {
         match self.place()? {
             Place::S3(text, url) => open_s3(text, &url, &self.options).map(drop),
-            Place::Default | Place::Folder(..) => refuse_options(self),
+            Place::Default => refuse_options(self),
+            Place::Folder(folder, _) => refuse_options(self).and_then(|()| check_folder(&folder)),
         }
     }
 
@@ -149,6 +153,7 @@ pub fn open_tables(data_dir: &Path, local: &Arc<DurableLocalStore>, options: &St
         }
         Place::Folder(folder, url) => {
             refuse_options(options)?;
+            check_folder(&folder)?;
             Ok(local_tables(Arc::new(local.beside(&folder)?), without_slash(&url), StorePath::default()))
         }
         Place::S3(text, url) => open_s3(text, &url, &options.options),
@@ -240,7 +245,7 @@ pub async fn check_conditional_put(tables: &TablesStore, name: &str) -> Result<(
         let what = format!("the tables' store {} {why}", tables.root);
         Error::new(Code::StoreUnsuitable, what).hint(
             "commits rest on conditional puts (S3: If-None-Match): use a store or a version of it that has them, \
-             and leave aws_conditional_put as it is",
+             and leave AWS_CONDITIONAL_PUT out of the environment",
         )
     };
     let asked = format!("the tables' store {} cannot be checked", tables.root);
@@ -270,8 +275,15 @@ pub async fn check_conditional_put(tables: &TablesStore, name: &str) -> Result<(
 
 /// `what` failed, as a sentence without its end: "the file x cannot be uploaded".
 pub fn store_error(what: &str, e: StoreError) -> Error {
+    let text = whole_text(&e);
     let (code, hint) = match &e {
         e if is_full(e) => (Code::DiskFull, "free some space"),
+        // Where no keys are given, those of the machine's role are asked for, which only machines in Amazon's cloud have.
+        _ if text.contains(ROLE_PATH) => (
+            Code::StoreUnavailable,
+            "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the server's environment, \
+             or give its machine a role",
+        ),
         StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
             (Code::StoreUnsuitable, "use a store that has this operation")
         }
@@ -281,7 +293,7 @@ pub fn store_error(what: &str, e: StoreError) -> Error {
         }
         _ => (Code::StoreUnavailable, "check that the store can be reached and that its URL and options are right"),
     };
-    Error::new(code, format!("{what}: {}", whole_text(&e))).hint(hint).source(e)
+    Error::new(code, format!("{what}: {text}")).hint(hint).source(e)
 }
 
 fn is_full(e: &StoreError) -> bool {
@@ -318,6 +330,17 @@ fn refuse_options(options: &StoreOptions) -> Result<()> {
         Some((key, _)) => {
             Err(Error::new(Code::InvalidConfig, format!("the store option '{key}' means nothing to a local folder"))
                 .hint("store options are for s3://bucket/prefix"))
+        }
+    }
+}
+
+/// Refuses what can never be a folder, because a file is in its way. One that is not there yet is made.
+fn check_folder(folder: &Path) -> Result<()> {
+    match folder.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir()) {
+        None => Ok(()),
+        Some(file) => {
+            let what = format!("the tables' store {} is no folder: {} is a file", folder.display(), file.display());
+            Err(Error::new(Code::InvalidConfig, what).hint("name a folder, or one that can be made"))
         }
     }
 }

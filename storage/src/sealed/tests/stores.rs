@@ -81,6 +81,11 @@ fn what_cannot_be_opened_says_why() {
     check(at("file:///tables", &[("aws_region", "eu-1")]), "'aws_region' means nothing to a local folder");
     let no_url = StoreOptions { url: None, options: pairs(&[("aws_region", "eu-1")]) };
     check(no_url, "'aws_region' means nothing");
+    std::fs::write(folder.path().join("file"), b"x").expect("written");
+    for path in ["file", "file/below"] {
+        let url = Url::from_file_path(folder.path().join(path)).expect("absolute");
+        check(at(url.as_str(), &[]), "is no folder");
+    }
     check(at("s3:///prefix", &[]), "names no bucket");
     check(at("s3://bucket:9000/prefix", &[]), "names no bucket");
     check(at("s3://bucket/a//b", &[]), "empty path segment");
@@ -277,6 +282,7 @@ async fn an_s3_that_overwrites_is_refused() {
     let tables = open_s3(folder.path(), &local, &endpoint, &[("aws_conditional_put", "disabled")]);
     let error = check_conditional_put(&tables, "probe").await.expect_err("it is told not to");
     assert_eq!(error.code(), Code::StoreUnsuitable, "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("AWS_CONDITIONAL_PUT")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,4 +339,7 @@ fn errors_of_stores_say_what_to_do() {
     check(StoreError::NotSupported { source: "x".into() }, Code::StoreUnsuitable);
     check(StoreError::PermissionDenied { path: "x".into(), source: "x".into() }, Code::StoreUnavailable);
     check(StoreError::NotFound { path: "x".into(), source: "x".into() }, Code::StoreUnavailable);
+    let role = "Error performing PUT http://169.254.169.254/latest/api/token in 3ms - 403 Forbidden";
+    let without_keys = check(StoreError::Generic { store: "S3", source: role.into() }, Code::StoreUnavailable);
+    assert!(without_keys.hint_text().is_some_and(|hint| hint.contains("AWS_ACCESS_KEY_ID")), "{without_keys}");
 }

@@ -53,6 +53,8 @@ pub struct Quarantine {
     inner: Mutex<Inner>,
     /// Held by who changes which files are damaged, until the folder knows: its records come in the same order.
     pub(crate) recording: tokio::sync::Mutex<()>,
+    /// Held while suspects are tested: who takes them from here is not done with them yet.
+    pub(crate) testing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ struct Inner {
     is_loaded: bool,
     damaged: BTreeMap<String, Damage>,
     suspects: BTreeSet<String>,
-    /// How often each file became whole again, in this process.
+    /// How often each file, or its sidecar, became whole again, in this process.
     restored: HashMap<String, u32>,
 }
 
@@ -79,7 +81,7 @@ impl Quarantine {
         }
     }
 
-    /// Changes when the file was restored: what was kept of its bytes before is not true any more.
+    /// Changes when the file, or its sidecar, was restored: what was kept of its bytes before is not true any more.
     pub fn n_restored(&self, file: &str) -> u32 {
         self.inner.lock().restored.get(file).copied().unwrap_or(0)
     }
@@ -120,6 +122,11 @@ impl Quarantine {
             *inner.restored.entry(file.to_owned()).or_default() += 1;
         }
         was_damaged
+    }
+
+    /// What stands beside the file was written again: what was kept of it is of no use.
+    pub(crate) fn note_restored(&self, file: &str) {
+        *self.inner.lock().restored.entry(file.to_owned()).or_default() += 1;
     }
 
     /// Nothing is known of any file.

@@ -325,7 +325,7 @@ impl Worker {
                 version.with_entry(seq, version.realtime.clone()).with_files(version.files.with(files))
             }
             Publish::Truncate => {
-                self.drop_run_job("the table was truncated");
+                self.drop_run_job();
                 self.reclaim.note_written(seq);
                 self.start_reclaim();
                 left.extend(version.files.refs().iter().map(|file| Arc::clone(&file.place)));

@@ -271,8 +271,9 @@ impl Opener {
     /// The rows that may have a key that is asked for. `None`: nothing is known, or any is asked for.
     async fn admitted(&self, file: &ScannedFile) -> Option<Admitted> {
         let Opening { readers, pool, keys, .. } = &*self.opening;
+        let (keys, n_restored) = (keys.as_ref()?, readers.n_restored(file));
         let admitted =
-            sidecars::admitted(&file.of, keys.as_ref()?, &readers.stores, readers.cache.as_ref(), pool).await?;
+            sidecars::admitted(&file.of, n_restored, keys, &readers.stores, readers.cache.as_ref(), pool).await?;
         if let Some(pruned) = &self.pruned {
             pruned.add_matched(admitted.n_blocks);
             pruned.add_pruned(admitted.n_pruned);

@@ -65,17 +65,19 @@ impl FileMetadata for Found {
 }
 
 /// The rows that may have one of the keys. `None`: nothing is known, because the file has no sidecar, or because its sidecar is
-/// missing, is damaged, cannot be read now, or needs more memory than the query may have. No answer depends on it.
+/// missing, is damaged, cannot be read now, or needs more memory than the query may have. No answer depends on it. `n_restored`: how often
+/// it, or its file, was restored.
 pub(super) async fn admitted(
     file: &FileRef,
+    n_restored: u32,
     keys: &Keys,
     stores: &FileStores,
     cache: &FileMetadataCache,
     pool: &Arc<dyn MemoryPool>,
 ) -> Option<Admitted> {
     let (sidecar, path) = file.sidecar()?;
-    // Its name is unique for ever, and its bytes never change: when it was written does not matter.
-    let last_modified = DateTime::<Utc>::UNIX_EPOCH;
+    // Its name is unique for ever, and its bytes never change, unless it was damaged and is written again.
+    let last_modified = DateTime::<Utc>::from_timestamp_micros(i64::from(n_restored)).unwrap_or_default();
     let meta = ObjectMeta { location: path.clone(), last_modified, size: sidecar.bytes, e_tag: None, version: None };
     if let Some(cached) = cache.get(&path)
         && cached.is_valid_for(&meta)
@@ -98,7 +100,7 @@ pub(super) async fn admitted(
     let found = Found(match read {
         Ok(filters) => Some(filters),
         Err(error) => {
-            tracing::warn!(sidecar = %path, reason = %error, "a sidecar is of no use: its file is read whole");
+            tracing::warn!(sidecar = %path, reason = %error, "a sidecar is of no use: its file is read whole; CALL verify writes it again");
             None
         }
     });

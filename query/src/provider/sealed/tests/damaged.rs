@@ -4,12 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use tidewater_storage::{Code, Engine, EngineOptions, Error};
 
+use super::super::source::named;
 use super::support::{Fixture, Session, narrow, narrow_rows};
+use crate::error::from_datafusion;
 use crate::provider::tests::support::Random;
 
 /// Two files: rows 0 to 99 in hour 0, rows 100 to 199 in hour 1.
@@ -24,7 +27,7 @@ async fn two_files() -> Fixture {
 
 async fn refused(session: &Session, sql: &str) -> Error {
     let frame = session.0.sql(sql).await.expect("planned");
-    crate::error::from_datafusion(frame.collect().await.expect_err("refused"))
+    from_datafusion(frame.collect().await.expect_err("refused"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +76,13 @@ async fn random_values() -> Fixture {
     fixture.write(narrow_rows(0, 40_000, 0, value)).await;
     fixture.table.seal().await.expect("sealed");
     fixture
+}
+
+#[test]
+fn what_a_decoder_cannot_read_is_told_without_the_name_of_its_error() {
+    let error = ArrowError::ParquetError("External: Data corruption detected".to_owned());
+    let told = from_datafusion(named(error.into(), "t", &|| Some("a.parquet".to_owned())));
+    assert_eq!(told.message(), "the file a.parquet of table t is damaged: Data corruption detected");
 }
 
 fn decodes(path: &Path) -> usize {

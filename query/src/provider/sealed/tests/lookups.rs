@@ -206,6 +206,33 @@ fn by_key(plan: &Arc<dyn ExecutionPlan>) -> (usize, usize) {
     (pruned, left)
 }
 
+/// Blocks about which sidecars were asked for one key.
+async fn blocks_asked_about(session: &Session) -> usize {
+    let frame = session.0.sql("SELECT v FROM t WHERE id = 40").await.expect("planned");
+    let plan = frame.create_physical_plan().await.expect("planned");
+    let batches = collect(Arc::clone(&plan), session.0.task_ctx()).await.expect("it runs");
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    let (pruned, left) = by_key(&plan);
+    pruned + left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_that_was_written_again_is_asked_again() {
+    let fixture = Fixture::new(keyed()).await;
+    fixture.write(narrow_rows_of(ids_of(0), 0)).await;
+    fixture.table.seal().await.expect("sealed");
+    let snapshot = fixture.table.snapshot();
+    for path in sidecars(&fixture, &snapshot) {
+        fs::write(path, b"damaged").expect("written");
+    }
+    let session = Session::new(1);
+    session.show("t", &snapshot, false);
+    assert_eq!(blocks_asked_about(&session).await, 0);
+    let checks = fixture.table.verify().await.expect("asked");
+    assert!(checks.iter().all(|check| check.is_ok == Some(true)), "{checks:?}");
+    assert_eq!(blocks_asked_about(&session).await, 1);
+}
+
 /// One file of ten blocks, in each of which ids are as far apart as in the file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_up_reads_one_block() {

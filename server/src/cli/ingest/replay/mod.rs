@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use self::letters::{DeadLetterFile, Letter, Letters};
 use super::send::stored;
+use super::waits::Waits;
 use crate::cli::args::{Remote, Unsettled};
 use crate::cli::terminal::{plural, print, say};
 
@@ -61,6 +62,7 @@ struct Replay {
     ingest: IngestClient<Transport>,
     file: DeadLetterFile,
     unsettled: Unsettled,
+    waits: Waits,
     totals: Totals,
     /// Batches whose lines may go, and when they do.
     done: HashSet<String>,
@@ -76,7 +78,8 @@ pub(super) async fn run(server: &Remote, path: &Path, unsettled: Unsettled) -> a
     };
     let ingest = crate::cli::connect(server).await?.ingest_service();
     let take_out_at = Instant::now() + TAKE_OUT_INTERVAL;
-    let mut replay = Replay { ingest, file, unsettled, totals: Totals::default(), done: HashSet::new(), take_out_at };
+    let (waits, totals, done) = (Waits::default(), Totals::default(), HashSet::new());
+    let mut replay = Replay { ingest, file, unsettled, waits, totals, done, take_out_at };
     let n = letters.n();
     let sent = replay.send_all(letters).await;
     // What is stored leaves the file also when the server went away in the middle.
@@ -178,12 +181,14 @@ impl Replay {
         let Some(epoch) = letter.epoch else { return Ok(None) };
         let (id, last_acked) = (letter.producer.clone(), letter.last_acked);
         let producer = Some(pb::Producer { id, epoch, last_acked, ..Default::default() });
-        stored(&self.ingest, &pb::WriteRequest { producer, sequence, ..letter.request.clone() }).await.map(Some)
+        let request = pb::WriteRequest { producer, sequence, ..letter.request.clone() };
+        stored(&self.ingest, &request, &self.waits).await.map(Some)
     }
 
     /// Under a key of its own, which the Python client uses, too. The server remembers it for a day.
     async fn send_keyed(&self, letter: &Letter) -> anyhow::Result<BatchResult> {
         let idempotency_key = format!("dead-letter:{}", letter.id);
-        Ok(stored(&self.ingest, &pb::WriteRequest { idempotency_key, ..letter.request.clone() }).await?)
+        let request = pb::WriteRequest { idempotency_key, ..letter.request.clone() };
+        Ok(stored(&self.ingest, &request, &self.waits).await?)
     }
 }

@@ -5,6 +5,7 @@ mod reading;
 mod replay;
 mod resume;
 mod shapes;
+mod waits;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use tidewater_client::{Client, OnRowError, ProducerOptions, SequenceMode, TableN
 use super::super::load::{Totals, load};
 use super::super::send::JsonProducer;
 use super::super::source::Source;
+use super::super::waits::Waits;
 use super::super::{is_empty, load_and_say, run};
 use super::{file, ingest_args, numbers, open, parquet, row_chunks, text_chunks};
 use crate::cli::args::{CsvArgs, Remote};
@@ -81,7 +82,8 @@ async fn break_off(fixture: &Fixture, path: &Path, chunk_rows: usize, csv: &CsvA
         producer.send_at(chunk.sequence(), chunk.content.unwrap()).await.unwrap().await.unwrap();
         producer.close().await.unwrap();
     } else {
-        let mut producer = JsonProducer::start(&fixture.client, "t".into(), &id, OnRowError::Keep).await.unwrap();
+        let (client, waits) = (&fixture.client, Waits::default());
+        let mut producer = JsonProducer::start(client, "t".into(), &id, OnRowError::Keep, waits).await.unwrap();
         let chunk = text_chunks(open()).next().unwrap().unwrap();
         producer.write(chunk.sequence(), chunk.content.unwrap().payload).await.unwrap();
     }
@@ -175,12 +177,15 @@ async fn bad_lines_are_rejected_rows_and_the_others_are_stored() {
     let reasons =
         fixture.rows("SELECT message, payload FROM system.rejected WHERE message LIKE '%line%' ORDER BY 1").await;
     for (part, payload) in [
-        ("line 3: 1 field, not 3", "\"2\""),
+        ("line 3: 1 field, not 3", "|2"),
         ("line 5: the text is not UTF-8", "4,2024-01-02"),
         ("lines 7 to 8: 4 fields, not 3", "6,2024-01-02"),
         ("line 3: it is not a JSON object", "[13]"),
     ] {
-        assert!(reasons.iter().any(|reason| reason.contains(part) && reason.contains(payload)), "{part}: {reasons:#?}");
+        assert!(
+            reasons.iter().any(|reason| reason.starts_with(part) && reason.contains(payload)),
+            "{part}: {reasons:#?}"
+        );
     }
     fixture.stop().await;
 }
@@ -191,7 +196,8 @@ async fn abort_stores_nothing_of_the_chunk() {
     fixture.execute("CREATE TABLE t (id BIGINT NOT NULL)").await;
     let (_folder, path) = file("a.csv", b"id\n1\n2\n3\n4,5\n6\n");
     let error = fixture.load(&path, &["--chunk-rows", "2", "--on-error", "abort"]).await.unwrap_err();
-    assert!(format!("{error:#}").contains("BAD_ROWS") && format!("{error:#}").contains("line 4"), "{error:#}");
+    assert!(format!("{error:#}").contains("BAD_ROWS"), "{error:#}");
+    assert!(format!("{error:#}").contains(": line 5: 2 fields, not 1 (MALFORMED)"), "{error:#}");
     assert_eq!(fixture.rows("SELECT count(*) FROM t").await, ["2"]);
     // The same file goes on behind what is stored.
     let kept = fixture.load(&path, &[]).await.unwrap();

@@ -162,19 +162,48 @@ async fn they_leave_with_their_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_bit_is_found() {
+async fn one_that_is_damaged_is_found_and_written_again() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;
     write(&table, &all(100)).await;
     table.seal().await.expect("sealed");
-    let (_, path) = table.snapshot().files()[0].sidecar().map(|(said, path)| (said.clone(), path)).expect("a sidecar");
-    let mut bytes = std::fs::read(on_disk(&table, &path)).expect("readable");
-    bytes[30] ^= 4;
-    std::fs::write(on_disk(&table, &path), &bytes).expect("damage");
+    let file = table.snapshot().files()[0].clone();
+    let path = on_disk(&table, &file.sidecar().expect("a sidecar").1);
+    let whole = std::fs::read(&path).expect("readable");
+    for (n, how) in (1..).zip(["missing", "flipped", "cut off"]) {
+        let mut bytes = whole.clone();
+        bytes[30] ^= 4;
+        match how {
+            "missing" => std::fs::remove_file(&path).expect("removed"),
+            "flipped" => std::fs::write(&path, &bytes).expect("damage"),
+            _ => std::fs::write(&path, &bytes[..9]).expect("damage"),
+        }
+        let check = verified(&table, "sidecars").await;
+        assert_eq!(check.is_ok, Some(true), "{how}: {}", check.detail);
+        assert!(check.detail.contains("1 of these filters were damaged or missing"), "{how}: {}", check.detail);
+        assert_eq!(std::fs::read(&path).expect("it is there"), whole, "{how}");
+        assert_eq!(table.snapshot().quarantine().n_restored(&file.file.name), n, "{how}");
+        let check = verified(&table, "sidecars").await;
+        assert!(check.is_ok == Some(true) && !check.detail.contains("again"), "{how}: {}", check.detail);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_beside_a_damaged_file_is_found_and_left() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, &all(100)).await;
+    table.seal().await.expect("sealed");
+    let file = table.snapshot().files()[0].clone();
+    let beside = file.sidecar().expect("a sidecar").1;
+    for path in [&file.place.path, &beside] {
+        let mut bytes = std::fs::read(on_disk(&table, path)).expect("readable");
+        bytes[30] ^= 4;
+        std::fs::write(on_disk(&table, path), &bytes).expect("damage");
+    }
     let check = verified(&table, "sidecars").await;
     assert_eq!(check.is_ok, Some(false));
-    assert!(check.detail.contains(&path.to_string()), "{}", check.detail);
-    assert_eq!(verified(&table, "files").await.is_ok, Some(true), "its file is whole");
+    assert!(check.detail.contains(&beside.to_string()) && check.detail.contains("a merge"), "{}", check.detail);
 }
 
 #[tokio::test(flavor = "multi_thread")]

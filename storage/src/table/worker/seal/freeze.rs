@@ -57,8 +57,8 @@ impl Worker {
         else {
             return;
         };
-        // A run of rows that go would be for nothing.
-        self.drop_run_job("its rows are being built");
+        // Its rows are being built.
+        self.drop_run_job();
         let realtime = version.realtime.frozen();
         let parts = realtime.parts().to_vec();
         self.show(version.with_realtime(realtime));

@@ -44,10 +44,10 @@ impl Worker {
         self.run_job = Some(RunJob { id, task: AbortOnDropHandle::new(task) });
     }
 
-    /// A run that is being built is for nothing: why.
-    pub(crate) fn drop_run_job(&mut self, why: &str) {
+    /// A run that is being built would be for nothing.
+    pub(crate) fn drop_run_job(&mut self) {
         if let Some(RunJob { id, .. }) = self.run_job.take() {
-            self.shared.jobs.lock().end(id, self.shared.env.clock.now_us(), Some(why.to_owned()));
+            self.shared.jobs.lock().cancel(id, self.shared.env.clock.now_us());
         }
     }
 
