@@ -1,6 +1,7 @@
 //! What is the answer? SQL over one snapshot of every table that a statement names.
 
 mod admission;
+mod carried;
 mod complexity;
 mod engine;
 mod error;
@@ -11,6 +12,7 @@ mod metrics;
 mod planner;
 mod provider;
 mod registry;
+mod rules;
 mod runtime;
 mod session;
 mod slow_log;

@@ -4,6 +4,7 @@ import datetime
 import json
 import pathlib
 import re
+import shutil
 from typing import Callable
 
 import pyarrow as pa
@@ -126,6 +127,18 @@ class Log:
             assert not (set(added) - removed) & ever, f"version {version} uses a name again"
             live = live - removed | set(added)
             ever |= set(added)
+
+
+def copy_of(table: pathlib.Path, to: pathlib.Path):
+    """A folder whose server goes on: the log first, then what it names, which stays for as long as the table keeps old versions. The other
+    way round the log may name a file that came after the files were listed."""
+    log, copy = table / "_delta_log", to / "_delta_log"
+    copy.mkdir(parents=True)
+    # The checkpoint that it names is there before it.
+    shutil.copy(log / "_last_checkpoint", copy)
+    # Files under way have names that end with their write.
+    shutil.copytree(log, copy, ignore=shutil.ignore_patterns(".staged#*", "_last_checkpoint"), dirs_exist_ok=True)
+    shutil.copytree(table, to, ignore=shutil.ignore_patterns(".staged#*", "_delta_log"), dirs_exist_ok=True)
 
 
 def stored(table: pa.Table) -> pa.Table:

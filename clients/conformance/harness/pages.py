@@ -13,7 +13,7 @@ import sys
 import time
 
 from .certificates import Authority, Files
-from .server import POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, binary, free_ports
+from .server import POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, binary, free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DOCS = ROOT / "server" / "docs"
@@ -119,7 +119,7 @@ class Reader:
         authority = Authority()
         Files(self.certificates).put(authority.issue())
         (self.certificates / "clients.pem").write_bytes(authority.pem)
-        self.grpc, self.http = (f"127.0.0.1:{port}" for port in free_ports(2))
+        self.grpc, self.http = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.setup_code = None
         self.process = None
         (self.private / "bin" / "tidewater").symlink_to(binary().resolve())

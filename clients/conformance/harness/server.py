@@ -1,8 +1,9 @@
 """How is a server under test started, stopped and killed?"""
 
-import contextlib
+import itertools
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -22,18 +23,25 @@ def binary() -> pathlib.Path:
     return pathlib.Path(target) / "debug" / "tidewater"
 
 
+# Below the ports that the kernel gives to whoever asks for any (Linux: 32768 and up, Windows and BSD: 49152): no outgoing
+# connection and no listener on port 0 can take the port of a server that is down for a moment. Each is used once in a run; runs
+# beside each other begin at different ones.
+PORTS = itertools.islice(itertools.cycle(range(10_000, 32_768)), random.SystemRandom().randrange(22_768), None)
+
+
 def free_port() -> int:
-    (port,) = free_ports(1)
-    return port
+    return next(port for port in PORTS if is_free(port))
 
 
-def free_ports(n: int) -> list[int]:
-    """Different ones: each is held until all are found."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(n)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: connections of before that are still ending are not in the way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Server:
@@ -60,7 +68,7 @@ class Server:
         self.environment = environment or {}
         self.ca = ca
         self.wrapper = list(wrapper)
-        self.grpc, self.http = (f"127.0.0.1:{port}" for port in free_ports(2))
+        self.grpc, self.http = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.log = self.folder / "server.log"
         self.process = None
 

@@ -8,17 +8,17 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::LogicalPlan;
 use tidewater_storage::{Code, Error};
 
 pub(crate) use self::plan::check;
 pub(crate) use self::rules::{analyzer_rules, optimizer_rules, physical_rules};
+use crate::carried::carried;
 use crate::error::{copy, to_datafusion};
 use crate::limits::{MAX_OPTIMISED_EXPRESSIONS, MAX_PLAN_EXPRESSIONS, MAX_PLAN_NODES, MAX_REWRITTEN_EXPRESSIONS};
 use crate::planner::Waiter;
@@ -94,31 +94,7 @@ impl PlanBounds {
     }
 }
 
-impl ConfigExtension for PlanBounds {
-    const PREFIX: &'static str = "tidewater_planning";
-}
-
-impl ExtensionOptions for PlanBounds {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} cannot be set")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+carried!(PlanBounds, "tidewater_planning");
 
 fn too_large() -> Error {
     Error::new(

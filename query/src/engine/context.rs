@@ -37,7 +37,7 @@ use crate::provider::{CatalogOptions, StatementCatalog, ViewPlanner};
 use crate::session::{Session, SessionSettings, VisibleCatalog};
 use crate::statement::{
     Announced, Beside, CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion,
-    hide_system_columns, keep_digits, reparse,
+    hide_system_columns, keep_digits, reparse, sql_of_mut,
 };
 use crate::system::SystemState;
 
@@ -244,11 +244,7 @@ fn hide(statement: &mut PlannerStatement, schema: &str, visible: &VisibleCatalog
     let shows = |name: &TableName| {
         visible.table(&name.schema, &name.name).is_some_and(|table| table.def().options.system_columns)
     };
-    match statement {
-        PlannerStatement::Statement(sql) => hide_system_columns(&mut **sql, schema, &shows),
-        PlannerStatement::Explain(explain) => hide(&mut explain.statement, schema, visible),
-        _ => Ok(()),
-    }
+    sql_of_mut(statement).map_or(Ok(()), |sql| hide_system_columns(sql, schema, &shows))
 }
 
 /// The front end lets nothing through that changes anything; this is the second lock.

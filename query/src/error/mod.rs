@@ -4,6 +4,8 @@
 mod tests;
 mod words;
 
+use std::ops::ControlFlow;
+
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -33,7 +35,7 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     }
 }
 
-/// `?` for results of DataFusion.
+/// `?` for results of DataFusion, and for what a visitor of a statement ends with, which breaks off at an error.
 pub(crate) trait OrError<T> {
     fn or_error(self) -> Result<T>;
 }
@@ -41,6 +43,23 @@ pub(crate) trait OrError<T> {
 impl<T> OrError<T> for Result<T, DataFusionError> {
     fn or_error(self) -> Result<T> {
         self.map_err(from_datafusion)
+    }
+}
+
+impl OrError<()> for ControlFlow<Box<Error>> {
+    fn or_error(self) -> Result<()> {
+        match self {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(*error),
+        }
+    }
+}
+
+/// How a visitor goes on behind such a result.
+pub(crate) fn or_break(result: Result<()>) -> ControlFlow<Box<Error>> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(Box::new(error)),
     }
 }
 

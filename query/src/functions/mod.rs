@@ -5,6 +5,7 @@ mod aggregates;
 mod bucket;
 mod constants;
 mod date_trunc;
+mod delegated;
 mod exact;
 mod guards;
 mod time_bucket;

@@ -7,12 +7,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidewater_storage::{Code, Error, Result};
 
+use crate::error::OrError;
+
 /// Errors for a clause that the planner would ignore, and for anything but reading inside a query.
 pub(super) fn check(query: &Query) -> Result<()> {
-    match query.visit(&mut Audit) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+    query.visit(&mut Audit).or_error()
 }
 
 struct Audit;

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use tidewater_storage::{Code, Error, Result};
 
 use super::names::{Scope, TableName, fold};
+use crate::error::{OrError, or_break};
 
 /// The system columns of a table.
 pub(super) const HIDDEN_COLUMNS: [&str; 2] = ["_commit_seq", "_ingested_at"];
@@ -21,10 +22,7 @@ pub(crate) fn hide_system_columns<T: VisitMut>(
     shows: &dyn Fn(&TableName) -> bool,
 ) -> Result<()> {
     let mut rewriter = Rewriter { schema, shows, scope: Scope::default() };
-    match statement.visit(&mut rewriter) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+    statement.visit(&mut rewriter).or_error()
 }
 
 struct Rewriter<'a> {
@@ -54,10 +52,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
-        match self.rewrite(select) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(Box::new(error)),
-        }
+        or_break(self.rewrite(select))
     }
 }
 

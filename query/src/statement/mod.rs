@@ -24,11 +24,12 @@ pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
 pub(crate) use names::{Announced, Beside, CATALOG, Scope, TableName, relations};
-pub(crate) use parse::{read_text, reparse};
+pub(crate) use parse::{read_text, reparse, sql_of_mut};
 pub(crate) use show::plain;
 pub(crate) use types::{
     AT_TIME_ZONE, CHOICES, ColumnTypes, LIKE_ESCAPE, Number, SHIFTS, SIMILAR_ESCAPE, beside_decimal,
-    compared_with_decimal, is_written_number, keep_digits, regex_of, settle_values, similar_refusal, with_backslashes,
+    compared_with_decimal, is_written_number, keep_digits, regex_of, settle_values, settle_windows, similar_refusal,
+    with_backslashes,
 };
 
 /// A statement that passed the limits and that we know how to run.

@@ -1,9 +1,12 @@
-//! Is this text one statement, of a size that can be planned? Bytes and words before parsing, one statement after it.
+//! Is this text one statement, of a size that can be planned? Bytes and words before parsing, one statement after it, in which visitors settle what
+//! the planner reads otherwise.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{Expr, Fetch, LimitClause, ObjectName, Query, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Fetch, LimitClause, ObjectName, Query, Statement as Sql, Value, VisitMut, VisitorMut, visit_expressions_mut,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -18,7 +21,7 @@ use super::refuse::refuse_accounts;
 use super::types::{
     check_frames, settle_numbers, settle_operators, settle_rows, settle_structs, settle_texts, settle_times,
 };
-use crate::error::{from_datafusion, from_parser, too_deep};
+use crate::error::{OrError, from_datafusion, from_parser, or_break, too_deep};
 use crate::limits::{MAX_STATEMENT_BYTES, MAX_STATEMENT_PARENTHESES, MAX_STATEMENT_WORDS, PARSER_RECURSION};
 
 /// What a text is.
@@ -87,6 +90,34 @@ pub(crate) fn reparse(sql: &str) -> Result<Text> {
         Read::Sql(text) => Ok(*text),
         Read::Undrop(_) => Err(Error::internal("the text of a query is an UNDROP")),
     }
+}
+
+/// The SQL of a statement; EXPLAIN is looked through.
+pub(super) fn sql_of(statement: &Statement) -> Option<&Sql> {
+    match statement {
+        Statement::Statement(sql) => Some(sql),
+        Statement::Explain(explain) => sql_of(&explain.statement),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
+pub(crate) fn sql_of_mut(statement: &mut Statement) -> Option<&mut Sql> {
+    match statement {
+        Statement::Statement(sql) => Some(sql),
+        Statement::Explain(explain) => sql_of_mut(&mut explain.statement),
+        _ => None,
+    }
+}
+
+/// Lets a visitor go through the SQL of a statement.
+pub(super) fn visit_mut<V: VisitorMut>(statement: &mut Statement, visitor: &mut V) -> ControlFlow<V::Break> {
+    sql_of_mut(statement).map_or(ControlFlow::Continue(()), |sql| VisitMut::visit(sql, visitor))
+}
+
+/// Lets `settle` change each expression of a statement, those within it first, up to the first error.
+pub(super) fn settle_exprs(statement: &mut Statement, settle: fn(&mut Expr) -> Result<()>) -> Result<()> {
+    sql_of_mut(statement).map_or(Ok(()), |sql| visit_expressions_mut(sql, |expr| or_break(settle(expr))).or_error())
 }
 
 fn one_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
@@ -207,13 +238,7 @@ fn names_hidden(tokens: &[TokenWithSpan]) -> bool {
 
 /// Writes `FETCH FIRST n ROWS ONLY` of standard SQL as `LIMIT n`, which the planner knows.
 fn settle_fetch(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut FetchIsLimit);
-        }
-        Statement::Explain(explain) => settle_fetch(&mut explain.statement),
-        _ => {}
-    }
+    let _: ControlFlow<()> = visit_mut(statement, &mut FetchIsLimit);
 }
 
 struct FetchIsLimit;

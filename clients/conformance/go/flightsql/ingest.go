@@ -12,7 +12,10 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/flight/flightsql"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/stats"
 )
 
 type mode struct {
@@ -38,7 +41,7 @@ func ingest(ctx context.Context, client *flightsql.Client, table string, mode mo
 	return client.ExecuteIngest(ctx, reader, &flightsql.ExecuteIngestOpts{TableDefinitionOptions: definition, Table: table})
 }
 
-func ingestCases(client *flightsql.Client) {
+func ingestCases(client *flightsql.Client, address string) {
 	// Each begins without a table, or with one of a row.
 	check := func(name string, there bool, body func(context.Context) error) {
 		report.Case("ingest: "+name, func(ctx context.Context) error {
@@ -119,7 +122,7 @@ func ingestCases(client *flightsql.Client) {
 		return holds(ctx, []string{"a"}, []string{"a"}, []string{"b"})
 	})
 	check("an answer can be put back as it came", false, func(ctx context.Context) error { return roundTrip(ctx, client) })
-	check("a stream that is given up leaves no table", false, func(ctx context.Context) error { return givenUp(ctx, client) })
+	check("a stream that is given up leaves no table", false, func(ctx context.Context) error { return givenUp(ctx, client, address) })
 }
 
 // words is a batch of one dictionary column.
@@ -154,10 +157,12 @@ func roundTrip(ctx context.Context, client *flightsql.Client) error {
 	return expect(put, err, []string{"1", "one", "1.50", "2026-01-31 12:34:56.000000"})
 }
 
-// A reader that ends with an error: the client lets the stream go.
+// A reader that lets the stream go instead of ending. What is canceled is reset by a goroutine of the client's: until that is done, the
+// client may still close the stream as a whole one.
 type broken struct {
 	array.RecordReader
 	cancel context.CancelFunc
+	reset  resets
 }
 
 func (b broken) Next() bool {
@@ -165,10 +170,31 @@ func (b broken) Next() bool {
 		return true
 	}
 	b.cancel()
+	<-b.reset
 	return false
 }
 
-func givenUp(ctx context.Context, client *flightsql.Client) error {
+// resets hears of a stream that the client has reset before it was answered.
+type resets chan struct{}
+
+func (r resets) HandleRPC(_ context.Context, event stats.RPCStats) {
+	if end, ok := event.(*stats.End); ok && end.Error != nil {
+		close(r)
+	}
+}
+
+func (r resets) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (r resets) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (r resets) HandleConn(context.Context, stats.ConnStats)                       {}
+
+func givenUp(ctx context.Context, client *flightsql.Client, address string) error {
+	reset := make(resets)
+	plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+	sender, err := flightsql.NewClient(address, nil, nil, plain, grpc.WithStatsHandler(reset))
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
 	reader, err := array.NewRecordReader(numbers().Schema(), []arrow.RecordBatch{numbers(1)})
 	if err != nil {
 		return err
@@ -178,7 +204,7 @@ func givenUp(ctx context.Context, client *flightsql.Client) error {
 	defer cancel()
 	definition := &flightsql.TableDefinitionOptions{IfNotExist: create.missing, IfExists: create.there}
 	options := &flightsql.ExecuteIngestOpts{TableDefinitionOptions: definition, Table: "go_ingest"}
-	if _, err := client.ExecuteIngest(stream, broken{reader, cancel}, options); err == nil {
+	if _, err := sender.ExecuteIngest(stream, broken{reader, cancel, reset}, options); err == nil {
 		return fmt.Errorf("the client was told that its rows are there")
 	}
 	_, err = query(ctx, client, "SELECT * FROM go_ingest")

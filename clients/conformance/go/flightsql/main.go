@@ -49,7 +49,7 @@ func run(config config) error {
 	metadataCases(client)
 	statementCases(client)
 	preparedCases(client)
-	ingestCases(client)
+	ingestCases(client, config.plain)
 	controlCases(client)
 	sessionCases(config.plain)
 	accessCases(config)

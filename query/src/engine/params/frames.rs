@@ -2,45 +2,32 @@
 //! anything is bound, so the values are written into the statement. All rows of parameters have the same ones.
 
 use std::iter;
-use std::ops::ControlFlow;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
-use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Interval, NamedWindowDefinition, NamedWindowExpr, Select, Value, ValueWithSpan, VisitMut,
-    VisitorMut, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    Expr, Interval, Value, ValueWithSpan, WindowFrameBound, WindowFrameUnits, WindowSpec,
 };
 use tidewater_storage::{Code, Error, Result};
 
 use super::{ParameterTypes, parameter_index};
-use crate::statement::{Kind, Source};
+use crate::statement::{Kind, Source, settle_windows, sql_of_mut};
 
 /// Writes what is bound into the frames of all windows; without `rows`, something of which only the answer's types are asked. The types of
 /// these parameters.
 pub(in crate::engine) fn settle_frames(kind: &mut Kind, rows: Option<&RecordBatch>) -> Result<ParameterTypes> {
     let mut frames = Frames { rows, types: ParameterTypes::new() };
-    let flow = match kind {
-        Kind::Query(query) => visit(query, &mut frames),
+    let settle = |window: &mut WindowSpec| frames.settle(window);
+    match kind {
+        Kind::Query(query) => sql_of_mut(query).map_or(Ok(()), |sql| settle_windows(sql, settle)),
         Kind::Insert(insert) => match &mut insert.source {
-            Source::Query(query) => VisitMut::visit(&mut **query, &mut frames),
-            Source::Parameters(_) => ControlFlow::Continue(()),
+            Source::Query(query) => settle_windows(&mut **query, settle),
+            Source::Parameters(_) => Ok(()),
         },
-        _ => ControlFlow::Continue(()),
-    };
-    match flow {
-        ControlFlow::Continue(()) => Ok(frames.types),
-        ControlFlow::Break(error) => Err(*error),
-    }
-}
-
-fn visit(statement: &mut PlannerStatement, frames: &mut Frames<'_>) -> ControlFlow<Box<Error>> {
-    match statement {
-        PlannerStatement::Statement(sql) => VisitMut::visit(&mut **sql, frames),
-        PlannerStatement::Explain(explain) => visit(&mut explain.statement, frames),
-        _ => ControlFlow::Continue(()),
-    }
+        _ => Ok(()),
+    }?;
+    Ok(frames.types)
 }
 
 struct Frames<'a> {
@@ -48,29 +35,9 @@ struct Frames<'a> {
     types: ParameterTypes,
 }
 
-impl VisitorMut for Frames<'_> {
-    type Break = Box<Error>;
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
-        for NamedWindowDefinition(_, window) in &mut select.named_window {
-            if let NamedWindowExpr::WindowSpec(spec) = window {
-                self.settle(spec)?;
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
-        match expr {
-            Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) => self.settle(spec),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-}
-
 impl Frames<'_> {
-    fn settle(&mut self, spec: &mut WindowSpec) -> ControlFlow<Box<Error>> {
-        let Some(frame) = &mut spec.window_frame else { return ControlFlow::Continue(()) };
+    fn settle(&mut self, window: &mut WindowSpec) -> Result<()> {
+        let Some(frame) = &mut window.window_frame else { return Ok(()) };
         let is_range = frame.units == WindowFrameUnits::Range;
         for bound in iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
             let (WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance))) = bound
@@ -79,10 +46,7 @@ impl Frames<'_> {
             };
             let Some(i) = parameter(distance) else { continue };
             match self.rows {
-                Some(batch) => match distance_of(batch, i, is_range) {
-                    Ok(bound) => **distance = bound,
-                    Err(error) => return ControlFlow::Break(Box::new(error)),
-                },
+                Some(batch) => **distance = distance_of(batch, i, is_range)?,
                 // Of which type it is follows from what the rows are in the order of.
                 None if is_range => *bound = WindowFrameBound::CurrentRow,
                 None => {
@@ -91,7 +55,7 @@ impl Frames<'_> {
                 }
             }
         }
-        ControlFlow::Continue(())
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 
 use super::groups::chosen;
 use super::spans::ExtremeSpan;
+use crate::functions::delegated::of_inner;
 
 /// `min` or `max`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -39,20 +40,17 @@ impl<F: AggregateUDFImpl> Extreme<F> {
 }
 
 impl<F: AggregateUDFImpl + Eq + Hash> AggregateUDFImpl for Extreme<F> {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
+    of_inner! {
+        fn name(&self) -> &str;
+        fn signature(&self) -> &Signature;
+        fn return_type(&self, arg_types: &[DataType]) -> Result<DataType>;
+        fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>>;
+        fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>>;
+        fn is_descending(&self) -> Option<bool>;
+        fn order_sensitivity(&self) -> AggregateOrderSensitivity;
+        fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue>;
+        fn documentation(&self) -> Option<&Documentation>;
+        fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity;
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -60,10 +58,6 @@ impl<F: AggregateUDFImpl + Eq + Hash> AggregateUDFImpl for Extreme<F> {
             span @ DataType::Interval(_) => Ok(Box::new(ExtremeSpan::new(span, self.largest, false)?)),
             _ => self.inner.accumulator(args),
         }
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.inner.state_fields(args)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -86,28 +80,8 @@ impl<F: AggregateUDFImpl + Eq + Hash> AggregateUDFImpl for Extreme<F> {
         }
     }
 
-    fn is_descending(&self) -> Option<bool> {
-        self.inner.is_descending()
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        self.inner.order_sensitivity()
-    }
-
     fn reverse_expr(&self) -> ReversedUDAF {
         ReversedUDAF::Identical
-    }
-
-    fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue> {
-        self.inner.value_from_stats(statistics)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
-    }
-
-    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
-        self.inner.set_monotonicity(data_type)
     }
 }
 

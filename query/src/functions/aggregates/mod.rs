@@ -7,6 +7,7 @@ mod sum;
 mod distinct;
 mod floats;
 mod groups;
+mod results;
 mod spans;
 mod total;
 mod wide;
@@ -17,6 +18,8 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::functions_aggregate::min_max::{Max, Min};
 use datafusion::logical_expr::AggregateUDF;
+
+pub(super) use self::results::{with_result, with_results};
 
 /// Replaces them in a session.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {

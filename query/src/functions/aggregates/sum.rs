@@ -23,6 +23,7 @@ use super::distinct::{DistinctSum, SlidingDistinctSum};
 use super::groups::GroupedSums;
 use super::total::ExactSum;
 use super::wide::Wide;
+use crate::functions::delegated::of_inner;
 
 /// Names a macro's result for the type of a sum's values, or `$other` for types that are left to DataFusion.
 macro_rules! by_values {
@@ -50,16 +51,12 @@ pub(super) struct CheckedSum {
 }
 
 impl AggregateUDFImpl for CheckedSum {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
+    of_inner! {
+        fn name(&self) -> &str;
+        fn signature(&self) -> &Signature;
+        fn return_type(&self, arg_types: &[DataType]) -> Result<DataType>;
+        fn documentation(&self) -> Option<&Documentation>;
+        fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity;
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -131,13 +128,5 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
-    }
-
-    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
-        self.inner.set_monotonicity(data_type)
     }
 }

@@ -31,34 +31,7 @@ pub(super) trait Wide: ArrowPrimitiveType + fmt::Debug {
 /// A total of values of `T`.
 pub(super) type TotalOf<T> = <<T as Wide>::Total as ArrowPrimitiveType>::Native;
 
-macro_rules! integers {
-    ($($values:ty),*) => {
-        $(impl Wide for $values {
-            type Total = Decimal128Type;
-            const TOTAL: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
-            const HAS_SPARE_BITS: bool = true;
-
-            fn widen(value: Self::Native) -> i128 {
-                i128::from(value)
-            }
-
-            fn narrow(total: i128, _sum: &DataType) -> Option<Self::Native> {
-                total.try_into().ok()
-            }
-        })*
-    };
-}
-
-integers!(
-    Int64Type,
-    UInt64Type,
-    DurationSecondType,
-    DurationMillisecondType,
-    DurationMicrosecondType,
-    DurationNanosecondType
-);
-
-macro_rules! small_decimals {
+macro_rules! of_at_most_64_bits {
     ($($values:ty),*) => {
         $(impl Wide for $values {
             type Total = Decimal128Type;
@@ -70,14 +43,22 @@ macro_rules! small_decimals {
             }
 
             fn narrow(total: i128, sum: &DataType) -> Option<Self::Native> {
-                let value: Self::Native = total.try_into().ok()?;
-                fits::<Self>(value, sum).then_some(value)
+                Decimal128Type::narrow(total, sum)?.try_into().ok()
             }
         })*
     };
 }
 
-small_decimals!(Decimal32Type, Decimal64Type);
+of_at_most_64_bits!(
+    Decimal32Type,
+    Decimal64Type,
+    Int64Type,
+    UInt64Type,
+    DurationSecondType,
+    DurationMillisecondType,
+    DurationMicrosecondType,
+    DurationNanosecondType
+);
 
 impl Wide for Decimal128Type {
     type Total = Self;
@@ -107,7 +88,7 @@ impl Wide for Decimal256Type {
     }
 }
 
-/// The value has no more digits than its type.
+/// The value has no more digits than its type, where that says how many.
 fn fits<T: DecimalType>(value: T::Native, sum: &DataType) -> bool {
     match sum {
         DataType::Decimal32(digits, _)

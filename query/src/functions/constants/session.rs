@@ -1,14 +1,15 @@
 //! What are `current_catalog()`, `current_schema()` and `current_user()`? What a client asks that has to show where it is.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::common::config::ConfigOptions;
+use datafusion::error::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+
+use crate::carried::carried;
 
 /// Who asks, as functions are shown it: in the configuration.
 #[derive(Debug, Clone)]
@@ -20,31 +21,7 @@ impl CallerName {
     }
 }
 
-impl ConfigExtension for CallerName {
-    const PREFIX: &'static str = "tidewater_caller";
-}
-
-impl ExtensionOptions for CallerName {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} cannot be set")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+carried!(CallerName, "tidewater_caller");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Fact {

@@ -8,14 +8,12 @@ use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::interval_arithmetic::{Interval, apply_operator};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -28,6 +26,7 @@ use tidewater_storage::{Code, Error};
 
 use super::{in_turn, kept};
 use crate::error::{WIDER, to_datafusion};
+use crate::rules::rewrite_plan;
 
 /// Replaces the operators of integers, and keeps what may lose something or fail. It runs behind type coercion, when both operands have one type,
 /// and before anything is computed from constants.
@@ -40,33 +39,20 @@ impl AnalyzerRule for CheckIntegers {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(check_plan).data()
+        rewrite_plan(plan, may_fail, checked)
     }
 }
 
-fn check_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut computes = false;
-    plan.apply_expressions(|expr| {
-        computes |= expr.exists(|expr| Ok(Op::of(expr).is_some() || kept::may_be_kept(expr)))?;
-        Ok(if computes { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+/// Whether it may lose something or fail, for all that is known without types.
+fn may_fail(expr: &Expr) -> bool {
+    Op::of(expr).is_some() || kept::may_be_kept(expr)
+}
+
+fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let checked = expr.transform_up(|expr| {
+        Ok(if Op::of(&expr).is_some() { check(expr, schema) } else { kept::keep(expr, schema) })
     })?;
-    if !computes {
-        return Ok(Transformed::no(plan));
-    }
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    let names = NamePreserver::new(&plan);
-    let checked = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let checked = expr.transform_up(|expr| {
-            Ok(if Op::of(&expr).is_some() { check(expr, &schema) } else { kept::keep(expr, &schema) })
-        })?;
-        let checked = checked.transform_data(in_turn::behind_filter)?;
-        Ok(if checked.transformed { checked.update_data(|expr| name.restore(expr)) } else { checked })
-    })?;
-    if checked.transformed { checked.map_data(LogicalPlan::recompute_schema) } else { Ok(checked) }
+    checked.transform_data(in_turn::behind_filter)
 }
 
 /// Whether an expression is one that may fail.

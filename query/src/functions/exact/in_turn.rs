@@ -16,7 +16,6 @@ use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_binary_owned};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr, Join, LogicalPlan, Operator};
 use datafusion::physical_plan::ExecutionPlan;
@@ -25,6 +24,7 @@ use super::arithmetic::computes;
 use super::floats::with_one_zero;
 use super::kept;
 use crate::limits::MAX_PLAN_EXPRESSIONS;
+use crate::rules::rewrite_exprs;
 
 /// Conditions that compute are copied with what guards them: many in a row would double each time.
 const MAX_COMPUTING_CONDITION: usize = 64;
@@ -146,14 +146,12 @@ struct Guards<'a> {
 impl Guards<'_> {
     /// All values of a node, under the names that they have.
     fn values(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
+        rewrite_exprs(node, |expr| {
             // Sets of groups have no name that they could keep.
             if !computes(&expr) || matches!(expr, Expr::GroupingSet(_)) {
                 return Ok(Transformed::no(expr));
             }
-            let name = names.save(&expr);
-            Ok(Transformed::yes(name.restore(self.value(expr)?)))
+            Ok(Transformed::yes(self.value(expr)?))
         })
     }
 

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 use super::estimate::{self, Estimator, Size};
 use super::pressure::ProcessLimit;
 use super::{LARGE_BYTES, MAX_BATCH_BYTES, MAX_BATCH_ELEMENTS, MAX_ROW_BYTES, MAX_ROW_ELEMENTS, too_large};
+use crate::functions::delegated::of_inner;
 use crate::functions::wrapped::only_type;
 use crate::limits::MAX_FIXED_BYTES;
 
@@ -136,24 +137,22 @@ impl Hash for Guarded {
 }
 
 impl ScalarUDFImpl for Guarded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        self.inner.schema_name(args)
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
+    of_inner! {
+        fn name(&self) -> &str;
+        fn aliases(&self) -> &[String];
+        fn schema_name(&self, args: &[Expr]) -> Result<String>;
+        fn signature(&self) -> &Signature;
+        fn return_type(&self, arg_types: &[DataType]) -> Result<DataType>;
+        fn is_strict(&self) -> bool;
+        fn preimage(&self, args: &[Expr], literal: &Expr, info: &SimplifyContext) -> Result<PreimageResult>;
+        fn short_circuits(&self) -> bool;
+        fn evaluate_bounds(&self, inputs: &[&Interval]) -> Result<Interval>;
+        fn propagate_constraints(&self, interval: &Interval, inputs: &[&Interval]) -> Result<Option<Vec<Interval>>>;
+        fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties>;
+        fn preserves_lex_ordering(&self, inputs: &[ExprProperties]) -> Result<bool>;
+        fn strictly_order_preserving(&self, inputs: &[ExprProperties]) -> Result<bool>;
+        fn struct_field_mapping(&self, literals: &[Option<ScalarValue>]) -> Option<StructFieldMapping>;
+        fn documentation(&self) -> Option<&Documentation>;
     }
 
     fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
@@ -170,10 +169,6 @@ impl ScalarUDFImpl for Guarded {
         Ok(field)
     }
 
-    fn is_strict(&self) -> bool {
-        self.inner.inner().is_strict()
-    }
-
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.check(&args)?;
         self.inner.invoke_with_args(args)
@@ -187,47 +182,11 @@ impl ScalarUDFImpl for Guarded {
         }
     }
 
-    fn preimage(&self, args: &[Expr], literal: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
-        self.inner.inner().preimage(args, literal, info)
-    }
-
-    fn short_circuits(&self) -> bool {
-        self.inner.short_circuits()
-    }
-
-    fn evaluate_bounds(&self, inputs: &[&Interval]) -> Result<Interval> {
-        self.inner.evaluate_bounds(inputs)
-    }
-
-    fn propagate_constraints(&self, interval: &Interval, inputs: &[&Interval]) -> Result<Option<Vec<Interval>>> {
-        self.inner.propagate_constraints(interval, inputs)
-    }
-
-    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
-        self.inner.output_ordering(inputs)
-    }
-
-    fn preserves_lex_ordering(&self, inputs: &[ExprProperties]) -> Result<bool> {
-        self.inner.preserves_lex_ordering(inputs)
-    }
-
-    fn strictly_order_preserving(&self, inputs: &[ExprProperties]) -> Result<bool> {
-        self.inner.inner().strictly_order_preserving(inputs)
-    }
-
-    fn struct_field_mapping(&self, literals: &[Option<ScalarValue>]) -> Option<StructFieldMapping> {
-        self.inner.inner().struct_field_mapping(literals)
-    }
-
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         match only_type(arg_types) {
             // DataFusion's finds no type for bytes beside NULL.
             Some(only) if self.name() == "make_array" => Ok(vec![only.clone(); arg_types.len()]),
             _ => self.inner.coerce_types(arg_types),
         }
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }

@@ -1,17 +1,16 @@
 //! What if many small plans of functions are one large one? A projection computes all its columns before anything can stop it, so a call
 //! that makes much looks at the process first.
 
-use std::any::Any;
-
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::common::config::ConfigOptions;
+use datafusion::error::Result;
 use tidewater_storage::{Code, Error};
 
+use crate::carried::carried;
 use crate::error::to_datafusion;
 use crate::memory::resident_bytes;
 
 /// The memory limit of the process, as functions are shown it: in the configuration.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ProcessLimit {
     bytes: u64,
 }
@@ -34,28 +33,4 @@ impl ProcessLimit {
     }
 }
 
-impl ConfigExtension for ProcessLimit {
-    const PREFIX: &'static str = "tidewater_process";
-}
-
-impl ExtensionOptions for ProcessLimit {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(*self)
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} cannot be set")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+carried!(ProcessLimit, "tidewater_process");

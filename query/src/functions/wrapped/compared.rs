@@ -8,7 +8,7 @@ use std::{iter, mem};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
@@ -24,6 +24,7 @@ use super::common_type::{
     settle_unions, zone_of,
 };
 use crate::functions::exact::may_stand_twice;
+use crate::rules::{columns_of, holds};
 use crate::statement::{CHOICES, SHIFTS, beside_decimal, compared_with_decimal, is_written_number};
 
 /// Reads constants as what they are compared with. It runs in front of type coercion, which would find another type for both.
@@ -47,18 +48,10 @@ fn read_plan(mut plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<Lo
         _ => false,
     };
     let is_sort = matches!(plan, LogicalPlan::Sort(_));
-    let mut compares = is_sort;
-    plan.apply_expressions(|expr| {
-        compares |= expr.exists(|expr| Ok(may_be_read(expr)))?;
-        Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !compares {
+    if !is_sort && !holds(&plan, may_be_read)? {
         return Ok(Transformed::new_transformed(plan, has_read_keys));
     }
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
+    let schema = columns_of(&plan)?;
     let names = NamePreserver::new(&plan);
     let read = plan.map_expressions(|expr| {
         let name = names.save(&expr);

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::functions::bucket::{Buckets, Width};
+use crate::functions::delegated::of_inner;
 use crate::functions::times::floor;
 
 pub(super) const NAME: &str = "date_bin";
@@ -108,16 +109,18 @@ fn is_negative(width: &ColumnarValue) -> bool {
 }
 
 impl ScalarUDFImpl for DateBin {
+    of_inner! {
+        fn return_type(&self, arg_types: &[DataType]) -> Result<DataType>;
+        fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties>;
+        fn documentation(&self) -> Option<&Documentation>;
+    }
+
     fn name(&self) -> &str {
         NAME
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
@@ -157,13 +160,5 @@ impl ScalarUDFImpl for DateBin {
             *origin = origin.cast_to(&inner_origin_type(&origin.data_type()), None)?;
         }
         self.inner.invoke_with_args(args)
-    }
-
-    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
-        self.inner.output_ordering(inputs)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }

@@ -2,8 +2,6 @@
 //! backwards. DataFusion takes a number over times for months, a negative distance for a frame without rows, and refuses even the frames
 //! without a distance over what it cannot add to, such as a TIME.
 
-use std::sync::Arc;
-
 use arrow::compute::kernels::cast_utils::{IntervalParseConfig, IntervalUnit, parse_interval_month_day_nano_config};
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -11,13 +9,13 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::WindowFunctionParams;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrameBound, WindowFrameUnits};
 use datafusion::optimizer::AnalyzerRule;
 use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error};
 
 use crate::error::to_datafusion;
+use crate::rules::rewrite_node;
 use crate::statement::beside_decimal;
 
 /// Checks the distances of frames. It runs in front of type coercion, which reads them: until then they are the text that is written.
@@ -35,17 +33,11 @@ impl AnalyzerRule for Frames {
 }
 
 fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = match &plan {
-        LogicalPlan::Window(window) => Arc::clone(window.input.schema()),
-        _ => return Ok(Transformed::no(plan)),
-    };
-    let names = NamePreserver::new(&plan);
-    let read = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let read = expr.transform_up(|expr| read(expr, &schema))?;
-        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
-    })?;
-    if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
+    if !matches!(plan, LogicalPlan::Window(_)) {
+        return Ok(Transformed::no(plan));
+    }
+    let is_window = |expr: &Expr| matches!(expr, Expr::WindowFunction(_));
+    rewrite_node(plan, is_window, |expr, schema| expr.transform_up(|expr| read(expr, schema)))
 }
 
 fn read(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -11,6 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
 };
 
+use crate::functions::delegated::of_inner;
+
 const BITS: &str = "bit_length";
 
 pub(super) const NAMES: [&str; 2] = [BITS, "octet_length"];
@@ -33,12 +35,10 @@ impl Octets {
 }
 
 impl ScalarUDFImpl for Octets {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
+    of_inner! {
+        fn name(&self) -> &str;
+        fn aliases(&self) -> &[String];
+        fn documentation(&self) -> Option<&Documentation>;
     }
 
     fn signature(&self) -> &Signature {
@@ -64,9 +64,5 @@ impl ScalarUDFImpl for Octets {
             }
             _ => self.inner.invoke_with_args(args),
         }
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }

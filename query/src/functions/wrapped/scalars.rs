@@ -9,6 +9,7 @@ use datafusion::logical_expr::{
 };
 
 use super::{signed, signed_array};
+use crate::functions::delegated::of_inner;
 
 /// Those that give unsigned integers, or lists of them, whatever they are asked about.
 pub(super) const COUNTS: [&str; 5] =
@@ -27,20 +28,13 @@ impl Counts {
 }
 
 impl ScalarUDFImpl for Counts {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        self.inner.schema_name(args)
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
+    of_inner! {
+        fn name(&self) -> &str;
+        fn aliases(&self) -> &[String];
+        fn schema_name(&self, args: &[Expr]) -> Result<String>;
+        fn signature(&self) -> &Signature;
+        fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>>;
+        fn documentation(&self) -> Option<&Documentation>;
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
@@ -56,13 +50,5 @@ impl ScalarUDFImpl for Counts {
             ColumnarValue::Array(array) => ColumnarValue::Array(signed_array(&array)?),
             ColumnarValue::Scalar(scalar) => ColumnarValue::Scalar(scalar.cast_to(&signed(scalar.data_type()))?),
         })
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }

@@ -15,6 +15,7 @@ use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
+use crate::functions::delegated::of_inner;
 use crate::functions::zone;
 
 pub(super) const NAMES: [&str; 4] =
@@ -45,12 +46,10 @@ impl ToTimestamp {
 }
 
 impl ScalarUDFImpl for ToTimestamp {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
+    of_inner! {
+        fn name(&self) -> &str;
+        fn signature(&self) -> &Signature;
+        fn documentation(&self) -> Option<&Documentation>;
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
@@ -90,10 +89,6 @@ impl ScalarUDFImpl for ToTimestamp {
             ColumnarValue::Array(array) => ColumnarValue::Array(in_zone(array, promised)?),
             scalar => scalar,
         })
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }
 

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{signed_array, signed_field};
+use crate::functions::delegated::of_inner;
 
 pub(super) const COUNTS: [&str; 4] = ["row_number", "rank", "dense_rank", "ntile"];
 
@@ -34,48 +35,24 @@ impl Counts {
 }
 
 impl WindowUDFImpl for Counts {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn expressions(&self, args: ExpressionArgs) -> Vec<Arc<dyn PhysicalExpr>> {
-        self.inner.expressions(args)
+    of_inner! {
+        fn name(&self) -> &str;
+        fn aliases(&self) -> &[String];
+        fn signature(&self) -> &Signature;
+        fn expressions(&self, args: ExpressionArgs) -> Vec<Arc<dyn PhysicalExpr>>;
+        fn simplify(&self) -> Option<WindowFunctionSimplification>;
+        fn sort_options(&self) -> Option<SortOptions>;
+        fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>>;
+        fn reverse_expr(&self) -> ReversedUDWF;
+        fn documentation(&self) -> Option<&Documentation>;
     }
 
     fn partition_evaluator(&self, args: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
         Ok(Box::new(SignedEvaluator(self.inner.partition_evaluator_factory(args)?)))
     }
 
-    fn simplify(&self) -> Option<WindowFunctionSimplification> {
-        self.inner.simplify()
-    }
-
     fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
         Ok(signed_field(&self.inner.field(args)?))
-    }
-
-    fn sort_options(&self) -> Option<SortOptions> {
-        self.inner.sort_options()
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
-    }
-
-    fn reverse_expr(&self) -> ReversedUDWF {
-        self.inner.reverse_expr()
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 
     fn limit_effect(&self, args: &[Arc<dyn PhysicalExpr>]) -> LimitEffect {

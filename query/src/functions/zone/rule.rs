@@ -7,18 +7,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast, try_cast};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::moved::{SPAN, moved};
 use super::shown::{shown, shown_date};
 use crate::functions::times::is_utc;
+use crate::rules::rewrite_plan;
 
 /// Shows instants in the session's zone where that matters. It runs behind type coercion, and no expression gets another type. In a session of UTC
 /// it does nothing.
@@ -33,34 +32,12 @@ impl AnalyzerRule for InSessionZone {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         match config.execution.time_zone.as_deref() {
             Some(zone) if !is_utc(zone) => {
-                let zone = Arc::from(zone);
-                plan.transform_up_with_subqueries(|plan| read_plan(plan, &zone)).data()
+                let zone: Arc<str> = Arc::from(zone);
+                rewrite_plan(plan, may_be_read, |expr, schema| expr.transform_up(|expr| Ok(read(expr, schema, &zone))))
             }
             _ => Ok(plan),
         }
     }
-}
-
-fn read_plan(plan: LogicalPlan, zone: &Arc<str>) -> Result<Transformed<LogicalPlan>> {
-    let mut may_count = false;
-    plan.apply_expressions(|expr| {
-        may_count |= expr.exists(|expr| Ok(may_be_read(expr)))?;
-        Ok(if may_count { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !may_count {
-        return Ok(Transformed::no(plan));
-    }
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    let names = NamePreserver::new(&plan);
-    let read = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let read = expr.transform_up(|expr| Ok(read(expr, &schema, zone)))?;
-        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
-    })?;
-    if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
 }
 
 /// Functions that ask what a clock shows, by the place of the time among their arguments.

@@ -19,6 +19,21 @@ use crate::provider::counters::ScanCounters;
 use crate::provider::realtime::RealtimeRows;
 use crate::provider::table::HybridTable;
 
+/// The rows that `sql` gave in a form that compares them byte for byte, sorted unless the statement orders them.
+pub(in crate::provider) fn comparable(batches: &[RecordBatch], sql: &str) -> Vec<Vec<u8>> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).expect("types with an order");
+        let converted = converter.convert_columns(batch.columns()).expect("columns of these types");
+        rows.extend(converted.iter().map(|row| row.data().to_vec()));
+    }
+    if !sql.contains("ORDER BY") {
+        rows.sort_unstable();
+    }
+    rows
+}
+
 /// A generator that gives the same numbers on every machine (Marsaglia's xorshift64).
 pub(in crate::provider) struct Random(u64);
 
@@ -200,19 +215,9 @@ impl Fixture {
         lines
     }
 
-    /// The rows in a form that compares them byte for byte, sorted unless the statement orders them.
+    /// See [`comparable`].
     async fn rows(&self, sql: &str) -> Vec<Vec<u8>> {
-        let mut rows = Vec::new();
-        for batch in self.run(sql).await {
-            let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-            let converter = RowConverter::new(fields).expect("types with an order");
-            let converted = converter.convert_columns(batch.columns()).expect("columns of these types");
-            rows.extend(converted.iter().map(|row| row.data().to_vec()));
-        }
-        if !sql.contains("ORDER BY") {
-            rows.sort_unstable();
-        }
-        rows
+        comparable(&self.run(sql).await, sql)
     }
 
     /// Asserts that a statement over `{t}` gives the same rows from the parts and from the memory table.

@@ -6,14 +6,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Visit, Visitor, WindowType,
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Visit, Visitor, WindowType, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
-use super::{inner, is_literal};
+use super::is_literal;
 use crate::limits::{MAX_EXPANDED_NODES, MAX_PLAN_EXPRESSIONS, MAX_VIEW_DEPTH};
 use crate::statement::names::{CATALOG, TableName, fold};
-use crate::statement::parse::reparse;
+use crate::statement::parse::{reparse, sql_of};
 use crate::statement::{Kind, Source};
 
 /// What a name in FROM stands for.
@@ -50,7 +50,7 @@ pub(crate) fn check_query(
     schema: &str,
     named: &dyn Fn(&TableName) -> Named,
 ) -> Result<()> {
-    inner(statement).map_or(Ok(()), |sql| weigh(sql, schema, named))
+    sql_of(statement).map_or(Ok(()), |sql| weigh(sql, schema, named))
 }
 
 fn weigh(query: &impl Visit, schema: &str, named: &dyn Fn(&TableName) -> Named) -> Result<()> {
@@ -205,7 +205,7 @@ impl<'a> Weigher<'a> {
             return known.unwrap_or_default();
         }
         let Ok(text) = reparse(sql) else { return Weight::default() };
-        let Some(query) = inner(&text.statement) else { return Weight::default() };
+        let Some(query) = sql_of(&text.statement) else { return Weight::default() };
         if self.view_depth == MAX_VIEW_DEPTH {
             return Weight::default();
         }
@@ -328,21 +328,14 @@ fn copies(select: &Select) -> u64 {
     named.expressions.saturating_add(windows.expressions)
 }
 
-fn expressions_of(part: &impl Visit) -> u64 {
-    let mut count = Count(0);
-    let _: ControlFlow<()> = part.visit(&mut count);
-    count.0
-}
-
-struct Count(u64);
-
-impl Visitor for Count {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
-        self.0 += 1;
+/// Expressions in a part of a statement, itself among them if it is one.
+pub(in crate::statement) fn expressions_of(part: &impl Visit) -> u64 {
+    let mut count = 0;
+    let _: ControlFlow<()> = visit_expressions(part, |_| {
+        count += 1;
         ControlFlow::Continue(())
-    }
+    });
+    count
 }
 
 struct Uses {

@@ -12,13 +12,15 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidewater_storage::{Code, Error, Result};
 
+pub(super) use self::expansion::expressions_of;
 pub(crate) use self::expansion::{Named, check as check_expansion, check_query as check_view_expansion};
+use super::parse::sql_of;
 use crate::error::too_deep;
 use crate::limits::{MAX_FIXED_BYTES, MAX_STATEMENT_DEPTH, MAX_STATEMENT_NODES};
 
 /// Errors when the statement is past a limit.
 pub(super) fn check(statement: &Statement) -> Result<()> {
-    let Some(sql) = inner(statement) else { return Ok(()) };
+    let Some(sql) = sql_of(statement) else { return Ok(()) };
     let mut counter = Counter::default();
     match sql.visit(&mut counter) {
         ControlFlow::Continue(()) => Ok(()),
@@ -33,15 +35,6 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
             format!("the statement has more than {MAX_STATEMENT_NODES} expressions"),
         )
         .hint("use IN lists, parameters or a table of values instead of long chains")),
-    }
-}
-
-/// The statement of SQL in it; EXPLAIN is looked through.
-fn inner(statement: &Statement) -> Option<&SqlStatement> {
-    match statement {
-        Statement::Statement(sql) => Some(sql),
-        Statement::Explain(explain) => inner(&explain.statement),
-        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::answers::rename;
 use super::{Announced, fold};
+use crate::statement::parse::{sql_of, sql_of_mut};
 
 /// The names of a column: those of its table, if it has one, and its own.
 type ColumnParts = Vec<String>;
@@ -122,23 +123,15 @@ fn is_wildcard(item: &SelectItem) -> bool {
 }
 
 fn query(statement: &Statement) -> Option<&Query> {
-    match statement {
-        Statement::Statement(sql) => match &**sql {
-            Sql::Query(query) => Some(query),
-            _ => None,
-        },
-        Statement::Explain(explain) => query(&explain.statement),
+    match sql_of(statement)? {
+        Sql::Query(query) => Some(query),
         _ => None,
     }
 }
 
 fn query_mut(statement: &mut Statement) -> Option<&mut Query> {
-    match statement {
-        Statement::Statement(sql) => match &mut **sql {
-            Sql::Query(query) => Some(query),
-            _ => None,
-        },
-        Statement::Explain(explain) => query_mut(&mut explain.statement),
+    match sql_of_mut(statement)? {
+        Sql::Query(query) => Some(query),
         _ => None,
     }
 }
@@ -176,6 +169,7 @@ fn is_plain(query: &Query) -> bool {
     query.with.is_none() && query.order_by.is_none()
 }
 
-fn is_by_name(quantifier: SetQuantifier) -> bool {
+/// Whether a UNION joins columns by their names, and not by their places.
+pub(in crate::statement) fn is_by_name(quantifier: SetQuantifier) -> bool {
     matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName)
 }

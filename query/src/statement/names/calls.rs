@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, VisitorMut};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::statement::parse::visit_mut;
+use crate::statement::types::call;
 
 /// Names that the parser takes for whole calls, and functions that may be called with parentheses all the same.
 const KEYWORDS: [Keyword; 3] = [Keyword::CURRENT_CATALOG, Keyword::CURRENT_USER, Keyword::SESSION_USER];
@@ -51,13 +52,7 @@ fn settle_value(tokens: &mut [TokenWithSpan]) {
 
 /// Makes calls of such names without parentheses.
 pub(in crate::statement) fn settle_calls(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Settle);
-        }
-        Statement::Explain(explain) => settle_calls(&mut explain.statement),
-        _ => {}
-    }
+    let _: ControlFlow<()> = visit_mut(statement, &mut Settle);
 }
 
 struct Settle;
@@ -68,7 +63,7 @@ impl VisitorMut for Settle {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Identifier(name) if is_call(name) => {
-                *expr = call();
+                *expr = call(SCHEMA, Vec::new());
             }
             Expr::Function(function) if function.args == FunctionArguments::None && is_keyword(&function.name) => {
                 function.args = no_arguments();
@@ -88,19 +83,6 @@ fn is_keyword(name: &ObjectName) -> bool {
     let names = ["current_catalog", "current_user", "session_user"];
     let name = name.to_string();
     names.iter().any(|keyword| name.eq_ignore_ascii_case(keyword))
-}
-
-fn call() -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(SCHEMA)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: no_arguments(),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn no_arguments() -> FunctionArguments {

@@ -15,6 +15,7 @@ use tidewater_storage::{Code, Error, Result};
 pub(crate) use self::answers::Announced;
 pub(super) use self::answers::name_columns;
 pub(crate) use self::beside::Beside;
+pub(super) use self::beside::is_by_name;
 pub(super) use self::calls::{settle_calls, settle_words};
 pub(super) use self::scope::check_nesting;
 pub(crate) use self::scope::{Scope, relations};

@@ -9,6 +9,7 @@ use tidewater_storage::{Code, Error, Result};
 
 use super::{TableName, fold};
 use crate::limits::MAX_NESTED_WITHS;
+use crate::statement::parse::sql_of;
 use crate::statement::{Kind, Show, Source, Statement};
 
 /// The names of WITH that are in scope at one place of a query. Each visitor enters and leaves every query that it visits.
@@ -119,22 +120,13 @@ fn relations_of<T: Visit>(visited: &T, schema: &str) -> HashSet<TableName> {
 
 /// The tables and views that a query names, its own names left out. Table functions are among them.
 pub(crate) fn relations(statement: &PlannerStatement, schema: &str) -> HashSet<TableName> {
-    match statement {
-        PlannerStatement::Statement(sql) => relations_of(&**sql, schema),
-        PlannerStatement::Explain(explain) => relations(&explain.statement, schema),
-        _ => HashSet::new(),
-    }
+    sql_of(statement).map_or_else(HashSet::new, |sql| relations_of(sql, schema))
 }
 
 /// Errors for WITH within WITH within WITH, too many levels of it: DataFusion looks for the names of tables with a visitor that goes
 /// through each of them twice, so that every level doubles its work.
 pub(crate) fn check_nesting(statement: &PlannerStatement) -> Result<()> {
-    let flow = match statement {
-        PlannerStatement::Statement(sql) => Visit::visit(&**sql, &mut Nesting(0)),
-        PlannerStatement::Explain(explain) => return check_nesting(&explain.statement),
-        _ => ControlFlow::Continue(()),
-    };
-    match flow {
+    match sql_of(statement).map_or(ControlFlow::Continue(()), |sql| sql.visit(&mut Nesting(0))) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::new(
             Code::StatementTooComplex,

@@ -12,15 +12,11 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use crate::statement::parse::visit_mut;
+
 /// Makes `FROM generate_series(1, $1)` a list that is unnested.
 pub(in crate::statement) fn settle_series(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Settle);
-        }
-        Statement::Explain(explain) => settle_series(&mut explain.statement),
-        _ => {}
-    }
+    let _: ControlFlow<()> = visit_mut(statement, &mut Settle);
 }
 
 struct Settle;

@@ -10,28 +10,28 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidewater_storage::{Code, Error, Result};
 
+use crate::error::{OrError, or_break};
+use crate::statement::parse::sql_of_mut;
+
 /// Refuses frames that end within a row.
 pub(crate) fn check(statement: &mut Statement) -> Result<()> {
-    let flow = match statement {
-        Statement::Statement(sql) => VisitMut::visit(&mut **sql, &mut Check),
-        Statement::Explain(explain) => return check(&mut explain.statement),
-        _ => ControlFlow::Continue(()),
-    };
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+    sql_of_mut(statement).map_or(Ok(()), |sql| settle_windows(sql, |window| check_window(window)))
 }
 
-struct Check;
+/// Lets `settle` change each window of `sql`, with a name or without, up to the first error.
+pub(crate) fn settle_windows(sql: &mut impl VisitMut, settle: impl FnMut(&mut WindowSpec) -> Result<()>) -> Result<()> {
+    sql.visit(&mut Windows(settle)).or_error()
+}
 
-impl VisitorMut for Check {
+struct Windows<F>(F);
+
+impl<F: FnMut(&mut WindowSpec) -> Result<()>> VisitorMut for Windows<F> {
     type Break = Box<Error>;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
-        for NamedWindowDefinition(_, window) in &select.named_window {
-            if let NamedWindowExpr::WindowSpec(spec) = window {
-                check_spec(spec)?;
+        for NamedWindowDefinition(_, window) in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(window) = window {
+                or_break((self.0)(window))?;
             }
         }
         ControlFlow::Continue(())
@@ -39,16 +39,16 @@ impl VisitorMut for Check {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         match expr {
-            Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) => check_spec(spec),
+            Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), .. }) => or_break((self.0)(window)),
             _ => ControlFlow::Continue(()),
         }
     }
 }
 
-fn check_spec(spec: &WindowSpec) -> ControlFlow<Box<Error>> {
-    let Some(frame) = &spec.window_frame else { return ControlFlow::Continue(()) };
+fn check_window(window: &WindowSpec) -> Result<()> {
+    let Some(frame) = &window.window_frame else { return Ok(()) };
     if frame.units == WindowFrameUnits::Range {
-        return ControlFlow::Continue(());
+        return Ok(());
     }
     for bound in iter::once(&frame.start_bound).chain(&frame.end_bound) {
         if let WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance)) = bound
@@ -56,9 +56,8 @@ fn check_spec(spec: &WindowSpec) -> ControlFlow<Box<Error>> {
             && number.parse::<u64>().is_err()
         {
             let problem = format!("{} of a window takes a whole number, not {number}", frame.units);
-            let error = Error::new(Code::InvalidStatement, problem).hint("write ROWS 2 PRECEDING, or a RANGE");
-            return ControlFlow::Break(Box::new(error));
+            return Err(Error::new(Code::InvalidStatement, problem).hint("write ROWS 2 PRECEDING, or a RANGE"));
         }
     }
-    ControlFlow::Continue(())
+    Ok(())
 }

@@ -9,11 +9,13 @@ use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataT
 use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Query, SetExpr, UnaryOperator, Value, VisitMut, VisitorMut,
+    CastKind, DataType, ExactNumberInfo, Expr, Query, SetExpr, UnaryOperator, Value, VisitorMut,
 };
 
 pub(super) use self::digits::written_type;
 pub(crate) use self::digits::{CHOICES, SHIFTS, is_written_number, keep_digits};
+use super::operators::take;
+use crate::statement::parse::visit_mut;
 
 /// Digits that are looked at: no type has more.
 const MAX_DIGITS: usize = 76;
@@ -197,13 +199,7 @@ fn add_one(digits: &mut Vec<u8>) {
 
 /// Gives casts of literals to DECIMAL the digits that are written: they become casts of text.
 pub(crate) fn settle(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Settle);
-        }
-        Statement::Explain(explain) => settle(&mut explain.statement),
-        _ => {}
-    }
+    let _: ControlFlow<()> = visit_mut(statement, &mut Settle);
 }
 
 struct Settle;
@@ -255,8 +251,7 @@ fn settle_column(cells: &mut [&mut Expr], precision: u8, scale: i8) {
             **cell = quoted(text);
         }
         if !is_plain {
-            let value = std::mem::replace(&mut **cell, Expr::Value(Value::Null.into()));
-            **cell = cast(value, precision, scale);
+            **cell = cast(take(cell), precision, scale);
         }
     }
 }

@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
+    FunctionArguments, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
 use super::similar;
+use crate::statement::parse::settle_exprs;
 
 /// The function that writes a pattern with backslashes.
 pub(crate) const LIKE_ESCAPE: &str = "like_escape";
@@ -22,55 +23,33 @@ pub(crate) const AT_TIME_ZONE: &str = "timezone";
 
 /// Rewrites them into what the planner reads so.
 pub(crate) fn settle(statement: &mut Statement) -> Result<()> {
-    let flow = match statement {
-        Statement::Statement(sql) => VisitMut::visit(&mut **sql, &mut Settle),
-        Statement::Explain(explain) => return settle(&mut explain.statement),
-        _ => ControlFlow::Continue(()),
-    };
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+    settle_exprs(statement, settle_expr)
 }
 
-struct Settle;
-
-impl VisitorMut for Settle {
-    type Break = Box<Error>;
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
-        match expr {
-            Expr::BinaryOp { .. } => {
-                regroup(expr);
-                end_operand(expr);
-            }
-            Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) | Expr::UnaryOp { .. } => end_operand(expr),
-            Expr::AnyOp { .. } => any_of_list(expr),
-            Expr::AtTimeZone { timestamp, time_zone } => {
-                let (time, zone) = (take(timestamp), take(time_zone));
-                *expr = call(AT_TIME_ZONE, vec![zone, time]);
-            }
-            Expr::Between { .. } => part_between(expr),
-            Expr::Function(function) => {
-                if let Some(remainder) = remainder(function) {
-                    *expr = remainder;
-                }
-            }
-            Expr::SimilarTo { .. } => {
-                if let Err(error) = similar::settle(expr) {
-                    return ControlFlow::Break(Box::new(error));
-                }
-            }
-            Expr::Like { pattern, escape_char: Some(escape), .. }
-            | Expr::ILike { pattern, escape_char: Some(escape), .. } => {
-                if let Err(error) = settle_escape(pattern, escape) {
-                    return ControlFlow::Break(Box::new(error));
-                }
-            }
-            _ => {}
+fn settle_expr(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::BinaryOp { .. } => {
+            regroup(expr);
+            end_operand(expr);
         }
-        ControlFlow::Continue(())
+        Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) | Expr::UnaryOp { .. } => end_operand(expr),
+        Expr::AnyOp { .. } => any_of_list(expr),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            let (time, zone) = (take(timestamp), take(time_zone));
+            *expr = call(AT_TIME_ZONE, vec![zone, time]);
+        }
+        Expr::Between { .. } => part_between(expr),
+        Expr::Function(function) => {
+            if let Some(remainder) = remainder(function) {
+                *expr = remainder;
+            }
+        }
+        Expr::SimilarTo { .. } => similar::settle(expr)?,
+        Expr::Like { pattern, escape_char: Some(escape), .. }
+        | Expr::ILike { pattern, escape_char: Some(escape), .. } => settle_escape(pattern, escape)?,
+        _ => {}
     }
+    Ok(())
 }
 
 /// The parser gives `||` the rank of `*`, and would add or divide what is joined: `'n' || 7 % 4` is no `('n' || 7) % 4`. Parentheses are
@@ -179,7 +158,8 @@ fn has_query(list: &Array) -> bool {
     visit_expressions(list, is_query).is_break()
 }
 
-fn take(expr: &mut Expr) -> Expr {
+/// What stood there; NULL stands there now.
+pub(super) fn take(expr: &mut Expr) -> Expr {
     mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
@@ -244,7 +224,7 @@ pub(crate) fn with_backslashes(pattern: &str, escape: Option<char>) -> Option<St
 }
 
 /// A call of one of our functions, or of DataFusion's.
-pub(super) fn call(function: &str, args: Vec<Expr>) -> Expr {
+pub(in crate::statement) fn call(function: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(function)]),

@@ -1,46 +1,29 @@
 //! How are rows compared, `(a, b) = (c, d)`? Value by value, as standard SQL has it, so that a NULL in them leaves open what no other value decides.
 //! The planner makes structs of them, of which each is equal to another or is not.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Visit, VisitMut, Visitor,
-    VisitorMut,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
 };
 use tidewater_storage::{Code, Error, Result};
 
 use crate::error::too_deep;
 use crate::limits::{MAX_EXPANDED_NODES, MAX_STATEMENT_DEPTH};
+use crate::statement::measure::expressions_of;
+use crate::statement::parse::settle_exprs;
 
 /// Rewrites comparisons of rows into those of their values.
 pub(crate) fn settle(statement: &mut Statement) -> Result<()> {
-    let flow = match statement {
-        Statement::Statement(sql) => VisitMut::visit(&mut **sql, &mut Settle),
-        Statement::Explain(explain) => return settle(&mut explain.statement),
-        _ => ControlFlow::Continue(()),
-    };
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+    settle_exprs(statement, settle_expr)
 }
 
-struct Settle;
-
-impl VisitorMut for Settle {
-    type Break = Box<Error>;
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
-        match written_out(expr).and_then(|written| ask_each(expr).map(|()| written)) {
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(written)) => {
-                *expr = nested(written);
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(Box::new(error)),
-        }
+fn settle_expr(expr: &mut Expr) -> Result<()> {
+    let written = written_out(expr)?;
+    ask_each(expr)?;
+    if let Some(written) = written {
+        *expr = nested(written);
     }
+    Ok(())
 }
 
 /// What stands in the place of an expression that compares rows.
@@ -216,8 +199,8 @@ fn in_order(left: Vec<Expr>, right: Vec<Expr>, strict: BinaryOperator, last: &Bi
 
 /// Refuses what would become too large when it is written out: a row stands in each comparison, and comparisons of rows may stand in rows.
 fn check_copies<'a>(row: impl IntoIterator<Item = &'a Expr>, n_copies: usize) -> Result<()> {
-    let n_nodes: usize = row.into_iter().map(n_nodes).sum();
-    if n_nodes.saturating_mul(n_copies) <= MAX_EXPANDED_NODES {
+    let n_nodes: u64 = row.into_iter().map(expressions_of).sum();
+    if n_nodes.saturating_mul(n_copies as u64) <= MAX_EXPANDED_NODES as u64 {
         return Ok(());
     }
     Err(Error::new(Code::StatementTooComplex, format!("a row of {n_nodes} expressions is compared {n_copies} times"))
@@ -273,22 +256,4 @@ fn nested(expr: Expr) -> Expr {
 
 fn boxed(expr: Expr) -> Box<Expr> {
     Box::new(nested(expr))
-}
-
-fn n_nodes(expr: &Expr) -> usize {
-    let mut counter = Counter(0);
-    // The visitor never breaks off.
-    let _: ControlFlow<()> = expr.visit(&mut counter);
-    counter.0
-}
-
-struct Counter(usize);
-
-impl Visitor for Counter {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, _expr: &Expr) -> ControlFlow<()> {
-        self.0 += 1;
-        ControlFlow::Continue(())
-    }
 }

@@ -3,13 +3,12 @@
 //! fit anywhere.
 
 use std::iter::Peekable;
-use std::mem;
 use std::str::Chars;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
 use tidewater_storage::{Code, Error, Result};
 
-use super::operators::call;
+use super::operators::{call, take};
 
 /// The function that makes a regular expression of a pattern.
 pub(crate) const SIMILAR_ESCAPE: &str = "similar_to_escape";
@@ -40,10 +39,6 @@ pub(super) fn settle(expr: &mut Expr) -> Result<()> {
     let left = Box::new(Expr::Nested(Box::new(take(value))));
     *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right: Box::new(regex) }));
     Ok(())
-}
-
-fn take(expr: &mut Expr) -> Expr {
-    mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
 /// What is wrong with a pattern, which it does.

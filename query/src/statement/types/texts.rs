@@ -1,51 +1,29 @@
 //! How long is a text that is cast? As long as the type says: a CAST to `VARCHAR(20)` cuts to 20 characters, as in standard SQL. The planner takes
 //! no notice of the length.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, Expr, TypedString, Value, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, Expr, TypedString, Value};
 use tidewater_storage::{Code, Error, Result};
 
-use super::operators::call;
+use super::operators::{call, take};
 use crate::statement::create_table::column_type;
+use crate::statement::parse::settle_exprs;
 
 /// Cuts what is cast to a text with a length.
 pub(crate) fn settle(statement: &mut Statement) -> Result<()> {
-    let flow = match statement {
-        Statement::Statement(sql) => VisitMut::visit(&mut **sql, &mut Settle),
-        Statement::Explain(explain) => return settle(&mut explain.statement),
-        _ => ControlFlow::Continue(()),
-    };
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+    settle_exprs(statement, settle_expr)
 }
 
-struct Settle;
-
-impl VisitorMut for Settle {
-    type Break = Box<Error>;
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
-        let (Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. })) = expr else {
-            return ControlFlow::Continue(());
-        };
-        match length(data_type) {
-            Ok(None) => {}
-            Ok(Some(length)) => {
-                *data_type = DataType::Varchar(None);
-                let number = |n: u32| Expr::Value(Value::Number(n.to_string(), false).into());
-                let whole = std::mem::replace(expr, Expr::Value(Value::Null.into()));
-                *expr = call("substr", vec![whole, number(1), number(length)]);
-            }
-            Err(error) => return ControlFlow::Break(Box::new(error)),
-        }
-        ControlFlow::Continue(())
+fn settle_expr(expr: &mut Expr) -> Result<()> {
+    let (Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. })) = expr else {
+        return Ok(());
+    };
+    if let Some(length) = length(data_type)? {
+        *data_type = DataType::Varchar(None);
+        let number = |n: u32| Expr::Value(Value::Number(n.to_string(), false).into());
+        *expr = call("substr", vec![take(expr), number(1), number(length)]);
     }
+    Ok(())
 }
 
 /// The characters that a text of this type has at most.

@@ -4,19 +4,15 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, ObjectName, TableFactor, TimezoneInfo, TypedString, VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, ObjectName, TableFactor, TimezoneInfo, TypedString, VisitorMut,
 };
+
+use crate::statement::parse::visit_mut;
 
 /// Gives every TIMESTAMP in casts and literals the precision of columns. The planner takes one without for nanoseconds, which end in
 /// 2262, where columns hold the years 1 to 9999.
 pub(crate) fn settle(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Settle { series: 0 });
-        }
-        Statement::Explain(explain) => settle(&mut explain.statement),
-        _ => {}
-    }
+    let _: ControlFlow<()> = visit_mut(statement, &mut Settle { series: 0 });
 }
 
 struct Settle {

@@ -1,17 +1,16 @@
 //! What may be another NaN than that of tables? Arithmetic, functions that compute floats, text that is read as one, and constants.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::calls::{One, one_nan_in};
 use crate::functions::exact::kept::is_kept;
+use crate::rules::rewrite_plan;
 use crate::statement::CHOICES;
 
 /// Functions that give one of their arguments, or a part of it, beside those that choose.
@@ -28,30 +27,8 @@ impl AnalyzerRule for OneNan {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(in_plan).data()
+        rewrite_plan(plan, may_be_other, |expr, schema| expr.transform_up(|expr| in_expr(expr, schema)))
     }
-}
-
-fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut computes = false;
-    plan.apply_expressions(|expr| {
-        computes |= expr.exists(|expr| Ok(may_be_other(expr)))?;
-        Ok(if computes { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !computes {
-        return Ok(Transformed::no(plan));
-    }
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    let names = NamePreserver::new(&plan);
-    let read = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let read = expr.transform_up(|expr| in_expr(expr, &schema))?;
-        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
-    })?;
-    if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
 }
 
 /// Whether it may be, for all that is known without types.

@@ -4,17 +4,16 @@
 use std::mem;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     AggregateFunction, AggregateFunctionParams, InList, ScalarFunction, Sort, WindowFunctionParams,
 };
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, Join, LogicalPlan};
 
 use super::calls::One;
+use crate::rules::{columns_of, holds, rewrite_exprs};
 
 const NULLIF: &str = "nullif";
 
@@ -38,27 +37,14 @@ fn in_plan(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 fn in_exprs(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut compares = false;
-    plan.apply_expressions(|expr| {
-        compares |= expr.exists(|expr| Ok(may_compare(expr)))?;
-        Ok(if compares { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !compares {
+    if !holds(&plan, may_compare)? {
         return Ok(Transformed::no(plan));
     }
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expr| {
+    let schema = columns_of(&plan)?;
+    rewrite_exprs(plan, |expr| match expr {
         // Sets of groups have no name that they could keep.
-        if matches!(expr, Expr::GroupingSet(_)) {
-            return Ok(Transformed::no(expr));
-        }
-        let name = names.save(&expr);
-        let read = expr.transform_up(|expr| Ok(in_expr(expr, &schema)))?;
-        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
+        Expr::GroupingSet(_) => Ok(Transformed::no(expr)),
+        expr => expr.transform_up(|expr| Ok(in_expr(expr, &schema))),
     })
 }
 

@@ -12,6 +12,8 @@ use datafusion::logical_expr::{
     TypeSignature,
 };
 
+use crate::functions::delegated::of_inner;
+
 /// Those that make a longer list.
 pub(super) const NAMES: [&str; 3] = ["array_append", "array_concat", "array_prepend"];
 
@@ -82,28 +84,17 @@ fn as_bytes(data_type: &DataType) -> DataType {
 }
 
 impl ScalarUDFImpl for BesideNull {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
+    of_inner! {
+        fn name(&self) -> &str;
+        fn aliases(&self) -> &[String];
+        fn return_type(&self, arg_types: &[DataType]) -> Result<DataType>;
+        fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef>;
+        fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue>;
+        fn documentation(&self) -> Option<&Documentation>;
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.inner.invoke_with_args(args)
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
@@ -116,9 +107,5 @@ impl ScalarUDFImpl for BesideNull {
             // No types: its signature has said what it takes.
             false => Ok(Vec::new()),
         }
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue, Spans};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::kept_sides;
+use crate::rules::rewrite_node;
 
 /// What the column of a subquery is called, so that no other has the name.
 const VALUE: &str = "__selected";
@@ -34,25 +34,12 @@ impl AnalyzerRule for Selected {
 }
 
 fn read_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = match &plan {
-        LogicalPlan::Projection(projection) => Arc::clone(projection.input.schema()),
-        _ => return Ok(Transformed::no(plan)),
-    };
-    let mut asks = false;
-    plan.apply_expressions(|expr| {
-        asks |= expr.exists(|expr| Ok(is_asking(expr)))?;
-        Ok(if asks { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !asks {
-        return Ok(Transformed::no(plan));
+    match plan {
+        LogicalPlan::Projection(_) => {
+            rewrite_node(plan, is_asking, |expr, schema| expr.transform_up(|expr| counted(expr, schema)))
+        }
+        other => Ok(Transformed::no(other)),
     }
-    let names = NamePreserver::new(&plan);
-    let read = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let read = expr.transform_up(|expr| counted(expr, &schema))?;
-        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
-    })?;
-    if read.transformed { read.map_data(LogicalPlan::recompute_schema) } else { Ok(read) }
 }
 
 fn is_asking(expr: &Expr) -> bool {

@@ -8,7 +8,6 @@ use arrow::array::{
     Time64MicrosecondArray, TimestampMicrosecondArray, UInt8Array, UInt8Builder, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use arrow::row::{RowConverter, SortField};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -19,7 +18,7 @@ use tidewater_storage::{Engine, EngineOptions, RowsRequest, Table, TableSnapshot
 
 use crate::provider::HybridTable;
 use crate::provider::counters::ScanCounters;
-use crate::provider::tests::support::Random;
+use crate::provider::tests::support::{Random, comparable};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -324,19 +323,9 @@ impl Session {
         frame.collect().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// The rows in a form that compares them byte for byte, sorted unless the statement orders them.
+    /// See [`comparable`].
     pub async fn rows(&self, sql: &str) -> Vec<Vec<u8>> {
-        let mut rows = Vec::new();
-        for batch in self.run(sql).await {
-            let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-            let converter = RowConverter::new(fields).expect("types with an order");
-            let converted = converter.convert_columns(batch.columns()).expect("columns of these types");
-            rows.extend(converted.iter().map(|row| row.data().to_vec()));
-        }
-        if !sql.contains("ORDER BY") {
-            rows.sort_unstable();
-        }
-        rows
+        comparable(&self.run(sql).await, sql)
     }
 
     /// Asserts that a statement over `{t}` gives the same rows from two tables.

@@ -9,10 +9,12 @@ use arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, ObjectName, Query, SelectItem, SetExpr, SetQuantifier, VisitMut, VisitorMut,
+    Ident, ObjectName, Query, SelectItem, SetExpr, VisitorMut,
 };
 
 use super::{Decimal, Number, quoted};
+use crate::statement::names::is_by_name;
+use crate::statement::parse::visit_mut;
 
 /// The name of a type that is a DOUBLE and knows that the text in it was written as a number. No column is of it.
 const WRITTEN: &str = "number as it is written";
@@ -26,13 +28,7 @@ pub(crate) const SHIFTS: [&str; 2] = ["lag", "lead"];
 /// Makes the numbers that are compared or chosen from, and are no DOUBLE with all their digits, casts of text to that type. To be called on what goes to
 /// the planner: nothing else reads it.
 pub(crate) fn keep_digits(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(sql) => {
-            let _: ControlFlow<()> = VisitMut::visit(&mut **sql, &mut Keep { recursive: 0 });
-        }
-        Statement::Explain(explain) => keep_digits(&mut explain.statement),
-        _ => {}
-    }
+    let _: ControlFlow<()> = visit_mut(statement, &mut Keep { recursive: 0 });
 }
 
 struct Keep {
@@ -121,10 +117,6 @@ fn keep_selected(body: &mut SetExpr) {
         }
         _ => {}
     }
-}
-
-fn is_by_name(quantifier: SetQuantifier) -> bool {
-    matches!(quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName)
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {
