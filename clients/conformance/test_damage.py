@@ -15,7 +15,7 @@ import pytest
 from harness import http
 from harness.client import Client, Refused, arrow_payload
 from harness.engines import query
-from harness.sealing import build, seal
+from harness.sealing import build, folder_of, seal
 from harness.server import Server, binary
 
 CREATE = """CREATE TABLE seen (location BIGINT NOT NULL, id BIGINT NOT NULL, at TIMESTAMP NOT NULL, PRIMARY KEY (id))
@@ -185,6 +185,30 @@ def test_a_file_that_is_missing_is_found_by_who_needs_it(server):
         replace(path, whole)
         verify(client)
         assert sum_of(client, 1) == sum(range(N_ROWS, 2 * N_ROWS))
+
+
+def test_a_commit_of_the_delta_log_that_is_missing(server):
+    """Other engines cannot read the table, so it is told; here all goes on."""
+    with Client(server.grpc) as client:
+        load(client)
+        location = seal(client, "seen").location
+    server.stop()
+    path = folder_of(location) / "_delta_log" / f"{0:020}.json"
+    whole = path.read_bytes()
+    path.unlink()
+    server.start()
+    with Client(server.grpc) as client:
+        wait_for(client, "damaged")
+        assert path.name in health(client)[1] and "other engines" in health(client)[1]
+        assert client.value(f"SELECT count(*) FROM system.events WHERE level = 'error' AND details LIKE '%{path.name}%'") == 1
+        assert [sum_of(client, n) for n in (1, 2)] == [sum(range(n * N_ROWS, (n + 1) * N_ROWS)) for n in (1, 2)]
+        assert client.write("seen", arrow_payload(rows(3))).accepted == N_ROWS
+        seal(client, "seen")
+        assert http.get(server.http, "/readyz") == (200, "ok\n")
+        path.write_bytes(whole)
+        verify(client)
+        assert health(client) == ("ok", None)
+        assert query(location, "SELECT count(*) FROM t").column(0).to_pylist() == [3 * N_ROWS]
 
 
 def test_a_file_without_a_copy_is_given_up(server):

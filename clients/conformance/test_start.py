@@ -1,4 +1,4 @@
-"""What does a start refuse, and does it lose anything? Ports and folders that are taken, a damaged log, a torn tail."""
+"""What does a start refuse, and does it lose anything? Ports and folders that are taken, another store, a damaged log, a torn tail."""
 
 import pathlib
 
@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from harness.client import Client, arrow_payload
+from harness.sealing import seal
 from harness.server import Server
 from harness.stubs import ingest
 
@@ -91,6 +92,34 @@ def test_a_folder_that_another_process_holds(stored):
     other.start()
     assert_rows(other, 4)
     assert other.stop() == 0
+
+
+def test_another_store_than_the_tables_are_in(stored, tmp_path):
+    """Both are told, and nothing is made. Set back it starts, also where the folder was moved to."""
+    stored.start()
+    with Client(stored.grpc) as client:
+        location = seal(client, "t").location
+    assert stored.stop() == 0
+    for url in (f"file://{tmp_path}/other", "s3://bucket/tables"):
+        stored.settings["storage.url"] = url
+        line = error_line(stored, EXIT_USAGE)
+        for part in (str(stored.data), "public.t", f"storage.url is '{url}'", "back to 'local'", "table attach", "TW-1308"):
+            assert part in line, (part, line)
+    assert not (tmp_path / "other").exists()
+    # The same place by its name.
+    stored.settings["storage.url"] = f"file://{stored.data}/tables/"
+    stored.start()
+    assert_rows(stored, 3)
+    assert stored.stop() == 0
+    del stored.settings["storage.url"]
+    moved = tmp_path / "moved"
+    stored.data.rename(moved)
+    stored.data = moved
+    stored.start()
+    assert_rows(stored, 3)
+    with Client(stored.grpc) as client:
+        assert write(client, 4).accepted == 1
+        assert seal(client, "t").location == location.replace(f"{stored.folder}/data", str(moved))
 
 
 def test_a_torn_tail_is_cut(stored):

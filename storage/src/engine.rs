@@ -28,7 +28,7 @@ pub use self::create::StagedTable;
 use self::create::{ComingNames, coming};
 pub use self::options::EngineOptions;
 use crate::access::Accounts;
-use crate::attaching::parts_of;
+use crate::attaching::{check_place, parts_of};
 pub use crate::catalog::View;
 use crate::catalog::{TableDef, check_name, dropped_from_disk, view_from_disk};
 use crate::env::{DurableLocalStore, Env, Moment};
@@ -38,7 +38,7 @@ use crate::log::{Family, LogWriter, Store, meta_key, write};
 use crate::memory::MemoryLedger;
 use crate::publishing::check_local_log_end;
 use crate::scrub::ScrubOptions;
-use crate::sealed::{FileStores, OtherStores, open_tables};
+use crate::sealed::{FileStores, OtherStores, StorePlace, open_tables};
 use crate::sealing::clean_unborn;
 use crate::table::{
     DISK_FORMAT, FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, TableSnapshot, Write, create_view,
@@ -120,9 +120,14 @@ impl Engine {
 
     fn open_with(options: EngineOptions, store: Arc<Store>, log: Arc<LogWriter>) -> Result<(Arc<Engine>, Recovery)> {
         let memory = MemoryLedger::with_keys(options.memory_limit, options.key_memory);
-        let log_id = identify(&options.data_dir, &store, &options.env)?;
+        let place = StorePlace::of(&options.data_dir, &options.tables)?;
+        let log_id = identify(&options.data_dir, &store, &options.env, &place)?;
+        let unrecorded = check_place(&store, &options.data_dir, &place)?;
         let local = Arc::new(DurableLocalStore::open(&options.data_dir, &options.env)?);
         let tables = Arc::new(open_tables(&options.data_dir, &local, &options.tables)?);
+        if let Some(record) = unrecorded {
+            write(&store, &options.env, &["records"], &[record], true)?;
+        }
         let other_stores = Arc::new(OtherStores::new(&options.data_dir, &local, &options.tables, &tables));
         let stores = FileStores { local, tables: Arc::clone(&tables.store) };
         let limits = GateLimits {
@@ -447,8 +452,8 @@ fn recovery_line(table: &Table, replayed: Replayed, took: Duration) -> String {
     )
 }
 
-/// The folder's log id; minted when the folder is new.
-fn identify(folder: &Path, store: &Arc<Store>, env: &Env) -> Result<LogId> {
+/// The folder's log id; minted when the folder is new. `place` goes on record with it.
+fn identify(folder: &Path, store: &Arc<Store>, env: &Env, place: &StorePlace) -> Result<LogId> {
     match store.get(Family::Meta, meta_key::FORMAT)? {
         Some(format) if format == FORMAT => {
             let bytes = store.get(Family::Meta, meta_key::LOG_ID)?.unwrap_or_default();
@@ -470,7 +475,7 @@ fn identify(folder: &Path, store: &Arc<Store>, env: &Env) -> Result<LogId> {
         .hint("nothing was changed; start the version of Tidewater that wrote this folder, or a newer one")),
         None => {
             let log_id = LogId(env.rng.uuid());
-            let commit = first_start(log_id);
+            let commit = first_start(log_id, place.to_disk());
             write(store, env, &[commit.kind], &commit.ops, commit.sync)?;
             Ok(log_id)
         }

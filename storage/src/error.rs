@@ -132,6 +132,8 @@ codes! {
     TableClosed = 1306, Unavailable, "TABLE_CLOSED";
     /// The folder does not know of what it committed to a Delta table: acknowledged rows are missing.
     LogBehind = 1307, DataLoss, "LOG_BEHIND";
+    /// The folder's tables are in another store than the one that the settings name.
+    StoreChanged = 1308, FailedPrecondition, "STORE_CHANGED";
     // 14xx: access and the server
     Unauthenticated = 1401, Unauthenticated, "UNAUTHENTICATED";
     PermissionDenied = 1402, PermissionDenied, "PERMISSION_DENIED";

@@ -39,8 +39,8 @@ pub const TAIL_BATCH_ROWS: usize = 8192;
 pub const RUN_ROWS: usize = 131_072;
 
 /// Rows of one Parquet row group, which has a dictionary of its own for each column: the names of the design load take 0.2 bytes a row more
-/// in groups of a quarter of it. Readers skip pages, so they read no more in larger ones. It is a quarter of it where dictionaries are large,
-/// because a reader of one row reads all of them.
+/// in groups of a quarter of it. Readers skip pages, so they read no more in larger ones. It is a quarter of it where dictionaries are
+/// large, because a reader of one row reads all of them, and less where a merge has no memory for so many.
 pub const ROW_GROUP_ROWS: usize = 524_288;
 
 /// Rows of which a sidecar has one filter: what a point look-up decodes, a few pages.
@@ -147,7 +147,7 @@ pub const CORES_A_RUN_JOB: usize = 4;
 pub const SORTING_DIVISOR: u64 = 2;
 /// The one merge of files that runs takes this part of it, of its own: no build and no sort waits until a merge gives memory back.
 pub const MERGING_DIVISOR: u64 = 4;
-/// Files on their way into stores elsewhere take this part of it, all together; one that takes more goes alone.
+/// Files on their way into stores elsewhere take this part of it, all together, and one of them half of that, or a part of an upload.
 pub const UPLOADS_DIVISOR: u64 = 8;
 /// Files of all tables that are brought into their Delta tables at once, tested or sent: few threads, and a short queue for the disk.
 pub const MAX_BRINGS: usize = 8;

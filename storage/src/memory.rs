@@ -88,8 +88,9 @@ pub struct MemoryLedger {
     decoding: Places,
     /// Of the realtime share: what statements collect before they are written.
     collecting: Places,
-    /// Streams that wait for memory for rows go on one after the other.
+    /// Streams that wait for memory for rows go on one after the other: those with much, which may wait for a place as well, and others.
     streams: Semaphore,
+    small_streams: Semaphore,
     /// Of the unassigned share: messages of streams that are read in turn.
     turns: Places,
     /// Messages from their first byte until they are decoded; counted there, too, whatever its size.
@@ -119,6 +120,7 @@ impl MemoryLedger {
             decoding: Places::new(realtime / DECODING_DIVISOR),
             collecting: Places::new(realtime / COLLECTING_DIVISOR),
             streams: Semaphore::new(1),
+            small_streams: Semaphore::new(1),
             turns: Places::new(share_of(limit, Share::Unassigned) / TURNS_DIVISOR),
             rows_arriving: Arrivals::new(limit, MessageKind::Rows),
             statements_arriving: Arrivals::new(limit, MessageKind::Statement),
@@ -157,7 +159,7 @@ impl MemoryLedger {
     /// such a payload is decoded alone. Who has a place waits for nothing but a processor, so places always come back.
     pub async fn decoding(self: &Arc<Self>, bytes: u64) -> Result<Decoding> {
         let place = self.decoding.take(bytes).await.map_err(closed)?;
-        Ok(Decoding { _place: place, charge: Some(self.charge(Share::Realtime, bytes)) })
+        Ok(Decoding { _place: Some(place), charge: Some(self.charge(Share::Realtime, bytes)) })
     }
 
     /// The same for a stream, whose client can be made to wait: until [`Self::space_for_rows`] at first, in the order of asking. One goes
@@ -168,6 +170,19 @@ impl MemoryLedger {
         self.decoding(bytes).await
     }
 
+    /// The same for so little that it needs no place. It waits for nothing while there is memory for rows and none waits before it.
+    pub async fn decoding_few_with_space(self: &Arc<Self>, bytes: u64) -> Result<Decoding> {
+        let mut turn = None;
+        if self.small_streams.available_permits() == 0 || !self.has_space_for_rows() {
+            turn = Some(self.small_streams.acquire().await.map_err(closed)?);
+            self.space_for_rows().await;
+        }
+        let charge = self.charge(Share::Realtime, bytes);
+        // Not before it is counted.
+        drop(turn);
+        Ok(Decoding { _place: None, charge: Some(charge) })
+    }
+
     /// What a share holds beyond what it may. What readers keep is of queries; where they are not stopped in time, rows have so much less.
     pub(crate) fn excess(&self, share: Share) -> u64 {
         self.used(share).saturating_sub(self.share(share))
@@ -176,11 +191,15 @@ impl MemoryLedger {
     /// Waits while rows hold three quarters of their memory; the caller bounds the wait. What they hold comes back without anybody who waits
     /// here: the worker writes what is prepared, builds take what is stored, and what statements collect is at most half.
     pub async fn space_for_rows(&self) {
-        let most = self.share(Share::Realtime) / 100 * STREAMS_PERCENT;
         // Nobody tells when rows that are stored go.
-        while self.used(Share::Realtime) + self.excess(Share::Queries) >= most {
+        while !self.has_space_for_rows() {
             tokio::time::sleep(MEMORY_POLL).await;
         }
+    }
+
+    fn has_space_for_rows(&self) -> bool {
+        let most = self.share(Share::Realtime) / 100 * STREAMS_PERCENT;
+        self.used(Share::Realtime) + self.excess(Share::Queries) < most
     }
 
     /// For a stream, whose client can be made to wait: while memory for rows is scarce, or so many messages are on their way that others
@@ -320,7 +339,8 @@ pub struct ReadTurn {
 /// Bytes that are decoded, from before the first is allocated until storage counts the rows.
 #[derive(Debug)]
 pub struct Decoding {
-    _place: OwnedSemaphorePermit,
+    /// `None`: they are few.
+    _place: Option<OwnedSemaphorePermit>,
     /// `None` when somebody else counts them.
     charge: Option<Charge>,
 }
@@ -437,7 +457,7 @@ impl Collecting {
     /// Waits until `bytes` of what is held here may be decoded. They are counted already: only a place is taken.
     pub async fn decoding(&self, bytes: u64) -> Result<Decoding> {
         let place = self.charge.ledger.decoding.take(bytes).await.map_err(closed)?;
-        Ok(Decoding { _place: place, charge: None })
+        Ok(Decoding { _place: Some(place), charge: None })
     }
 }
 

@@ -122,7 +122,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return exit::DATA_REFUSED;
     }
     match error.downcast_ref::<Error>().map(Error::code) {
-        Some(Code::InvalidConfig) => exit::BAD_CONFIG,
+        Some(Code::InvalidConfig | Code::StoreChanged) => exit::BAD_CONFIG,
         Some(Code::PortInUse | Code::FolderLocked) => exit::TAKEN,
         Some(Code::LogUnavailable | Code::FolderUnusable | Code::DiskFull) => exit::LOG,
         Some(Code::LogDamaged | Code::LogUnknownVersion | Code::LogBehind) => exit::DATA_REFUSED,

@@ -11,7 +11,7 @@ use super::args::{
     Shell, TableCommand, TokenArgs, TokenCommand, Unsettled, UserArgs, UserCommand,
 };
 use super::sql::{is_terminated, split_statements};
-use super::table::{call, identifier, literal, split_name};
+use super::table::{call, identifier, literal, split_name, verify_request};
 use super::{ChecksFailed, Interrupted, Usage, advice, exit, exit_code};
 
 fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
@@ -70,6 +70,13 @@ fn verbs_that_look_at_a_server() {
     let Command::Table(args) = parse(&["table", "drop", "t"]).unwrap().command else { panic!() };
     assert!(matches!(args.command, TableCommand::Drop { name } if name == "t"));
     assert_eq!(parse(&["query", "cancel"]).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_check_of_a_table_has_as_long_as_a_statement_may_take() {
+    let request = verify_request("T").unwrap();
+    assert_eq!(request.sql, "CALL verify('\"public\".\"t\"')");
+    assert_eq!(request.settings.get("statement_timeout").map(String::as_str), Some("1h"));
 }
 
 #[test]
@@ -190,6 +197,7 @@ fn other_verbs_are_there() {
 fn errors_have_their_exit_status() {
     let status = |code| exit_code(&anyhow::Error::from(Error::new(code, "x")).context("y"));
     assert_eq!(status(Code::InvalidConfig), exit::BAD_CONFIG);
+    assert_eq!(status(Code::StoreChanged), exit::BAD_CONFIG);
     assert_eq!(status(Code::PortInUse), exit::TAKEN);
     assert_eq!(status(Code::FolderLocked), exit::TAKEN);
     assert_eq!(status(Code::LogUnavailable), exit::LOG);

@@ -45,18 +45,13 @@ pub(crate) async fn with<T: Send + 'static>(
 }
 
 /// For a stream, whose client can wait: returns when rows leave some memory, also to a payload that itself takes little, with what is held
-/// for it. `MEMORY_PRESSURE` after `at_most`.
-pub(crate) async fn space(
-    declared: Declared,
-    memory: &Arc<MemoryLedger>,
-    at_most: Duration,
-) -> Result<Option<Decoding>> {
+/// for it: thousands of them at once are much, too. `MEMORY_PRESSURE` after `at_most`.
+pub(crate) async fn space(declared: Declared, memory: &Arc<MemoryLedger>, at_most: Duration) -> Result<Decoding> {
     let held = async {
-        if declared.bytes() < INLINE_BYTES {
-            memory.space_for_rows().await;
-            return Ok(None);
+        match declared.bytes() < INLINE_BYTES {
+            true => memory.decoding_few_with_space(declared.bytes()).await,
+            false => memory.decoding_with_space(declared.bytes()).await,
         }
-        memory.decoding_with_space(declared.bytes()).await.map(Some)
     };
     tokio::time::timeout(at_most, held).await.unwrap_or_else(|_| Err(overloaded()))
 }

@@ -75,7 +75,7 @@ pub(super) async fn decode(
 pub(super) struct Ready {
     work: Work,
     declared: Declared,
-    held: Option<Decoding>,
+    held: Decoding,
 }
 
 impl Ready {
@@ -97,7 +97,7 @@ impl Ready {
 
     pub async fn decode(self) -> Result<Rows> {
         let Self { work, declared, held } = self;
-        let (rows, held) = with(declared, held, move || work.run()).await?;
+        let (rows, held) = with(declared, Some(held), move || work.run()).await?;
         Ok(Rows { rows, held, has_space: true })
     }
 }

@@ -54,7 +54,7 @@ pub const METRICS: &[Metric] = &[
     metric("tidewater_table_bytes", Gauge, &["table", "half"], "the same in bytes: memory, files on the local disk, files of the Delta table"),
     metric("tidewater_table_deleted_rows", Gauge, &["table"], "rows in files that DELETE hides until the files are merged"),
     metric("tidewater_table_sealed_files", Gauge, &["table"], "files of the Delta table"),
-    metric("tidewater_table_damaged_files", Gauge, &["table"], "files that are not what was written: queries that need them fail"),
+    metric("tidewater_table_damaged_files", Gauge, &["table"], "files that are not what was written, or missing: queries that need them fail, and other engines if they are of the Delta log"),
     metric("tidewater_table_healthy", Gauge, &["table"], "1: the table takes requests; 0: it does not (system.tables.health_reason)"),
     metric("tidewater_table_seal_lag_seconds", Gauge, &["table"], "how long the oldest row waits that the Delta table does not have; 0: it has all"),
     metric("tidewater_table_last_write_timestamp_seconds", Gauge, &["table"], "when rows last came, seconds since 1970; no series before the first"),

@@ -3,11 +3,13 @@
 //! ```text
 //! its log ──► ours (is it ours, what does it hold?) ──► keys (read from its files) ──► take over (one commit) ──► records
 //! ```
-//! Until the records are written nothing of it is visible, and what was written is deleted by its recorded names.
+//! Until the records are written nothing of it is visible, and what was written is deleted by its recorded names. Tables that were not attached
+//! are all in one store: `store` asks at a start whether that is still the one that the settings name.
 
 mod keys;
 mod origin;
 mod ours;
+mod store;
 mod take_over;
 
 #[cfg(test)]
@@ -16,4 +18,5 @@ mod tests;
 pub(crate) use keys::{RebuiltKeys, rebuild};
 pub(crate) use origin::{Origin, parts_of};
 pub(crate) use ours::Ours;
+pub(crate) use store::check_place;
 pub(crate) use take_over::take_over;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 
 use super::merge::{Input, MAX_FILES, Merge, Merged};
 use super::picker::{Candidate, Group, Kind, hour_bytes, pick};
@@ -17,7 +17,7 @@ use crate::publishing::{
     Draft, Tested, bring, checkpoint, decide, delta_table, download, look_closer, settle, settle_recorded, while_open,
 };
 use crate::sealed::{FilePlace, FileRef, SegmentFile};
-use crate::table::{PublishedFile, Shared, Table, TableRequest, TableSnapshot, Write, names_anywhere};
+use crate::table::{PublishedFile, Shared, Table, TableRequest, Write, names_anywhere};
 
 /// What compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +41,7 @@ impl Table {
 }
 
 /// Merges up to so many groups of files, each when its turn comes among those of all tables. Runs to its end whether or not the caller
-/// waits.
+/// waits. A single group is left to who merges files of the table already, or waits for the turn.
 pub(crate) async fn compact(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
     let table = table.clone();
     let task = tokio::spawn(async move { compact_all(&table, cause, max_groups).await });
@@ -50,13 +50,17 @@ pub(crate) async fn compact(table: &Table, cause: &'static str, max_groups: usiz
 
 async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> Result<Compacted> {
     let shared = Arc::clone(&table.shared);
-    let _one = shared.compacting.lock().await;
     let mut done = Compacted::default();
+    let mut left_alone = match shared.merging.try_lock() {
+        Ok(left_alone) => left_alone,
+        Err(_) if max_groups == 1 => return Ok(done),
+        Err(_) => shared.merging.lock().await,
+    };
     // What was changed while it was read is left for the next time.
     let mut passed = HashSet::new();
     for _ in 0..max_groups {
         // Where nothing is to be done nobody waits for a turn.
-        if next_work(table, &passed).is_none() {
+        if next_work(table, [&passed, &left_alone]).is_none() {
             break;
         }
         let id = shared.jobs.lock().add("compact", cause);
@@ -64,8 +68,8 @@ async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> R
             let now_us = shared.env.clock.now_us();
             shared.jobs.lock().end(id, now_us, failed.map(ToString::to_string));
         };
-        let begun = begin(table, &passed).await.inspect_err(|e| end(Some(e)))?;
-        let Some((work, place)) = begun else {
+        let begun = begin(table, [&passed, &left_alone]).await.inspect_err(|e| end(Some(e)))?;
+        let Some((work, place, _compacting)) = begun else {
             end(None);
             break;
         };
@@ -76,13 +80,13 @@ async fn compact_all(table: &Table, cause: &'static str, max_groups: usize) -> R
         match outcome {
             Ok(Some(merged)) => done.add(&merged),
             // They do not fit into memory together.
-            Ok(None) => shared.not_merged.lock().extend(names),
+            Ok(None) => left_alone.extend(names),
             Err(e) if e.code() == Code::BuildOvertaken => passed.extend(names),
             Err(e) if e.code() == Code::FileDamaged => {
                 tracing::warn!(table_id = %shared.def.id, table = %table.def().name, reason = %e, "files are not merged");
                 // A damaged file is left alone from here on, and the others are looked at again.
                 if !matches!(look_closer(&shared, &inputs, &e).await?, Some(Tested::Damaged(_))) {
-                    shared.not_merged.lock().extend(names);
+                    left_alone.extend(names);
                 }
             }
             Err(e) => return Err(e),
@@ -101,10 +105,8 @@ impl Compacted {
     }
 }
 
-/// Files that are to be merged, as a snapshot has them.
+/// Files that are to be merged, as a snapshot has them. Not the snapshot: nobody needs its fresh rows.
 struct Work {
-    /// Readers of older versions and this one keep what they read.
-    snapshot: TableSnapshot,
     inputs: Vec<FileRef>,
     kind: Kind,
     hours: BTreeMap<i64, u64>,
@@ -112,31 +114,27 @@ struct Work {
     since: Duration,
 }
 
-/// The group that makes the most files into fewest. Nothing is done here.
-fn next_work(table: &Table, passed: &HashSet<String>) -> Option<Work> {
+/// The group that makes the most files into fewest, of those that are not `left` alone. Nothing is done here.
+fn next_work(table: &Table, left: [&HashSet<String>; 2]) -> Option<Work> {
     let shared = &table.shared;
     let since = shared.env.clock.uptime();
     let snapshot = table.snapshot();
     let published: Vec<&FileRef> = snapshot.files().iter().filter(|file| file.place.is_published).collect();
-    let candidates: Vec<Candidate> = {
-        let left_alone = shared.not_merged.lock();
-        let candidate = |file: &&FileRef| Candidate {
-            hour: file.file.hour,
-            bytes: file.file.bytes,
-            rows: file.file.rows,
-            deleted: file.n_deleted(),
-            times: snapshot.event_times(file),
-            min_seq: file.file.min_seq.0,
-            is_left_alone: passed.contains(&file.file.name)
-                || left_alone.contains(&file.file.name)
-                || shared.quarantine.has(&file.file.name),
-        };
-        published.iter().map(candidate).collect()
+    let candidate = |file: &&FileRef| Candidate {
+        hour: file.file.hour,
+        bytes: file.file.bytes,
+        rows: file.file.rows,
+        deleted: file.n_deleted(),
+        times: snapshot.event_times(file),
+        min_seq: file.file.min_seq.0,
+        is_left_alone: left.iter().any(|names| names.contains(&file.file.name))
+            || shared.quarantine.has(&file.file.name),
     };
+    let candidates: Vec<Candidate> = published.iter().map(candidate).collect();
     let groups = pick(&candidates, shared.env.clock.now_us());
     let Group { files, kind } = groups.into_iter().max_by_key(|group| group.files.len())?;
     let inputs = files.into_iter().map(|at| published[at].clone()).collect();
-    Some(Work { inputs, kind, hours: hour_bytes(&candidates), snapshot, since })
+    Some(Work { inputs, kind, hours: hour_bytes(&candidates), since })
 }
 
 /// Names of files that a job makes, each held until the job ends: nobody deletes them meanwhile, and the local ones go with it.
@@ -168,18 +166,28 @@ impl Drop for Minted {
     }
 }
 
-/// Waits for the one place for merges of all tables; the caller holds the table's `compacting`. What is waited for in which order stands at
-/// [`crate::table::Gate`]. `None`: others did meanwhile what there was to do.
-async fn begin(table: &Table, passed: &HashSet<String>) -> Result<Option<(Work, OwnedSemaphorePermit)>> {
+/// Waits for the one place for merges of all tables, and has the table's `compacting` then; the caller holds its `merging`. What is waited
+/// for in which order stands at [`crate::table::Gate`]. `None`: others did meanwhile what there was to do.
+async fn begin<'t>(
+    table: &'t Table,
+    left: [&HashSet<String>; 2],
+) -> Result<Option<(Work, OwnedSemaphorePermit, MutexGuard<'t, ()>)>> {
     let shared = &table.shared;
     // What cannot be committed is not made: it would stay in the Delta folder, again and again. Whoever publishes asks the same. Before the
     // place is taken: this waits for as long as the store is away.
     if let Ok(_publishing) = shared.publishing.try_lock() {
         settle_recorded(table, &delta_table(shared)?).await?;
     }
-    let place = while_open(shared, Arc::clone(&shared.gate.merges).acquire_owned()).await?;
-    // As the files are now: a version that was held since the wait began may be too old when the merge ends.
-    Ok(next_work(table, passed).map(|work| (work, place)))
+    loop {
+        let place = while_open(shared, Arc::clone(&shared.gate.merges).acquire_owned()).await?;
+        if let Ok(compacting) = shared.compacting.try_lock() {
+            // As the files are now: a version that was held since the wait began may be too old when the merge ends.
+            return Ok(next_work(table, left).map(|work| (work, place, compacting)));
+        }
+        // Files leave that are past the retention. That may wait for as long as the store is away, and others need the place.
+        drop(place);
+        drop(while_open(shared, async { Ok(shared.compacting.lock().await) }).await?);
+    }
 }
 
 /// `None`: the files do not fit into memory together. `BUILD_OVERTAKEN`: one of them was changed meanwhile. `place` is that for merges.
@@ -220,8 +228,8 @@ async fn work_through(table: &Table, work: Work, place: OwnedSemaphorePermit, jo
         *file = bring(shared, file).await?;
         shared.env.fail.hit("compact.file_brought")?;
     }
-    // The commit takes as long as the store is away, and nothing is read any more: fresh rows of then would stay in memory.
-    drop((place, work.snapshot));
+    // The commit takes as long as the store is away: others have their turn.
+    drop(place);
     let n_deleted = work.inputs.iter().map(|input| (input.file.name.clone(), input.n_deleted()));
     let left = n_deleted.take(merged.n_inputs).collect();
     commit(table, &merged.files, &published[..merged.n_inputs], left).await?;

@@ -81,7 +81,8 @@ impl Engine {
         self.accounts.read().session(id).cloned()
     }
 
-    /// Makes the change that `decide` names, having seen all users, tokens and sessions; no other change comes in between. Durable when this returns.
+    /// Makes the change that `decide` names, having seen all users, tokens and sessions; no other change comes in between. Durable when this
+    /// returns.
     ///
     /// The errors of `decide`; `USER_NOT_FOUND`, `TOKEN_NOT_FOUND`, `TOO_MANY_ACCOUNTS`, `INVALID_NAME`, `INVALID_DEFINITION`, `DISK_FULL`.
     pub async fn change_accounts(

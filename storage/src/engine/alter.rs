@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Brings back the table of this name that was dropped last, with all its rows and keys. `TABLE_NOT_FOUND` if none was dropped in the
-    /// last seven days, `TABLE_EXISTS` if the name is taken meanwhile.
+    /// last seven days, `TABLE_EXISTS` if the name is taken meanwhile, `TOO_MANY_TABLES`.
     ///
     /// The catalog goes on while its log is read: `changing` is held to take the name, and again for the record.
     pub async fn undrop_table(self: &Arc<Self>, schema: &str, name: &str) -> Result<Table> {
@@ -96,6 +96,7 @@ impl Engine {
         let _changing = self.changing.lock().await;
         self.check_free(schema, name)?;
         let def = self.dropped_last(schema, name)?.ok_or_else(|| not_found(schema, name))?;
+        self.check_count()?;
         self.parts.gate.check_space(Write::Small)?;
         let coming = self.take_name(name_of(&def), def.id);
         Ok((def, coming))

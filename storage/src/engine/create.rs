@@ -220,7 +220,15 @@ impl Engine {
     /// Whether the table may still be made. The caller holds `changing`.
     pub(super) fn check_new(&self, def: &TableDef) -> Result<()> {
         self.check_free(&def.schema_name, &def.name)?;
-        if self.names.load().tables.len() < MAX_TABLES {
+        self.check_count()
+    }
+
+    /// Whether there may be one table more. Those that are to come are there. The caller holds `changing`.
+    pub(super) fn check_count(&self) -> Result<()> {
+        let names = self.names.load();
+        // One that has just come may have its name twice.
+        let n_coming = self.coming.lock().keys().filter(|name| !names.tables.contains_key(*name)).count();
+        if names.tables.len() + n_coming < MAX_TABLES {
             return Ok(());
         }
         Err(Error::new(Code::TooManyTables, format!("there are {MAX_TABLES} tables already"))

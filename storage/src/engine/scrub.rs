@@ -1,4 +1,5 @@
-//! When does an engine test its files? All the time, one after another; and those that a reader stumbled over within a second.
+//! When does an engine test its files, and whether its Delta logs are whole? All the time, one after another; and those that a reader stumbled
+//! over within a second.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -29,8 +30,8 @@ pub(super) async fn scrub(engine: Weak<Engine>, options: ScrubOptions) {
             None => return,
         };
         match next {
-            Some((table, file)) => {
-                scrubber.test(&table, &file).await;
+            Some((table, subject)) => {
+                scrubber.test(&table, &subject).await;
             }
             None => {
                 ticks.tick().await;
@@ -46,10 +47,17 @@ pub(super) async fn suspects(engine: Weak<Engine>) {
         ticks.tick().await;
         let Some(tables) = engine.upgrade().map(|engine| engine.tables()) else { return };
         for table in tables {
-            if let Err(e) = test_suspects(&table).await
-                && !table.shared.is_closing()
-            {
-                tracing::warn!(table_id = %table.shared.def.id, reason = %e, "files that could not be read are not tested");
+            let (id, untested) = (table.shared.def.id, test_suspects(&table, false).await);
+            if table.shared.is_closing() {
+                continue;
+            }
+            match untested {
+                Ok(untested) => untested.iter().for_each(|(path, e)| {
+                    tracing::warn!(table_id = %id, path, reason = %e, "a file that could not be read is not tested");
+                }),
+                Err(e) => {
+                    tracing::warn!(table_id = %id, reason = %e, "files that could not be read are not on record");
+                }
             }
         }
     }

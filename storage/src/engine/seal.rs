@@ -51,7 +51,9 @@ impl Engine {
         let waits = tables.iter().map(|table| table.shared.sealing.lock().unpublished_bytes).sum();
         self.parts.gate.unpublished_bytes.store(waits, std::sync::atomic::Ordering::Relaxed);
         let memory = &self.parts.memory;
-        let (used, share) = (memory.used(Share::Realtime), memory.share(Share::Realtime));
+        // What readers keep beyond their own memory rows have so much less of, and a build can make up for it.
+        let used = memory.used(Share::Realtime) + memory.excess(Share::Queries);
+        let share = memory.share(Share::Realtime);
         for (at, cause) in pick_builds(&open, self.parts.env.clock.now_us(), used, share) {
             let table = tables[at].clone();
             tokio::spawn(async move { note(&table, "build", build(&table, cause).await.map(|_| ())) });
@@ -111,6 +113,7 @@ fn open_table(table: &Table, uptime: Duration) -> OpenTable {
 
 /// Waits until nothing of the table is built, published or merged any more. It was closed, so that nothing begins either.
 pub(super) async fn quiet(shared: &Arc<crate::table::Shared>) {
+    let _merging = shared.merging.lock().await;
     let _compacting = shared.compacting.lock().await;
     let _building = shared.building.lock().await;
     let _publishing = shared.publishing.lock().await;

@@ -10,6 +10,7 @@ mod held;
 mod keys;
 mod model;
 mod pin;
+mod place;
 mod queue;
 mod records;
 mod replace;
@@ -20,6 +21,7 @@ mod space;
 mod support;
 mod sync;
 mod upkeep;
+mod verify;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;

@@ -9,7 +9,7 @@ pub(crate) enum Family {
     Log,
     /// Producers, ledger, rejected rows, idempotency keys: `kind ‖ table ‖ shard ‖ …`.
     State,
-    /// Format, log id, table definitions, views, users, tokens, sessions, space that is owed.
+    /// Format, log id, place of the tables' store, table definitions, views, users, tokens, sessions, space that is owed.
     Meta,
 }
 
@@ -61,6 +61,8 @@ pub(crate) mod state_key {
     pub(crate) const IDEMPOTENCY: u8 = b'i';
     /// Is there if producers of the table were forgotten.
     pub(crate) const FORGOT: u8 = b'f';
+    /// Is there if keys were forgotten since the last TRUNCATE, or may have been: rows may have one that is there before.
+    pub(crate) const FORGOT_KEYS: u8 = b'w';
     /// The first sequence that the log still holds.
     pub(crate) const BASE: u8 = b'b';
     /// Ranges of the log that are built and not published, by their last sequence.
@@ -88,12 +90,13 @@ pub(crate) mod state_key {
 }
 
 /// All kinds of records that a table has.
-pub(crate) const TABLE_STATE: [u8; 17] = [
+pub(crate) const TABLE_STATE: [u8; 18] = [
     state_key::PRODUCER,
     state_key::LEDGER,
     state_key::REJECTED,
     state_key::IDEMPOTENCY,
     state_key::FORGOT,
+    state_key::FORGOT_KEYS,
     state_key::BASE,
     state_key::RANGE,
     state_key::PUBLISHED,
@@ -144,6 +147,8 @@ pub(crate) mod meta_key {
 
     pub(crate) const FORMAT: &[u8] = b"format";
     pub(crate) const LOG_ID: &[u8] = b"log_id";
+    /// Where the folder's tables are, as the settings of the start said that made them.
+    pub(crate) const STORE: &[u8] = b"store";
     /// Microseconds of uptime that the folder has accumulated.
     pub(crate) const UPTIME: &[u8] = b"uptime";
     pub(crate) const TABLE: u8 = b'T';

@@ -112,6 +112,30 @@ async fn streams_leave_a_quarter_to_others_and_go_on_in_order() {
 }
 
 #[tokio::test]
+async fn streams_with_little_that_waited_go_on_one_by_one() {
+    let ledger = ledger();
+    let most = ledger.share(Share::Realtime) / 100 * STREAMS_PERCENT;
+    let few = || Box::pin(ledger.decoding_few_with_space(MIB));
+    let early = few().now_or_never().expect("there is memory: nobody waits").expect("counted");
+    assert_eq!(ledger.used(Share::Realtime), MIB, "those who come at the same time see it");
+    drop(early);
+    let mut rows = ledger.charge(Share::Realtime, most);
+    let (mut first, mut second, mut third) = (few(), few(), few());
+    for waits in [&mut first, &mut second, &mut third] {
+        assert!(waits.as_mut().now_or_never().is_none());
+    }
+    // Two find something left, and the third finds these two.
+    rows.resize(most - MIB - MIB / 2);
+    let done = (first.await.expect("counted"), second.await.expect("counted"));
+    assert!(third.as_mut().now_or_never().is_none());
+    rows.resize(0);
+    assert!(few().now_or_never().is_none(), "one waits before it");
+    drop((third.await.expect("counted"), done));
+    assert!(few().now_or_never().is_some());
+    assert_eq!(ledger.used(Share::Realtime), 0);
+}
+
+#[tokio::test]
 async fn streams_leave_memory_to_readers_that_keep_more_than_theirs() {
     let ledger = ledger();
     let kept = ledger.charge(Share::Queries, ledger.share(Share::Queries));

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path as StorePath;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{AcquireError, mpsc};
+use tokio::sync::AcquireError;
+use tokio::task::{JoinSet, spawn_blocking};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::env::{in_background, make_folder};
@@ -21,11 +22,9 @@ use crate::sealed::{SegmentFile, checksum_of, local_sidecar_of, store_error};
 use crate::table::{BringPlaces, Shared, Write};
 
 /// One part of an upload.
-const PART_BYTES: usize = 8 << 20;
-/// Parts that are on their way at once.
-const PARTS_IN_FLIGHT: usize = 4;
-/// What an upload has in memory at most: these parts, one in hand, one that waits, and one that is being read.
-pub(super) const UPLOAD_BYTES: u64 = ((PARTS_IN_FLIGHT + 3) * PART_BYTES) as u64;
+pub(super) const PART_BYTES: usize = 8 << 20;
+/// Parts of an upload that are in memory at once, at most: one is read, the others are on their way.
+const MAX_PARTS: u64 = 5;
 
 /// How soon who waits sees that the server stops, or the table is closed.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -117,75 +116,98 @@ async fn copy(shared: &Shared, from: PathBuf, name: &str, bytes: u64, checksum: 
 }
 
 /// Sends a file of these bytes and this checksum part by part. The checksum is tested before the object is complete: a damaged file is
-/// never published. When `stop` is set it ends within a part, and there is no object.
+/// never published. When `stop` is set it ends within a part, and there is no object. An error leaves no parts behind if the store answers.
 pub(super) async fn upload(
     store: &Arc<dyn ObjectStore>,
     from: PathBuf,
     to: &StorePath,
-    (bytes, checksum): (u64, u64),
+    of_file: (u64, u64),
     places: &BringPlaces,
     stop: &AtomicBool,
 ) -> Result<()> {
     // An earlier attempt may have brought it.
-    if unless_stopped(stop, store.head(to)).await?.is_ok_and(|found| found.size == bytes) {
+    if unless_stopped(stop, store.head(to)).await?.is_ok_and(|found| found.size == of_file.0) {
         return Ok(());
     }
     let upload = unless_stopped(stop, store.put_multipart(to)).await?;
-    let upload = upload.map_err(|e| store_error("an upload cannot begin", e))?;
-    let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-    // Not before: a store that does not answer keeps no place from the files of others.
-    let place = unless_stopped(stop, places.take(bytes.min(UPLOAD_BYTES))).await.flatten();
-    let _place = match place {
-        Ok(place) => place,
-        Err(e) => {
-            drop(tokio::time::timeout(ABORT_WAIT, upload.abort()).await);
-            return Err(e);
-        }
-    };
-    let (parts, mut read) = mpsc::channel(1);
-    let path = from.clone();
-    let reader = tokio::task::spawn_blocking(move || read_parts(&path, &parts));
-    let mut hash = Xxh3::new();
-    let mut n_bytes = 0;
-    let sent = async {
-        while let Some(part) = read.recv().await {
-            let part: Bytes = part;
-            hash.update(&part);
-            n_bytes += part.len() as u64;
-            upload.wait_for_capacity(PARTS_IN_FLIGHT).await?;
-            upload.put(part);
-        }
-        // What is left is one request, which is waited for.
-        upload.wait_for_capacity(0).await
-    };
-    let sent = unless_stopped(stop, sent).await;
-    match sent {
-        Ok(sent) => sent.map_err(|e| store_error("an upload failed", e))?,
-        Err(stopped) => {
-            drop(tokio::time::timeout(ABORT_WAIT, upload.abort()).await);
-            return Err(stopped);
-        }
+    let mut upload = upload.map_err(|e| store_error("an upload cannot begin", e))?;
+    let mut on_way = JoinSet::new();
+    let sent = send(&mut *upload, &mut on_way, &from, of_file, places, stop).await;
+    if sent.is_err() {
+        // Parts of no object are in no listing, and are paid for until somebody takes them away. None may come behind that.
+        let abort = async {
+            on_way.shutdown().await;
+            upload.abort().await
+        };
+        drop(tokio::time::timeout(ABORT_WAIT, abort).await);
     }
-    let finished = reader.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
-    let whole = finished.is_ok() && n_bytes == bytes && hash.digest() == checksum;
-    if !whole {
-        let _ = upload.abort().await;
-        let how = finished.err().map_or_else(|| "its bytes do not match its checksum".to_owned(), |e| e.to_string());
-        return Err(damaged(&from, &how));
-    }
-    upload.finish().await.map_err(|e| store_error("an upload could not be completed", e))?;
-    Ok(())
+    sent
 }
 
-fn read_parts(path: &Path, parts: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
-    loop {
-        let mut part = Vec::with_capacity(PART_BYTES);
-        let n = file.by_ref().take(PART_BYTES as u64).read_to_end(&mut part)?;
-        if n == 0 || parts.blocking_send(part.into()).is_err() {
-            return Ok(());
+/// All parts, and then the object.
+async fn send(
+    upload: &mut dyn MultipartUpload,
+    on_way: &mut JoinSet<object_store::Result<()>>,
+    from: &Path,
+    of_file: (u64, u64),
+    places: &BringPlaces,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let n_parts = (places.bytes_of_one() / PART_BYTES as u64).clamp(1, MAX_PARTS);
+    // Not before: a store that does not answer keeps no place from the files of others.
+    let _place = unless_stopped(stop, places.take(of_file.0.min(n_parts * PART_BYTES as u64))).await??;
+    let parts = async {
+        let unread = |e: std::io::Error| damaged(from, &e.to_string());
+        let mut hash = Xxh3::new();
+        let mut n_bytes = 0;
+        let mut file = open(from).await.map_err(unread)?;
+        loop {
+            while on_way.len() as u64 >= n_parts {
+                part_arrived(on_way).await?;
+            }
+            let (back, part) = next_part(file).await.map_err(unread)?;
+            if part.is_empty() {
+                break;
+            }
+            file = back;
+            hash.update(&part);
+            n_bytes += part.len() as u64;
+            on_way.spawn(upload.put_part(part.into()));
         }
+        while !on_way.is_empty() {
+            part_arrived(on_way).await?;
+        }
+        Ok::<_, Error>((n_bytes, hash.digest()))
+    };
+    if unless_stopped(stop, parts).await?? != of_file {
+        return Err(damaged(from, "its bytes do not match its checksum"));
     }
+    // What is left is one request, which is waited for.
+    upload.complete().await.map(drop).map_err(|e| store_error("an upload could not be completed", e))
+}
+
+/// Waits until one of the parts is there.
+async fn part_arrived(on_way: &mut JoinSet<object_store::Result<()>>) -> Result<()> {
+    match on_way.join_next().await {
+        Some(Ok(sent)) => sent.map_err(|e| store_error("an upload failed", e)),
+        Some(Err(e)) => Err(Error::ended_early("a part of an upload", &e)),
+        None => Ok(()),
+    }
+}
+
+async fn open(path: &Path) -> std::io::Result<File> {
+    let path = path.to_owned();
+    spawn_blocking(move || File::open(path)).await.unwrap_or_else(|e| Err(std::io::Error::other(e)))
+}
+
+/// The file, and what comes next in it; the last part is shorter, and what is behind it is empty.
+async fn next_part(mut file: File) -> std::io::Result<(File, Bytes)> {
+    let read = move || -> std::io::Result<(File, Bytes)> {
+        let mut part = Vec::with_capacity(PART_BYTES);
+        file.by_ref().take(PART_BYTES as u64).read_to_end(&mut part)?;
+        Ok((file, part.into()))
+    };
+    spawn_blocking(read).await.unwrap_or_else(|e| Err(std::io::Error::other(e)))
 }
 
 /// Copies an object of the tables' store of so many bytes to the local disk. Not synced: it is read at once and goes again. `DISK_FULL` as

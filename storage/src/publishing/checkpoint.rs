@@ -1,8 +1,10 @@
-//! When does the Delta log get a checkpoint? Every hundred commits, whoever made them.
+//! What do other engines need of the Delta log, and is it there? A checkpoint every hundred commits, whoever made them, and what follows it.
 
 use super::commit::app_id;
+use super::settle::delta_table;
+use crate::error::Result;
 use crate::sealed::{DeltaTable, Expected};
-use crate::table::Table;
+use crate::table::{Shared, Table};
 
 /// Older commits and checkpoints are removed, once a checkpoint that was read back makes them needless.
 const LOG_TTL_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -30,6 +32,33 @@ pub(crate) async fn checkpoint(table: &Table, delta: &DeltaTable) {
             tracing::warn!(table_id = %shared.def.id, version = settled.version, reason = %e, "a checkpoint could not be made");
         }
     }
+}
+
+/// Looks whether the log has all that readers of the last settled version need, for the scrubber. Whether that is known, and it has: if not,
+/// it is to be looked at again soon.
+pub(crate) async fn test_log(table: &Table) -> Result<bool> {
+    let shared = &table.shared;
+    // Who holds it may wait for the store as long as it takes.
+    let Ok(_publishing) = shared.publishing.try_lock() else { return Ok(false) };
+    note_log(shared, &delta_table(shared)?).await
+}
+
+/// The same. What is missing is told from here on, until it is there again. The caller holds `publishing`: nobody removes what is old meanwhile.
+pub(super) async fn note_log(shared: &Shared, delta: &DeltaTable) -> Result<bool> {
+    let Some(settled) = shared.sealing.lock().settled else { return Ok(true) };
+    let missing = delta.missing(settled.version).await?;
+    let is_whole = missing.is_empty();
+    let (news, was_whole) = shared.quarantine.note_log(missing, shared.env.clock.now_us());
+    let version = shared.version.load_full();
+    let table = version.def.name.as_str();
+    if !news.is_empty() {
+        metrics::counter!("tidewater_damaged_files_total").increment(news.len() as u64);
+        let files = news.join(", ");
+        tracing::error!(table_id = %shared.def.id, table, files, "the Delta log lacks files: other engines fail until they are restored");
+    } else if is_whole && !was_whole {
+        tracing::info!(table_id = %shared.def.id, table, "the Delta log has all that other engines need again");
+    }
+    Ok(is_whole)
 }
 
 /// A failure is told: what stays is looked for again after the next checkpoint.

@@ -1,4 +1,4 @@
-//! Is a file what was written? All of its bytes are read and hashed, at most so many a second, below everything else.
+//! Is a file, or its sidecar, what was written? All of its bytes are read and hashed, at most so many a second, below everything else.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
+use object_store::path::Path as StorePath;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::env::in_background;
 use crate::error::{Code, Error, Result};
-use crate::sealed::{FileRef, store_error};
+use crate::sealed::{FilePlace, FileRef, store_error};
 use crate::table::Shared;
 
 /// Read at once, at most, of a file on the local disk, and of one elsewhere.
@@ -30,10 +31,19 @@ pub(crate) enum Tested {
     Damaged(String),
 }
 
+/// What is known of the bytes that are tested.
+struct Written<'a> {
+    place: &'a Arc<FilePlace>,
+    /// Theirs, which may lie beside that of `place`.
+    path: StorePath,
+    bytes: u64,
+    checksum: u64,
+}
+
 impl Tested {
     /// `found` are bytes and checksum.
-    fn of(file: &FileRef, found: (u64, u64)) -> Self {
-        let (bytes, checksum) = (file.file.bytes, file.file.checksum);
+    fn of(written: &Written<'_>, found: (u64, u64)) -> Self {
+        let (bytes, checksum) = (written.bytes, written.checksum);
         match found {
             whole if whole == (bytes, checksum) => Self::Whole,
             (found, _) if found != bytes => Self::Damaged(format!("it has {found} bytes instead of {bytes}")),
@@ -44,13 +54,26 @@ impl Tested {
 
 /// Reads the whole file, wherever it is, at most `rate` bytes a second. An error: nobody can say now.
 pub(crate) async fn test_file(shared: &Arc<Shared>, file: &FileRef, rate: Option<u64>) -> Result<Tested> {
+    let path = file.place.path.clone();
+    let written = Written { place: &file.place, path, bytes: file.file.bytes, checksum: file.file.checksum };
+    test(shared, &written, rate).await
+}
+
+/// The same for the file's sidecar. One that it does not have is whole.
+pub(super) async fn test_beside(shared: &Arc<Shared>, file: &FileRef, rate: Option<u64>) -> Result<Tested> {
+    let Some((sidecar, path)) = file.sidecar() else { return Ok(Tested::Whole) };
+    let written = Written { place: &file.place, path, bytes: sidecar.bytes, checksum: sidecar.checksum };
+    test(shared, &written, rate).await
+}
+
+async fn test(shared: &Arc<Shared>, written: &Written<'_>, rate: Option<u64>) -> Result<Tested> {
     let rate = rate.map(|rate| rate.max(PIECES_A_SECOND));
     let piece = rate.map_or(PIECE_BYTES, |rate| (rate / PIECES_A_SECOND).min(PIECE_BYTES));
     let pause = move |bytes: u64| rate.map(|rate| Duration::from_secs_f64(bytes as f64 / rate as f64));
-    let Some(path) = local_path(shared, file) else {
-        return test_remote(shared, file, &pause).await;
+    let Some(path) = local_path_of(shared, written.place, &written.path) else {
+        return test_remote(shared, written, &pause).await;
     };
-    let (stop, place) = (Arc::clone(&shared.stopping), Arc::clone(&file.place));
+    let (stop, place) = (Arc::clone(&shared.stopping), Arc::clone(written.place));
     // Nothing else of the table: who asked may have gone, and the folder is closed while the last piece is read.
     let read = move || {
         // Its name does not go meanwhile.
@@ -64,7 +87,7 @@ pub(crate) async fn test_file(shared: &Arc<Shared>, file: &FileRef, rate: Option
         measured.map_err(|e| (path, e))
     };
     match in_background("checksum", read).await? {
-        Ok(Some(found)) => Ok(Tested::of(file, found)),
+        Ok(Some(found)) => Ok(Tested::of(written, found)),
         Ok(None) => Err(stopping()),
         Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Tested::Damaged("it is missing".to_owned())),
         // The disk has the file and cannot give it.
@@ -98,25 +121,25 @@ fn measure(path: &Path, piece: u64, goes_on: impl Fn(u64) -> bool) -> io::Result
 
 async fn test_remote(
     shared: &Arc<Shared>,
-    file: &FileRef,
+    written: &Written<'_>,
     pause: &(dyn Fn(u64) -> Option<Duration> + Send + Sync),
 ) -> Result<Tested> {
-    let path = &file.place.path;
+    let path = &written.path;
     let unread = |e| store_error(&format!("the file {path} cannot be read"), e);
-    let store = file.place.store(shared.folders.stores());
+    let store = written.place.store(shared.folders.stores());
     match store.head(path).await {
-        Ok(found) if found.size != file.file.bytes => return Ok(Tested::of(file, (found.size, 0))),
+        Ok(found) if found.size != written.bytes => return Ok(Tested::of(written, (found.size, 0))),
         Ok(_) => {}
         Err(object_store::Error::NotFound { .. }) => return Ok(Tested::Damaged("it is missing".to_owned())),
         Err(e) => return Err(unread(e)),
     }
     let (mut hash, mut bytes) = (Xxh3::new(), 0);
     // Range by range: a request may not last as long as a slow pace would have it.
-    while bytes < file.file.bytes {
+    while bytes < written.bytes {
         if shared.stopping.load(Ordering::Relaxed) {
             return Err(stopping());
         }
-        let part = store.get_range(path, bytes..file.file.bytes.min(bytes + REMOTE_PIECE_BYTES)).await;
+        let part = store.get_range(path, bytes..written.bytes.min(bytes + REMOTE_PIECE_BYTES)).await;
         let part = part.map_err(unread)?;
         hash.update(&part);
         bytes += part.len() as u64;
@@ -127,15 +150,20 @@ async fn test_remote(
             tokio::time::sleep(pause).await;
         }
     }
-    Ok(Tested::of(file, (bytes, hash.digest())))
+    Ok(Tested::of(written, (bytes, hash.digest())))
 }
 
 /// `None`: it is in a store elsewhere.
 pub(crate) fn local_path(shared: &Shared, file: &FileRef) -> Option<PathBuf> {
-    match (&shared.folders.tables().local, file.place.is_published) {
-        (Some(local), true) => Some(local.root().join(file.place.path.to_string())),
+    local_path_of(shared, &file.place, &file.place.path)
+}
+
+/// The same of what lies beside a file.
+fn local_path_of(shared: &Shared, place: &FilePlace, path: &StorePath) -> Option<PathBuf> {
+    match (&shared.folders.tables().local, place.is_published) {
+        (Some(local), true) => Some(local.root().join(path.to_string())),
         (None, true) => None,
-        (_, false) => file.place.local().map(Path::to_owned),
+        (_, false) => place.local().map(|file| file.with_file_name(path.filename().unwrap_or_default())),
     }
 }
 

@@ -5,19 +5,21 @@ use std::sync::{Arc, Weak};
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use roaring::RoaringBitmap;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::bring::while_open;
 use super::checksum::local_path;
-use super::verify::{Check, failed, passed, with_rows};
+use super::verify::{Check, MORE_TIME, failed, in_time, passed, unknown, with_rows};
 use crate::catalog::TableDef;
 use crate::dedup::{KeyIndex, KeySpec, Keys};
 use crate::env::in_background;
 use crate::error::{Code, Error, Result};
+use crate::ids::SHARD_ZERO;
+use crate::log::{Family, state_key, state_prefix};
 use crate::memory::Share;
 use crate::sealed::{FileRef, RemoteFile, read_columns};
-use crate::table::{Shared, TableSnapshot};
+use crate::table::{Shared, Table, TableSnapshot};
 
 const NAME: &str = "keys";
 
@@ -31,60 +33,89 @@ const MAX_PARTS: u64 = 1024;
 /// Integers that are equal but for so many bits are of one part: neighbours take few bits together.
 const STRETCH_BITS: u32 = 16;
 
-/// No key is there twice, as far as it is known by then. Deleted rows are not looked at: among them are rows of streams that lost to others.
-pub(super) async fn check_keys(shared: &Arc<Shared>, snapshot: &TableSnapshot, until: Instant) -> Result<Check> {
-    let checked = tokio::time::timeout_at(until, check(shared, snapshot)).await;
-    checked.unwrap_or_else(|_| {
-        let detail = "the keys were not compared within the time that a version of a table is kept for".to_owned();
-        Ok(Check { name: NAME, is_ok: None, detail })
-    })
-}
-
-async fn check(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Result<Check> {
+/// No key is there twice, as far as is known by then. Deleted rows are not looked at: among them are rows of streams that lost to others.
+pub(super) async fn check_keys(table: &Table, until: Instant) -> Result<Check> {
+    let shared = &table.shared;
     let Some(spec) = &shared.spec else {
         return Ok(passed(NAME, "the table has no primary key".to_owned()));
     };
-    let unknown = |why: String| Ok(Check { name: NAME, is_ok: None, detail: why });
+    if let Some(why) = incomparable(&table.snapshot()) {
+        return Ok(unknown(NAME, why));
+    }
+    let place = while_open(shared, Arc::clone(&shared.gate.key_checks).acquire_owned());
+    let Ok(place) = timeout_at(until, place).await else {
+        let why = "another check has the one place for a check of keys: check the table again when it has ended";
+        return Ok(unknown(NAME, why.to_owned()));
+    };
+    let _one = place?;
+    let compared = in_time(until, compare(table, spec)).await;
+    compared.unwrap_or_else(|| Ok(unknown(NAME, format!("the keys were not compared in time: {MORE_TIME}"))))
+}
+
+/// Why keys may be there twice, or are not known.
+fn incomparable(snapshot: &TableSnapshot) -> Option<String> {
     if snapshot.def().options.dedup_window_us.is_some() {
-        return unknown("keys are remembered for a window only, and may come again".to_owned());
+        return Some("keys are remembered for a window only, and may come again".to_owned());
     }
-    if with_rows(snapshot).any(|file| shared.quarantine.has(&file.file.name)) {
-        // Its bytes may mean anything.
-        return unknown("a file is damaged, and the keys of its rows are not known".to_owned());
-    }
-    let _one = while_open(shared, Arc::clone(&shared.gate.key_checks).acquire_owned()).await?;
+    // Its bytes may mean anything.
+    let is_damaged = with_rows(snapshot).any(|file| snapshot.quarantine().has(&file.file.name));
+    is_damaged.then(|| "a file is damaged, and the keys of its rows are not known".to_owned())
+}
+
+/// Keys were forgotten since the table was made, or last emptied, or nobody knows that: they may have come again.
+fn has_forgotten(shared: &Shared) -> Result<bool> {
+    let record = state_prefix(state_key::FORGOT_KEYS, shared.def.id, SHARD_ZERO);
+    Ok(shared.store.get(Family::State, &record)?.is_some())
+}
+
+/// In as few parts as memory needs.
+async fn compare(table: &Table, spec: &KeySpec) -> Result<Check> {
+    let had_forgotten = has_forgotten(&table.shared)?;
     let mut n_parts = 1;
     loop {
-        match compare(shared, snapshot, spec, n_parts).await {
+        match compare_parts(table, spec, n_parts).await {
             Err(e) if e.code() == Code::DedupBudget && n_parts < MAX_PARTS => n_parts *= PARTS_STEP,
-            Ok((n_rows, 0)) => return Ok(passed(NAME, format!("the keys of {n_rows} rows are all different"))),
-            Ok((n_rows, n_twice)) => {
-                return Ok(failed(NAME, &[format!("{n_twice} of {n_rows} rows have a key that is there before")]));
+            Ok(Ok((n_rows, 0))) => return Ok(passed(NAME, format!("the keys of {n_rows} rows are all different"))),
+            Ok(Ok((n_rows, n_twice))) => {
+                let how = format!("{n_twice} of {n_rows} rows have a key that is there before");
+                return Ok(match had_forgotten || has_forgotten(&table.shared)? {
+                    true => unknown(NAME, format!("{how}: an earlier dedup_window forgot keys, or may have")),
+                    false => failed(NAME, &[how]),
+                });
             }
+            Ok(Err(why)) => return Ok(unknown(NAME, why)),
             // Memory for keys, or a file that the first check names.
-            Err(e) => return unknown(e.to_string()),
+            Err(e) => return Ok(unknown(NAME, e.to_string())),
         }
     }
 }
 
-/// How many rows were looked at, and how many of them have a key that is there before. `DEDUP_BUDGET`: a part of the keys does not fit.
-async fn compare(shared: &Arc<Shared>, snapshot: &TableSnapshot, spec: &KeySpec, n_parts: u64) -> Result<(u64, u64)> {
+/// How many rows were looked at, and how many of them have a key that is there before; or why nobody can say. `DEDUP_BUDGET`: a part of the
+/// keys does not fit.
+async fn compare_parts(table: &Table, spec: &KeySpec, n_parts: u64) -> Result<Result<(u64, u64), String>> {
+    let shared = &table.shared;
     let most = shared.memory.share(Share::Keys) / MEMORY_DIVISOR;
     // Gone when nobody waits for the answer any more: what is read must not be held longer.
     let asked = Arc::new(());
     let (mut n_rows, mut n_twice) = (0, 0);
     for part in 0..n_parts {
+        // As the table is now: each part is compared by itself, and fresh rows are held for a moment only, not while files are read.
+        let snapshot = table.snapshot();
+        if let Some(why) = incomparable(&snapshot) {
+            return Ok(Err(why));
+        }
+        let (fresh, files) = (snapshot.parts().to_vec(), snapshot.without_fresh_rows());
+        drop(snapshot);
         let seen = KeyIndex::new(spec, &shared.memory).with_max_bytes(most);
         let mut pass = Pass::new(spec, seen, (part, n_parts), &asked);
-        let fresh = snapshot.parts().to_vec();
         pass = pass.with(move |pass| fresh.iter().try_for_each(|part| pass.add(&part.rows, None))).await?;
-        for file in with_rows(snapshot) {
-            pass = pass.with_file(shared, file, snapshot.def()).await?;
+        for file in with_rows(&files) {
+            pass = pass.with_file(shared, file, files.def()).await?;
         }
         n_rows += pass.n_rows;
         n_twice += pass.n_twice;
     }
-    Ok((n_rows, n_twice))
+    Ok(Ok((n_rows, n_twice)))
 }
 
 /// One walk over all rows, which looks at a part of the keys.

@@ -22,10 +22,11 @@ mod verify;
 mod tests;
 
 pub(crate) use bring::{bring, download, unless_stopped, while_open};
-pub(crate) use checkpoint::checkpoint;
+pub(crate) use checkpoint::{checkpoint, test_log};
 pub(crate) use checksum::{Tested, local_path, test_file};
 pub(crate) use commit::Draft;
 pub(crate) use log_end::{check_local_log_end, check_log_end, is_taken_over};
 pub(crate) use quarantine::{forget_gone, look_closer, note_tested, test_suspects};
 pub(crate) use settle::{attempt, decide, delta_table, recorded_intent, settle, settle_recorded};
+pub(crate) use sidecars::test_sidecar;
 pub use verify::Check;

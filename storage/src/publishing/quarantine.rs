@@ -59,29 +59,34 @@ pub(crate) async fn note_tested(shared: &Shared, file: &FileRef, tested: &Tested
     }
 }
 
+/// A suspect that could not be tested: the path in its store, and why.
+pub(crate) type Untested = (String, Error);
+
 /// Tests what readers of the table stumbled over, and forgets what is not in it any more. As fast as possible: somebody's query failed. One
 /// that is being tested already is waited for: what readers met before the call is on record when this returns.
-/// The first error of a file that could not be tested, after all others were; who stumbles over it again brings it back.
-pub(crate) async fn test_suspects(table: &Table) -> Result<()> {
+///
+/// Those that cannot be tested stay suspects, and are tested again when somebody stumbles over them, or asks for it: `again`.
+pub(crate) async fn test_suspects(table: &Table, again: bool) -> Result<Vec<Untested>> {
     let shared = &table.shared;
     let _testing = shared.quarantine.testing.lock().await;
-    let suspects = shared.quarantine.take_suspects();
-    let mut outcome = Ok(());
+    let suspects = shared.quarantine.take_suspects(again);
+    let mut untested = Vec::new();
     if !suspects.is_empty() {
         let is_suspect = |file: &&FileRef| suspects.contains(&file.file.name);
         // Not the snapshot, which holds fresh rows as well.
         let files: Vec<FileRef> = table.snapshot().files().iter().filter(is_suspect).cloned().collect();
         for file in files {
-            outcome = outcome.and(test_one(shared, &file).await);
+            match test_file(shared, &file, None).await {
+                Ok(tested) => note_tested(shared, &file, &tested).await?,
+                Err(e) => {
+                    shared.quarantine.note_untested(&file.file.name);
+                    untested.push((file.place.path.to_string(), e));
+                }
+            }
         }
     }
     forget_gone(shared).await?;
-    outcome
-}
-
-async fn test_one(shared: &Arc<Shared>, file: &FileRef) -> Result<()> {
-    let tested = test_file(shared, file, None).await?;
-    note_tested(shared, file, &tested).await
+    Ok(untested)
 }
 
 /// Forgets damaged files that are not in the table any more.

@@ -5,53 +5,82 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::checksum::local_path;
-use super::verify::{Check, outcome, passed, with_rows};
+use super::checksum::{Tested, local_path, test_beside};
+use super::verify::{Check, in_time, outcome_in_time, passed, with_rows};
 use crate::catalog::TableDef;
 use crate::env::in_background;
 use crate::error::Result;
 use crate::sealed::sidecar::{Directory, Rebuild};
 use crate::sealed::{FileRef, RemoteFile, read_columns, store_error};
-use crate::table::{Shared, TableSnapshot, Write};
+use crate::table::{Shared, Table, TableSnapshot, Write};
 
-/// Reads all of them once, after their files were tested. Those that are damaged or missing are written again.
-pub(super) async fn check_sidecars(shared: &Arc<Shared>, snapshot: &TableSnapshot) -> Check {
+/// Reads all of them once, after their files were tested. Those that are damaged or missing are written again, as far as there is time.
+pub(super) async fn check_sidecars(shared: &Arc<Shared>, snapshot: &TableSnapshot, until: Instant) -> Check {
     const NAME: &str = "sidecars";
     if snapshot.def().key.is_empty() {
         return passed(NAME, "the table has no primary key".to_owned());
     }
     let mut problems = Vec::new();
-    let (mut n_without, mut n_whole, mut n_mended) = (0, 0, 0);
+    let (mut n_without, mut n_whole, mut n_mended, mut n_left) = (0, 0, 0, 0);
     for file in with_rows(snapshot) {
         if file.file.sidecar.is_none() {
             n_without += 1;
             continue;
         }
-        n_whole += 1;
-        let Err(how) = check(file, file.place.store(snapshot.stores()).as_ref()).await else { continue };
-        match mend(shared, snapshot.def(), file).await {
-            Ok(true) => n_mended += 1,
-            Ok(false) => {
-                problems.push(format!("{how}: queries read its file without it, until a merge writes another"));
+        match in_time(until, look_at(shared, snapshot, file)).await {
+            Some(Ok(was_mended)) => {
+                n_whole += 1;
+                n_mended += u64::from(was_mended);
             }
-            Err(e) => problems.push(format!("{how}, and cannot be written again: {e}")),
+            Some(Err(problem)) => problems.push(problem),
+            None => n_left += 1,
         }
     }
     let mut detail = format!("{n_whole} files have filters of all their rows, {n_without} have none");
     if n_mended > 0 {
         detail += &format!("; {n_mended} of these filters were damaged or missing, and were written again");
     }
-    outcome(NAME, &problems, detail)
+    outcome_in_time(NAME, &problems, detail, n_left)
+}
+
+/// Whether the sidecar had to be written again, or what is wrong with it.
+async fn look_at(shared: &Arc<Shared>, snapshot: &TableSnapshot, file: &FileRef) -> Result<bool, String> {
+    let Err(how) = check(file, file.place.store(snapshot.stores()).as_ref()).await else { return Ok(false) };
+    match mend(shared, snapshot.def(), file).await {
+        Ok(true) => Ok(true),
+        Ok(false) => Err(format!("{how}: queries read its file without it, until a merge writes another")),
+        Err(e) => Err(format!("{how}, and cannot be written again: {e}")),
+    }
+}
+
+/// Tests the sidecar of a file that was found whole, at most `rate` bytes a second. One that is damaged or missing is written again, as fast
+/// as it can be, or told. An error: nobody can say now.
+pub(crate) async fn test_sidecar(table: &Table, file: &FileRef, rate: Option<u64>) -> Result<()> {
+    let shared = &table.shared;
+    let Tested::Damaged(how) = test_beside(shared, file, rate).await? else { return Ok(()) };
+    let def = table.def();
+    let why = match mend(shared, &def, file).await {
+        Ok(true) => return Ok(()),
+        Ok(false) => "the next publish or merge of its file leaves it behind".to_owned(),
+        Err(e) => e.to_string(),
+    };
+    if let Some((_, path)) = file.sidecar().filter(|_| !shared.is_closing()) {
+        tracing::warn!(table_id = %shared.def.id, table = def.name, %path, how, why, "filters are damaged or missing, and are not written again now");
+    }
+    Ok(())
 }
 
 /// Writes the sidecar again, if the keys of its file give the very bytes that are on record. Otherwise `false`, as for a built file, which
-/// leaves it behind when it is published.
+/// leaves it behind when it is published, and for one that has left the table.
 async fn mend(shared: &Arc<Shared>, def: &Arc<TableDef>, file: &FileRef) -> Result<bool> {
     let Some((sidecar, path)) = file.sidecar() else { return Ok(false) };
+    // Whoever removes the files of a dropped table waits for who holds this: nothing is written behind them.
+    let known = Arc::clone(&shared.quarantine);
     // The bytes of a damaged file may mean anything.
-    if !file.place.is_published || shared.quarantine.has(&file.file.name) {
+    if !file.place.is_published || known.has(&file.file.name) || shared.is_closing() || !is_there(shared, file) {
         return Ok(false);
     }
     let bytes = rebuilt(shared, def, file).await?;
@@ -62,10 +91,15 @@ async fn mend(shared: &Arc<Shared>, def: &Arc<TableDef>, file: &FileRef) -> Resu
     let store = file.place.store(shared.folders.stores());
     store.put(&path, bytes.into()).await.map_err(|e| store_error(&format!("{path} cannot be written"), e))?;
     // What readers have kept of the damaged one goes.
-    shared.quarantine.note_restored(&file.file.name);
+    known.note_restored(&file.file.name);
     let path: &str = path.as_ref();
     tracing::info!(table_id = %shared.def.id, table = def.name, path, "filters that were damaged or missing were written again");
     Ok(true)
+}
+
+/// The table has the file: it is days until its name goes.
+fn is_there(shared: &Shared, file: &FileRef) -> bool {
+    shared.version.load().files.refs().iter().any(|known| known.file.name == file.file.name)
 }
 
 /// The bytes that the file's sidecar should have, in memory. The key columns are read.

@@ -39,8 +39,9 @@ impl Realtime {
         Self::default()
     }
 
-    /// This version and the rows of one more entry, whose sequence is above all in here. Small batches merge by doubling:
-    /// a row of a batch of 32 rows or more is copied at most 9 times (a smaller one up to 64 times more, within at most 63 rows), and behind the last large part at most 8 small ones stay.
+    /// This version and the rows of one more entry, whose sequence is above all in here. Small batches merge by doubling: a row of a batch
+    /// of 32 rows or more is copied at most 9 times (a smaller one up to 64 times more, within at most 63 rows), and behind the last large
+    /// part at most 8 small ones stay.
     pub fn with_rows(&self, rows: RecordBatch, seq: u64, stamp_us: i64) -> Result<Self> {
         let zones = tail_zones(&rows);
         self.with_zoned_rows(rows, zones, seq, stamp_us)

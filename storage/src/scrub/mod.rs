@@ -3,15 +3,18 @@
 //! ```text
 //! picker (pure): which are due ──► one after another, at a bounded rate ──► on record if damaged, off it if whole again
 //! ```
-//! After a start every file on the local disk is due, the newest first: nobody knows what happened to it while the server did not run. What a
-//! reader stumbles over is tested within a second. Files in a store elsewhere, which tests its own bytes, are read only if that is asked for, each at
-//! a moment of its own within the interval.
+//! After a start every file on the local disk is due, the newest first: nobody knows what happened to it while the server did not run. What
+//! a reader stumbles over is tested within a second. Files in a store elsewhere, which tests its own bytes, are read only if that is asked
+//! for, each at a moment of its own within the interval. The sidecar of a file is tested behind it. What nobody reads here is looked for:
+//! whether the Delta log has what other engines need, wherever it is.
 
 mod picker;
 mod round;
 
 pub use picker::ScrubOptions;
 pub(crate) use round::Scrubber;
+#[cfg(test)]
+pub(crate) use round::Subject;
 
 #[cfg(test)]
 mod tests;

@@ -40,7 +40,9 @@ pub(crate) use sidecar::{local_sidecar_of, may_have_sidecar, sidecar_of};
 
 #[cfg(test)]
 pub(crate) use stores::faulty;
-pub(crate) use stores::{DeltaPlace, OtherStores, RemoteFile, check_conditional_put, open_tables, store_error};
+pub(crate) use stores::{
+    DeltaPlace, OtherStores, RemoteFile, StorePlace, check_conditional_put, open_tables, store_error,
+};
 pub use stores::{StoreOptions, TablesStore};
 pub(crate) use writer::{
     Entries, FileWriter, HOUR_ROWS, Order, PlannedFile, SourceRows, Target, order_of, plan_file, plan_files,

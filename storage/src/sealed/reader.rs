@@ -104,6 +104,11 @@ pub(crate) struct ReadingBytes {
 }
 
 impl ReadingBytes {
+    #[cfg(test)]
+    pub(crate) fn new(pages: u64, row: u64) -> Self {
+        Self { pages, row }
+    }
+
     /// Of a decoded row.
     pub(crate) fn row_bytes(self) -> u64 {
         self.row

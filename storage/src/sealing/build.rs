@@ -109,8 +109,8 @@ async fn build_once(table: &Table, job: u64) -> Result<CommitSeq> {
 }
 
 /// The worker failed before it answered: its commit may be in the log, on its way there, or never have been made. Returns when the records of
-/// the files' names tell which it is. The caller holds `building`, so that nobody cleans by what they say until then.
-async fn hold_until_told(shared: &Shared, places: Vec<Arc<FilePlace>>) {
+/// the files' names tell which it is. Nobody cleans by what they say until then: the files are held, and a build holds `building` as well.
+pub(super) async fn hold_until_told(shared: &Shared, places: Vec<Arc<FilePlace>>) {
     // What the worker handed to the log is written before this.
     if shared.log.commit(sync()).await.is_err() {
         // They tell nothing any more: nobody in this process may take the files for left-overs.

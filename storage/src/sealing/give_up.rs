@@ -25,10 +25,11 @@ pub struct GivenUp {
 }
 
 impl Table {
-    /// Deletes all rows of the files that are on record as damaged, file by file, without reading them. Those that a reader could not read a
-    /// moment ago are tested first, and all are once more: one that is whole again goes on. Keys of the rows stay remembered, queries do not
-    /// need the files any more, and the next publish leaves them out of the Delta table. Their records go with them. No rows if nothing is
-    /// damaged. After an error the files before that one are given up. Nothing is published meanwhile. Runs to its end whether or not the caller waits.
+    /// Deletes all rows of the files that are on record as damaged, file by file, without reading them. Those that readers could not read are
+    /// tested first, and all are once more: one that is whole again goes on, and one that cannot be tested stays as it is and is told. Keys
+    /// of the rows stay remembered, queries do not need the files any more, and the next publish leaves them out of the Delta table. Their
+    /// records go with them. No rows if nothing is damaged. After an error the files before that one are given up. Nothing is published
+    /// meanwhile. Runs to its end whether or not the caller waits.
     ///
     /// `FILE_LEAVING`: a commit is on its way, and nobody knows yet which files it leaves; `STORE_UNAVAILABLE`: the Delta table cannot be
     /// asked, or its last commit is not there, as when its file system is not mounted.
@@ -45,9 +46,14 @@ async fn give_up_all(table: &Table) -> Result<Vec<GivenUp>> {
         return Err(shared.closed());
     }
     // A query that has just failed named its file, which may not be on record yet.
-    let suspects = test_suspects(table).await;
+    let untested = test_suspects(table, true).await?;
+    if shared.is_closing() {
+        return Err(shared.closed());
+    }
+    let told = |(path, e): (String, Error)| stays(path, &format!("it could not be tested, and stays as it is: {e}"));
+    let mut all: Vec<GivenUp> = untested.into_iter().map(told).collect();
     if shared.quarantine.all().is_empty() {
-        return suspects.map(|()| Vec::new());
+        return Ok(all);
     }
     let held = tokio::time::timeout(SETTLE_WAIT, settled(table)).await;
     let _publishing = held.unwrap_or_else(|_| {
@@ -57,7 +63,6 @@ async fn give_up_all(table: &Table) -> Result<Vec<GivenUp>> {
     let is_damaged = |file: &&FileRef| file.live_rows() > 0 && shared.quarantine.has(&file.file.name);
     // Not the snapshot, which holds fresh rows as well.
     let damaged: Vec<FileRef> = table.snapshot().files().iter().filter(is_damaged).cloned().collect();
-    let mut all = Vec::with_capacity(damaged.len());
     for file in damaged {
         all.extend(give_up(table, &file).await?);
     }
@@ -73,6 +78,10 @@ async fn settled(table: &Table) -> Result<MutexGuard<'_, ()>> {
     Ok(publishing)
 }
 
+fn stays(file: String, reason: &str) -> GivenUp {
+    GivenUp { file, rows: 0, reason: reason.to_owned() }
+}
+
 /// `None`: the file is whole again, or left the table meanwhile.
 async fn give_up(table: &Table, file: &FileRef) -> Result<Option<GivenUp>> {
     let shared = &table.shared;
@@ -85,10 +94,7 @@ async fn give_up(table: &Table, file: &FileRef) -> Result<Option<GivenUp>> {
         }
         Err(e) if e.code() == Code::ShuttingDown => return Err(e),
         // It may be whole.
-        Err(e) => {
-            let reason = format!("it could not be tested again, and stays as it is: {e}");
-            return Ok(Some(GivenUp { file: path, rows: 0, reason }));
-        }
+        Err(e) => return Ok(Some(stays(path, &format!("it could not be tested again, and stays as it is: {e}")))),
     };
     let rows = vec![(file.file.name.clone(), all_rows(file))];
     let rows = match table.ask(|answer| TableRequest::Delete { rows, answer }).await {

@@ -74,7 +74,8 @@ pub(crate) struct OpenTable {
     pub(crate) last_publish: Option<Duration>,
 }
 
-/// Places in `tables` that are to be built, with the reason. `used` of `share` bytes are held by rows: of all tables, and on their way.
+/// Places in `tables` that are to be built, with the reason. `used` of `share` bytes are held by rows: of all tables, on their way, and what
+/// readers keep beyond their own memory.
 pub(crate) fn pick_builds(tables: &[OpenTable], now_us: i64, used: u64, share: u64) -> Vec<(usize, Cause)> {
     let free = || tables.iter().enumerate().filter(|(_, table)| !table.is_building && !table.waits_to_build);
     let mut picked: Vec<(usize, Cause)> = free().filter_map(|(at, table)| Some((at, due(table, now_us)?))).collect();

@@ -7,13 +7,14 @@
 //! | files of a stream | `Segment` entry, its key layers, rows that lost by then, the names' records gone, ledger, idempotency key | after the sync, before the answer |
 //! | InitProducer | `Producer` entry, the producer | the same |
 //! | TRUNCATE | `Truncate` entry, the log's new base, a range delete of the entries before it, how many rows went, that their space is owed | the same |
+//! | the first start, and one over another store while no sealed table is in the old one | the log id, the place of the tables' store; of a later one that alone | never |
 //! | CREATE TABLE | the definition, that no row has left | after the sync, before the answer |
 //! | a table with its first rows | the definition and all that rows have | the same |
 //! | a table in the place of another | what a table with its first rows has, or without any, and the other's definition moved to the dropped ones | the same |
 //! | DROP TABLE | the definition moved to the dropped ones | the same |
 //! | views | the view's record | the same |
 //! | users and tokens | the record; with a user who goes, those of all their tokens | the same |
-//! | idle producers, old keys | `Forget` entry, the producers' and key layers' records gone, names of the layers' files | never: a batch finds them unknown |
+//! | idle producers, old keys | `Forget` entry, the producers' and key layers' records gone, names of the layers' files, that some were forgotten | never: a batch finds them unknown |
 //! | end of a dropped table | range deletes of its log and its records, the definition gone, that their space is owed | never |
 //! | names of files to come | one record a name | never |
 //! | a prefix of the log is built | the range with its files, its key layers, deleted rows, the log's new base, a range delete of the entries, the names' records gone, how many rows expired, that their space is owed | after the sync; the same rows as before, but for those |
@@ -108,6 +109,7 @@ pub(crate) fn forget(place: Place, forgotten: Forget, layers: &[String], records
         ops.push(delete_one(state_key::LAYER, table, name.as_bytes()));
         ops.push(name_op(table, name, NameKind::Built));
     }
+    ops.extend((!layers.is_empty()).then(|| put(state_key::FORGOT_KEYS, table, &[], vec![1])));
     ops.extend(records);
     Commit { kind: "forget", ops, sync: true }
 }
@@ -133,7 +135,8 @@ pub(crate) fn truncate(place: Place, left: &[(String, NameKind)], has_published:
         put(state_key::BASE, table, &[], base.to_disk()),
         place.put(EntryBody::Truncate),
     ];
-    ops.extend([state_key::RANGE, state_key::LAYER, state_key::DELETED].map(|kind| delete_all(kind, table)));
+    let forgotten = [state_key::RANGE, state_key::LAYER, state_key::DELETED, state_key::FORGOT_KEYS];
+    ops.extend(forgotten.map(|kind| delete_all(kind, table)));
     ops.extend(left.iter().map(|(name, kind)| name_op(table, name, *kind)));
     if has_published {
         ops.push(put(state_key::TRUNCATED, table, &[], base.to_disk()));
@@ -350,13 +353,14 @@ pub(crate) fn reclaimed(table: TableId) -> Commit {
     Commit { kind: "reclaimed", ops, sync: false }
 }
 
-/// A new folder's identity.
-pub(crate) fn first_start(log: LogId) -> Commit {
+/// A new folder's identity. `place` is that of the tables' store, as its record has it.
+pub(crate) fn first_start(log: LogId, place: Vec<u8>) -> Commit {
     Commit {
         kind: "first_start",
         ops: vec![
             Op::Put(Family::Meta, meta_key::FORMAT.to_vec(), FORMAT.to_vec()),
             Op::Put(Family::Meta, meta_key::LOG_ID.to_vec(), log.0.as_bytes().to_vec()),
+            Op::Put(Family::Meta, meta_key::STORE.to_vec(), place),
         ],
         sync: true,
     }
@@ -418,8 +422,8 @@ pub(crate) struct AttachRecord<'a> {
     pub(crate) replaces: bool,
 }
 
-/// Whatever a log of the table said before goes; counters and rejected rows stay, which are true all the same. Producers are not known any
-/// more: one that goes on is told so. Nor are idempotency keys: rows that are gone with the log must not be answered as accepted.
+/// Whatever a log of the table said before goes, but for counters and rejected rows, which are true all the same. Who goes on as a producer is
+/// told that it is not known; nor are idempotency keys: rows that are gone must not be answered as accepted. Keys may have been forgotten.
 pub(crate) fn attach(record: &AttachRecord<'_>) -> Commit {
     let table = record.def.id;
     let entries = log_prefix(table, SHARD_ZERO);
@@ -433,7 +437,7 @@ pub(crate) fn attach(record: &AttachRecord<'_>) -> Commit {
     ops.push(put(state_key::ORIGIN, table, &[], record.origin.clone()));
     ops.push(put(state_key::BASE, table, &[], record.base.to_disk()));
     ops.push(put(state_key::SETTLED, table, &[], record.settled.to_disk()));
-    ops.push(put(state_key::FORGOT, table, &[], vec![1]));
+    ops.extend([state_key::FORGOT, state_key::FORGOT_KEYS].map(|kind| put(kind, table, &[], vec![1])));
     let files = record.published.iter();
     ops.extend(files.map(|file| put(state_key::PUBLISHED, table, file.file.name.as_bytes(), file.to_disk())));
     let deleted = record.deleted.iter();

@@ -39,12 +39,13 @@ pub(crate) enum Write {
 /// | a build | the table's `building`, `builds`, `sorting` |
 /// | a stream's file | `builds`, `sorting` |
 /// | a sort of fresh rows | `run_jobs`, `sorting` |
-/// | a merge of files | the table's `compacting`, `merges`; with both it waits for its turn at `builds`, and keeps no place there; `brings` |
-/// | its commit, when `merges` was given back | the table's `compacting`, `publishing` |
+/// | a merge of files | the table's `merging`, `merges`, the table's `compacting`; then its turn at `builds`, where it keeps no place; `brings` |
+/// | its commit, when `merges` was given back, and files past the retention | the table's `compacting`, `publishing` |
 /// | a publish | the table's `publishing`, `brings` |
 ///
-/// A merge has nothing that a build waits for. A store that is away is waited for with the table's own locks alone: who has a place of all
-/// tables gives up with its requests, within seconds. What a table waits for ends when it is closed.
+/// A merge has nothing that a build waits for, and while it waits for its turn, files of the table leave that are past the retention. A
+/// store that is away is waited for with the table's own locks alone: who has a place of all tables gives up with its requests, within
+/// seconds, and a merge that finds `compacting` taken gives its place back. What a table waits for ends when it is closed.
 pub(crate) struct Gate {
     pub(crate) folder: PathBuf,
     /// Rows stop below this many free bytes.

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     /// Held by who builds, and by who publishes: one of each at a time.
     pub(crate) building: tokio::sync::Mutex<()>,
     pub(crate) publishing: tokio::sync::Mutex<()>,
-    /// Held by who puts other files in the place of published ones.
+    /// Held by who takes published files away, or puts others in their place.
     pub(crate) compacting: tokio::sync::Mutex<()>,
     /// Held by who stores rejected rows again: a record is read and rewritten by one at a time.
     pub(crate) replaying: tokio::sync::Mutex<()>,
@@ -64,8 +64,8 @@ pub(crate) struct Shared {
     pub(crate) last_publish: Mutex<Option<Duration>>,
     /// Files that are damaged.
     pub(crate) quarantine: Arc<Quarantine>,
-    /// Published files that compaction leaves alone until the next start: they are too large for its memory.
-    pub(crate) not_merged: Mutex<HashSet<String>>,
+    /// Held by who merges files, or waits for its turn; the names of those that are left alone until the next start, as too large for memory.
+    pub(crate) merging: tokio::sync::Mutex<HashSet<String>>,
     /// Uptime when a build last failed, and a publish.
     pub(crate) failed_build: Mutex<Option<Duration>>,
     pub(crate) failed_publish: Mutex<Option<Duration>>,
@@ -142,7 +142,7 @@ impl Shared {
             checkpointed: Mutex::new(None),
             first_version: Mutex::new(None),
             last_publish: Mutex::new(None),
-            not_merged: Mutex::new(HashSet::new()),
+            merging: tokio::sync::Mutex::new(HashSet::new()),
             failed_build: Mutex::new(None),
             failed_publish: Mutex::new(None),
             built_places: Mutex::new(HashMap::new()),

@@ -41,6 +41,11 @@ pub(crate) fn merging_bytes(memory: &MemoryLedger) -> u64 {
     memory.share(Share::Unassigned) / MERGING_DIVISOR
 }
 
+/// What files on their way into stores elsewhere may take.
+fn uploads_bytes(memory: &MemoryLedger) -> u64 {
+    memory.share(Share::Unassigned) / UPLOADS_DIVISOR
+}
+
 /// For files that are brought into Delta tables, of all tables together: so many at once, and so much memory.
 #[derive(Debug)]
 pub(crate) struct BringPlaces {
@@ -61,9 +66,14 @@ impl BringPlaces {
     pub(crate) fn new(memory: &Arc<MemoryLedger>) -> Self {
         Self {
             files: Arc::new(Semaphore::new(MAX_BRINGS)),
-            bytes: Places::new(memory.share(Share::Unassigned) / UPLOADS_DIVISOR),
+            bytes: Places::new(uploads_bytes(memory)),
             memory: Arc::clone(memory),
         }
+    }
+
+    /// What one file should have in memory at once, at most: a store that is slow with it leaves the other half to files of others.
+    pub(crate) fn bytes_of_one(&self) -> u64 {
+        uploads_bytes(&self.memory) / 2
     }
 
     /// Waits for a place for a file of which so many bytes are in memory at once; 0 of one that is linked. Memory comes first: who waits for

@@ -111,7 +111,7 @@ pub struct TableStats {
     pub dedup_bytes: u64,
     /// Takes requests.
     pub healthy: bool,
-    /// Files that only those miss who need them.
+    /// Files that only those miss who need them; those of the Delta log other engines do.
     pub damaged_files: u64,
     /// Why it is not healthy, or which files are damaged.
     pub health_reason: Option<String>,

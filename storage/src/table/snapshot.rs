@@ -119,6 +119,11 @@ impl TableSnapshot {
         Self { version }
     }
 
+    /// The same files, and none of the fresh rows: who reads files for long keeps no memory of the table.
+    pub(crate) fn without_fresh_rows(&self) -> Self {
+        Self::new(Arc::new(self.version.with_realtime(Realtime::empty())))
+    }
+
     /// Both are of one version.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.version, &other.version)

@@ -235,8 +235,9 @@ impl Jobs {
         id
     }
 
+    /// Its turn has come. One that was cancelled a moment ago may go on a little before it ends, and is cancelled all the same.
     pub(crate) fn begin(&mut self, id: u64, now_us: i64) {
-        if let Some(job) = self.rows.iter_mut().find(|job| job.id == id) {
+        if let Some(job) = self.rows.iter_mut().find(|job| job.id == id && job.ended_us.is_none()) {
             job.state = "running";
             job.started_us = Some(now_us);
         }
@@ -364,7 +365,8 @@ impl Table {
         let published = || files.iter().filter(|file| file.place.is_published);
         let built = files.iter().filter(|file| !file.place.is_published);
         let built_at = |file: &FileRef| file.file.entry.map_or(file.file.created_at_us, |(_, stamp_us)| stamp_us);
-        let damaged = self.damaged_files(files);
+        let mut damaged = self.damaged_files(files);
+        damaged.extend(self.shared.quarantine.missing_log());
         TableStats {
             realtime_rows: version.realtime.n_rows(),
             realtime_bytes: version.realtime.bytes(),

@@ -101,7 +101,7 @@ impl QueryEngine {
             Procedure::Build => build(&table()?).await?,
             Procedure::Seal => seal(&table()?).await?,
             Procedure::Compact => compact(&table()?).await?,
-            Procedure::Verify => return checks(&table()?.verify().await?),
+            Procedure::Verify => return checks(&table()?.verify_within(timeout).await?),
             Procedure::GiveUp => return given_up(&table()?.give_up().await?),
             Procedure::ReplayRejected => {
                 let table = table()?;

@@ -123,7 +123,7 @@ pub(super) fn table_of(row: Vec<Option<String>>) -> Option<Finding> {
             "tables",
             detail,
             format!(
-                "put a copy of each file back ('tidewater verify {schema}.{name}' names them), or give their rows up with \
+                "put a copy of each file back ('tidewater verify {schema}.{name}' names them), or give rows of data files up with \
                  'tidewater table give-up {schema}.{name}'"
             ),
         )),

@@ -6,6 +6,8 @@ mod verify;
 use anyhow::{Context, bail, ensure};
 
 pub(super) use lists::{events, producers, queries, segments};
+#[cfg(test)]
+pub(super) use verify::request as verify_request;
 pub(super) use verify::verify;
 
 use super::args::{OutputFormat, Remote, TableArgs, TableCommand};

@@ -1,17 +1,27 @@
 //! Are tables as they should be? The checks of one table, or of all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
-use tidewater_client::Client;
+use tidewater_client::{Client, QueryRequest};
 
 use super::{Printer, call, identifier};
 use crate::cli::ChecksFailed;
 use crate::cli::args::{Remote, VerifyArgs};
 use crate::cli::terminal::say;
+
+/// All that a table holds is read: that may take as long as any statement may.
+const TIMEOUT: &str = "1h";
+
+/// The statement that checks a table, and its time.
+pub(in crate::cli) fn request(name: &str) -> anyhow::Result<QueryRequest> {
+    let settings = HashMap::from([("statement_timeout".to_owned(), TIMEOUT.to_owned())]);
+    Ok(QueryRequest { sql: call("verify", name)?, settings, ..Default::default() })
+}
 
 /// Prints the checks of the named tables, or of all, and fails if one of them did.
 pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow::Result<()> {
@@ -22,7 +32,7 @@ pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow:
     // Tables are checked whether or not somebody reads on: the status says how they are.
     let mut printed = Ok(());
     for table in &tables {
-        let mut checks = client.sql(&call("verify", table)?).await?;
+        let mut checks = client.query(request(table)?).await?;
         let schema = with_table(checks.schema());
         if !std::mem::replace(&mut has_begun, true) {
             printed = printer.begin(&schema);
@@ -45,7 +55,7 @@ pub(in crate::cli) async fn verify(server: &Remote, args: VerifyArgs) -> anyhow:
 
 /// Prints the checks of a table, and fails if one of them did.
 pub(super) async fn one(client: &Client, name: &str, printer: &mut Printer) -> anyhow::Result<()> {
-    let mut checks = client.sql(&call("verify", name)?).await?;
+    let mut checks = client.query(request(name)?).await?;
     let mut printed = printer.begin(checks.schema());
     let mut found = Found::default();
     while let Some(batch) = checks.try_next().await? {

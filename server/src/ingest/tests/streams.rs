@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
+use futures::FutureExt;
 use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_proto::ingest::v1::write_stream_request::Msg;
 use tidewater_proto::ingest::v1::write_stream_response::Msg as Answer;
@@ -10,12 +11,14 @@ use tidewater_proto::ingest::v1::{
     Batch, BatchOptions, BatchResult, InitProducerRequest, OnRowError, Open, Opened, Payload, WriteStreamRequest,
     WriteStreamResponse,
 };
-use tidewater_storage::memory::Share;
+use tidewater_storage::memory::{MIN_LIMIT_BYTES, MemoryLedger, Share};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::{Server, arrow, ids, json, producer, reason, reason_of, table};
+use crate::ingest::decoding::{MAX_WAIT, space};
+use crate::ingest::ipc::Declared;
 use crate::ingest::schema_message;
 
 /// A client that does what a test tells it.
@@ -231,6 +234,21 @@ async fn a_stream_waits_while_rows_hold_their_memory_and_is_not_refused() {
     drop(rows);
     assert_eq!(result_of(&mut talk).await.accepted, 1 << 17);
     assert_eq!(result_of(&mut talk).await.accepted, 1);
+}
+
+/// Thousands of streams may come at once, each with little.
+#[tokio::test]
+async fn a_small_batch_of_a_stream_is_counted_before_it_is_decoded() {
+    let memory = MemoryLedger::new(MIN_LIMIT_BYTES);
+    let few = || Box::pin(space(Declared::new(32 << 10), &memory, MAX_WAIT));
+    let most = memory.share(Share::Realtime) / 100 * 75;
+    let rows = memory.charge(Share::Realtime, most - (48 << 10));
+    let (first, second) = (few().await.unwrap(), few().await.unwrap());
+    let mut third = few();
+    assert!(third.as_mut().now_or_never().is_none(), "the two before it have taken what was left");
+    drop((first, rows));
+    drop((third.await.unwrap(), second));
+    assert_eq!(memory.used(Share::Realtime), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,21 @@ fn is_reason(name: &str) -> bool {
     lines.is_some_and(|(first, last)| is_number(first) && is_number(last))
 }
 
+/// What `tidewater ingest` could not read, if the text that stands next is all that the object has beside its one name. Any other object is
+/// one that somebody wrote: it is kept whole.
+fn unread(reason: &str, scanner: &mut Scanner<'_>) -> BadRow {
+    match scanner.string() {
+        Ok(payload) if scanner.close_if(b'}') && scanner.end().is_ok() => {
+            BadRow { payload: Some(payload.into_owned()), ..BadRow::malformed(shown(reason)) }
+        }
+        _ => no_column(reason),
+    }
+}
+
+fn no_column(name: &str) -> BadRow {
+    BadRow::malformed(format!("the table has no column {}", quoted(name)))
+}
+
 /// Reads the rows of one payload.
 pub(super) struct RowReader<'d> {
     def: &'d TableDef,
@@ -121,11 +136,12 @@ impl<'d> RowReader<'d> {
                 None if self.ignore_unknown => {
                     scanner.skip_value()?;
                 }
-                None if cells.is_empty() && is_reason(&name) => {
-                    let payload = scanner.string().ok().map(Cow::into_owned);
-                    return Err(BadRow { payload, ..BadRow::malformed(shown(&name)) });
+                None => {
+                    return Err(match cells.is_empty() && is_reason(&name) {
+                        true => unread(&name, &mut scanner),
+                        false => no_column(&name),
+                    });
                 }
-                None => return Err(BadRow::malformed(format!("the table has no column {}", quoted(&name)))),
             }
             more = !scanner.close_if(b'}');
             if more {

@@ -122,14 +122,19 @@ fn bad_lines_are_rejected_and_the_others_go_on() {
 fn what_a_client_could_not_read_is_rejected_with_its_reason_and_as_it_was() {
     let def = table(&[("a", T::Int64)]);
     let text = "{\"line 4: 2 fields, not 1\":\"1,\\\"x\"}\n{\"lines 7 to 8: it is not CSV\":\"y\"}\n{\"line 9: z\":1}\n\
-                {\"line x: z\":\"1\"}\n{\"a\":1,\"line 3: z\":\"1\"}";
+                {\"line x: z\":\"1\"}\n{\"a\":1,\"line 3: z\":\"1\"}\n{\"line 1: street\":\"Main 5\",\"a\":7}\n\
+                {\"line 1: street\":\"Main 5\"} x";
     let admitted = read(&def, text, false);
     let told = |row: usize| (admitted.rejected[row].message.as_str(), admitted.rejected[row].payload.as_str());
     assert_eq!(told(0), ("line 4: 2 fields, not 1", "1,\"x"));
     assert_eq!(told(1), ("lines 7 to 8: it is not CSV", "y"));
-    assert_eq!(told(2), ("line 9: z", "{\"line 9: z\":1}"));
+    // Whatever else looks like it is somebody's row, and kept whole.
+    assert_eq!(told(2), ("the table has no column 'line 9: z'", "{\"line 9: z\":1}"));
     assert_eq!(told(3), ("the table has no column 'line x: z'", "{\"line x: z\":\"1\"}"));
     assert_eq!(told(4).0, "the table has no column 'line 3: z'");
+    let street = "the table has no column 'line 1: street'";
+    assert_eq!(told(5), (street, "{\"line 1: street\":\"Main 5\",\"a\":7}"));
+    assert_eq!(told(6), (street, "{\"line 1: street\":\"Main 5\"} x"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How do several files become one? As a stream where all are sorted in the same way, else in memory. Blocks, and yields to everything.
 
 mod inputs;
+mod memory;
 mod ordered;
 mod planned;
 
@@ -17,6 +18,8 @@ use crate::sealed::{ReadingBytes, SegmentFile, order_of, reading_bytes};
 use crate::table::{Shared, Write};
 
 pub(super) use inputs::Input;
+#[cfg(test)]
+pub(super) use memory::Memory;
 #[cfg(test)]
 pub(super) use planned::by_hour;
 
@@ -35,7 +38,7 @@ pub(super) struct Merge {
     pub(super) hours: BTreeMap<i64, u64>,
     /// [`MAX_FILES`] names that are on record.
     pub(super) names: Vec<String>,
-    /// Memory that it may take.
+    /// Memory that it may take, and is charged for. Two files of one order are merged whatever they take.
     pub(super) budget: u64,
     /// Microseconds since 1970.
     pub(super) now_us: i64,

@@ -5,28 +5,25 @@ use std::cmp::Ordering;
 
 use arrow::row::Rows;
 
-use super::{BATCH_ROWS, Input, Merge, Merged};
+use super::memory::Memory;
+use super::{Input, Merge, Merged};
 use crate::catalog::TableDef;
 use crate::error::Result;
-use crate::limits::{ROW_GROUP_ROWS, ZONE_ROWS};
+use crate::memory::Share;
 use crate::sealed::{FileWriter, Order, ReadingBytes, SegmentFile, SourceRows, Target, sort_keys};
 
-/// A file's layout is decided by its first rows: as many as a row group has, or of so many bytes.
-const FIRST_BYTES: u64 = 64 << 20;
-
-/// Batches are made smaller until all files have a place in memory, but not below this.
-const LEAST_BATCH_ROWS: usize = 256;
-
 pub(super) fn merge(merge: &Merge, hour: Option<i64>, order: &Order, readings: &[ReadingBytes]) -> Result<Merged> {
-    let (n_inputs, batch_rows) = fitting(readings, merge.budget);
-    let inputs = &merge.inputs[..n_inputs];
+    let memory = Memory::of(readings, merge.def.columns.len(), merge.budget);
+    // Two files may take more than there is for a merge.
+    let beyond = memory.bytes().saturating_sub(merge.budget);
+    let _beyond = merge.shared.memory.charge(Share::Unassigned, beyond);
+    let inputs = &merge.inputs[..memory.n_inputs];
     let name = merge.name(0)?;
     let path = merge.shared.folders.built_path(name);
     let go_on = |coming| merge.check_stop(coming);
     let target = Target { path: &path, hour, def: &merge.def, go_on: &go_on };
-    let row_bytes = readings.iter().map(|reading| reading.row_bytes()).max().unwrap_or(0);
-    let mut output = Output::new(target, inputs, row_bytes);
-    let mut merger = Merger::open(inputs, &merge.def, order, batch_rows)?;
+    let mut output = Output::new(target, inputs, memory);
+    let mut merger = Merger::open(inputs, &merge.def, order, memory)?;
     while let Some(chunk) = merger.next_chunk()? {
         output.take(chunk)?;
     }
@@ -35,23 +32,7 @@ pub(super) fn merge(merge: &Merge, hour: Option<i64>, order: &Order, readings: &
         stamps.extend(input.stamps()?);
     }
     let file = output.finish(name.clone(), stamps, merge.now_us)?;
-    Ok(Merged { files: vec![merge.finished(file, n_inputs)?], n_inputs })
-}
-
-/// How many of the first files can be read at once, two at least if there are two, and in batches of how many rows.
-fn fitting(readings: &[ReadingBytes], budget: u64) -> (usize, usize) {
-    let mut n_rows = BATCH_ROWS;
-    let needed = |n_rows: usize| readings.iter().map(|reading| reading.with_batches_of(n_rows)).sum::<u64>();
-    while needed(n_rows) > budget && n_rows > LEAST_BATCH_ROWS {
-        n_rows /= 2;
-    }
-    let mut bytes = 0_u64;
-    let fits = |reading: &&ReadingBytes| {
-        bytes = bytes.saturating_add(reading.with_batches_of(n_rows));
-        bytes <= budget
-    };
-    let n = readings.iter().take_while(fits).count();
-    (n.max(2).min(readings.len()), n_rows)
+    Ok(Merged { files: vec![merge.finished(file, memory.n_inputs)?], n_inputs: memory.n_inputs })
 }
 
 /// Rows that come next, as places in some of the batches.
@@ -115,16 +96,17 @@ struct Merger<'m> {
     cursors: Vec<Cursor>,
     /// Places of cursors that have rows left. None is before the one at half its place.
     heap: Vec<usize>,
+    chunk_rows: usize,
 }
 
 impl<'m> Merger<'m> {
-    fn open(inputs: &[Input], def: &'m TableDef, order: &'m Order, n_rows: usize) -> Result<Self> {
+    fn open(inputs: &[Input], def: &'m TableDef, order: &'m Order, memory: Memory) -> Result<Self> {
         let mut cursors = Vec::with_capacity(inputs.len());
         for input in inputs {
-            cursors.extend(Cursor::open(input, def, order, n_rows)?);
+            cursors.extend(Cursor::open(input, def, order, memory.batch_rows)?);
         }
         let heap = (0..cursors.len()).collect();
-        let mut merger = Self { def, order, cursors, heap };
+        let mut merger = Self { def, order, cursors, heap, chunk_rows: memory.chunk_rows };
         for at in (0..merger.heap.len() / 2).rev() {
             merger.sink(at);
         }
@@ -134,7 +116,7 @@ impl<'m> Merger<'m> {
     /// The next rows. `None`: that was all.
     fn next_chunk(&mut self) -> Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
-        while let Some(&next) = self.heap.first().filter(|_| chunk.rows.len() < ZONE_ROWS) {
+        while let Some(&next) = self.heap.first().filter(|_| chunk.rows.len() < self.chunk_rows) {
             let cursor = &mut self.cursors[next];
             let slot = match cursor.slot {
                 Some(slot) => slot,
@@ -186,41 +168,45 @@ struct Output<'a> {
     target: Target<'a>,
     /// By column: some row may have a NaN.
     nans: Vec<bool>,
-    row_bytes: u64,
-    first: Chunk,
+    memory: Memory,
+    first: Vec<Chunk>,
+    n_first: usize,
     writer: Option<FileWriter<'a>>,
 }
 
 impl<'a> Output<'a> {
-    fn new(target: Target<'a>, inputs: &[Input], row_bytes: u64) -> Self {
+    fn new(target: Target<'a>, inputs: &[Input], memory: Memory) -> Self {
         // Bounds are unknown where there is one.
         let may_have_nan = |at: usize| {
             let mut bounds = inputs.iter().filter_map(|input| input.file.columns.get(at));
             bounds.any(|bounds| bounds.min.is_none())
         };
         let nans = (0..target.def.columns.len()).map(may_have_nan).collect();
-        Self { target, nans, row_bytes, first: Chunk::default(), writer: None }
+        Self { target, nans, memory, first: Vec::new(), n_first: 0, writer: None }
     }
 
     fn take(&mut self, chunk: Chunk) -> Result<()> {
         if let Some(writer) = &mut self.writer {
             return writer.write(&chunk.pieces, &chunk.rows);
         }
-        let offset = self.first.pieces.len() as u32;
-        self.first.pieces.extend(chunk.pieces);
-        self.first.rows.extend(chunk.rows.into_iter().map(|(piece, row)| (offset + piece, row)));
-        let n_rows = self.first.rows.len();
-        if n_rows >= ROW_GROUP_ROWS || self.row_bytes.saturating_mul(n_rows as u64) >= FIRST_BYTES {
+        self.n_first += chunk.rows.len();
+        self.first.push(chunk);
+        if self.n_first >= self.memory.first_rows {
             self.writer = Some(self.begin()?);
         }
         Ok(())
     }
 
     fn begin(&mut self) -> Result<FileWriter<'a>> {
-        let Chunk { pieces, rows } = std::mem::take(&mut self.first);
-        let mut writer = FileWriter::begin(self.target, &rows, &pieces, &|at| self.nans[at])?;
-        for rows in rows.chunks(ZONE_ROWS) {
-            writer.write(&pieces, rows)?;
+        let first = std::mem::take(&mut self.first);
+        let writer = {
+            let Chunk { pieces, rows } = joined(&first);
+            FileWriter::begin(self.target, &rows, &pieces, &|at| self.nans[at])?
+        };
+        let mut writer = writer.with_groups_of(self.memory.group_bytes);
+        // Each goes when it is written: the row group grows where it was.
+        for chunk in first {
+            writer.write(&chunk.pieces, &chunk.rows)?;
         }
         Ok(writer)
     }
@@ -232,4 +218,15 @@ impl<'a> Output<'a> {
         };
         writer.finish(name, stamps.into_iter(), now_us)
     }
+}
+
+/// The rows of all of them, one after the other.
+fn joined(chunks: &[Chunk]) -> Chunk {
+    let mut all = Chunk::default();
+    for Chunk { pieces, rows } in chunks {
+        let offset = all.pieces.len() as u32;
+        all.pieces.extend(pieces.iter().cloned());
+        all.rows.extend(rows.iter().map(|&(piece, row)| (offset + piece, row)));
+    }
+    all
 }

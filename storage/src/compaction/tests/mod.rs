@@ -1,4 +1,5 @@
-//! Are the right files merged, and are rows divided as they should?
+//! Are the right files merged, are rows divided as they should, and is memory?
 
 mod late;
+mod memory;
 mod picker;

@@ -131,6 +131,17 @@ async fn runs_of_all_tables_share_the_places_for_sorting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_cancelled_does_not_begin() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    let id = table.shared.jobs.lock().add("run", "test");
+    table.shared.jobs.lock().cancel(id, 1);
+    table.shared.jobs.lock().begin(id, 2);
+    let job = run_job(&table).expect("it is remembered");
+    assert_eq!((job.state, job.started_us, job.ended_us), ("cancelled", None, Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sort_takes_nothing_that_rows_need() {
     // The smallest limit: a run's rows cannot be sorted together.
     let fixture = Fixture::open_with(|options| options.memory_limit = 512 << 20);

@@ -9,7 +9,7 @@ use crate::catalog::TableChange;
 use crate::env::FailAction;
 use crate::error::Code;
 use crate::publishing::{Check, test_suspects};
-use crate::scrub::{ScrubOptions, Scrubber};
+use crate::scrub::{ScrubOptions, Scrubber, Subject};
 use crate::sealed::FileRef;
 use crate::table::Table;
 
@@ -48,12 +48,14 @@ fn scrubber(fixture: &Fixture, options: ScrubOptions) -> Scrubber {
     Scrubber::new(options, fixture.engine().env())
 }
 
-/// Tests all that is due. Returns the names.
+/// Tests all that is due. Returns the names of files.
 async fn pass(fixture: &Fixture, scrubber: &mut Scrubber) -> Vec<String> {
     let mut tested = Vec::new();
-    while let Some((table, file)) = scrubber.next(&fixture.engine().tables()) {
-        assert!(scrubber.test(&table, &file).await, "it could be tested");
-        tested.push(file.file.name.clone());
+    while let Some((table, subject)) = scrubber.next(&fixture.engine().tables()) {
+        assert!(scrubber.test(&table, &subject).await, "it could be tested");
+        if let Subject::File(file) = subject {
+            tested.push(file.file.name.clone());
+        }
     }
     tested
 }
@@ -160,7 +162,7 @@ async fn a_file_that_is_missing_or_cut_is_damaged_and_a_server_starts_with_it() 
             false => std::fs::remove_file(&path).expect("removed"),
         }
         table.snapshot().quarantine().suspect(&built.file.name);
-        test_suspects(&table).await.expect("tested");
+        test_suspects(&table, false).await.expect("tested");
         let expected = if is_cut { "bytes instead of" } else { "it is missing" };
         assert!(damage(&table, &built).is_some_and(|reason| reason.contains(expected)));
         drop((table, built));
@@ -191,10 +193,13 @@ async fn a_suspect_that_cannot_be_tested_keeps_no_other_from_it() {
     for suspect in [&unreadable, &broken] {
         table.snapshot().quarantine().suspect(&suspect.file.name);
     }
-    let error = test_suspects(&table).await.expect_err("a folder is no file");
-    assert_eq!(error.code(), Code::FolderUnusable, "{error}");
+    let untested = test_suspects(&table, false).await.expect("the other is on record");
+    let [(named, error)] = untested.as_slice() else { panic!("{untested:?}") };
+    assert_eq!((named, error.code()), (&unreadable.place.path.to_string(), Code::FolderUnusable), "{error}");
     assert_eq!((damage(&table, &unreadable), damage(&table, &broken).is_some()), (None, true));
-    test_suspects(&table).await.expect("it is not tested again before somebody stumbles over it");
+    let again = test_suspects(&table, false).await.expect("asked");
+    assert!(again.is_empty(), "it is not tested again by itself: {again:?}");
+    assert_eq!(test_suspects(&table, true).await.expect("asked").len(), 1, "it stays a suspect");
     std::fs::remove_dir(&path).expect("removed");
     replace(&path, &whole);
 }
@@ -211,7 +216,7 @@ async fn a_test_that_nobody_waits_for_holds_no_table() {
     let (n_tables, n_places) = (Arc::strong_count(&table.shared), Arc::strong_count(&built.place));
     let testing = tokio::spawn({
         let (table, built) = (table.clone(), built.clone());
-        async move { scrubber.test(&table, &built).await }
+        async move { scrubber.test(&table, &Subject::File(built)).await }
     });
     // The task has one, its thread another.
     until(|| Arc::strong_count(&built.place) >= n_places + 2).await;
@@ -265,7 +270,7 @@ async fn truncate_gets_rid_of_a_damaged_file_and_of_its_record() {
     table.truncate().await.expect("truncated");
     write(&table, 200..210).await;
     assert_eq!(table.seal().await.expect("sealed").rows, 10);
-    test_suspects(&table).await.expect("nothing is left to test");
+    test_suspects(&table, false).await.expect("nothing is left to test");
     assert_eq!(health(&table), (true, 0, None));
     drop((table, built));
     fixture.restart().await;
@@ -314,7 +319,7 @@ async fn a_damaged_built_file_without_a_copy_is_given_up_and_the_table_goes_on()
         assert_eq!(table.snapshot().n_rows(), 200);
         assert!(health_is_ok(&table));
         pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
-        test_suspects(&table).await.expect("tested");
+        test_suspects(&table, false).await.expect("tested");
         assert!(health_is_ok(&table));
         assert_sound(&table).await;
         let keys = batch(&(100..200).collect::<Vec<_>>());
@@ -334,7 +339,7 @@ async fn a_damaged_built_file_without_a_copy_is_given_up_and_the_table_goes_on()
         assert!(table.snapshot().files().iter().all(|file| file.file.name != name));
         let brought = fixture.path().join(table.shared.folders.published_path(&name).to_string());
         assert!(!brought.exists(), "it never came into the Delta table");
-        test_suspects(&table).await.expect("nothing to test");
+        test_suspects(&table, false).await.expect("nothing to test");
         assert!(table.shared.quarantine.is_empty(), "its record went with it");
         fixture.engine().clean_files().await;
         crate::env::wait_for_soon();
@@ -427,7 +432,14 @@ async fn a_suspect_that_cannot_be_tested_is_told_and_not_given_up() {
     std::fs::remove_file(&path).expect("removed");
     std::fs::create_dir(&path).expect("a folder in its place");
     table.snapshot().quarantine().suspect(&unreadable.file.name);
-    assert_eq!(table.give_up().await.expect_err("a folder is no file").code(), Code::FolderUnusable);
+    // As the task does that looks for suspects: it may come first.
+    assert_eq!(test_suspects(&table, false).await.expect("asked").len(), 1);
+    for _ in 0..2 {
+        let told = table.give_up().await.expect("told");
+        let [file] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((&file.file, file.rows), (&unreadable.place.path.to_string(), 0));
+        assert!(file.reason.contains("could not be tested"), "{}", file.reason);
+    }
     std::fs::remove_dir(&path).expect("removed");
     replace(&path, &whole);
     assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
@@ -506,8 +518,138 @@ async fn nothing_is_given_up_while_the_delta_table_is_not_there() {
     assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
     std::fs::rename(&elsewhere, &folder).expect("renamed");
     assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
+    assert_sound(&table).await;
     assert!(health_is_ok(&table));
     assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scrubber_writes_a_damaged_sidecar_again() {
+    let (fixture, clock) = Fixture::open_at(1_000_000_000);
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
+    let published = file(&table, 0);
+    let beside = |file: &FileRef| table.shared.gate.folder.join(file.sidecar().expect("a sidecar").1.to_string());
+    let path = beside(&published);
+    let mut scrubber = scrubber(&fixture, ScrubOptions { interval: Some(HOUR), ..ScrubOptions::default() });
+    for (n, how) in (0..).zip(["whole", "flipped", "missing", "cut off"]) {
+        let whole = std::fs::read(&path).expect("readable");
+        match how {
+            "flipped" => drop(flip(&path)),
+            "missing" => std::fs::remove_file(&path).expect("removed"),
+            "cut off" => replace(&path, &whole[..9]),
+            _ => {}
+        }
+        assert_eq!(pass(&fixture, &mut scrubber).await.len(), 1, "{how}");
+        assert_eq!(std::fs::read(&path).expect("it is there"), whole, "{how}");
+        assert_eq!(table.snapshot().quarantine().n_restored(&published.file.name), n, "{how}");
+        assert!(health_is_ok(&table), "{how}");
+        clock.advance(HOUR);
+    }
+    // That of a built file is left behind when the file is published.
+    write(&table, 100..200).await;
+    table.build().await.expect("built");
+    let built = table.snapshot().files().iter().find(|file| !file.place.is_published).expect("a file").clone();
+    flip(&beside(&built));
+    let damaged = std::fs::read(beside(&built)).expect("readable");
+    assert_eq!(pass(&fixture, &mut scrubber).await.len(), 2);
+    assert_eq!(std::fs::read(beside(&built)).expect("it is there"), damaged);
+    assert!(health_is_ok(&table));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sidecar_of_a_file_that_has_left_the_table_is_not_written_again() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
+    let gone = file(&table, 0);
+    let path = table.shared.gate.folder.join(gone.sidecar().expect("a sidecar").1.to_string());
+    table.truncate().await.expect("truncated");
+    table.seal().await.expect("sealed");
+    std::fs::remove_file(&path).expect("removed");
+    let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+    assert!(scrubber.test(&table, &Subject::File(gone)).await, "it could be tested");
+    assert!(!path.exists());
+}
+
+fn commit_path(fixture: &Fixture, table: &Table, version: u64) -> PathBuf {
+    let log = fixture.path().join(table.shared.folders.published().to_string()).join("_delta_log");
+    log.join(format!("{version:020}.json"))
+}
+
+/// The table takes requests, and other engines cannot read it without these versions.
+fn assert_gap(table: &Table, versions: &[u64]) {
+    let (is_healthy, n_damaged, reason) = health(table);
+    assert_eq!((is_healthy, n_damaged), (true, versions.len() as u64), "{reason:?}");
+    for version in versions {
+        let name = format!("_delta_log/{version:020}.json (it is missing: other engines");
+        assert!(reason.as_ref().is_some_and(|reason| reason.contains(&name)), "{version}: {reason:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_somebody_deleted_is_told_until_it_is_there_again() {
+    let (mut fixture, clock) = Fixture::open_at(1_000_000_000);
+    let table = fixture.create("t").await;
+    let mut logs = scrubber(&fixture, ScrubOptions::default());
+    pass(&fixture, &mut logs).await;
+    for n in 0..4 {
+        write(&table, n * 10..(n + 1) * 10).await;
+        table.seal().await.expect("sealed");
+    }
+    let [first, third] = [0, 2].map(|version| commit_path(&fixture, &table, version));
+    let [first_bytes, third_bytes] = [&first, &third].map(|path| std::fs::read(path).expect("readable"));
+    std::fs::remove_file(&third).expect("removed");
+    pass(&fixture, &mut logs).await;
+    assert!(health_is_ok(&table), "it is looked at once in an interval");
+    clock.advance(7 * 24 * HOUR);
+    pass(&fixture, &mut logs).await;
+    assert_gap(&table, &[2]);
+    // Everything goes on here.
+    write(&table, 40..50).await;
+    table.seal().await.expect("sealed");
+    assert_eq!(keys_of(&table), (0..50).collect::<Vec<_>>());
+    assert_eq!(check(&table, "delta_log").await.is_ok, Some(false));
+    assert_eq!(table.give_up().await.expect("no rows are damaged"), Vec::new());
+    assert_gap(&table, &[2]);
+    // What lacks something is looked at again soon.
+    std::fs::remove_file(&first).expect("removed");
+    clock.advance(HOUR);
+    pass(&fixture, &mut logs).await;
+    assert_gap(&table, &[0, 2]);
+    std::fs::write(&third, &third_bytes).expect("put back");
+    clock.advance(HOUR);
+    pass(&fixture, &mut logs).await;
+    assert_gap(&table, &[0]);
+    drop(table);
+
+    fixture.restart().await;
+    let table = fixture.table("t");
+    assert!(health_is_ok(&table), "it is not on record");
+    pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
+    assert_gap(&table, &[0]);
+    std::fs::write(&first, &first_bytes).expect("put back");
+    assert_sound(&table).await;
+    assert!(health_is_ok(&table), "verify looks, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_log_that_is_written_to_is_looked_at_later() {
+    let (fixture, clock) = Fixture::open_at(1_000_000_000);
+    let table = fixture.create("t").await;
+    write(&table, 0..10).await;
+    table.seal().await.expect("sealed");
+    std::fs::remove_file(commit_path(&fixture, &table, 0)).expect("removed");
+    let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+    let publishing = table.shared.publishing.lock().await;
+    pass(&fixture, &mut scrubber).await;
+    assert!(health_is_ok(&table));
+    drop(publishing);
+    clock.advance(HOUR);
+    pass(&fixture, &mut scrubber).await;
+    assert_gap(&table, &[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

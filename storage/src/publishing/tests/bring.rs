@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Code, Result};
 use crate::memory::{MIN_LIMIT_BYTES, MemoryLedger, Share};
-use crate::publishing::bring::{UPLOAD_BYTES, unless_stopped, upload};
+use crate::publishing::bring::{PART_BYTES, unless_stopped, upload};
 use crate::sealed::faulty::{Fault, FaultyStore, Hold, Op};
 use crate::table::BringPlaces;
 
@@ -30,10 +30,14 @@ struct Sent {
 impl Sent {
     /// The least memory: one such file goes at a time.
     fn new() -> Self {
+        Self::with(MIN_LIMIT_BYTES)
+    }
+
+    fn with(memory_limit: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let rows: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
         std::fs::write(folder.path().join("a.parquet"), &rows).expect("written");
-        let memory = MemoryLedger::new(MIN_LIMIT_BYTES);
+        let memory = MemoryLedger::new(memory_limit);
         let places = Arc::new(BringPlaces::new(&memory));
         let faulty = FaultyStore::new(Arc::new(InMemory::new()));
         Self { folder, of_file: (BYTES as u64, xxh3_64(&rows)), faulty, memory, places }
@@ -78,6 +82,47 @@ async fn an_upload_that_is_stopped_ends_within_a_part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_which_a_part_fails_leaves_none() {
+    let sent = Sent::new();
+    for n_before in 0..3 {
+        for _ in 0..n_before {
+            let passes = Hold::new();
+            passes.release();
+            sent.faulty.script(Op::Part, "", Fault::Hold(passes));
+        }
+        sent.faulty.script(Op::Part, "", Fault::Before);
+        let failed = sent.begin("t/a.parquet", &goes_on()).await.expect("no panic").expect_err("a part failed");
+        assert!(failed.to_string().contains("an upload failed"), "{failed}");
+        assert_eq!((sent.faulty.n_scripted(), sent.faulty.calls(Op::Abort)), (0, n_before + 1));
+    }
+    // Nor one whose parts are not those of the file.
+    let changed = Sent { of_file: (BYTES as u64, 7), ..Sent::new() };
+    let damaged = changed.begin("t/a.parquet", &goes_on()).await.expect("no panic").expect_err("another checksum");
+    assert_eq!((damaged.code(), changed.faulty.calls(Op::Abort)), (Code::FileDamaged, 1));
+    for sent in [sent, changed] {
+        assert_eq!((sent.faulty.calls(Op::Complete), sent.size("t/a.parquet").await), (0, None));
+        assert_eq!(sent.memory.used(Share::Unassigned), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_store_leaves_half_of_the_memory_for_uploads_to_others() {
+    /// Far more than it takes.
+    const LIMIT: Duration = Duration::from_secs(30);
+    // So much for all uploads that it is not enough for two whole files.
+    let sent = Sent::with(2 << 30);
+    let slow = Hold::new();
+    sent.faulty.script(Op::Part, "slow", Fault::Hold(Arc::clone(&slow)));
+    let hanging = sent.begin("t/slow.parquet", &goes_on());
+    slow.reached().await;
+    assert_eq!(sent.memory.used(Share::Unassigned), PART_BYTES as u64);
+    let other = tokio::time::timeout(LIMIT, sent.begin("t/other.parquet", &goes_on())).await;
+    other.expect("it has a place").expect("no panic").expect("sent");
+    slow.release();
+    hanging.await.expect("no panic").expect("sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn few_files_are_in_memory_at_once_and_a_store_that_hangs_keeps_no_place() {
     const BRIEFLY: Duration = Duration::from_millis(50);
     let sent = Sent::new();
@@ -89,7 +134,8 @@ async fn few_files_are_in_memory_at_once_and_a_store_that_hangs_keeps_no_place()
     sent.faulty.script(Op::Complete, "first", Fault::Hold(Arc::clone(&ends)));
     let mut first = sent.begin("t/first.parquet", &goes_on());
     ends.reached().await;
-    let charged = UPLOAD_BYTES.min(BYTES as u64);
+    // A part at a time: there is no memory for two.
+    let charged = PART_BYTES as u64;
     assert_eq!(sent.memory.used(Share::Unassigned), charged);
     // The others wait until the first has ended, and one of them for no longer than its table is open.
     let (mut second, stop) = (sent.begin("t/second.parquet", &goes_on()), goes_on());

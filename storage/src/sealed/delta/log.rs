@@ -1,5 +1,6 @@
 //! Where is the log of a Delta table, what stands in it, and what may go? One commit a version, each put once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +26,9 @@ const KERNEL_ROOT: &str = "tidewater://table--x-s3/";
 /// Where the log is within a table's folder, and what says which checkpoint is the newest.
 const LOG: &str = "_delta_log";
 const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
+
+/// So many files that are missing are named.
+const MAX_MISSING: usize = 100;
 
 /// One Delta table: its folder, and the log in it.
 #[derive(Debug, Clone)]
@@ -139,6 +143,42 @@ impl DeltaTable {
             oldest = oldest.into_iter().chain(version).min();
         }
         Ok(oldest)
+    }
+
+    /// What readers of `version` need of the log and do not find, by name in the table's folder: the newest checkpoint, and each commit behind
+    /// it. The first ones, if they are many. It is asked which checkpoint is announced, and listed what is behind that; nobody may remove what
+    /// is old meanwhile.
+    pub async fn missing(&self, version: u64) -> Result<Vec<String>> {
+        let announced = self.last_checkpoint().await?;
+        if announced.is_some_and(|checkpoint| checkpoint > version) {
+            // Somebody went on from here.
+            return Ok(Vec::new());
+        }
+        let mut commits = HashSet::new();
+        let mut checkpoint: Option<u64> = None;
+        let unread = |e| store_error(&format!("the Delta log at {} cannot be listed", self.location), e);
+        let log = Path::from(LOG);
+        let mut names = match announced {
+            // Names of a version follow its number.
+            Some(checkpoint) => self.store.list_with_offset(Some(&log), &Path::from(format!("{LOG}/{checkpoint:020}"))),
+            None => self.store.list(Some(&log)),
+        };
+        while let Some(found) = names.try_next().await.map_err(unread)? {
+            let Some((number, what)) = found.location.filename().and_then(|name| name.split_once('.')) else {
+                continue;
+            };
+            let Some(number) = number.parse::<u64>().ok().filter(|number| *number <= version) else { continue };
+            match what {
+                "json" => commits.extend([number]),
+                // Of one file, or of several.
+                _ if what.starts_with("checkpoint.") => checkpoint = checkpoint.max(Some(number)),
+                _ => {}
+            }
+        }
+        let lost = announced.filter(|_| checkpoint.is_none()).map(checkpoint_path);
+        let first = checkpoint.or(announced).map_or(0, |checkpoint| checkpoint + 1);
+        let behind = (first..=version).filter(|number| !commits.contains(number)).map(commit_path);
+        Ok(lost.into_iter().chain(behind).take(MAX_MISSING).map(|path| path.to_string()).collect())
     }
 
     /// Removes commits and checkpoints of the versions from `first` on that are older than `older_than_us` (when the commit was written by

@@ -21,10 +21,14 @@ use tokio::sync::Notify;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     Put,
-    /// The beginning of an upload in parts; its parts pass unless the store is away.
+    /// The beginning of an upload in parts.
     Upload,
+    /// One of its parts.
+    Part,
     /// Its end: the object is there then.
     Complete,
+    /// Its other end: its parts go.
+    Abort,
     /// Reads and `head`.
     Get,
     /// One object of a `delete_stream`.
@@ -260,26 +264,33 @@ struct FaultyUpload {
 #[async_trait]
 impl MultipartUpload for FaultyUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let is_away = self.store.day.lock().is_away;
+        let (store, location) = (self.store.clone(), self.location.clone());
+        let is_away = store.day.lock().is_away;
         match &mut self.inner {
-            Some(inner) if !is_away => inner.put_part(data),
+            Some(inner) if !is_away => {
+                let part = inner.put_part(data);
+                async move { store.run(Op::Part, &location, part).await }.boxed()
+            }
             _ => {
-                let error = failed(Op::Upload, &self.location, "the store is away, or the upload has ended");
+                let error = failed(Op::Part, &location, "the store is away, or the upload has ended");
                 async move { Err(error) }.boxed()
             }
         }
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let ended = || failed(Op::Complete, &self.location, "the upload has ended");
-        let mut inner = self.inner.take().ok_or_else(ended)?;
+        let mut inner = self.inner.take().ok_or_else(|| ended(Op::Complete, &self.location))?;
         self.store.run(Op::Complete, &self.location, async move { inner.complete().await }).await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        let ended = || failed(Op::Complete, &self.location, "the upload has ended");
-        self.inner.take().ok_or_else(ended)?.abort().await
+        let mut inner = self.inner.take().ok_or_else(|| ended(Op::Abort, &self.location))?;
+        self.store.run(Op::Abort, &self.location, async move { inner.abort().await }).await
     }
+}
+
+fn ended(op: Op, path: &Path) -> Error {
+    failed(op, path, "the upload has ended")
 }
 
 fn failed(op: Op, path: &Path, why: &str) -> Error {

@@ -17,7 +17,7 @@ use crate::env::{DurableLocalStore, Rng, SystemRng};
 use crate::error::{Code, Error, Result};
 
 /// Under the data folder, when no URL is given.
-const TABLES: &str = "tables";
+pub(super) const TABLES: &str = "tables";
 
 /// A store that is not there answers none of its connects; one that hangs takes them and says nothing. Either is given up within some ten
 /// seconds: the last attempt begins within [`RETRY_TIMEOUT`]. A request's time-out includes its body, so parts of uploads and ranges of
@@ -95,7 +95,7 @@ impl StoreOptions {
         Ok(Some(tables.root))
     }
 
-    fn place(&self) -> Result<Place<'_>> {
+    pub(super) fn place(&self) -> Result<Place<'_>> {
         let Some(text) = &self.url else { return Ok(Place::Default) };
         let url = Url::parse(text).map_err(|e| invalid_url(text, &e.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
@@ -117,7 +117,7 @@ impl StoreOptions {
 }
 
 /// What a URL names.
-enum Place<'o> {
+pub(super) enum Place<'o> {
     /// Nothing: `tables/` under the data folder.
     Default,
     Folder(PathBuf, Url),
@@ -165,10 +165,16 @@ fn local_tables(local: Arc<DurableLocalStore>, root: Url, prefix: StorePath) -> 
     TablesStore { store, root, prefix, local: Some(local) }
 }
 
-fn open_s3(text: &str, url: &Url, options: &[(String, String)]) -> Result<TablesStore> {
+/// The bucket that an `s3://` URL names, and the prefix in it.
+pub(super) fn bucket_of<'u>(text: &str, url: &'u Url) -> Result<(&'u str, StorePath)> {
     let bucket = url.host_str().filter(|host| !host.is_empty() && url.port().is_none());
     let bucket = bucket.ok_or_else(|| invalid_url(text, "it names no bucket"))?;
     let prefix = StorePath::from_url_path(url.path()).map_err(|e| invalid_url(text, &e.to_string()))?;
+    Ok((bucket, prefix))
+}
+
+fn open_s3(text: &str, url: &Url, options: &[(String, String)]) -> Result<TablesStore> {
+    let (bucket, prefix) = bucket_of(text, url)?;
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let backoff = BackoffConfig { init_backoff: FIRST_BACKOFF, max_backoff: MAX_BACKOFF, ..BackoffConfig::default() };

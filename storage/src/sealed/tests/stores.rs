@@ -18,7 +18,9 @@ use url::Url;
 use crate::env::{DurableLocalStore, Env};
 use crate::error::{Code, Error};
 use crate::sealed::faulty::{Fault, FaultyStore, Op};
-use crate::sealed::stores::{StoreOptions, TablesStore, check_conditional_put, open_tables, s3_settings, store_error};
+use crate::sealed::stores::{
+    StoreOptions, StorePlace, TablesStore, check_conditional_put, open_tables, s3_settings, store_error,
+};
 
 fn data_folder() -> (TempDir, Arc<DurableLocalStore>) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -99,6 +101,41 @@ fn what_cannot_be_opened_says_why() {
     for endpoint in ["minio:9000", "localhost", "ftp://host", "http://"] {
         check(at("s3://bucket/x", &[("aws_endpoint", endpoint)]), "is no URL");
     }
+}
+
+#[test]
+fn a_place_has_one_form_whatever_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    let place = |url: &str| StorePlace::of(&data, &at(url, &[])).expect("a place");
+    let beside = |path: &str| Url::from_file_path(folder.path().join(path)).expect("absolute").to_string();
+    let usual = StorePlace::of(&data, &StoreOptions::default()).expect("a place");
+    assert_eq!((usual.to_disk(), usual.setting(&data)), (b"\x01tables".to_vec(), "local".to_owned()));
+    for same in [beside("data/tables"), beside("data/tables/"), beside("data/x/../tables"), beside("data//tables")] {
+        assert_eq!(place(&same), usual, "{same}");
+    }
+    let inside = place(&beside("data/other place"));
+    assert_eq!((inside.to_disk(), inside.setting(&data)), (b"\x01other%20place".to_vec(), beside("data/other place")));
+    assert_eq!(inside.folder(&data), Some(data.join("other place")));
+    let elsewhere = place(&format!("{}/", beside("other")));
+    assert_eq!((elsewhere.to_string(), elsewhere.setting(&data)), (beside("other"), beside("other")));
+    let remote = place("s3://bucket/a%20prefix/");
+    assert_eq!((remote.to_string().as_str(), remote.folder(&data)), ("s3://bucket/a prefix", None));
+    assert_eq!(place("s3://bucket/"), place("s3://bucket"));
+    for (one, other) in
+        [(&usual, &inside), (&inside, &elsewhere), (&elsewhere, &remote), (&remote, &place("s3://bucket"))]
+    {
+        assert!(one.is(one, &data) && !one.is(other, &data) && !other.is(one, &data), "{one} is not {other}");
+        assert_eq!(StorePlace::from_disk(&one.to_disk()).expect("the first form is read"), *one);
+    }
+    let with_secret = StorePlace::of(&data, &at("s3://key:secret@bucket/prefix", &[])).expect_err("refused");
+    assert!(!with_secret.to_string().contains("secret"), "{with_secret}");
+    let code = |bytes: &[u8]| StorePlace::from_disk(bytes).expect_err("refused").code();
+    assert_eq!(
+        [code(&[]), code(&[2, b'x']), code(&[1, 0xff])],
+        [Code::LogDamaged, Code::LogUnknownVersion, Code::LogDamaged]
+    );
 }
 
 #[test]

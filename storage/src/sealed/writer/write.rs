@@ -103,6 +103,8 @@ pub(crate) struct FileWriter<'a> {
     /// Entries that have a row in the file, if they are known.
     seqs: RoaringTreemap,
     n_rows: u64,
+    /// A row group ends with the rows with which it takes so much, encoded.
+    group_bytes: usize,
 }
 
 impl<'a> FileWriter<'a> {
@@ -135,7 +137,14 @@ impl<'a> FileWriter<'a> {
         let parquet = parquet.map_err(|e| parquet_error(path, e))?;
         let bounds = def.columns.iter().map(|_| BoundsBuilder::new()).collect();
         let filters = FilterWriter::create(path, def)?;
-        Ok(Self { target, entries, stored, parquet, bounds, filters, seqs: RoaringTreemap::new(), n_rows: 0 })
+        let (seqs, group_bytes) = (RoaringTreemap::new(), ROW_GROUP_BYTES);
+        Ok(Self { target, entries, stored, parquet, bounds, filters, seqs, n_rows: 0, group_bytes })
+    }
+
+    /// With smaller row groups, where memory for them is small.
+    pub(crate) fn with_groups_of(self, bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self { group_bytes: self.group_bytes.min(bytes), ..self }
     }
 
     /// The next rows: places (source, row).
@@ -168,6 +177,9 @@ impl<'a> FileWriter<'a> {
         self.n_rows += rows.len() as u64;
         let batch = to_stored_rows(&batch, seqs, &self.stored)?;
         self.parquet.write(&batch).map_err(|e| self.parquet.inner().error(path, e))?;
+        if self.parquet.in_progress_size() >= self.group_bytes {
+            self.parquet.flush().map_err(|e| self.parquet.inner().error(path, e))?;
+        }
         Ok(())
     }
 

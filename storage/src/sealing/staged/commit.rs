@@ -12,6 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits::STAGED_ROUNDS;
 use crate::log::Op;
 use crate::memory::Charge;
+use crate::sealing::build::hold_until_told;
 use crate::table::{KeysSeen, RowsOutcome, SegmentAnswer, Staged, Table, TableRequest};
 
 /// A stream of which all rows and keys are in files.
@@ -87,8 +88,7 @@ async fn send(table: &Table, staged: Box<Staged>, unowned: &mut Unowned) -> Resu
             Ok(answer)
         }
         Err(_) => {
-            // The worker failed. Its entry is in the log or is not: either way nobody in this process may take the files for left-overs.
-            std::mem::forget(places);
+            hold_until_told(&table.shared, places).await;
             Err(table.shared.closed())
         }
     }

@@ -11,6 +11,9 @@ use crate::error::{Code, Error, Result};
 /// Files that readers stumbled over and that nobody has tested yet: more are found by the test of all files.
 const MAX_SUSPECTS: usize = 1_000;
 
+/// What is wrong with a file of the Delta log that is not there.
+const MISSING: &str = "it is missing: other engines cannot read the table";
+
 /// What to do about a damaged file.
 const HINT: &str = "restore the file from a copy and run CALL verify for its table; if there is none, CALL give_up deletes its rows; queries that do \
      not need it go on";
@@ -63,6 +66,10 @@ struct Inner {
     is_loaded: bool,
     damaged: BTreeMap<String, Damage>,
     suspects: BTreeSet<String>,
+    /// Suspects that could not be tested. Not again by itself: their store may be away for days.
+    untested: BTreeSet<String>,
+    /// Files of the Delta log that other engines need and that are not there, as it was last found. Not on record: a start looks again.
+    missing_log: BTreeMap<String, Damage>,
     /// How often each file, or its sidecar, became whole again, in this process.
     restored: HashMap<String, u32>,
 }
@@ -95,6 +102,24 @@ impl Quarantine {
         self.inner.lock().damaged.clone()
     }
 
+    /// The Delta log was looked at, and lacks these files. Those of them that are news, and whether it had all before.
+    pub(crate) fn note_log(&self, missing: Vec<String>, now_us: i64) -> (Vec<String>, bool) {
+        let mut inner = self.inner.lock();
+        let before = std::mem::take(&mut inner.missing_log);
+        let news = missing.iter().filter(|name| !before.contains_key(*name)).cloned().collect();
+        for name in missing {
+            let found = || Damage { reason: MISSING.to_owned(), found_at_us: now_us };
+            let damage = before.get(&name).cloned().unwrap_or_else(found);
+            inner.missing_log.insert(name, damage);
+        }
+        (news, before.is_empty())
+    }
+
+    /// What the Delta log was last found to lack, by name.
+    pub(crate) fn missing_log(&self) -> BTreeMap<String, Damage> {
+        self.inner.lock().missing_log.clone()
+    }
+
     /// What is on record when the table is opened. A worker that opens it again changes nothing: by then more is known than is on record.
     pub(crate) fn load(&self, damaged: BTreeMap<String, Damage>) {
         let mut inner = self.inner.lock();
@@ -107,6 +132,7 @@ impl Quarantine {
     pub(crate) fn add(&self, file: &str, damage: Damage) -> bool {
         let mut inner = self.inner.lock();
         inner.suspects.remove(file);
+        inner.untested.remove(file);
         if inner.damaged.contains_key(file) {
             return false;
         }
@@ -117,6 +143,7 @@ impl Quarantine {
     /// The file is whole again. Whether it was damaged.
     pub(crate) fn lift(&self, file: &str) -> bool {
         let mut inner = self.inner.lock();
+        inner.untested.remove(file);
         let was_damaged = inner.damaged.remove(file).is_some();
         if was_damaged {
             *inner.restored.entry(file.to_owned()).or_default() += 1;
@@ -132,19 +159,34 @@ impl Quarantine {
     /// Nothing is known of any file.
     pub(crate) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
-        inner.damaged.is_empty() && inner.restored.is_empty()
+        inner.damaged.is_empty() && inner.restored.is_empty() && inner.untested.is_empty()
     }
 
     /// Forgets files that are not in the table any more. Returns those that were damaged.
     pub(crate) fn retain(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
         let mut inner = self.inner.lock();
         inner.restored.retain(|file, _| is_there(file));
+        inner.untested.retain(|file| is_there(file));
         let gone: Vec<String> = inner.damaged.keys().filter(|file| !is_there(file)).cloned().collect();
         gone.iter().for_each(|file| drop(inner.damaged.remove(file)));
         gone
     }
 
-    pub(crate) fn take_suspects(&self) -> BTreeSet<String> {
-        std::mem::take(&mut self.inner.lock().suspects)
+    /// `again`: also those that could not be tested before.
+    pub(crate) fn take_suspects(&self, again: bool) -> BTreeSet<String> {
+        let mut inner = self.inner.lock();
+        let mut suspects = std::mem::take(&mut inner.suspects);
+        if again {
+            suspects.append(&mut inner.untested);
+        }
+        suspects
+    }
+
+    /// A suspect could not be tested, and stays one.
+    pub(crate) fn note_untested(&self, file: &str) {
+        let mut inner = self.inner.lock();
+        if inner.untested.len() < MAX_SUSPECTS && !inner.damaged.contains_key(file) {
+            inner.untested.insert(file.to_owned());
+        }
     }
 }

@@ -7,6 +7,7 @@ use crate::engine::tests::support::{Fixture, batch, delete_keys, keys_of, produc
 use crate::env::{FailAction, wait_for_soon};
 use crate::ids::{ProducerId, SHARD_ZERO};
 use crate::log::{Family, log_prefix};
+use crate::memory::Share;
 use crate::table::Table;
 
 fn all(n: i64) -> Vec<i64> {
@@ -75,6 +76,31 @@ async fn entries_of_which_no_row_was_accepted_do_not_stay_in_the_log() {
     assert_eq!(write(&table, &all(10)).await, 0);
     let known = table.producer(&ProducerId::new("p").expect("a valid id")).await.expect("asked");
     assert_eq!(known.map(|producer| producer.epoch), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_readers_keep_of_the_memory_for_rows_begins_a_build() {
+    // As much for keys as there may be, so that few rows are many.
+    let fixture = Fixture::open_with(|options| {
+        options.memory_limit = 512 << 20;
+        options.key_memory = Some(u64::MAX);
+    });
+    let table = fixture.create("t").await;
+    let memory = std::sync::Arc::clone(fixture.engine().memory());
+    let share = memory.share(Share::Realtime);
+    let mut n_rows = 0;
+    while table.stats().realtime_bytes < share / 6 {
+        assert_eq!(write(&table, &(n_rows..n_rows + 5_000).collect::<Vec<_>>()).await, 5_000);
+        n_rows += 5_000;
+    }
+    assert!(memory.used(Share::Realtime) < share / 2, "rows alone are no reason");
+    let kept = memory.charge(Share::Queries, memory.share(Share::Queries) + share / 2);
+    fixture.engine().seal_due();
+    let built = until(|| table.stats().built_rows == n_rows as u64);
+    tokio::time::timeout(Duration::from_secs(30), built).await.expect("it gives memory back");
+    let job = table.jobs().into_iter().find(|job| job.kind == "build").expect("a build");
+    assert_eq!(job.cause, "memory_pressure");
+    drop(kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]

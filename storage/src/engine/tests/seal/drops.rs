@@ -8,7 +8,7 @@ use crate::engine::housekeep::PURGED;
 use crate::engine::tests::support::{Fixture, batch, definition, keys_of, request, until};
 use crate::env::{FailAction, ManualClock};
 use crate::error::Code;
-use crate::limits::DROPPED_TABLE_TTL_S;
+use crate::limits::{DROPPED_TABLE_TTL_S, MAX_TABLES};
 use crate::table::Table;
 
 const NOW_US: i64 = 1_800_000_000_000_000;
@@ -141,6 +141,24 @@ async fn the_catalog_goes_on_while_a_table_is_brought_back() {
     assert_eq!(keys_of(&table), [1, 2, 3]);
     assert!(engine.coming.lock().is_empty());
     assert_eq!(table.write(request(batch(&[3, 4]))).await.expect("stored").accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_to_come_count_as_tables() {
+    let fixture = Fixture::open();
+    let (engine, kept) = (fixture.engine(), fixture.create("kept").await.def());
+    fixture.create("t").await;
+    engine.drop_table("public", "t").await.expect("dropped");
+    // As if so many were being brought back; one of them has just come.
+    let coming = |n: usize| (("coming".to_owned(), n.to_string()), kept.id);
+    engine.coming.lock().extend((1..MAX_TABLES).map(coming));
+    engine.coming.lock().insert(("public".to_owned(), "kept".to_owned()), kept.id);
+    let refused = engine.create_table(definition("u")).await.expect_err("there are as many as there may be");
+    assert_eq!(refused.code(), Code::TooManyTables);
+    let refused = engine.undrop_table("public", "t").await.expect_err("nor does another come back");
+    assert_eq!(refused.code(), Code::TooManyTables);
+    engine.coming.lock().remove(&coming(1).0);
+    engine.undrop_table("public", "t").await.expect("there is a place");
 }
 
 /// What was dropped long ago is cleared away: as soon as one of its files is gone it must not come back, also if the process ends there.

@@ -39,6 +39,7 @@
 //! | 13 a worker that fails after it decided | memory is gone on with | here: `a_worker_that_fails_…`; `engine/tests` |
 //! | 13 a build that began under another worker | it is taken for one of this worker's | here: `a_build_that_another_worker_…` |
 //! | 13 a worker that fails while the commit of a build waits for the log | its files are cleaned, and the commit names them | here: `files_of_a_build_whose_commit_…` |
+//! | 13 the same of a stream | the same | here: `files_of_a_stream_whose_commit_…` |
 //! | 13 the same of a merge | the Delta table has files that are not there | `engine/tests/upkeep/meanwhile`: `files_of_a_merge_whose_commit_…` |
 //! | 14 log and tables put back from two moments | rows are in neither, their numbers are given again, and all goes on | here: `a_copy_is_whole_…` |
 //! | 15a, 15b ALTER while a commit is on its way | files before their schema | here: `schema_and_files_…`; `alters` |
@@ -58,6 +59,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::spread;
+use super::staged::staged;
 use crate::catalog::{ColumnDef, TableChange};
 use crate::engine::EngineOptions;
 use crate::engine::tests::support::{Fixture, batch, definition, delete_keys, keys_of, places_of, request, until};
@@ -969,6 +971,43 @@ async fn files_of_a_build_whose_commit_waits_while_its_worker_fails_are_not_clea
     until_open(&table).await;
     assert_eq!(keys_of(&table), range(0, 11));
     assert_eq!(spread(&table), (1, 10, 0), "the build was written");
+    drop(table);
+    fixture.restart().await;
+    assert_eq!(keys_of(&fixture.table("t")), range(0, 11));
+    assert_eq!(write(&fixture.table("t"), &range(0, 12)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_stream_whose_commit_waits_while_its_worker_fails_are_not_cleaned() {
+    /// Far more than it takes.
+    const LIMIT: Duration = Duration::from_secs(30);
+    let mut fixture = Fixture::open();
+    fixture.create("t").await;
+    let table = fixture.table("t");
+    let fail = fail_points(&fixture);
+    let stream = staged(&table, &range(0, 10)).await;
+    let committing = held(&fail, "stage.before_commit", stream.commit()).await;
+    // As above: the commit of the stream is behind these rows in the log's queue.
+    fail.arm("log.before_write/segment", FailAction::Hold(1));
+    fail.arm("table.before_publish/rows", FailAction::Error(1));
+    let writer = table.clone();
+    let write_one = async move { writer.write(request(batch(&[10]))).await };
+    let writing = held(&fail, "log.before_write/rows", write_one).await;
+    // Only to be counted.
+    fail.arm("table.before_submit/segment", FailAction::Error(2));
+    fail.release("stage.before_commit");
+    until(|| fail.visits("table.before_submit/segment") == 1).await;
+    fail.release("log.before_write/rows");
+    until(|| fail.visits("log.before_write/segment") == 1).await;
+    writing.await.expect("no panic").expect_err("the worker fails");
+    let cleaned = tokio::time::timeout(LIMIT, fixture.engine().clean_files()).await;
+    cleaned.expect("it finds nothing to put on record");
+    fail.release("log.before_write/segment");
+    committing.await.expect("no panic").expect_err("its worker failed");
+    until_open(&table).await;
+    fixture.engine().clean_files().await;
+    assert_eq!(keys_of(&table), range(0, 11));
+    assert_eq!(spread(&table), (1, 10, 0), "the stream was written");
     drop(table);
     fixture.restart().await;
     assert_eq!(keys_of(&fixture.table("t")), range(0, 11));

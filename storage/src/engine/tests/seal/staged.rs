@@ -120,6 +120,8 @@ async fn a_worker_that_fails_before_the_entry_stores_nothing() {
     assert_eq!(error.code(), Code::TableClosed);
     assert_eq!(write_again(&table, &[1]).await.accepted, 1);
     assert_eq!(keys_of(&table), [1]);
+    fixture.engine().clean_files().await;
+    assert_eq!((n_files(&table), n_names(&table)), (0, 0), "nobody waits for the next start");
     drop(table);
     fixture.restart().await;
     fixture.engine().clean_files().await;

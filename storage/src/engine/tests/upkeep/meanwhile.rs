@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::StringArray;
+use parquet::file::metadata::ParquetMetaDataReader;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::*;
+use crate::compaction::compact;
 use crate::engine::tests::support::{Fixture, delete_keys, keys_of, places_of, until};
 use crate::env::FailAction;
 use crate::error::Code;
 use crate::limits::COPIES_MIN_FREE_BYTES;
 use crate::memory::Share;
 use crate::publishing::download;
+use crate::retention::expire;
 
 /// Begins to compact; returns when it is held at `point`.
 async fn held(
@@ -165,6 +171,42 @@ async fn a_build_waits_for_no_merge() {
     assert_eq!(compacted.expect("compacted").merged_files, 4);
     drop((others, sorting));
     assert_eq!(fixture.engine().memory().used(Share::Unassigned), 0);
+}
+
+/// Rows with these keys and a KiB each that hardly gets smaller.
+fn wide(keys: std::ops::Range<i64>) -> RecordBatch {
+    let word = |key: i64, at: u64| format!("{:016x}", xxh3_64_with_seed(&key.to_le_bytes(), at));
+    let text = |key: i64| (0..64).map(|at| word(key, at)).collect::<String>();
+    let usual = batch(&keys.clone().collect::<Vec<_>>());
+    let texts = StringArray::from_iter_values(keys.map(text));
+    let columns = vec![usual.column(0).clone(), Arc::new(texts) as _, usual.column(2).clone()];
+    RecordBatch::try_new(usual.schema(), columns).expect("of one length")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_is_charged_what_it_takes_and_writes_row_groups_that_have_a_place() {
+    const ROWS: i64 = 4_000;
+    // The smallest limit: not even two files fit into what is for merges.
+    let fixture = Fixture::open_with(|options| options.memory_limit = 512 << 20);
+    let table = fixture.create("t").await;
+    for file in 0..4 {
+        table.write(request(wide(file * ROWS..(file + 1) * ROWS))).await.expect("stored");
+        table.seal().await.expect("sealed");
+    }
+    let (memory, budget) = (Arc::clone(fixture.engine().memory()), table.shared.gate.merging_bytes());
+    let compacting = held(&fixture, &table, "compact.file_written").await;
+    let charged = memory.used(Share::Unassigned);
+    assert!(charged > budget, "{charged} of {budget}");
+    fixture.engine().env().fail.release("compact.file_written");
+    let compacted = compacting.await.expect("no panic").expect("compacted");
+    assert_eq!((compacted.merged_files, compacted.rows), (2, 2 * ROWS as u64));
+    assert_eq!(memory.used(Share::Unassigned), 0);
+    let snapshot = table.snapshot();
+    let merged = snapshot.files().iter().find(|file| file.file.rows == 2 * ROWS as u64).expect("it is there");
+    let path = path_of(&table, &merged.file.name);
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&std::fs::File::open(path).expect("readable"));
+    let sizes: Vec<i64> = footer.expect("a footer").row_groups().iter().map(|group| group.compressed_size()).collect();
+    assert!(sizes.len() > 1 && sizes.iter().all(|bytes| *bytes < budget as i64 / 2), "{sizes:?} of {budget}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,17 +368,66 @@ async fn files_of_a_merge_whose_commit_waits_while_its_worker_fails_are_not_clea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_merge_that_waits_for_its_store_keeps_no_fresh_rows() {
-    let fixture = Fixture::open();
-    let table = fixture.create("t").await;
-    seal_pieces(&table, 4, 10).await;
-    write(&table, &(40..50).collect::<Vec<_>>()).await;
-    let compacting = held(&fixture, &table, "publish.before_send").await;
-    table.build().await.expect("built");
-    let memory = Arc::clone(fixture.engine().memory());
-    let gone = until(|| memory.used(Share::Realtime) + memory.used(Share::Queries) == 0);
-    tokio::time::timeout(LIMIT, gone).await.expect("nobody reads them any more");
-    fixture.engine().env().fail.release("publish.before_send");
+async fn a_merge_keeps_no_fresh_rows() {
+    for point in ["compact.names_recorded", "compact.files_synced", "publish.before_send"] {
+        let fixture = Fixture::open();
+        let table = fixture.create("t").await;
+        seal_pieces(&table, 4, 10).await;
+        write(&table, &(40..50).collect::<Vec<_>>()).await;
+        let compacting = held(&fixture, &table, point).await;
+        table.build().await.expect("built");
+        let memory = Arc::clone(fixture.engine().memory());
+        let gone = until(|| memory.used(Share::Realtime) + memory.used(Share::Queries) == 0);
+        tokio::time::timeout(LIMIT, gone).await.unwrap_or_else(|_| panic!("{point}: somebody has them"));
+        fixture.engine().env().fail.release(point);
+        assert_eq!(compacting.await.expect("no panic").expect("compacted").merged_files, 4, "{point}");
+        assert_eq!(keys_of(&table), all(50), "{point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_past_the_retention_leave_while_a_merge_waits_for_its_turn() {
+    const SECOND_US: i64 = 1_000_000;
+    let (fixture, clock) = Fixture::open_at(20 * SECOND_US);
+    let first = fixture.create("a").await;
+    seal_pieces(&first, 4, 10).await;
+    fixture.engine().create_table(with_options(&[("retention", "1 minute")])).await.expect("created");
+    let second = fixture.table("t");
+    for (piece, seconds) in [(0, 1), (1, 19), (2, 19), (3, 19), (4, 19)] {
+        let rows: Vec<(i64, i64)> = (piece * 10..piece * 10 + 10).map(|key| (key, seconds * SECOND_US)).collect();
+        second.write(request(at(&rows))).await.expect("stored");
+        second.seal().await.expect("sealed");
+    }
+    let compacting = held(&fixture, &first, "compact.names_recorded").await;
+    let waits = waiting(&second).await;
+    // The first file is past it by both clocks.
+    clock.advance(Duration::from_secs(60));
+    clock.set_wall(75 * SECOND_US);
+    let gone = tokio::time::timeout(LIMIT, expire(&second)).await.expect("it waits for no merge");
+    assert_eq!((gone.expect("done"), names(&second).len()), (1, 4));
+    // Who looks after all tables from time to time adds nothing to the line.
+    let again = tokio::time::timeout(LIMIT, compact(&second, "interval", 1)).await.expect("it does not wait");
+    assert_eq!(again.expect("nothing to do").merged_files, 0);
+    fixture.engine().env().fail.release("compact.names_recorded");
     assert_eq!(compacting.await.expect("no panic").expect("compacted").merged_files, 4);
-    assert_eq!(keys_of(&table), all(50));
+    // As its files are when its turn comes.
+    assert_eq!(waits.await.expect("no panic").expect("compacted").merged_files, 4);
+    assert_eq!((names(&second).len(), second.snapshot().n_rows()), (1, 40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_files_are_about_to_leave_keeps_no_other_from_its_turn() {
+    let fixture = Fixture::open();
+    let (first, second) = (fixture.create("a").await, fixture.create("b").await);
+    for table in [&first, &second] {
+        seal_pieces(table, 4, 10).await;
+    }
+    // As retention has it, perhaps for as long as the store is away.
+    let leaving = first.shared.compacting.lock().await;
+    let waits = waiting(&first).await;
+    let compacted = tokio::time::timeout(LIMIT, second.compact()).await.expect("the place is free");
+    assert_eq!(compacted.expect("compacted").merged_files, 4);
+    drop(leaving);
+    assert_eq!(waits.await.expect("no panic").expect("compacted").merged_files, 4);
+    assert_eq!(fixture.engine().parts.gate.merges.available_permits(), 1);
 }

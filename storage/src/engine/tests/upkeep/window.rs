@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::*;
+use crate::catalog::TableChange;
 use crate::engine::tests::support::{Fixture, keys_of, until};
 use crate::env::ManualClock;
 use crate::ids::SHARD_ZERO;
 use crate::log::{Family, state_key, state_prefix};
+use crate::publishing::Check;
 
 const START_US: i64 = 1_800_000_000_000_000;
 const WINDOW: Duration = Duration::from_secs(8 * 60);
@@ -138,4 +140,44 @@ async fn keys_are_kept_for_ever_unless_somebody_says_otherwise() {
     clock.advance(Duration::from_secs(10 * 365 * 86_400));
     assert_eq!(accepted(&table, &[1]).await, 0);
     assert!(table.shared.sealing.lock().oldest_keys.is_none());
+}
+
+async fn set_window(fixture: &Fixture, window: &str) {
+    let change = TableChange::SetOptions(vec![("dedup_window".to_owned(), window.to_owned())]);
+    fixture.engine().alter_table("public", "t", change).await.expect("altered");
+}
+
+async fn check_of_keys(table: &Table) -> Check {
+    let checks = table.verify().await.expect("asked");
+    checks.into_iter().find(|check| check.name == "keys").expect("the check is made")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_came_again_are_no_fault_when_none_is_forgotten_any_more() {
+    let (mut fixture, clock) = opened().await;
+    let table = fixture.table("t");
+    write(&table, &[1, 2]).await;
+    table.build().await.expect("built");
+    set_window(&fixture, "forever").await;
+    assert_eq!(check_of_keys(&table).await.is_ok, Some(true), "nothing was forgotten");
+    set_window(&fixture, "8 minutes").await;
+    clock.advance(WINDOW);
+    assert_eq!(accepted(&table, &[1]).await, 1);
+    set_window(&fixture, "forever").await;
+    let check = check_of_keys(&table).await;
+    assert!(check.is_ok.is_none() && check.detail.contains("1 of 3 rows"), "{check:?}");
+    table.seal().await.expect("sealed");
+    let folder = delta_folder(&table).display().to_string();
+    drop(table);
+    fixture.restart().await;
+    assert_eq!(check_of_keys(&fixture.table("t")).await.is_ok, None, "it is on record");
+    // Nobody knows what another folder forgot.
+    let (other, _clock) = Fixture::open_at(START_US + 3_600_000_000);
+    let attached = other.engine().attach_table(&folder, None).await.expect("attached");
+    let check = check_of_keys(&attached).await;
+    assert!(check.is_ok.is_none() && check.detail.contains("1 of 3 rows"), "{check:?}");
+    // What came again is gone.
+    attached.truncate().await.expect("truncated");
+    assert_eq!(write(&attached, &[1]).await, 1);
+    assert_eq!(check_of_keys(&attached).await.is_ok, Some(true));
 }

@@ -30,6 +30,11 @@ fn checkpoint_name(version: u64) -> String {
     format!("{version:020}.checkpoint.parquet")
 }
 
+async fn assert_missing(delta: &DeltaTable, version: u64, expected: &[String]) {
+    let expected: Vec<String> = expected.iter().map(|name| format!("_delta_log/{name}")).collect();
+    assert_eq!(delta.missing(version).await.expect("listed"), expected, "version {version}");
+}
+
 /// Version 0 and six versions with a file each, the first with a deletion vector.
 async fn six_files(delta: &DeltaTable) {
     let def = events();
@@ -147,6 +152,34 @@ async fn the_log_is_kept_from_a_checkpoint_on() {
     assert_eq!(delta.load().await.expect("it is kept").files.len(), 6);
     // An earlier attempt was cut off: what is gone already is not missed.
     assert_eq!(delta.clean_log(0, 5, i64::MAX).await.expect("clean"), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_readers_need_of_the_log_and_do_not_find_is_named() {
+    let store = memory();
+    let delta = delta_in(&store);
+    six_files(&delta).await;
+    assert_missing(&delta, 6, &[]).await;
+    for version in [2, 4] {
+        delta.checkpoint(version, &expected(version, version * 10)).await.expect("a checkpoint");
+    }
+    // The checkpoint stands for these.
+    for version in [0, 3] {
+        store.delete(&log_path(&commit_name(version))).await.expect("delete");
+    }
+    assert_missing(&delta, 6, &[]).await;
+    store.delete(&log_path(&commit_name(5))).await.expect("delete");
+    assert_missing(&delta, 6, &[commit_name(5)]).await;
+    assert_missing(&delta, 4, &[]).await;
+    let announced = store.get(&log_path("_last_checkpoint")).await.expect("there").bytes().await.expect("read");
+    store.delete(&log_path("_last_checkpoint")).await.expect("delete");
+    // It is found by its name as well.
+    assert_missing(&delta, 6, &[commit_name(5)]).await;
+    store.delete(&log_path(&checkpoint_name(4))).await.expect("delete");
+    assert_missing(&delta, 6, &[commit_name(3), commit_name(5)]).await;
+    store.put(&log_path("_last_checkpoint"), announced.into()).await.expect("put");
+    assert_missing(&delta, 6, &[checkpoint_name(4), commit_name(5)]).await;
+    assert_missing(&delta, 3, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

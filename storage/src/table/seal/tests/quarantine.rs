@@ -20,3 +20,19 @@ fn a_worker_that_opens_the_table_again_does_not_forget_what_is_not_on_record() {
     quarantine.load(on_record);
     assert_eq!(quarantine.all().into_keys().collect::<Vec<_>>(), ["a", "c"]);
 }
+
+#[test]
+fn what_the_delta_log_lacks_is_news_once_and_keeps_its_time() {
+    let quarantine = Quarantine::default();
+    let note =
+        |names: &[&str], now_us| quarantine.note_log(names.iter().map(|&name| name.to_owned()).collect(), now_us);
+    assert_eq!(note(&[], 1), (Vec::new(), true));
+    assert_eq!(note(&["a"], 2), (vec!["a".to_owned()], true));
+    assert_eq!(note(&["a", "b"], 3), (vec!["b".to_owned()], false));
+    let times =
+        |damaged: BTreeMap<String, Damage>| damaged.into_values().map(|damage| damage.found_at_us).collect::<Vec<_>>();
+    assert_eq!(times(quarantine.missing_log()), [2, 3]);
+    assert!(!quarantine.has("a"), "no reader needs it");
+    assert_eq!(note(&[], 4), (Vec::new(), false));
+    assert_eq!(note(&["a"], 5), (vec!["a".to_owned()], true));
+}
