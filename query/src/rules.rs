@@ -1,6 +1,9 @@
 //! How does a rule rewrite what a plan computes? One node after the other, from the leaves up: its expressions over the columns that they may name,
 //! each under the name that it has. Nodes that hold nothing of what the rule is about stay as they are, and cost it a look.
 
+use std::mem;
+use std::sync::Arc;
+
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
@@ -57,9 +60,56 @@ pub(crate) fn rewrite_exprs(
     rewrite: impl Fn(Expr) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
+    let named = |expr: Expr| -> Result<Transformed<Expr>> {
         let name = names.save(&expr);
         let rewritten = rewrite(expr)?;
         Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
-    })
+    };
+    node.map_expressions(|expr| if has_keys(&expr) { expr.map_children(&named) } else { named(expr) })
+}
+
+/// Whether what is in it has names, and not the whole: ROLLUP and its kin have none that they could keep, and `grouping(key)` finds its key by what
+/// the key is.
+fn has_keys(expr: &Expr) -> bool {
+    match expr {
+        Expr::GroupingSet(_) => true,
+        Expr::AggregateFunction(call) => call.func.name() == "grouping",
+        _ => false,
+    }
+}
+
+/// A query within another, for which the columns of the one around it are of the types that they have there.
+pub(crate) fn with_outer(query: LogicalPlan, around: &DFSchema) -> Result<LogicalPlan> {
+    let retyped = |expr: Expr| -> Result<Transformed<Expr>> { expr.transform(|expr| Ok(of_outer(expr, around))) };
+    query
+        .transform_down_with_subqueries(|node| match node {
+            LogicalPlan::Subquery(mut query) => {
+                let columns = mem::take(&mut query.outer_ref_columns).into_iter();
+                query.outer_ref_columns = columns.map(|column| retyped(column).data()).collect::<Result<_>>()?;
+                Ok(Transformed::yes(LogicalPlan::Subquery(query)))
+            }
+            node => node.map_expressions(&retyped),
+        })
+        .data()
+}
+
+fn of_outer(expr: Expr, around: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::OuterReferenceColumn(field, column) => match around.qualified_field_from_column(&column) {
+            Ok((_, now)) if now.data_type() != field.data_type() => {
+                Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(now), column))
+            }
+            _ => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+        },
+        other => Transformed::no(other),
+    }
+}
+
+/// Whether it is a query in FROM that names columns of what stands beside it.
+pub(crate) fn is_lateral(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Subquery(_) => true,
+        LogicalPlan::SubqueryAlias(named) => is_lateral(&named.input),
+        _ => false,
+    }
 }

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema};
 use support::{Fixture, collect, render};
 use tidewater_query::{Code, Error, Parameters, PlannedKind, RunOptions, Session};
@@ -209,5 +209,36 @@ fn parameters_are_shown_in_the_zone_of_the_session() {
         let sql = "SELECT extract(hour FROM $1), CAST(CAST($2 AS TIMESTAMPTZ) AS DATE), $3 AT TIME ZONE 'Asia/Tokyo'";
         let rows = run_with(&fixture, &session, sql, vec![Arc::clone(&at), Arc::clone(&at), at]).await;
         assert_eq!(rows.expect("run"), ["0|2024-04-01|2024-04-01T07:47:12"]);
+    });
+}
+
+/// Bounds are asked about two columns of a UNION that are one of the table, unless something is sorted by both.
+#[test]
+fn like_columns_of_a_union_have_bounds() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for sql in ["CREATE TABLE t (id BIGINT PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"] {
+            fixture.run(&session, sql).await.expect(sql);
+        }
+        let union = "(SELECT id AS a, id AS b FROM t UNION ALL SELECT id, -1 FROM t) AS u";
+        let sql = format!("SELECT * FROM {union} WHERE b = 7");
+        let plan = fixture.engine.explain(&session, &sql, false).await.expect(&sql);
+        assert!(plan.contains("zones=0/1"), "{plan}");
+        let rows = fixture.run(&session, &format!("SELECT a, b FROM {union} ORDER BY a, b")).await.expect("run");
+        assert_eq!(rows, ["1|-1", "1|1", "2|-1", "2|2"]);
+    });
+}
+
+/// Constants are computed before anything runs, and both zeros are one there, too.
+#[test]
+fn a_parameter_may_be_either_zero() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        let zero: ArrayRef = Arc::new(Float64Array::from(vec![-0.0]));
+        let sql = "SELECT $1 IN (0.0, 5.0, 6.0, 7.0, 8.0), CASE $2 WHEN 0.0 THEN 'zero' END, nullif($3, 0.0)";
+        let rows = run_with(&fixture, &session, sql, vec![Arc::clone(&zero), Arc::clone(&zero), zero]).await;
+        assert_eq!(rows.expect("run"), ["true|zero|NULL"]);
     });
 }

@@ -215,6 +215,40 @@ fn coarser_times_are_as_fine_as_columns() {
     });
 }
 
+/// The planner does not know that it is one.
+#[test]
+fn a_date_to_which_hours_are_added_is_a_time() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        fixture.run(&session, "CREATE TABLE t (id BIGINT PRIMARY KEY, at TIMESTAMP)").await.expect("created");
+        let rows = "INSERT INTO t VALUES (1, '2023-12-31 23:30:00'), (2, '2024-01-01 00:30:00')";
+        fixture.run(&session, rows).await.expect("inserted");
+        // 2024-01-01.
+        let day = || -> ArrayRef { Arc::new(Date32Array::from(vec![19_723])) };
+        for (sql, expected) in [
+            ("SELECT $1 + INTERVAL '36 hours' AS at", "2024-01-02T12:00:00"),
+            ("SELECT INTERVAL '36 hours' + $1 AS at", "2024-01-02T12:00:00"),
+            ("SELECT $1 - INTERVAL '1 hour' - INTERVAL '1 hour' AS at", "2023-12-31T22:00:00"),
+            ("SELECT $1 + INTERVAL '1 day' AS day", "2024-01-02"),
+            ("WITH p AS (SELECT $1 AS d) SELECT d + INTERVAL '36 hours' AS at FROM p", "2024-01-02T12:00:00"),
+            ("SELECT at FROM (VALUES ($1 + INTERVAL '36 hours')) AS v(at)", "2024-01-02T12:00:00"),
+            ("SELECT count(*) FROM t WHERE at >= $1 - INTERVAL '1 hour'", "2"),
+            ("SELECT count(*) FROM t WHERE at < INTERVAL '1 hour' + $1", "2"),
+            ("SELECT count(*) FROM t WHERE at BETWEEN $1 - INTERVAL '1 hour' AND $1", "1"),
+        ] {
+            let answer = run(&fixture, &session, sql, vec![day()]).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            assert_eq!(answer, [expected], "{sql}");
+        }
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![19_723, 19_724]));
+        let insert = "INSERT INTO t VALUES ($1, $2 + INTERVAL '36 hours')";
+        run(&fixture, &session, insert, vec![numbers([10, 11]), days]).await.expect("inserted");
+        run(&fixture, &session, "DELETE FROM t WHERE at < $1 + INTERVAL '1 hour'", vec![day()]).await.expect("deleted");
+        let left = fixture.run(&session, "SELECT id, at FROM t ORDER BY id").await.expect("rows");
+        assert_eq!(left, ["10|2024-01-02T12:00:00", "11|2024-01-03T12:00:00"]);
+    });
+}
+
 #[test]
 fn a_pattern_is_escaped_by_what_is_bound() {
     let fixture = Fixture::new();

@@ -131,4 +131,7 @@ macro_rules! slt {
     };
 }
 
-slt!(alter, create_as, ddl, delete, floats, grants, hidden, insert, roles, select, settings, show, types, views, zones);
+slt!(
+    alter, create_as, ddl, delete, floats, grants, hidden, insert, roles, select, settings, show, subqueries, types,
+    views, zones
+);

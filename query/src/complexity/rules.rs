@@ -14,14 +14,14 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanBounds;
 use super::orders::{self, InOrder};
-use crate::functions::{AsCompared, Frames, Quantified, Selected};
+use crate::functions::{AsCompared, Frames, Subqueries};
 
-/// DataFusion's own rules, bounded, and four that come before them. Frames are looked at while what they are in the order of is as it is written.
+/// DataFusion's own rules, bounded, and three that come before them. Frames are looked at while what they are in the order of is as it is written.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let bounded =
         |inner: Arc<dyn AnalyzerRule + Send + Sync>| Arc::new(Bounded(inner)) as Arc<dyn AnalyzerRule + Send + Sync>;
-    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
-        [Arc::new(Selected), Arc::new(Quantified), Arc::new(Frames), Arc::new(AsCompared)];
+    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
+        [Arc::new(Subqueries), Arc::new(Frames), Arc::new(AsCompared)];
     first.into_iter().chain(Analyzer::new().rules).map(bounded).collect()
 }
 

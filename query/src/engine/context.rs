@@ -275,7 +275,7 @@ fn view_planner(zoned: Arc<SessionState>, visible: VisibleCatalog, with_system_c
             complexity::check(&plan).map_err(to_datafusion)?;
             only_reads(&plan).map_err(to_datafusion)?;
             // The columns of the view are described before anybody reads it.
-            let plan = crate::functions::settle_unions(plan)?;
+            let plan = crate::functions::as_answered(plan, state.config_options())?;
             Ok(Arc::new(ViewTable::new(plan, Some(sql))) as Arc<dyn TableProvider>)
         })
     })

@@ -26,7 +26,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 pub(crate) use self::constants::CallerName;
 pub(crate) use self::guards::{ProcessLimit, check_constants};
-pub(crate) use self::wrapped::{AsCompared, Frames, Quantified, Selected, settle_unions};
+pub(crate) use self::wrapped::{AsCompared, Frames, Subqueries, as_answered, with_hours};
 pub use self::zone::instant_us;
 
 /// What operators and literals of a session become.
@@ -48,10 +48,14 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_udf(Arc::new(ScalarUDF::new_from_impl(date_trunc::DateTrunc::new())))?;
     constants::register(state)?;
     wrapped::register(state)?;
+    exact::register_nullif(state)?;
     zone::register(state)?;
     aggregates::register(state)?;
     state.add_analyzer_rule(Arc::new(zone::InSessionZone));
     state.add_analyzer_rule(Arc::new(exact::CheckIntegers));
     state.add_analyzer_rule(Arc::new(exact::OneNan));
+    state.add_analyzer_rule(Arc::new(exact::OneZero));
+    state.add_analyzer_rule(Arc::new(exact::ListsApart));
+    state.add_analyzer_rule(Arc::new(wrapped::PullUp));
     guards::register(state)
 }

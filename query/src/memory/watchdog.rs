@@ -45,21 +45,32 @@ fn stop_largest(registry: &Registry, resident: u64, limit: u64) -> bool {
     }
 }
 
-/// Stops the running query that keeps most rows which its tables have let go. False if none keeps any.
+/// Stops the running query that keeps most rows which its tables have let go. False if none keeps enough of them.
 fn stop_keeper(registry: &Registry, memory: &QueryMemory) -> bool {
-    match registry.largest(Query::memory_kept).filter(|query| query.memory_kept() > 0) {
-        Some(query) => {
+    let running = registry.running().into_iter().filter(|query| !query.is_stopped());
+    let keepers: Vec<_> =
+        running.map(|query| (query.memory_kept(), query)).filter(|(n_bytes, _)| *n_bytes > 0).collect();
+    let n_keepers = keepers.len();
+    let all = memory.kept() as u64;
+    match keepers.into_iter().max_by_key(|(n_bytes, _)| *n_bytes) {
+        Some((most, query)) if is_to_blame(most, n_keepers, all) => {
             tracing::warn!(
                 query_id = query.id(),
-                kept = query.memory_kept(),
-                kept_by_all = memory.kept(),
+                kept = most,
+                kept_by_all = all,
                 "slow readers keep too many rows in memory: the query that keeps most is stopped"
             );
             query.stop(StopReason::Memory("it keeps rows in memory that its tables have let go, and others need that"));
             true
         }
-        None => false,
+        _ => false,
     }
+}
+
+/// Whether the one of so many queries that keeps most is why `all` is kept. If queries kept all of it, that one would keep an even part at least; a
+/// quarter of that is enough. But a build keeps rows, too, while it writes those of a table that was truncated meanwhile: no query gives them back.
+pub(super) fn is_to_blame(most: u64, n_keepers: usize, all: u64) -> bool {
+    most.saturating_mul(4 * n_keepers as u64) >= all
 }
 
 /// Resident bytes of this process, from `/proc/self/status`; 0 where there is no such file.

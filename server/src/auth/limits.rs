@@ -68,6 +68,8 @@ pub struct Limiter {
     limits: TokenLimits,
     requests: Option<Meter>,
     bytes: Option<Meter>,
+    /// Bytes of rows that are here and do not count yet.
+    owed: Mutex<u64>,
     queries: Option<Arc<Semaphore>>,
     /// When it was asked for, in seconds of uptime.
     used_s: AtomicU64,
@@ -165,6 +167,7 @@ impl Limiter {
             limits,
             requests: limits.requests_per_s.and_then(|rate| Meter::new(u64::from(rate), clock)),
             bytes: limits.bytes_per_s.and_then(|rate| Meter::new(rate.div_ceil(CELL_BYTES), clock)),
+            owed: Mutex::default(),
             queries: limits.concurrent_queries.filter(|most| *most > 0).map(|most| {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
@@ -184,6 +187,21 @@ impl Limiter {
     pub fn bytes(&self, n: u64) -> Result<()> {
         let limit = self.limits.bytes_per_s.unwrap_or_default();
         take(self.bytes.as_ref(), n.div_ceil(CELL_BYTES), || format!("more than {limit} bytes of rows a second"))
+    }
+
+    /// So many bytes of rows are here already: a stream that kept them while it waits would keep memory from others. They count before more are asked
+    /// for, by whichever stream of the caller that is.
+    pub fn owe(&self, n: u64) {
+        let mut owed = self.owed.lock();
+        *owed = owed.saturating_add(n);
+    }
+
+    /// Takes what is owed. `RATE_LIMITED` until that is within the limit, and as long as all of it takes if it is more than a second's worth.
+    pub fn settle(&self) -> Result<()> {
+        let mut owed = self.owed.lock();
+        self.bytes(*owed)?;
+        *owed = 0;
+        self.bytes(0)
     }
 
     /// The same for a stream that can wait: returns when they are within the limit.
@@ -240,12 +258,12 @@ impl Meter {
     /// Takes so many at once, or says how long to wait.
     fn take(&self, cells: u64) -> Result<(), Duration> {
         let most = u64::from(self.cells_per_s.get());
-        let Some(now_taken) = u32::try_from(cells.min(most)).ok().and_then(NonZeroU32::new) else { return Ok(()) };
         let now = self.clock.now();
         let mut closed_until = self.closed_until.lock();
         if *closed_until > now {
             return Err(Duration::from_nanos(closed_until.as_u64() - now.as_u64()));
         }
+        let Some(now_taken) = u32::try_from(cells.min(most)).ok().and_then(NonZeroU32::new) else { return Ok(()) };
         match self.limiter.check_n(now_taken) {
             Ok(Ok(())) => {}
             Ok(Err(not_until)) => return Err(not_until.wait_time_from(now)),

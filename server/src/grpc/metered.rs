@@ -7,7 +7,7 @@
 //! whole is refused for it. None stands in the way of another for ever:
 //!
 //! * Who has a place for what comes waits for its client only. The client says next to nothing: after a while the call ends, and the place is
-//!   free. Who has one for what is whole waits for memory to decode it, or for its caller's limits, and for no place (see `arriving`).
+//!   free. Who has one for what is whole waits for memory to decode it, and for no place (see `arriving`).
 //! * The client goes away, its deadline passes, the handler ends: the body is dropped, and its places with it.
 //! * The handler does something else (takes a turn, writes rows): it has taken the place and let it go with the message. Data is cut at the
 //!   ends of messages, so the next one has not begun, and holds nothing.

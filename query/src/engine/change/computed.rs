@@ -19,6 +19,7 @@ use tidewater_storage::Result;
 
 use crate::engine::params::parameter_index;
 use crate::error::OrError;
+use crate::functions::with_hours;
 use crate::statement::reparse;
 
 /// The relation of the parameters.
@@ -80,7 +81,7 @@ pub(super) fn over(plan: &LogicalPlan, parameters: &RecordBatch) -> Result<Optio
     let computed = computed.collect::<datafusion::common::Result<Vec<_>>>().or_error()?;
     let table = provider_as_source(Arc::new(table(parameters)?));
     let plan = LogicalPlanBuilder::scan(PARAMETERS, table, None).and_then(|scan| scan.project(computed)?.build());
-    plan.or_error().map(Some)
+    plan.and_then(with_hours).or_error().map(Some)
 }
 
 /// What stands for a parameter: its column, or its value where that is the same in all rows, because some functions ask for a constant.

@@ -21,6 +21,7 @@ pub(super) use self::infer::{placeholder, types_of as parameter_types};
 pub(super) use self::moved::MovedTimes;
 use super::Parameters;
 use crate::error::OrError;
+use crate::functions::with_hours;
 use crate::wire_types::{Profile, to_wire, wire_schema};
 
 /// Of a value that does not fit so many bytes are quoted.
@@ -111,7 +112,9 @@ pub(super) fn bind(plan: LogicalPlan, batch: &RecordBatch, row: usize, profile: 
     if profile == Profile::Jdbc {
         check_wrapped(&values, &known)?;
     }
-    plan.with_param_values(ParamValues::from(values)).or_error()
+    let has_dates = values.iter().any(|value| value.data_type() == DataType::Date32);
+    let plan = plan.with_param_values(ParamValues::from(values)).or_error()?;
+    if has_dates { with_hours(plan).or_error() } else { Ok(plan) }
 }
 
 /// The JDBC driver makes a BIGINT of what it binds for a UBIGINT, and what is above 2^63 - 1 becomes negative without a word: compared with

@@ -1,4 +1,5 @@
-//! Which NaN does an aggregate give? That of tables, whichever its arithmetic made. Everything else is the aggregate's own.
+//! Which NaN does an aggregate give? That of tables, whichever its arithmetic made. Everything else is the aggregate's own, but for what frames that
+//! move come to.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, WindowFunctionParams};
-use datafusion::logical_expr::function::{AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF, SetMonotonicity,
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{
 };
 use tidewater_storage::catalog::one_nan;
 
+use super::moving::of_frame;
 use super::results::{with_result, with_results};
 use crate::functions::delegated::of_inner;
 use crate::functions::exact::one_nan_in;
@@ -44,7 +46,7 @@ pub(super) const COMPUTING: [&str; 22] = [
     "var_pop",
 ];
 
-/// The same aggregate with one NaN.
+/// The same aggregate with one NaN. It is not simplified: of `percentile_cont(1)` DataFusion makes its own `max`, which loses NaN in groups.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct OneNan {
     inner: Arc<AggregateUDF>,
@@ -74,7 +76,6 @@ impl AggregateUDFImpl for OneNan {
         fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>>;
         fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool;
         fn order_sensitivity(&self) -> AggregateOrderSensitivity;
-        fn simplify(&self) -> Option<AggregateFunctionSimplification>;
         fn is_descending(&self) -> Option<bool>;
         fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue>;
         fn supports_null_handling_clause(&self) -> bool;
@@ -87,7 +88,12 @@ impl AggregateUDFImpl for OneNan {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(with_result(self.inner.create_sliding_accumulator(args)?, one_nan_in))
+        let are_doubles = args.expr_fields.iter().all(|field| field.data_type() == &DataType::Float64);
+        let accumulator = match of_frame(self.name()).filter(|_| are_doubles && !args.is_distinct) {
+            Some(moving) => moving,
+            None => self.inner.create_sliding_accumulator(args)?,
+        };
+        Ok(with_result(accumulator, one_nan_in))
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {

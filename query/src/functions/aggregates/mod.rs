@@ -1,5 +1,5 @@
-//! Which aggregates does DataFusion get wrong? Sums that wrap round, extremes of groups of floats, and of INTERVALs, and those with another NaN than
-//! the one of tables; ours stand in their place.
+//! Which aggregates does DataFusion get wrong? Sums that wrap round, extremes of groups of floats, and of INTERVALs, DOUBLEs in frames that move, and
+//! those with another NaN than the one of tables; ours stand in their place.
 
 mod extremes;
 mod sum;
@@ -7,6 +7,7 @@ mod sum;
 mod distinct;
 mod floats;
 mod groups;
+mod moving;
 mod results;
 mod spans;
 mod total;

@@ -37,17 +37,6 @@ pub(super) fn of_decimal(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::yes(if to == DataType::Float64 { nearest } else { cast(nearest, to) })
 }
 
-/// Makes a cast of such a call again. Whether it was one.
-pub(super) fn as_cast(expr: &mut Expr) -> bool {
-    let Expr::ScalarFunction(call) = expr else { return false };
-    if !call.func.inner().is::<Nearest>() {
-        return false;
-    }
-    let Some(decimal) = call.args.pop() else { return false };
-    *expr = cast(decimal, DataType::Float64);
-    true
-}
-
 /// Integers of so many digits are DOUBLEs, and so are powers of ten up to this one.
 const EXACT_DIGITS: u8 = 15;
 const EXACT_POWER: i8 = 22;

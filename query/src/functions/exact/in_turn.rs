@@ -147,8 +147,7 @@ impl Guards<'_> {
     /// All values of a node, under the names that they have.
     fn values(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         rewrite_exprs(node, |expr| {
-            // Sets of groups have no name that they could keep.
-            if !computes(&expr) || matches!(expr, Expr::GroupingSet(_)) {
+            if !computes(&expr) {
                 return Ok(Transformed::no(expr));
             }
             Ok(Transformed::yes(self.value(expr)?))

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType as Micros};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::utils::take_function_args;
-use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
+use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast,
 };
 
-use crate::functions::zone::ZoneClock;
+use crate::functions::zone::{ZoneClock, each_element, with_element};
 
 /// A cast of wall time to instants in a zone other than UTC as a call of such a function.
 pub(super) fn of_wall_time(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -62,6 +62,16 @@ impl Instants {
     fn data_type(&self) -> DataType {
         DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.zone)))
     }
+
+    fn read(&self, wall_times: &ArrayRef, clock: &mut ZoneClock) -> Result<ArrayRef> {
+        let mut instants = Vec::with_capacity(wall_times.len());
+        for wall_time in wall_times.as_primitive::<Micros>() {
+            let beyond = || exec_datafusion_err!("a time is beyond what a TIMESTAMPTZ holds");
+            let instant = |local| clock.first_instant(local).ok_or_else(beyond);
+            instants.push(wall_time.map(instant).transpose()?);
+        }
+        Ok(Arc::new(TimestampMicrosecondArray::from(instants).with_timezone(Arc::clone(&self.zone))))
+    }
 }
 
 impl ScalarUDFImpl for Instants {
@@ -78,16 +88,21 @@ impl ScalarUDFImpl for Instants {
         &self.signature
     }
 
+    /// Two times may be one instant, behind which lists are in the order of what follows.
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
-        Ok(inputs.first().map_or(SortProperties::Unordered, |input| input.sort_properties))
+        let times = inputs.first().filter(|input| !matches!(input.range.data_type(), DataType::List(_)));
+        Ok(times.map_or(SortProperties::Unordered, |input| input.sort_properties))
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         Ok(arg_types.to_vec())
     }
 
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(self.data_type())
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match arg_types {
+            [wall_times] => Ok(with_element(wall_times, self.data_type())),
+            _ => internal_err!("{NAME} takes wall times"),
+        }
     }
 
     fn is_strict(&self) -> bool {
@@ -96,18 +111,12 @@ impl ScalarUDFImpl for Instants {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [wall_times] = take_function_args(NAME, args.args)?;
-        let array = wall_times.to_array(1)?;
         let mut clock = ZoneClock::new(&self.zone)?;
-        let mut instants = Vec::with_capacity(array.len());
-        for wall_time in array.as_primitive::<Micros>() {
-            let beyond = || exec_datafusion_err!("a time is beyond what a TIMESTAMPTZ holds");
-            let instant = |local| clock.first_instant(local).ok_or_else(beyond);
-            instants.push(wall_time.map(instant).transpose()?);
-        }
-        let instants = TimestampMicrosecondArray::from(instants).with_timezone(Arc::clone(&self.zone));
+        let mut read = |wall_times: &ArrayRef| self.read(wall_times, &mut clock);
+        let instants = each_element(&wall_times.to_array(1)?, &mut read)?;
         Ok(match wall_times {
             ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&instants, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(instants)),
+            ColumnarValue::Array(_) => ColumnarValue::Array(instants),
         })
     }
 

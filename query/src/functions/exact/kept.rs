@@ -37,7 +37,7 @@ pub(super) fn may_be_kept(expr: &Expr) -> bool {
 /// instead, and finds none. To be called behind type coercion, which casts, too.
 pub(super) fn keep(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if !may_be_kept(&expr) {
-        return beside_outer(expr);
+        return Transformed::no(expr);
     }
     let expr = match doubles::of_decimal(expr, schema) {
         Transformed { data, transformed: true, .. } => return Transformed::yes(data),
@@ -63,30 +63,6 @@ pub(super) fn is_kept(expr: &Expr) -> bool {
 /// The same of what runs.
 pub(super) fn is_kept_physically(expr: &Arc<dyn PhysicalExpr>) -> bool {
     expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| call.fun().inner().is::<Kept>())
-}
-
-/// Takes the function away again beside a column of an outer query: there is no constant that a cast could be moved to, and the optimizer joins
-/// the two queries by columns and casts of them alone.
-fn beside_outer(mut expr: Expr) -> Transformed<Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = &mut expr else {
-        return Transformed::no(expr);
-    };
-    let inner = match (left.contains_outer(), right.contains_outer()) {
-        (true, false) => right,
-        (false, true) => left,
-        _ => return Transformed::no(expr),
-    };
-    if doubles::as_cast(inner) {
-        return Transformed::yes(expr);
-    }
-    let Expr::ScalarFunction(call) = &mut **inner else { return Transformed::no(expr) };
-    if !call.func.inner().is::<Kept>() {
-        return Transformed::no(expr);
-    }
-    if let Some(kept) = call.args.pop() {
-        **inner = kept;
-    }
-    Transformed::yes(expr)
 }
 
 fn is_wanted(expr: &Expr, schema: &DFSchema) -> bool {

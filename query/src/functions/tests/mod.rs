@@ -1,9 +1,11 @@
-//! Do functions keep what they promise? Buckets against a brute-force oracle, known answers, zones, integers at their ends, guards.
+//! Do functions keep what they promise? Buckets and frames against a brute-force oracle, known answers, zones, integers at their ends, guards.
 
 mod buckets;
 mod exact;
+mod frames;
 mod guards;
 mod sql;
+mod subqueries;
 mod zones;
 
 use arrow::array::RecordBatch;

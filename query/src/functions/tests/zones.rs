@@ -1,9 +1,13 @@
 //! Is a time of a zone what clocks there show? Each is looked for minute by minute around changes; known answers of queries.
 
-use chrono::NaiveDate;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::datatypes::{TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, NaiveDate};
 
 use super::{context, value};
-use crate::functions::zone::ZoneClock;
+use crate::functions::zone::{ZoneClock, instant_us, read_texts};
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -74,6 +78,27 @@ fn a_time_that_is_shown_once_is_one_instant() {
         }
         assert_eq!(n_twice > 0, is_back, "{zone}, {day:?}: {n_twice}");
     }
+}
+
+/// Also one that clocks show twice, or skip.
+#[test]
+fn a_text_is_the_instant_of_the_time_that_it_says() {
+    for (zone, day, _) in CHANGES {
+        let mut clock = ZoneClock::new(zone).expect("a zone");
+        let locals = window(day);
+        let written = |local: &i64| DateTime::from_timestamp_micros(*local).expect("in range").naive_utc().to_string();
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(locals.iter().map(written)));
+        let read = read_texts(&texts, (&Arc::from(zone), TimeUnit::Microsecond), false).expect("times");
+        for (local, instant) in locals.iter().zip(read.as_primitive::<TimestampMicrosecondType>().values()) {
+            let first = clock.first_instant(*local);
+            assert_eq!(first, Some(*instant), "{zone}: {local}");
+            assert_eq!(instant_us(&written(local), zone).ok(), first, "{zone}: {local}");
+        }
+    }
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("2024-10-27 02:30:00"), Some("soon"), None]));
+    let berlin: (&Arc<str>, TimeUnit) = (&Arc::from("Europe/Berlin"), TimeUnit::Second);
+    assert!(read_texts(&texts, berlin, false).expect_err("no time").to_string().contains("'soon'"));
+    assert_eq!(read_texts(&texts, berlin, true).expect("NULL for it").null_count(), 2);
 }
 
 #[test]

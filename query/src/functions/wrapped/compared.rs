@@ -4,27 +4,32 @@
 //! DOUBLE, as in PostgreSQL: DataFusion makes a DECIMAL of the other, which has no place for 1e300 or infinity. What is computed of numbers that
 //! are written, and of nothing else, is left to it: `0.06 + 0.01` is no DOUBLE in PostgreSQL, and the DECIMAL next to it is the one that is meant.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::{iter, mem};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
     AggregateFunction, Case, Cast, InList, InSubquery, ScalarFunction, SetComparison, Sort,
 };
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::expr_rewriter::coerce_plan_expr_for_schema;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, cast};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Distinct, DistinctOn, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator,
+    cast,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::common_type::{
-    as_doubles, as_extreme, as_instants, as_length, as_lengths, as_shifted, as_subquery, as_times, as_wide, chosen,
-    settle_unions, zone_of,
+    Unions, as_doubles, as_extreme, as_instants, as_length, as_lengths, as_shifted, as_subquery, as_times, as_wide,
+    check_recursive, chosen, is_open, zone_of,
 };
 use crate::functions::exact::may_stand_twice;
-use crate::rules::{columns_of, holds};
+use crate::rules::{columns_of, holds, is_lateral, rewrite_exprs, with_outer};
 use crate::statement::{CHOICES, SHIFTS, beside_decimal, compared_with_decimal, is_written_number};
 
 /// Reads constants as what they are compared with. It runs in front of type coercion, which would find another type for both.
@@ -37,54 +42,141 @@ impl AnalyzerRule for AsCompared {
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        let zone = zone_of(config);
-        settle_unions(plan)?.transform_up_with_subqueries(|plan| read_plan(plan, zone)).data()
+        let reading = Reading { zone: zone_of(config), unions: Unions::of(&plan)?, has_changed: Cell::new(false) };
+        reading.unions.settled(reading.of(plan)?)
     }
 }
 
-fn read_plan(mut plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<LogicalPlan>> {
-    let has_read_keys = match &mut plan {
-        LogicalPlan::Join(join) => read_keys(join),
-        _ => false,
-    };
-    let is_sort = matches!(plan, LogicalPlan::Sort(_));
-    if !is_sort && !holds(&plan, may_be_read)? {
-        return Ok(Transformed::new_transformed(plan, has_read_keys));
+/// The plan with the types that its columns have in an answer. To be asked of a view, which is described, and named, before it is read.
+pub(crate) fn as_answered(plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+    let answered = AsCompared.analyze(plan.clone(), config)?;
+    match has_types_of(&plan, answered.schema()) {
+        true => Ok(plan),
+        false => coerce_plan_expr_for_schema(plan, answered.schema()),
     }
-    let schema = columns_of(&plan)?;
-    let names = NamePreserver::new(&plan);
-    let read = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let mut read = expr.transform_up(|expr| Ok(read(expr, &schema, zone)))?;
-        if is_sort && as_length(&mut read.data, &schema) {
-            return Ok(Transformed::yes(read.data));
+}
+
+fn has_types_of(plan: &LogicalPlan, schema: &DFSchema) -> bool {
+    let types = plan.schema().fields().iter().map(|field| field.data_type());
+    types.eq(schema.fields().iter().map(|field| field.data_type()))
+}
+
+/// One walk over a plan, from the leaves up: what is read as something else is so for all that stands around it.
+struct Reading<'z> {
+    zone: Option<&'z str>,
+    unions: Unions,
+    /// Whether columns are of other types by now than the nodes say that are still to come.
+    has_changed: Cell<bool>,
+}
+
+impl Reading<'_> {
+    fn of(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        plan.transform_down_up(|node| self.read_lateral(node), |node| self.read_node(node).map(Transformed::yes)).data()
+    }
+
+    /// What stands beside a LATERAL query is around it, and is read before it.
+    fn read_lateral(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match node {
+            LogicalPlan::Join(mut join) if is_lateral(&join.right) => {
+                let left = self.of(Arc::unwrap_or_clone(join.left))?;
+                let right = with_outer(Arc::unwrap_or_clone(join.right), left.schema())?;
+                join.left = Arc::new(left);
+                join.right = Arc::new(self.of(right)?);
+                Ok(Transformed::new(LogicalPlan::Join(join), true, TreeNodeRecursion::Jump))
+            }
+            other => Ok(Transformed::no(other)),
         }
-        Ok(if read.transformed { read.update_data(|expr| name.restore(expr)) } else { read })
-    })?;
-    if read.transformed {
-        return read.map_data(LogicalPlan::recompute_schema);
     }
-    Ok(Transformed::new_transformed(read.data, has_read_keys))
+
+    fn read_node(&self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let node = self.settle_inputs(node)?;
+        let Transformed { data: node, transformed: is_read, .. } = self.read_exprs(node)?;
+        let is_around = self.has_changed.get() && !node.inputs().is_empty();
+        if !is_read && !is_around {
+            return Ok(node);
+        }
+        let before = Arc::clone(node.schema());
+        let node = match node {
+            // DataFusion takes their types for given.
+            LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build()?,
+            other => other.recompute_schema()?,
+        };
+        if let LogicalPlan::RecursiveQuery(query) = &node {
+            check_recursive(query, &before)?;
+        }
+        if !has_types_of(&node, &before) {
+            self.has_changed.set(true);
+        }
+        Ok(node)
+    }
+
+    /// A UNION is settled when all are known that stand in it.
+    fn settle_inputs(&self, node: LogicalPlan) -> Result<LogicalPlan> {
+        match node {
+            // Its parts say of columns that are joined by name what the first of them has.
+            LogicalPlan::Union(_) => node.map_children(|part| part.recompute_schema().map(Transformed::yes)).data(),
+            LogicalPlan::Distinct(Distinct::All(_)) => Ok(node),
+            around if around.inputs().into_iter().any(is_open) => {
+                self.has_changed.set(true);
+                around.map_children(|input| self.unions.settled(input).map(Transformed::yes)).data()
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn read_exprs(&self, mut node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        if let LogicalPlan::Join(join) = &mut node {
+            read_keys(join);
+        }
+        let sorts = matches!(node, LogicalPlan::Sort(_) | LogicalPlan::Distinct(Distinct::On(_)));
+        if !sorts && !holds(&node, may_be_read)? {
+            return Ok(Transformed::no(node));
+        }
+        let columns = columns_of(&node)?;
+        let with_queries = node.map_subqueries(|query| {
+            let query = if self.has_changed.get() { with_outer(query, &columns)? } else { query };
+            self.of(query).map(Transformed::yes)
+        })?;
+        let mut done = with_queries.transform_data(|node| {
+            rewrite_exprs(node, |expr| expr.transform_up(|expr| Ok(read(expr, &columns, self.zone))))
+        })?;
+        done.transformed |= sorts_by_length(&mut done.data, &columns);
+        Ok(done)
+    }
 }
 
-/// What USING names, or a set operation, is compared like what ON says. Whether any was read.
-fn read_keys(join: &mut Join) -> bool {
+/// Sorts by the lengths of INTERVALs. DISTINCT ON tells apart what it sorts by. Whether there are any.
+fn sorts_by_length(node: &mut LogicalPlan, columns: &DFSchema) -> bool {
+    match node {
+        LogicalPlan::Sort(sort) => by_length(&mut sort.expr, columns),
+        LogicalPlan::Distinct(Distinct::On(DistinctOn { on_expr, sort_expr, .. })) => {
+            let mut is_read = sort_expr.as_mut().is_some_and(|keys| by_length(keys, columns));
+            for key in on_expr {
+                is_read |= as_length(key, columns);
+            }
+            is_read
+        }
+        _ => false,
+    }
+}
+
+/// What USING names, or a set operation, is compared like what ON says.
+fn read_keys(join: &mut Join) {
     if join.on.is_empty() {
-        return false;
+        return;
     }
     let schema = merge_schema(&[&*join.left, &*join.right]);
-    let mut is_read = false;
     for (left, right) in &mut join.on {
-        is_read |= read_pair(left, right, &schema);
+        read_pair(left, right, &schema);
     }
-    is_read
 }
 
-/// Whether it may be read: a comparison, a difference, a choice, or what has an order.
+/// Whether it may be read: a comparison, a difference, a choice, what has an order, or a query of its own.
 fn may_be_read(expr: &Expr) -> bool {
     match expr {
         Expr::BinaryExpr(BinaryExpr { op, .. }) => is_comparison(*op) || *op == Operator::Minus,
-        Expr::Between(_) | Expr::InList(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Case(_) => true,
+        Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => true,
         Expr::ScalarFunction(function) => is_choice(function),
         Expr::WindowFunction(_) => true,
         Expr::AggregateFunction(function) => !function.params.order_by.is_empty(),
@@ -146,8 +238,8 @@ fn by_length(keys: &mut [Sort], schema: &DFSchema) -> bool {
     is_read
 }
 
-/// `nullif(a, b)` of two types, of INTERVALs, or of floats, of which two are zeros, as `CASE WHEN a = b THEN NULL ELSE a END`: `a` keeps its type, and
-/// with it all its digits. `None` for all else, and for what must not stand there twice.
+/// `nullif(a, b)` of two types, or of INTERVALs, as `CASE WHEN a = b THEN NULL ELSE a END`: `a` keeps its type, and with it all its digits.
+/// `None` for all else, and for what must not stand there twice.
 fn unless_equal(expr: &Expr, schema: &DFSchema, zone: Option<&str>) -> Option<Expr> {
     let Expr::ScalarFunction(function) = expr else { return None };
     let [value, other] = function.args.as_slice() else { return None };
@@ -155,7 +247,7 @@ fn unless_equal(expr: &Expr, schema: &DFSchema, zone: Option<&str>) -> Option<Ex
         return None;
     }
     let (of, beside) = (value.get_type(schema).ok()?, other.get_type(schema).ok()?);
-    let is_compared = of != beside || of.is_floating() || matches!(of, DataType::Interval(_));
+    let is_compared = of != beside || matches!(of, DataType::Interval(_));
     if of.is_null() || !is_compared || !may_stand_twice(value) {
         return None;
     }

@@ -27,11 +27,12 @@ use datafusion::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 
-pub(crate) use self::common_type::settle_unions;
+pub(crate) use self::common_type::with_hours;
 pub(in crate::functions) use self::common_type::{BesideSpans, beside_null, lengths as span_lengths, only_type};
-pub(crate) use self::compared::AsCompared;
+pub(crate) use self::compared::{AsCompared, as_answered};
 pub(crate) use self::frames::Frames;
-pub(crate) use self::subqueries::{Quantified, Selected};
+pub(super) use self::subqueries::PullUp;
+pub(crate) use self::subqueries::Subqueries;
 
 /// Replaces them in a session; to be called while it has them.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {

@@ -4,19 +4,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, make_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit, TimestampMicrosecondType as Micros};
 use chrono::format::{Fixed, Item, Numeric, ParseErrorKind, Parsed, StrftimeItems, parse};
-use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
 use crate::functions::delegated::of_inner;
-use crate::functions::zone;
+use crate::functions::zone::{self, ZoneClock};
 
 pub(super) const NAMES: [&str; 4] =
     ["to_timestamp_micros", "to_timestamp_millis", "to_timestamp_nanos", "to_timestamp_seconds"];
@@ -75,7 +74,7 @@ impl ScalarUDFImpl for ToTimestamp {
         {
             match args.args.as_slice() {
                 [] => {}
-                [text] => return text.cast_to(&promised, None),
+                [text] => return as_cast(text, &promised),
                 [text, formats @ ..] => return by_formats(text, formats, args.number_rows, &promised),
             }
         }
@@ -90,6 +89,16 @@ impl ScalarUDFImpl for ToTimestamp {
             scalar => scalar,
         })
     }
+}
+
+/// The texts as a CAST reads them.
+fn as_cast(text: &ColumnarValue, promised: &DataType) -> Result<ColumnarValue> {
+    let DataType::Timestamp(unit, Some(zone)) = promised else { return text.cast_to(promised, None) };
+    let instants = zone::read_texts(&text.to_array(1)?, (zone, *unit), false)?;
+    Ok(match text {
+        ColumnarValue::Array(_) => ColumnarValue::Array(instants),
+        ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&instants, 0)?),
+    })
 }
 
 /// Whether each of these says a whole time of day, or none.
@@ -147,17 +156,16 @@ fn by_formats(
     promised: &DataType,
 ) -> Result<ColumnarValue> {
     let DataType::Timestamp(unit, zone) = promised else { return exec_err!("to_timestamp makes no {promised}") };
-    let zone_name = zone.as_deref().unwrap_or("UTC");
-    let Some(zone) = zone::parse(zone_name) else { return exec_err!("'{zone_name}' is not a time zone") };
+    let mut clock = ZoneClock::new(zone.as_deref().unwrap_or("UTC"))?;
     let is_scalar = std::iter::once(text).chain(formats).all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     let n_rows = if is_scalar { 1 } else { number_rows };
     let texts = exact(&text.to_array(n_rows)?, &DataType::Utf8)?;
     let formats: Vec<ArrayRef> =
         formats.iter().map(|format| exact(&format.to_array(n_rows)?, &DataType::Utf8)).collect::<Result<_>>()?;
-    let read = |row: usize, text: &str| -> Result<Option<i64>> {
+    let mut read = |row: usize, text: &str| -> Result<Option<i64>> {
         let mut found = Ok(None);
         for format in formats.iter().map(|format| format.as_string::<i32>()).filter(|format| format.is_valid(row)) {
-            found = moment(text, format.value(row), &zone).map(|moment| Some(in_unit(moment, *unit)));
+            found = moment(text, format.value(row), &mut clock).map(|moment| Some(in_unit(moment, *unit)));
             if found.is_ok() {
                 break;
             }
@@ -183,25 +191,25 @@ fn in_unit(moment: DateTime<Utc>, unit: TimeUnit) -> i64 {
     }
 }
 
-/// What a text says by a format: a moment, or what clocks show in `zone`, or in the zone that it ends with.
-fn moment(text: &str, format: &str, zone: &Tz) -> Result<DateTime<Utc>> {
+/// What a text says by a format: a moment, or what clocks show, `clock` or those of the zone that it ends with.
+fn moment(text: &str, format: &str, clock: &mut ZoneClock) -> Result<DateTime<Utc>> {
     let failed = |what: &str| {
         let message = format!("Error parsing timestamp from '{text}' using format '{format}': {what}");
         DataFusionError::Execution(message)
     };
-    let (mut clock, mut rest, mut named) = (format, text, None);
+    let (mut shown_as, mut rest, mut named) = (format, text, None);
     if let Some(before) = format.trim_end().strip_suffix(" %Z") {
         // Names of zones are nothing that chrono reads.
         let Some((shown, name)) = text.trim_end().rsplit_once(' ') else {
             return Err(failed("there is no time zone at its end"));
         };
         named = Some(zone::parse(name).ok_or_else(|| failed("its end is not a time zone"))?);
-        (clock, rest) = (before, shown);
+        (shown_as, rest) = (before, shown);
     } else if format.contains("%Z") {
         return Err(failed("'%Z' is only supported at the end of the format, behind a space"));
     }
     let mut parsed = Parsed::new();
-    parse(&mut parsed, rest, StrftimeItems::new(clock)).map_err(|error| failed(&error.to_string()))?;
+    parse(&mut parsed, rest, StrftimeItems::new(shown_as)).map_err(|error| failed(&error.to_string()))?;
     let whole = match &named {
         Some(named) => parsed.to_datetime_with_timezone(named).map(|moment| moment.to_utc()),
         None => parsed.to_datetime().map(|moment| moment.to_utc()),
@@ -213,9 +221,12 @@ fn moment(text: &str, format: &str, zone: &Tz) -> Result<DateTime<Utc>> {
         Err(error) => return Err(failed(&error.to_string())),
     }
     let local = parsed.to_naive_datetime_with_offset(0).or_else(|_| parsed.to_naive_date().map(NaiveDateTime::from));
-    let local = local.map_err(|error| failed(&error.to_string()))?;
-    let moment = named.as_ref().unwrap_or(zone).from_local_datetime(&local).single();
-    moment.map(|moment| moment.to_utc()).ok_or_else(|| failed("clocks show it twice, or never"))
+    let local = local.map_err(|error| failed(&error.to_string()))?.and_utc().timestamp_micros();
+    let instant = match named {
+        Some(named) => ZoneClock::of(named).first_instant(local),
+        None => clock.first_instant(local),
+    };
+    instant.and_then(DateTime::from_timestamp_micros).ok_or_else(|| failed("it is beyond what a TIMESTAMPTZ holds"))
 }
 
 /// The same instants in the zone of `promised`: they are counted in UTC already.

@@ -32,7 +32,11 @@ impl ZoneClock {
                 "'{name}' is not a time zone; use an IANA name such as 'Europe/Berlin' or an offset such as '+02:00'"
             )
         })?;
-        Ok(Self { tz, span: (0, 0, 0), first: None })
+        Ok(Self::of(tz))
+    }
+
+    pub fn of(tz: Tz) -> Self {
+        Self { tz, span: (0, 0, 0), first: None }
     }
 
     /// What the zone's clocks are ahead of UTC at an instant.
@@ -148,13 +152,17 @@ pub(in crate::functions) fn parse(name: &str) -> Option<Tz> {
     Tz::from_str(name.trim()).ok()
 }
 
-/// The instant that a text names, µs since 1970: RFC 3339, or with a space, with less than all of it. Without an offset it is a time in `zone`.
+/// The instant that a text names, µs since 1970: RFC 3339, or with a space, with less than all of it. Without an offset it is a time in `zone`: the
+/// first instant at which clocks there show it, or have passed it.
 pub fn instant_us(text: &str, zone: &str) -> Result<i64, Error> {
     let tz = parse(zone).ok_or_else(|| {
         Error::new(Code::InvalidSetting, format!("'{}' is not a time zone", shown(zone)))
             .hint("use an IANA name such as 'Europe/Berlin' or an offset such as '+02:00'")
     })?;
-    string_to_datetime(&tz, text.trim()).map(|time| time.timestamp_micros()).map_err(|_| {
+    let read = string_to_datetime(&tz, text.trim()).map(|time| time.timestamp_micros()).ok();
+    // None of a time that they show twice, or skip.
+    let first = || ZoneClock::of(tz).first_instant(string_to_datetime(&Utc, text.trim()).ok()?.timestamp_micros());
+    read.or_else(first).ok_or_else(|| {
         Error::new(Code::InvalidParameter, format!("'{}' is not a time", shown(text)))
             .hint("write it like '2026-01-31 12:00:00' or '2026-01-31T12:00:00Z'")
     })

@@ -3,9 +3,12 @@
 
 mod at_time_zone;
 mod clock;
+mod elements;
+mod frames;
 mod moved;
 mod rule;
 mod shown;
+mod texts;
 
 use std::sync::Arc;
 
@@ -16,7 +19,9 @@ use datafusion::logical_expr::ScalarUDF;
 
 pub use self::clock::instant_us;
 pub(super) use self::clock::{ZoneClock, parse};
+pub(super) use self::elements::{each_element, with_element};
 pub(super) use self::rule::InSessionZone;
+pub(super) use self::texts::{read_texts, text_instants};
 
 /// Adds the function behind `AT TIME ZONE` to a session.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {

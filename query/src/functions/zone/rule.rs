@@ -1,6 +1,6 @@
 //! By which clock does a query count? By that of the session's zone, as in PostgreSQL: the parts of an instant, its date, time and text, and what is a
 //! day after it. And what is read as an instant without saying its zone is a time there. DataFusion asks the type, which is that of UTC for
-//! every column.
+//! every column, and for what is in a list.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,14 +8,19 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::utils::base_type;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast, try_cast};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::elements::with_element;
+use super::frames::check_frames;
 use super::moved::{SPAN, moved};
 use super::shown::{shown, shown_date};
+use super::texts::text_instants;
+use crate::functions::exact::{instants_of, opaque};
 use crate::functions::times::is_utc;
 use crate::rules::rewrite_plan;
 
@@ -33,6 +38,7 @@ impl AnalyzerRule for InSessionZone {
         match config.execution.time_zone.as_deref() {
             Some(zone) if !is_utc(zone) => {
                 let zone: Arc<str> = Arc::from(zone);
+                check_frames(&plan, &zone)?;
                 rewrite_plan(plan, may_be_read, |expr, schema| expr.transform_up(|expr| Ok(read(expr, schema, &zone))))
             }
             _ => Ok(plan),
@@ -63,14 +69,14 @@ fn asked(call: &ScalarFunction) -> Option<usize> {
 
 fn read(expr: Expr, schema: &DFSchema, zone: &Arc<str>) -> Transformed<Expr> {
     match expr {
-        Expr::Cast(mut of) => {
-            let is_read = read_cast(&mut of.expr, of.field.data_type(), cast, schema, zone);
-            Transformed::new_transformed(Expr::Cast(of), is_read)
-        }
-        Expr::TryCast(mut of) => {
-            let is_read = read_cast(&mut of.expr, of.field.data_type(), try_cast, schema, zone);
-            Transformed::new_transformed(Expr::TryCast(of), is_read)
-        }
+        Expr::Cast(mut of) => match read_cast(&mut of.expr, (of.field.data_type(), false), schema, zone) {
+            true if is_instant(&of.expr, of.field.data_type(), schema) => Transformed::yes(*of.expr),
+            is_read => Transformed::new_transformed(Expr::Cast(of), is_read),
+        },
+        Expr::TryCast(mut of) => match read_cast(&mut of.expr, (of.field.data_type(), true), schema, zone) {
+            true if is_instant(&of.expr, of.field.data_type(), schema) => Transformed::yes(*of.expr),
+            is_read => Transformed::new_transformed(Expr::TryCast(of), is_read),
+        },
         Expr::ScalarFunction(mut call) => {
             let is_read = read_call(&mut call, schema, zone);
             Transformed::new_transformed(Expr::ScalarFunction(call), is_read)
@@ -81,7 +87,7 @@ fn read(expr: Expr, schema: &DFSchema, zone: &Arc<str>) -> Transformed<Expr> {
 }
 
 /// The zone by which instants of a type are shown: one that was chosen, or the session's.
-fn clock_of(of: &Arc<str>, session: &Arc<str>) -> Arc<str> {
+pub(super) fn clock_of(of: &Arc<str>, session: &Arc<str>) -> Arc<str> {
     Arc::clone(if is_utc(of) { session } else { of })
 }
 
@@ -90,44 +96,53 @@ fn replace(expr: &mut Expr, with: impl FnOnce(Expr) -> Expr) -> bool {
     true
 }
 
-/// Reads what is cast: of an instant a clock is asked, and what becomes one is a time of the session's zone. The cast itself stays.
-fn read_cast(
-    inner: &mut Expr,
-    to: &DataType,
-    cast_to: fn(Expr, DataType) -> Expr,
-    schema: &DFSchema,
-    zone: &Arc<str>,
-) -> bool {
+/// Whether what was read is what the cast makes of it already.
+fn is_instant(read: &Expr, to: &DataType, schema: &DFSchema) -> bool {
+    matches!(to, DataType::Timestamp(_, Some(_))) && read.get_type(schema).is_ok_and(|of| of == *to)
+}
+
+/// Reads what is cast, or only tried: of an instant a clock is asked, and what becomes one is a time of the session's zone, or of the one that was
+/// chosen. So is each in a list. The cast itself stays.
+fn read_cast(inner: &mut Expr, (to, is_tried): (&DataType, bool), schema: &DFSchema, zone: &Arc<str>) -> bool {
     use DataType as T;
     let Ok(from) = inner.get_type(schema) else { return false };
-    match (&from, to) {
-        (T::Timestamp(_, Some(of)), T::Date32) => replace(inner, |inner| shown_date(clock_of(of, zone), inner)),
+    let (of, to) = (base_type(&from), base_type(to));
+    let cast_to: fn(Expr, DataType) -> Expr = if is_tried { try_cast } else { cast };
+    // There are several kinds of lists, and functions know one.
+    let plain = |inner: Expr| if of == from { inner } else { cast(inner, with_element(&from, of.clone())) };
+    match (&of, &to) {
+        (T::Timestamp(_, Some(of)), T::Date32) => replace(inner, |inner| shown_date(clock_of(of, zone), plain(inner))),
         (T::Timestamp(_, Some(of)), T::Date64 | T::Time32(_) | T::Time64(_) | T::Timestamp(_, None)) => {
-            replace(inner, |inner| shown(clock_of(of, zone), inner))
+            replace(inner, |inner| shown(clock_of(of, zone), plain(inner)))
         }
         (T::Timestamp(_, Some(_)), to) if to.is_string() => label(inner, &from, zone),
-        (from, T::Timestamp(unit, Some(of))) if is_utc(of) => {
-            let there = |unit| T::Timestamp(unit, Some(Arc::clone(zone)));
-            match from {
-                T::Timestamp(fine @ (TimeUnit::Microsecond | TimeUnit::Nanosecond), None) => {
-                    replace(inner, |inner| cast_to(inner, there(*fine)))
-                }
-                T::Timestamp(_, None) | T::Date32 | T::Date64 => replace(inner, |inner| {
-                    cast_to(cast_to(inner, T::Timestamp(TimeUnit::Microsecond, None)), there(TimeUnit::Microsecond))
-                }),
-                from if from.is_string() => replace(inner, |inner| cast_to(inner, there(*unit))),
-                _ => false,
-            }
+        (of, T::Timestamp(unit, Some(to))) if of.is_string() => {
+            // What is no time may be an error: it is asked about the rows that other conditions leave.
+            let may_fail = !is_tried && !matches!(inner, Expr::Literal(..));
+            replace(inner, |inner| {
+                let instants = text_instants(clock_of(to, zone), *unit, is_tried, plain(inner));
+                if may_fail { opaque(instants) } else { instants }
+            })
         }
+        (T::Timestamp(TimeUnit::Microsecond, None), T::Timestamp(_, Some(to))) => {
+            replace(inner, |inner| instants_of(clock_of(to, zone), plain(inner)))
+        }
+        (T::Timestamp(TimeUnit::Nanosecond, None), T::Timestamp(_, Some(to))) => replace(inner, |inner| {
+            cast_to(inner, with_element(&from, T::Timestamp(TimeUnit::Nanosecond, Some(clock_of(to, zone)))))
+        }),
+        (T::Timestamp(_, None) | T::Date32 | T::Date64, T::Timestamp(_, Some(to))) => replace(inner, |inner| {
+            let wall_times = cast_to(inner, with_element(&from, T::Timestamp(TimeUnit::Microsecond, None)));
+            instants_of(clock_of(to, zone), wall_times)
+        }),
         _ => false,
     }
 }
 
 /// Gives instants the type of the session's zone, with which they are written, unless another zone was chosen.
 fn label(instants: &mut Expr, from: &DataType, zone: &Arc<str>) -> bool {
-    match from {
-        DataType::Timestamp(unit, Some(of)) if is_utc(of) => {
-            let there = DataType::Timestamp(*unit, Some(Arc::clone(zone)));
+    match base_type(from) {
+        DataType::Timestamp(unit, Some(of)) if is_utc(&of) => {
+            let there = with_element(from, DataType::Timestamp(unit, Some(Arc::clone(zone))));
             replace(instants, |instants| cast(instants, there))
         }
         _ => false,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
-use datafusion::common::utils::take_function_args;
+use datafusion::common::utils::{base_type, take_function_args};
 use datafusion::common::{ScalarValue, exec_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::elements::{each_element, with_element};
 use super::in_micros;
 use crate::functions::zone::ZoneClock;
 
@@ -48,11 +49,10 @@ impl Shown {
         Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![instants]))
     }
 
-    fn show(&self, instants: &ArrayRef) -> Result<ArrayRef> {
+    fn show(&self, instants: &ArrayRef, clock: &mut ZoneClock) -> Result<ArrayRef> {
         let DataType::Timestamp(unit, Some(_)) = *instants.data_type() else {
             return internal_err!("{NAME} takes instants, not {}", instants.data_type());
         };
-        let mut clock = ZoneClock::new(&self.zone)?;
         let counts = cast(instants, &DataType::Int64)?;
         let beyond = || exec_datafusion_err!("a time is beyond what a TIMESTAMP holds");
         let mut local = |count| in_micros(count, unit, |micros| clock.local(micros)).ok_or_else(beyond);
@@ -96,10 +96,11 @@ impl ScalarUDFImpl for Shown {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        match arg_types {
-            [DataType::Timestamp(_, _)] if self.is_date => Ok(DataType::Date32),
-            [DataType::Timestamp(unit, _)] => Ok(DataType::Timestamp(*unit, None)),
-            _ => internal_err!("{NAME} takes instants"),
+        let [instants] = arg_types else { return internal_err!("{NAME} takes instants") };
+        match base_type(instants) {
+            DataType::Timestamp(_, _) if self.is_date => Ok(with_element(instants, DataType::Date32)),
+            DataType::Timestamp(unit, _) => Ok(with_element(instants, DataType::Timestamp(unit, None))),
+            other => internal_err!("{NAME} takes instants, not {other}"),
         }
     }
 
@@ -109,7 +110,8 @@ impl ScalarUDFImpl for Shown {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [instants] = take_function_args(NAME, args.args)?;
-        let shown = self.show(&instants.to_array(1)?)?;
+        let mut clock = ZoneClock::new(&self.zone)?;
+        let shown = each_element(&instants.to_array(1)?, &mut |instants: &ArrayRef| self.show(instants, &mut clock))?;
         Ok(match instants {
             ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&shown, 0)?),
             ColumnarValue::Array(_) => ColumnarValue::Array(shown),

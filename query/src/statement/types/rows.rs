@@ -1,14 +1,15 @@
 //! How are rows compared, `(a, b) = (c, d)`? Value by value, as standard SQL has it, so that a NULL in them leaves open what no other value decides.
 //! The planner makes structs of them, of which each is equal to another or is not.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
-use crate::error::too_deep;
-use crate::limits::{MAX_EXPANDED_NODES, MAX_STATEMENT_DEPTH};
+use crate::limits::MAX_EXPANDED_NODES;
 use crate::statement::measure::expressions_of;
 use crate::statement::parse::settle_exprs;
 
@@ -64,6 +65,7 @@ fn written_out(expr: &Expr) -> Result<Option<Expr>> {
         Expr::Between { expr: row, negated, low, high } => match (items(row), items(low), items(high)) {
             (Some(row), Some(low), Some(high)) => {
                 check_copies(&row, 2)?;
+                check_volatile(&row)?;
                 let above = compared(&Op::GtEq, row.clone(), low)?;
                 let below = compared(&Op::LtEq, row, high)?;
                 above.zip(below).map(|(above, below)| negated_if(*negated, joined(above, Op::And, below)))
@@ -82,6 +84,9 @@ fn ask_each(expr: &mut Expr) -> Result<()> {
         return Ok(());
     };
     check_copies(&row, rows.len())?;
+    if rows.len() > 1 {
+        check_volatile(&row)?;
+    }
     for (when, other) in conditions.iter_mut().zip(rows) {
         if let Some(condition) = compared(&BinaryOperator::Eq, row.clone(), other)? {
             when.condition = condition;
@@ -171,30 +176,35 @@ fn empty() -> Error {
     Error::new(Code::InvalidStatement, "a row has no values").hint("write at least one")
 }
 
-/// The first two values that differ decide: `a < c OR (a = c AND b < d)`.
+/// The first two values that differ decide: `a < c OR (a = c AND b < d)`. Of more values, by halves: what is written stays flat.
 fn in_order(left: Vec<Expr>, right: Vec<Expr>, strict: BinaryOperator, last: &BinaryOperator) -> Result<Expr> {
-    use BinaryOperator as Op;
     check_lengths(&left, &right)?;
-    if left.len() > MAX_STATEMENT_DEPTH {
-        return Err(too_deep());
-    }
     if left.iter().chain(&right).any(|item| items(item).is_some()) {
         return Err(Error::new(Code::UnsupportedStatement, "rows within rows are not put in an order")
             .hint("write all values in one row"));
     }
-    check_copies(left.iter().chain(&right), 2)?;
-    let mut whole: Option<Expr> = None;
-    for (left, right) in left.into_iter().zip(right).rev() {
-        whole = Some(match whole {
-            None => pair(last, left, right)?,
-            Some(rest) => {
-                let decided = pair(&strict, left.clone(), right.clone())?;
-                let open = joined(pair(&Op::Eq, left, right)?, Op::And, nested(rest));
-                joined(decided, Op::Or, nested(open))
-            }
-        });
+    // The last ones are compared once, the others once more for each time that what is in front of them is halved.
+    let n_copies = left.len().checked_ilog2().unwrap_or(0) as usize + 1;
+    check_copies(left.iter().chain(&right), n_copies)?;
+    let n_but_last = left.len().saturating_sub(1);
+    check_volatile(left.iter().take(n_but_last).chain(right.iter().take(n_but_last)))?;
+    by_halves(&left, &right, &strict, last)
+}
+
+fn by_halves(left: &[Expr], right: &[Expr], strict: &BinaryOperator, last: &BinaryOperator) -> Result<Expr> {
+    use BinaryOperator as Op;
+    match (left, right) {
+        ([], _) | (_, []) => Err(empty()),
+        ([left], [right]) => pair(last, left.clone(), right.clone()),
+        _ => {
+            let (left, left_rest) = left.split_at(left.len() / 2);
+            let (right, right_rest) = right.split_at(right.len() / 2);
+            let decided = by_halves(left, right, strict, strict)?;
+            let equal = by_pairs(left.to_vec(), right.to_vec(), Op::And, &|left, right| pair(&Op::Eq, left, right))?;
+            let open = joined(equal, Op::And, nested(by_halves(left_rest, right_rest, strict, last)?));
+            Ok(joined(decided, Op::Or, nested(open)))
+        }
     }
-    whole.ok_or_else(empty)
 }
 
 /// Refuses what would become too large when it is written out: a row stands in each comparison, and comparisons of rows may stand in rows.
@@ -207,10 +217,38 @@ fn check_copies<'a>(row: impl IntoIterator<Item = &'a Expr>, n_copies: usize) ->
         .hint("join with a table of values: FROM t JOIN (VALUES …) AS v(a, b) ON t.a = v.a AND t.b = v.b"))
 }
 
+/// Functions that give another value each time.
+const VOLATILE: [&str; 2] = ["random", "uuid"];
+
+/// Refuses what would be asked more than once for a value that is to be one.
+fn check_volatile<'a>(values: impl IntoIterator<Item = &'a Expr>) -> Result<()> {
+    let is_volatile = |expr: &Expr| match expr {
+        Expr::Function(call) => VOLATILE.iter().any(|name| call.name.to_string().eq_ignore_ascii_case(name)),
+        _ => false,
+    };
+    for value in values {
+        let found = visit_expressions(value, |expr| match is_volatile(expr) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        if found.is_break() {
+            return Err(Error::new(
+                Code::UnsupportedStatement,
+                format!("{value} stands in a row that is compared more than once, with another value each time"),
+            )
+            .hint("give it a name first: FROM (SELECT random() AS r, a FROM t) AS x WHERE (r, a) < (0.5, 2)"));
+        }
+    }
+    Ok(())
+}
+
 /// One of several rows, of which all are written out; of others the planner makes structs.
 fn in_list(row: &[Expr], list: &[Expr], negated: bool) -> Result<Option<Expr>> {
     let Some(rows) = list.iter().map(items).collect::<Option<Vec<_>>>() else { return Ok(None) };
     check_copies(row, rows.len())?;
+    if rows.len() > 1 {
+        check_volatile(row)?;
+    }
     let equal = |other: Vec<Expr>| {
         by_pairs(row.to_vec(), other, BinaryOperator::And, &|left, right| pair(&BinaryOperator::Eq, left, right))
     };

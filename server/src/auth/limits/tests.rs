@@ -111,6 +111,30 @@ fn a_batch_beyond_a_second_counts_for_all_that_it_is() {
 }
 
 #[test]
+fn what_is_owed_counts_before_more_comes() {
+    let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
+    let (alice, same) = (limits.of(&user("alice")), limits.of(&user("alice")));
+    assert!(alice.settle().is_ok(), "nothing is owed");
+    alice.owe(1 << 19);
+    assert!(alice.settle().is_ok() && alice.bytes(1 << 19).is_ok());
+    // By whichever stream, and also when the one that owes it has gone.
+    alice.owe(1 << 19);
+    drop(alice);
+    assert_eq!(wait_ms(same.settle()), 500);
+    clock.advance(Duration::from_millis(500));
+    assert!(same.settle().is_ok());
+    assert_eq!(wait_ms(same.bytes(1 << 19)), 500, "it was taken");
+    // More than a second's worth: it is settled when all of it has had its time.
+    clock.advance(Duration::from_secs(1));
+    same.owe(4 << 20);
+    assert_eq!(wait_ms(same.settle()), 4_000);
+    clock.advance(Duration::from_secs(4));
+    assert!(same.settle().is_ok());
+    let nobody = limits.of(&user("bob"));
+    assert!(nobody.settle().is_ok(), "others do not owe it");
+}
+
+#[test]
 fn as_many_statements_run_as_may() {
     let (limits, _) = limits(TokenLimits { concurrent_queries: Some(2), ..NONE });
     let alice = limits.of(&user("alice"));

@@ -135,7 +135,7 @@ pub(super) fn name_way_on(error: anyhow::Error) -> anyhow::Error {
     if !error.downcast_ref::<Error>().is_some_and(Error::is_retryable) {
         return error;
     }
-    error.context("given up after five minutes of waiting; the same command goes on where this one stopped")
+    error.context("given up after pauses of five minutes in all; the same command goes on where this one stopped")
 }
 
 /// Reads a little ahead, on a thread that may wait for the disk.

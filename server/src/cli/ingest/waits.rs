@@ -59,6 +59,6 @@ impl Waited {
             return None;
         }
         self.next_line = Some(now + INTERVAL);
-        Some(format!("waiting, for five minutes at most, until the server takes the rows: {error}"))
+        Some(format!("waiting, with pauses of five minutes in all at most, until the server takes the rows: {error}"))
     }
 }

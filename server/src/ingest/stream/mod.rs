@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Three loops of one task, joined by bounded queues. What is under way is bounded in number and bytes by permits that
-//! a batch holds from the moment it is read until it is answered: past them the reader does not read, and the client's
-//! window closes. Nor does it read while the last batch waits for memory: a stream is slowed down, and not refused; when the
-//! process shuts down meanwhile that batch has no answer, and is sent again. When the client goes away all three end; batches
-//! in the table's queue are stored all the same, and the producer's sequence tells so when it comes back.
+//! a batch holds from before it is read until it is answered: past them the reader does not read, and the client's
+//! window closes. Nor does it read while what it has read is past the caller's limits, or while the last batch waits for memory:
+//! a stream is slowed down, and not refused; when the process shuts down meanwhile that batch has no answer, and is sent again.
+//! When the client goes away all three end; batches in the table's queue are stored all the same, and the producer's sequence
+//! tells so when it comes back.
 
 mod open;
 mod order;

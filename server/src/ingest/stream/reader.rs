@@ -6,11 +6,13 @@ use std::time::Duration;
 use tidewater_proto::ingest::v1::write_stream_request::Msg;
 use tidewater_proto::ingest::v1::write_stream_response::Msg as Answer;
 use tidewater_proto::ingest::v1::{Batch, GoAway, Throttle, WriteStreamRequest, WriteStreamResponse};
+use tidewater_storage::limits::MAX_BATCH_BYTES;
 use tidewater_storage::memory::Share;
 use tidewater_storage::{Code, Error, PreparedWrite, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tonic::Status;
 
 use super::open::{Stream, broken};
 use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, Requests, THROTTLE_EVERY, THROTTLE_FROM};
@@ -53,7 +55,19 @@ impl Drop for Preparing {
 /// A place among the batches under way; free again when dropped.
 pub(super) struct Place {
     _batch: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
+    bytes: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Of a batch of so many bytes. What it does not need others have again.
+    fn shrink(&mut self, n_bytes: usize) {
+        let spare = self.bytes.num_permits().saturating_sub(permits(n_bytes));
+        drop(self.bytes.split(spare));
+    }
+}
+
+fn permits(n_bytes: usize) -> usize {
+    (n_bytes / PERMIT_BYTES).max(1)
 }
 
 /// Why reading ended.
@@ -73,6 +87,8 @@ pub(super) struct Reader<'a> {
     answers: &'a Answers,
     batches: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    /// The last batch does not count as a request yet.
+    owes_request: bool,
     last_batch_id: u64,
     /// When the client may be asked to slow down again.
     next_throttle: Instant,
@@ -89,6 +105,7 @@ impl<'a> Reader<'a> {
             answers,
             batches: Arc::new(Semaphore::new(MAX_INFLIGHT_BATCHES)),
             bytes: Arc::new(Semaphore::new(MAX_INFLIGHT_BYTES / PERMIT_BYTES)),
+            owes_request: false,
             last_batch_id: 0,
             next_throttle: Instant::now(),
             is_overloaded: false,
@@ -99,40 +116,26 @@ impl<'a> Reader<'a> {
     pub async fn run(mut self, (mut requests, in_hand): Requests, waiting: mpsc::Sender<Waiting>) -> End {
         let (app, answers) = (self.app, self.answers);
         loop {
-            let message = tokio::select! {
+            let next = async { Some((self.ready().await?, requests.message().await)) };
+            let next = tokio::select! {
                 biased;
                 () = answers.closed() => return End::Client,
                 () = app.draining.cancelled() => {
                     self.go_away().await;
                     return End::Draining;
                 }
-                message = requests.message() => message,
+                next = next => next,
             };
+            let Some((mut place, message)) = next else { return End::Client };
             let message_places = in_hand.take();
-            let batch = match message {
-                Ok(Some(WriteStreamRequest { msg: Some(Msg::Batch(batch)) })) => batch,
-                Ok(Some(WriteStreamRequest { msg: Some(Msg::Open(_)) })) => {
-                    return End::Broken(invalid("a second Open", "open another stream for another table or producer"));
-                }
-                Ok(Some(WriteStreamRequest { msg: None })) => {
-                    return End::Broken(invalid("a message without content", "send batches after Open"));
-                }
-                Ok(None) => return End::Client,
-                Err(status) => return End::Broken(broken(&status)),
+            let batch = match self.batch_of(message) {
+                Ok(batch) => batch,
+                Err(end) => return end,
             };
-            if batch.batch_id <= self.last_batch_id {
-                return End::Broken(invalid(
-                    format!("batch_id {} after {}", batch.batch_id, self.last_batch_id),
-                    "number the batches of a stream from 1, each above the last, also when a batch is sent again",
-                ));
-            }
-            self.last_batch_id = batch.batch_id;
-            self.throttle().await;
             let size = size_of(&batch);
-            if !self.pace(Limiter::request).await || !self.pace(|limiter| limiter.bytes(size as u64)).await {
-                return End::Client;
-            }
-            let Some(place) = self.place(size).await else { return End::Client };
+            self.limiter.owe(size as u64);
+            self.owes_request = true;
+            place.shrink(size);
             let prepared = tokio::select! {
                 biased;
                 prepared = self.prepare(batch, message_places, place) => prepared,
@@ -148,37 +151,52 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Waits until a batch fits; `None` when the client went away meanwhile.
-    async fn place(&self, size: usize) -> Option<Place> {
-        let permits = (size.min(MAX_INFLIGHT_BYTES) / PERMIT_BYTES).max(1) as u32;
-        let place = async {
-            let batch = Arc::clone(&self.batches).acquire_owned().await.ok()?;
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits).await.ok()?;
-            Some(Place { _batch: batch, _bytes: bytes })
-        };
-        tokio::select! {
-            () = self.answers.closed() => None,
-            place = place => place,
+    /// Waits for all that a batch of any size may have to wait for, but memory. Nothing is in hand meanwhile: a large message has a place that others
+    /// wait for.
+    async fn ready(&mut self) -> Option<Place> {
+        self.throttle().await;
+        if self.owes_request {
+            self.pace(Limiter::request).await;
+            self.owes_request = false;
         }
+        self.pace(Limiter::settle).await;
+        let batch = Arc::clone(&self.batches).acquire_owned().await.ok()?;
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits(MAX_BATCH_BYTES) as u32).await.ok()?;
+        Some(Place { _batch: batch, bytes })
     }
 
     /// Waits until the caller's limits allow what `take` takes, and asks the client to wait too. The stream is not read meanwhile, so that no
-    /// batch has to be sent again. `false` when the client went away.
-    async fn pace(&self, take: impl Fn(&Limiter) -> Result<()>) -> bool {
+    /// batch has to be sent again.
+    async fn pace(&self, take: impl Fn(&Limiter) -> Result<()>) {
         while let Err(error) = take(self.limiter) {
             let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
-            let throttle = Throttle { delay: delay(wait), reason: error.message().to_owned() };
-            tokio::select! {
-                () = self.answers.closed() => return false,
-                // What was read is taken still.
-                () = self.app.draining.cancelled() => return true,
-                () = async {
-                    self.say(Answer::Throttle(throttle)).await;
-                    tokio::time::sleep(wait).await;
-                } => {}
-            }
+            self.say(Answer::Throttle(Throttle { delay: delay(wait), reason: error.message().to_owned() })).await;
+            tokio::time::sleep(wait).await;
         }
-        true
+    }
+
+    /// What the client sent, if it is the next batch.
+    fn batch_of(&mut self, message: Result<Option<WriteStreamRequest>, Status>) -> Result<Batch, End> {
+        let batch = match message {
+            Ok(Some(WriteStreamRequest { msg: Some(Msg::Batch(batch)) })) => batch,
+            Ok(Some(WriteStreamRequest { msg: Some(Msg::Open(_)) })) => {
+                let hint = "open another stream for another table or producer";
+                return Err(End::Broken(invalid("a second Open", hint)));
+            }
+            Ok(Some(WriteStreamRequest { msg: None })) => {
+                return Err(End::Broken(invalid("a message without content", "send batches after Open")));
+            }
+            Ok(None) => return Err(End::Client),
+            Err(status) => return Err(End::Broken(broken(&status))),
+        };
+        if batch.batch_id <= self.last_batch_id {
+            return Err(End::Broken(invalid(
+                format!("batch_id {} after {}", batch.batch_id, self.last_batch_id),
+                "number the batches of a stream from 1, each above the last, also when a batch is sent again",
+            )));
+        }
+        self.last_batch_id = batch.batch_id;
+        Ok(batch)
     }
 
     /// Decoding and admission begin as soon as there is memory, side by side with those of the batches before. Nothing is read meanwhile.

@@ -35,36 +35,54 @@ pub(crate) struct Server {
     _serving: AbortOnDropHandle<()>,
 }
 
+/// What serves calls, with an empty data folder.
+async fn app(limits: Limits) -> Arc<App> {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let options = EngineOptions::temporary(Arc::clone(&folder), 1 << 30);
+    let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
+    let options = QueryEngineOptions {
+        spill_dir: folder.path().join("spill"),
+        max_spill_bytes: 1 << 30,
+        threads: 2,
+        max_running: 4,
+        max_waiting: 64,
+        slow_query: None,
+        sources: SystemSources {
+            settings: Arc::new(Vec::new),
+            metrics: Arc::new(String::new),
+            events: Arc::new(Vec::new),
+        },
+    };
+    let query = QueryEngine::new(storage.clone(), options).unwrap();
+    let draining = CancellationToken::new();
+    let kept = Arc::new(Kept::new(&storage));
+    Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining })
+}
+
 impl Server {
     pub async fn start() -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let options = EngineOptions::temporary(Arc::clone(&folder), 1 << 30);
-        let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
-        let options = QueryEngineOptions {
-            spill_dir: folder.path().join("spill"),
-            max_spill_bytes: 1 << 30,
-            threads: 2,
-            max_running: 4,
-            max_waiting: 64,
-            slow_query: None,
-            sources: SystemSources {
-                settings: Arc::new(Vec::new),
-                metrics: Arc::new(String::new),
-                events: Arc::new(Vec::new),
-            },
-        };
-        let query = QueryEngine::new(storage.clone(), options).unwrap();
-        let draining = CancellationToken::new();
-        let kept = Arc::new(Kept::new(&storage));
-        let limits = Limits::none();
-        let app = Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let app = app(Limits::none()).await;
         let router = tonic::transport::Server::builder()
             .add_service(crate::ingest::service(app.clone()))
             .add_service(crate::query_api::service(app.clone()));
-        let serving =
-            tokio::spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
+        Self::serve(app, |connections| router.serve_with_incoming(connections)).await
+    }
+
+    /// All services, as the process has them, for callers with these limits.
+    pub async fn limited(limits: Limits) -> Self {
+        let app = app(limits).await;
+        let router = crate::grpc::router(&app, &crate::grpc::Health::new().await).unwrap();
+        Self::serve(app, |connections| router.serve_with_incoming(connections)).await
+    }
+
+    async fn serve<S>(app: Arc<App>, serve: impl FnOnce(TcpListenerStream) -> S) -> Self
+    where
+        S: Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let serving = serve(TcpListenerStream::new(listener));
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
         let channel = connect(&address).await;
         Self { app, channel, address, _serving: AbortOnDropHandle::new(serving) }
     }

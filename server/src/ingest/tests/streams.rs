@@ -1,5 +1,6 @@
 //! Do streams keep order, bounds and their word? WriteStream from Open to the last answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
@@ -11,12 +12,15 @@ use tidewater_proto::ingest::v1::{
     Batch, BatchOptions, BatchResult, InitProducerRequest, OnRowError, Open, Opened, Payload, WriteStreamRequest,
     WriteStreamResponse,
 };
+use tidewater_storage::TokenLimits;
+use tidewater_storage::env::ManualClock;
 use tidewater_storage::memory::{MIN_LIMIT_BYTES, MemoryLedger, Share};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::{Server, arrow, ids, json, producer, reason, reason_of, table};
+use crate::auth::Limits;
 use crate::ingest::decoding::{MAX_WAIT, space};
 use crate::ingest::ipc::Declared;
 use crate::ingest::schema_message;
@@ -233,6 +237,31 @@ async fn a_stream_waits_while_rows_hold_their_memory_and_is_not_refused() {
     assert_eq!(reason(&status).1, "MEMORY_PRESSURE", "a call does not wait");
     drop(rows);
     assert_eq!(result_of(&mut talk).await.accepted, 1 << 17);
+    assert_eq!(result_of(&mut talk).await.accepted, 1);
+}
+
+/// Its message is not in hand: that has a place which others wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_waits_for_its_limit_keeps_no_memory() {
+    let clock = Arc::new(ManualClock::at(0));
+    let most = TokenLimits { bytes_per_s: Some(1 << 20), requests_per_s: None, concurrent_queries: None };
+    let server = Server::limited(Limits::new(most, Arc::<ManualClock>::clone(&clock))).await;
+    server.run("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))").await;
+    let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
+    // Few rows, of which little else is made, in messages that have places.
+    for sequence in 1..=2 {
+        talk.batch(sequence, json(&format!("{{\"id\": {sequence}{}}}", " ".repeat(1 << 20)))).await;
+    }
+    let (mut is_paced, mut n_stored) = (false, 0);
+    while !is_paced || n_stored == 0 {
+        match talk.hear().await.unwrap() {
+            Some(Answer::Throttle(_)) => is_paced = true,
+            Some(Answer::Result(result)) => n_stored += result.accepted,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((n_stored, server.app.storage.memory().used(Share::Unassigned)), (1, 0));
+    clock.advance(Duration::from_secs(60));
     assert_eq!(result_of(&mut talk).await.accepted, 1);
 }
 

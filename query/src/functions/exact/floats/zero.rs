@@ -1,21 +1,106 @@
-//! Where does DataFusion have two zeros? In orders that more is ordered by, in windows, in what aggregates count once, in longer IN lists, in CASE and
-//! NULLIF, and in what a join lets a scan look for.
+//! Where does DataFusion have two zeros? In orders that more is ordered by, in windows, in what aggregates count once, in IN lists, in CASE, and
+//! in what a join lets a scan look for.
 
-use std::mem;
 use std::sync::Arc;
+use std::{iter, mem};
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::utils::normalize_float_zero_scalar;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, InList, ScalarFunction, Sort, WindowFunctionParams,
+    AggregateFunction, AggregateFunctionParams, Cast, InList, Sort, WindowFunctionParams,
 };
-use datafusion::logical_expr::{Case, Expr, ExprSchemable, Join, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, Operator};
+use datafusion::optimizer::AnalyzerRule;
 
 use super::calls::One;
-use crate::rules::{columns_of, holds, rewrite_exprs};
+use crate::functions::exact::may_stand_twice;
+use crate::rules::{columns_of, holds, rewrite_exprs, rewrite_plan};
 
-const NULLIF: &str = "nullif";
+/// Makes one zero of those that CASE compares, and of the constants that stand in and before IN lists. It runs behind type coercion, and before
+/// constants are computed: that, and what becomes of lists of the same column beside each other, compares them by their bits.
+#[derive(Debug)]
+pub(in crate::functions) struct OneZero;
+
+impl AnalyzerRule for OneZero {
+    fn name(&self) -> &str {
+        "one_zero"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite_plan(plan, may_have_two, |expr, schema| expr.transform_up(|expr| Ok(in_condition(expr, schema))))
+    }
+}
+
+/// Whether it may have two zeros, for all that is known without types.
+fn may_have_two(expr: &Expr) -> bool {
+    match expr {
+        Expr::InList(_) => true,
+        Expr::Case(case) => case.expr.is_some(),
+        // Several of them become a list.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            is_negative_zero(left) || is_negative_zero(right)
+        }
+        _ => false,
+    }
+}
+
+fn in_condition(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_changed = match &mut expr {
+        Expr::InList(InList { expr, list, .. }) => {
+            is_float(expr, schema) && settle_all(iter::once(&mut **expr).chain(list))
+        }
+        Expr::Case(Case { expr: Some(operand), when_then_expr, .. }) => {
+            let is_float = is_float(operand, schema);
+            if is_float {
+                One::Zero.around(operand);
+                when_then_expr.iter_mut().for_each(|(when, _)| One::Zero.around(when));
+            }
+            is_float
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            settle_all([&mut **left, &mut **right].into_iter().filter(|side| is_negative_zero(side)))
+        }
+        _ => false,
+    };
+    if is_changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+/// Makes the constants among floats have one zero. Whether one may have been the other.
+fn settle_all<'a>(values: impl Iterator<Item = &'a mut Expr>) -> bool {
+    let mut is_changed = false;
+    for value in values.filter(|value| may_be_negative_zero(value)) {
+        match value {
+            Expr::Literal(number, _) => *number = normalize_float_zero_scalar(mem::replace(number, ScalarValue::Null)),
+            computed => One::Zero.around(computed),
+        }
+        is_changed = true;
+    }
+    is_changed
+}
+
+/// Whether a constant float may be that, once it is computed. Integers and DECIMALs have no such zero.
+fn may_be_negative_zero(value: &Expr) -> bool {
+    match value {
+        Expr::Literal(..) => is_negative_zero(value),
+        Expr::Cast(Cast { expr, .. }) if matches!(&**expr, Expr::Literal(number, _) if !may_have_sign(number)) => false,
+        value => value.column_refs().is_empty() && may_stand_twice(value),
+    }
+}
+
+fn may_have_sign(number: &ScalarValue) -> bool {
+    number.data_type().is_string() || number.data_type().is_floating()
+}
+
+fn is_negative_zero(value: &Expr) -> bool {
+    match value {
+        Expr::Literal(ScalarValue::Float32(Some(number)), _) => *number == 0.0 && number.is_sign_negative(),
+        Expr::Literal(ScalarValue::Float64(Some(number)), _) => *number == 0.0 && number.is_sign_negative(),
+        _ => false,
+    }
+}
 
 /// The plan with one zero where both are compared. To be called behind the optimizer, which makes IN lists of ORs and keys of conditions. Comparisons
 /// are left alone, so that they are pushed down to scans and their bounds.
@@ -41,19 +126,13 @@ fn in_exprs(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(plan));
     }
     let schema = columns_of(&plan)?;
-    rewrite_exprs(plan, |expr| match expr {
-        // Sets of groups have no name that they could keep.
-        Expr::GroupingSet(_) => Ok(Transformed::no(expr)),
-        expr => expr.transform_up(|expr| Ok(in_expr(expr, &schema))),
-    })
+    rewrite_exprs(plan, |expr| expr.transform_up(|expr| Ok(in_expr(expr, &schema))))
 }
 
 /// Whether it may compare floats, for all that is known without types.
 fn may_compare(expr: &Expr) -> bool {
     match expr {
         Expr::InList(_) => true,
-        Expr::Case(case) => case.expr.is_some(),
-        Expr::ScalarFunction(call) => call.func.name() == NULLIF,
         Expr::AggregateFunction(call) => call.params.distinct || call.params.order_by.len() > 1,
         Expr::WindowFunction(call) => {
             let params = &call.params;
@@ -66,15 +145,6 @@ fn may_compare(expr: &Expr) -> bool {
 fn in_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_changed = match &mut expr {
         Expr::InList(list) => in_list(list, schema),
-        Expr::Case(Case { expr: Some(operand), when_then_expr, .. }) => {
-            let is_float = is_float(operand, schema);
-            if is_float {
-                One::Zero.around(operand);
-                when_then_expr.iter_mut().for_each(|(when, _)| One::Zero.around(when));
-            }
-            is_float
-        }
-        Expr::ScalarFunction(call) if call.func.name() == NULLIF => in_nullif(call),
         Expr::AggregateFunction(AggregateFunction { params, .. }) if params.distinct => in_set(params, schema),
         Expr::AggregateFunction(AggregateFunction { params, .. }) => in_order(&mut params.order_by, schema),
         Expr::WindowFunction(call) => in_window(&mut call.params, schema),
@@ -133,14 +203,6 @@ fn in_list(list: &mut InList, schema: &DFSchema) -> bool {
         list.iter_mut().for_each(|item| One::Zero.around(item));
     }
     is_float
-}
-
-/// NULLIF gives what it is given, sign and all, so that it asks about each zero by itself.
-fn in_nullif(call: &mut ScalarFunction) -> bool {
-    let Some(other) = call.args.last().and_then(other_zero) else { return false };
-    let inner = ScalarFunction::new_udf(Arc::clone(&call.func), mem::take(&mut call.args));
-    call.args = vec![Expr::ScalarFunction(inner), other];
-    true
 }
 
 /// The zero of the other sign, if it is one.

@@ -17,9 +17,10 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 
 pub(in crate::functions) use self::lists::beside_null;
 pub(super) use self::shifted::as_shifted;
+pub(crate) use self::spans::with_hours;
 pub(in crate::functions) use self::spans::{BesideSpans, lengths};
 pub(super) use self::spans::{as_extreme, as_length, as_lengths};
-pub(crate) use self::unions::settle_unions;
+pub(super) use self::unions::{Unions, check_recursive, is_open};
 pub(super) use self::values::{as_doubles, as_subquery, as_times, chosen};
 pub(super) use self::wide::as_wide;
 pub(super) use self::zones::{as_instants, zone_of};

@@ -12,18 +12,20 @@ use arrow::datatypes::{
     DurationNanosecondType, DurationSecondType, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit,
     IntervalYearMonthType, TimeUnit,
 };
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::utils::take_function_args;
 use datafusion::common::{Column, DFSchema, ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, Projection, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Subquery, Volatility, cast,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Subquery, Volatility, cast,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::functions::wrapped::compared::is_text;
+use crate::rules::rewrite_node;
 
 /// Makes numbers of spans that are compared with each other, unless all are differences of times. Whether any was read.
 pub(in crate::functions::wrapped) fn as_lengths(values: &mut [&mut Expr], schema: &DFSchema) -> bool {
@@ -250,17 +252,57 @@ impl ExprPlanner for BesideSpans {
                 read_beside(left, right, schema);
                 read_beside(right, left, schema);
             }
-            // The right operand is asked first: in a long chain it is the short one.
-            Op::Plus | Op::Minus if may_have_hours(right, schema) && is_date(left, schema) => {
-                *left = cast(mem::take(left), TIME);
-            }
-            Op::Plus if is_date(right, schema) && may_have_hours(left, schema) => {
-                *right = cast(mem::take(right), TIME);
+            Op::Plus | Op::Minus => {
+                read_date((left, right), *op == Op::Plus, schema);
             }
             _ => {}
         }
         Ok(PlannerResult::Original(expr))
     }
+}
+
+/// The same, of dates and hours alone, in a plan whose parameters are values by now: the planner did not know what they are.
+pub(crate) fn with_hours(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        // What it names may have become a time.
+        let read = rewrite_node(node.recompute_schema()?, is_sum, |expr, schema| {
+            expr.transform_up(|expr| Ok(read_sum(expr, schema)))
+        })?;
+        Ok(Transformed::yes(match read.data {
+            // Nothing else computes of which types these are.
+            LogicalPlan::Values(rows) if read.transformed => LogicalPlanBuilder::values(rows.values)?.build()?,
+            other => other,
+        }))
+    })
+    .data()
+}
+
+fn is_sum(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryExpr(BinaryExpr { op: Operator::Plus | Operator::Minus, .. }))
+}
+
+fn read_sum(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_read = match &mut expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) => {
+            read_date((&mut **left, &mut **right), *op == Operator::Plus, schema)
+        }
+        _ => false,
+    };
+    Transformed::new_transformed(expr, is_read)
+}
+
+/// Reads a date as a time if hours may be added to it, or taken from it. Whether there is one.
+fn read_date((left, right): (&mut Expr, &mut Expr), is_sum: bool, schema: &DFSchema) -> bool {
+    // The right operand is asked first: in a long chain it is the short one.
+    let date = if may_have_hours(right, schema) && is_date(left, schema) {
+        left
+    } else if is_sum && is_date(right, schema) && may_have_hours(left, schema) {
+        right
+    } else {
+        return false;
+    };
+    *date = cast(mem::take(date), TIME);
+    true
 }
 
 /// What a date and hours are. DataFusion makes a date of them, and leaves out the hours.

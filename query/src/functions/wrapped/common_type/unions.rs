@@ -1,56 +1,98 @@
 //! Of which type is a column of a UNION? A number beside a DECIMAL is the one that is written, with all its digits, as if it were chosen from both;
 //! a DECIMAL beside a DOUBLE is a DOUBLE, where DataFusion makes 0 of 1e-20; a date beside a time is a time in microseconds. And what stands
 //! around the UNION reads the column as that: until its parts are cast DataFusion takes it for one of the type that the first part has.
+//! The parts of a recursive query have the types that it was planned with, or it is refused.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::expr_rewriter::{NamePreserver, coerce_plan_expr_for_schema};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Projection, Union};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Projection, RecursiveQuery, Union};
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+use tidewater_storage::catalog::sql_type;
+use tidewater_storage::{Code, Error};
 
 use super::values::{Choice, time_beside_dates};
+use crate::error::to_datafusion;
 use crate::functions::exact::opaque;
 use crate::functions::wrapped::compared::{is_number, is_of_numbers};
+use crate::rules::holds;
 
-/// The plan with the columns of its UNIONs as they are in the answer. Numbers of many digits that stand in none are DOUBLEs.
-pub(crate) fn settle_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut has_union = false;
-    plan.apply_with_subqueries(|node| {
-        has_union |= matches!(node, LogicalPlan::Union(_));
-        Ok(if has_union { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !has_union {
-        return with_digits(plan);
-    }
-    // A written number asks what stands beside it, which may come from another UNION.
-    let plan = plan.transform_up_with_subqueries(|node| {
-        let is_asking = matches!(node, LogicalPlan::Union(_)) && has_numbers(&node);
-        if is_asking { Ok(Transformed::no(node)) } else { settle(node) }
-    });
-    with_digits(plan.data()?)?.transform_up_with_subqueries(settle).data()
+/// How the UNIONs of a statement get their columns.
+pub(in crate::functions::wrapped) struct Unions {
+    /// Something has an order of several columns.
+    has_orders: bool,
 }
 
-/// Whether a part of a UNION selects numbers that are written.
-fn has_numbers(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Union(union) => union.inputs.iter().any(|part| has_numbers(part)),
-        LogicalPlan::Distinct(Distinct::All(input)) => has_numbers(input),
-        LogicalPlan::Projection(projection) => projection.expr.iter().any(|column| number_of(column).is_some()),
+impl Unions {
+    pub fn of(statement: &LogicalPlan) -> Result<Self> {
+        let mut has_orders = false;
+        statement.apply_with_subqueries(|node| {
+            has_orders |= has_order(node);
+            Ok(if has_orders { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(Self { has_orders })
+    }
+
+    /// The plan with the columns that it has in the answer, if it is a UNION, which is asked for them by what stands around it. A written number asks
+    /// all that it stands beside, in UNIONs within UNIONs, too; one of many digits that stands in none is a DOUBLE.
+    pub fn settled(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        plan.transform_down_up(with_digits, |node| self.settle(node)).data()
+    }
+
+    fn settle(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match node {
+            LogicalPlan::Union(union) => {
+                let union = if self.has_orders { told_apart(union)? } else { union };
+                TypeCoercionRewriter::coerce_union(in_common(union)?).map(Transformed::yes)
+            }
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+/// Whether a node sorts by several columns. Windows sort their partitions.
+fn has_order(node: &LogicalPlan) -> bool {
+    let is_ordered = |expr: &Expr| matches!(expr, Expr::AggregateFunction(call) if call.params.order_by.len() > 1);
+    match node {
+        LogicalPlan::Sort(sort) => sort.expr.len() > 1,
+        LogicalPlan::Distinct(Distinct::On(distinct)) => distinct.sort_expr.as_ref().is_some_and(|keys| keys.len() > 1),
+        LogicalPlan::Window(_) => true,
+        LogicalPlan::Aggregate(_) => holds(node, is_ordered).unwrap_or(true),
         _ => false,
     }
 }
 
-fn settle(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let settled = match node {
-        LogicalPlan::Union(union) => TypeCoercionRewriter::coerce_union(in_common(told_apart(union)?)?)?,
-        around => around.recompute_schema()?,
-    };
-    Ok(Transformed::yes(settled))
+/// Whether a plan is not what it is in the answer until it is settled.
+pub(in crate::functions::wrapped) fn is_open(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Union(_) => true,
+        LogicalPlan::Distinct(Distinct::All(input)) => is_open(input),
+        LogicalPlan::Projection(projection) => projection.expr.iter().any(is_column_of_digits),
+        _ => false,
+    }
+}
+
+/// Refuses a recursive query of which a part has become of another type than it was `planned` with: its rows are read as that.
+pub(in crate::functions::wrapped) fn check_recursive(query: &RecursiveQuery, planned: &DFSchema) -> Result<()> {
+    for part in [&query.static_term, &query.recursive_term] {
+        for (field, planned) in part.schema().fields().iter().zip(planned.fields()) {
+            if field.data_type() != planned.data_type() {
+                return Err(to_datafusion(of_two_types(planned.name(), field.data_type(), planned.data_type())));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_two_types(column: &str, of: &DataType, planned: &DataType) -> Error {
+    let (of, planned) = (sql_type(of), sql_type(planned));
+    let problem = format!("the column '{column}' of WITH RECURSIVE is {of} in one part and {planned} in the other");
+    Error::new(Code::UnsupportedStatement, problem).hint(format!("write CAST(… AS {of}) in both"))
 }
 
 /// The parts with DOUBLEs in the place of the DECIMALs that stand beside some, and times of microseconds in that of dates: DataFusion makes
@@ -67,7 +109,8 @@ fn in_common(union: Union) -> Result<Union> {
     };
     let wanted: Vec<Option<DataType>> = (0..union.schema.fields().len()).map(wanted).collect();
     if wanted.iter().all(Option::is_none) {
-        return Ok(union);
+        // The types that it has itself are those of what its first part was.
+        return Union::try_new_with_loose_types(union.inputs);
     }
     let read = |part: Arc<LogicalPlan>| {
         let wanted = with_wanted(part.schema(), &wanted)?;
@@ -77,7 +120,7 @@ fn in_common(union: Union) -> Result<Union> {
 }
 
 /// The parts without two columns that are the same column: where both are sorted by, DataFusion sorts the part by one of them and misses the
-/// other.
+/// other. Where none are, bounds of files are asked about both.
 fn told_apart(mut union: Union) -> Result<Union> {
     for part in &mut union.inputs {
         let LogicalPlan::Projection(projection) = &**part else { continue };
@@ -127,16 +170,17 @@ fn with_wanted(schema: &DFSchema, wanted: &[Option<DataType>]) -> Result<DFSchem
     DFSchema::new_with_metadata(fields.collect(), schema.metadata().clone())
 }
 
-fn with_digits(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_down_with_subqueries(|node| match node {
-        LogicalPlan::Union(union) => read_union(union),
+/// The numbers of a UNION, and of a SELECT that stands in none, as they are in the answer; what is below these is left alone.
+fn with_digits(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    Ok(match node {
+        LogicalPlan::Union(union) => read_union(union)?,
         LogicalPlan::Projection(projection) if projection.expr.iter().any(is_column_of_digits) => {
             let alone = vec![Choice::default(); projection.expr.len()];
-            Ok(Transformed::yes(read_projection(projection, &alone)?))
+            Transformed::new(read_projection(projection, &alone)?, true, TreeNodeRecursion::Jump)
         }
-        other => Ok(Transformed::no(other)),
+        LogicalPlan::Distinct(Distinct::All(_)) => Transformed::no(node),
+        part => Transformed::new(part, false, TreeNodeRecursion::Jump),
     })
-    .data()
 }
 
 fn unnamed(column: &Expr) -> &Expr {

@@ -1,6 +1,7 @@
 //! Of which zone is a time without one that is compared with an instant, or taken from one? Of the session's, as in an INSERT. DataFusion takes it
 //! for one of the instant's own type, which is that of UTC for every column.
 
+use std::sync::Arc;
 use std::{iter, mem};
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -9,7 +10,9 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::expr::{Case, InList};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, cast};
 
+use crate::functions::exact::instants_of;
 use crate::functions::wrapped::compared::{is_comparison, is_text};
+use crate::functions::zone::text_instants;
 
 /// The session's zone, unless that is UTC.
 pub(in crate::functions::wrapped) fn zone_of(config: &ConfigOptions) -> Option<&str> {
@@ -23,16 +26,18 @@ pub(in crate::functions::wrapped) fn as_instants(expr: &mut Expr, schema: &DFSch
     if !types.iter().any(|of| matches!(of, DataType::Timestamp(_, Some(_)))) {
         return false;
     }
-    let micros = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+    let zone: Arc<str> = Arc::from(zone);
     let mut is_read = false;
     for (value, of) in values.into_iter().zip(&types) {
-        let time = match of {
-            DataType::Timestamp(TimeUnit::Microsecond, None) => mem::take(value),
-            DataType::Date32 => cast(mem::take(value), micros(None)),
-            _ if is_text(value) => mem::take(value),
+        let there = Arc::clone(&zone);
+        *value = match of {
+            DataType::Timestamp(TimeUnit::Microsecond, None) => instants_of(there, mem::take(value)),
+            DataType::Date32 => {
+                instants_of(there, cast(mem::take(value), DataType::Timestamp(TimeUnit::Microsecond, None)))
+            }
+            _ if is_text(value) => text_instants(there, TimeUnit::Microsecond, false, mem::take(value)),
             _ => continue,
         };
-        *value = cast(time, micros(Some(zone)));
         is_read = true;
     }
     is_read

@@ -1,0 +1,317 @@
+//! By which names is a subquery compared with the query around it? By some of its own, above all that it reads, unless it is plain. DataFusion takes such
+//! comparisons out of it by names without their tables: of `a.x = e.id AND b.x = e.id` it makes two of one column. A count by `CAST(h.at AS DATE) = d.day`
+//! it groups by `at`, so that a day comes as often as it has times. And a query in FROM shows it no columns but those that are selected.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Column, TableReference};
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, LogicalPlan, Operator, Projection, Sort, Subquery,
+    SubqueryAlias,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::is_asking;
+use super::shapes::is_correlated;
+
+/// Moves comparisons with columns of the query around up in subqueries. It runs behind all that writes casts, and what stands for one.
+#[derive(Debug)]
+pub(crate) struct PullUp;
+
+impl AnalyzerRule for PullUp {
+    fn name(&self) -> &str {
+        "pull_up"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let names = Names(Cell::new(0));
+        plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::Subquery(subquery) if !is_plain(&subquery.subquery) => {
+                let Subquery { subquery: plan, outer_ref_columns, spans } = subquery;
+                let plan = Arc::new(names.settled(Arc::unwrap_or_clone(plan))?);
+                Ok(Transformed::yes(LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans })))
+            }
+            other => Ok(Transformed::no(other)),
+        })
+        .data()
+    }
+}
+
+/// Whether the columns that a subquery compares with the query around it are found by their names alone.
+fn is_plain(subquery: &LogicalPlan) -> bool {
+    let mut shown = Shown::default();
+    !shown.note(subquery) || !shown.is_mixed_up()
+}
+
+/// What a subquery shows where, and above where, it compares with the query around it.
+#[derive(Default)]
+struct Shown {
+    /// By the name of a column, the tables that have it.
+    tables: HashMap<String, Vec<Option<TableReference>>>,
+    inner: Vec<Column>,
+    outer: Vec<Column>,
+    /// Something computed is compared, or below something that hides columns.
+    is_hidden: bool,
+}
+
+impl Shown {
+    /// Adds that of a plan. Whether it compares so.
+    fn note(&mut self, plan: &LogicalPlan) -> bool {
+        let mut compares = false;
+        for input in plan.inputs() {
+            compares |= !matches!(input, LogicalPlan::Subquery(_)) && self.note(input);
+        }
+        self.is_hidden |= compares && hides(plan);
+        if let LogicalPlan::Filter(filter) = plan {
+            let is_having = matches!(&*filter.input, LogicalPlan::Aggregate(_));
+            for condition in comparing(filter) {
+                compares = true;
+                self.is_hidden |= !is_having && compares_computed(condition);
+                self.note_columns(condition);
+            }
+        }
+        if compares {
+            for (table, field) in plan.schema().iter() {
+                let tables = self.tables.entry(field.name().clone()).or_default();
+                if !tables.iter().any(|known| known.as_ref() == table) {
+                    tables.push(table.cloned());
+                }
+            }
+        }
+        compares
+    }
+
+    fn note_columns(&mut self, condition: &Expr) {
+        // The closure does not fail, and looks at everything.
+        let _ = condition.exists(|expr| {
+            match expr {
+                Expr::Column(column) => self.inner.push(column.clone()),
+                Expr::OuterReferenceColumn(_, column) => self.outer.push(column.clone()),
+                _ => {}
+            }
+            Ok(false)
+        });
+    }
+
+    /// Whether something is taken for something else by its name, or not found.
+    fn is_mixed_up(&self) -> bool {
+        let is_repeated = |column: &Column| self.tables.get(&column.name).is_some_and(|tables| tables.len() > 1);
+        let is_outer = |inner: &Column| self.outer.iter().any(|outer| is_taken_for(outer, inner));
+        self.is_hidden || self.inner.iter().any(|column| is_repeated(column) || is_outer(column))
+    }
+}
+
+fn hides(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Join(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_))
+}
+
+/// Whether a column of the query around is found in the subquery as another.
+fn is_taken_for(outer: &Column, inner: &Column) -> bool {
+    let is_in_table = match (&outer.relation, &inner.relation) {
+        (Some(outer), Some(inner)) => outer.resolved_eq(inner),
+        (outer, _) => outer.is_none(),
+    };
+    outer.name == inner.name && is_in_table
+}
+
+/// The conditions of a filter that have columns of the query around.
+fn comparing(filter: &Filter) -> impl Iterator<Item = &Expr> {
+    split_conjunction(&filter.predicate).into_iter().filter(|condition| condition.contains_outer())
+}
+
+fn compares_computed(condition: &Expr) -> bool {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => is_computed(left) || is_computed(right),
+        _ => false,
+    }
+}
+
+/// Whether one side of an equation is computed from the rows of the subquery alone, and the same each time.
+fn is_computed(side: &Expr) -> bool {
+    let is_bound = |expr: &Expr| {
+        matches!(expr, Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_))
+            || is_asking(expr)
+            || expr.is_volatile_node()
+    };
+    let is_free = || side.exists(|expr| Ok(is_bound(expr))).is_ok_and(|found| !found);
+    !matches!(side, Expr::Column(_)) && side.any_column_refs() && is_free()
+}
+
+/// Gives each name once in a statement.
+struct Names(Cell<usize>);
+
+/// A plan without comparisons, which are still to be asked about its rows, and what they compare as columns beside those that it had.
+struct Open {
+    plan: LogicalPlan,
+    comparing: Vec<Expr>,
+    named: Vec<Column>,
+}
+
+impl Names {
+    /// The plan with its comparisons at the top, and with the columns that it had.
+    fn settled(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let columns = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let Open { plan, comparing, .. } = self.open(plan)?;
+        let Some(comparing) = conjunction(comparing) else { return Ok(plan) };
+        let filtered = LogicalPlan::Filter(Filter::try_new(comparing, Arc::new(plan))?);
+        project(columns, filtered)
+    }
+
+    /// Takes out what may be asked later. Through what looks at several rows together equations go, which leave it one group; not through what has a row
+    /// for none, or a limit.
+    fn open(&self, plan: LogicalPlan) -> Result<Open> {
+        if !is_correlated(&plan)? {
+            return Ok(Open { plan, comparing: Vec::new(), named: Vec::new() });
+        }
+        match plan {
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Projection(projection) => {
+                let open = self.open(Arc::unwrap_or_clone(projection.input))?;
+                let exprs = projection.expr.into_iter().chain(open.columns()).collect();
+                open.under(|input| project(exprs, input))
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.alias(alias),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
+                let open = self.open(LogicalPlan::clone(&sort.input))?;
+                open.under(|input| Ok(LogicalPlan::Sort(Sort { input: Arc::new(input), ..sort })))
+            }
+            LogicalPlan::Aggregate(aggregate) if is_grouped(&aggregate) => {
+                let open = self.open(LogicalPlan::clone(&aggregate.input))?;
+                if !open.is_of_equations() {
+                    return self.closed(LogicalPlan::Aggregate(aggregate));
+                }
+                let groups = aggregate.group_expr.into_iter().chain(open.columns()).collect();
+                let grouped = |input| Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr);
+                open.under(|input| grouped(input).map(LogicalPlan::Aggregate))
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                let open = self.open(LogicalPlan::clone(&input))?;
+                if !open.is_of_equations() {
+                    return self.closed(LogicalPlan::Distinct(Distinct::All(input)));
+                }
+                open.under(|input| Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
+            }
+            other => self.closed(other),
+        }
+    }
+
+    /// The plan with the comparisons of what it reads where they are, right below it.
+    fn closed(&self, plan: LogicalPlan) -> Result<Open> {
+        let plan = plan.map_children(|child| self.settled(child).map(Transformed::yes)).data()?;
+        Ok(Open { plan, comparing: Vec::new(), named: Vec::new() })
+    }
+
+    /// What else a filter says is asked first, as some of what is compared may fail.
+    fn filter(&self, filter: Filter) -> Result<Open> {
+        let Open { mut plan, comparing: mut open, mut named } = self.open(LogicalPlan::clone(&filter.input))?;
+        let others = split_conjunction(&filter.predicate).into_iter().filter(|other| !other.contains_outer());
+        if let Some(others) = conjunction(others.cloned()) {
+            plan = LogicalPlan::Filter(Filter::try_new(others, Arc::new(plan))?);
+        }
+        let mut exprs: Vec<(Expr, Column)> = Vec::new();
+        for condition in comparing(&filter) {
+            open.push(self.compared(condition.clone(), &mut exprs)?);
+        }
+        if !exprs.is_empty() {
+            let columns = plan.schema().columns().into_iter().map(Expr::Column);
+            let with_names = columns.chain(exprs.iter().map(|(expr, name)| expr.clone().alias(&name.name))).collect();
+            plan = project(with_names, plan)?;
+            named.extend(exprs.into_iter().map(|(_, name)| name));
+        }
+        Ok(Open { plan, comparing: open, named })
+    }
+
+    /// The condition with names for what it compares, which `exprs` says of each.
+    fn compared(&self, condition: Expr, exprs: &mut Vec<(Expr, Column)>) -> Result<Expr> {
+        match condition {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+                let mut named = |side: Expr| match is_computed(&side) {
+                    true => Ok(self.name(side, exprs)),
+                    false => self.columns(side, exprs),
+                };
+                let (left, right) = (named(*left)?, named(*right)?);
+                Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right))))
+            }
+            other => self.columns(other, exprs),
+        }
+    }
+
+    fn columns(&self, expr: Expr, exprs: &mut Vec<(Expr, Column)>) -> Result<Expr> {
+        expr.transform(|expr| match expr {
+            Expr::Column(_) => Ok(Transformed::yes(self.name(expr, exprs))),
+            other => Ok(Transformed::no(other)),
+        })
+        .data()
+    }
+
+    fn name(&self, expr: Expr, exprs: &mut Vec<(Expr, Column)>) -> Expr {
+        if let Some((_, name)) = exprs.iter().find(|(known, _)| *known == expr) {
+            return Expr::Column(name.clone());
+        }
+        let n = self.0.get();
+        self.0.set(n + 1);
+        let name = Column::new_unqualified(format!("__compared_{n}"));
+        exprs.push((expr, name.clone()));
+        Expr::Column(name)
+    }
+
+    /// A name of a query in FROM shows nothing but its columns: these get the name each by itself.
+    fn alias(&self, alias: SubqueryAlias) -> Result<Open> {
+        let columns = alias.input.schema().columns();
+        let open = self.open(Arc::unwrap_or_clone(alias.input))?;
+        let named = columns
+            .into_iter()
+            .zip(alias.schema.fields().iter())
+            .map(|(column, field)| Expr::Column(column).alias_qualified(Some(alias.alias.clone()), field.name()));
+        let exprs = named.chain(open.columns()).collect();
+        open.under(|input| project(exprs, input))
+    }
+
+    fn join(&self, join: Join) -> Result<Open> {
+        let left = self.open(LogicalPlan::clone(&join.left))?;
+        let right = self.open(LogicalPlan::clone(&join.right))?;
+        let joined = Join { left: Arc::new(left.plan), right: Arc::new(right.plan), ..join };
+        Ok(Open {
+            plan: LogicalPlan::Join(joined).recompute_schema()?,
+            comparing: left.comparing.into_iter().chain(right.comparing).collect(),
+            named: left.named.into_iter().chain(right.named).collect(),
+        })
+    }
+}
+
+impl Open {
+    fn columns(&self) -> impl Iterator<Item = Expr> + use<> {
+        self.named.clone().into_iter().map(Expr::Column)
+    }
+
+    fn under(self, around: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>) -> Result<Self> {
+        Ok(Self { plan: around(self.plan)?, ..self })
+    }
+
+    /// Whether each compares one name with what is the same for all rows of the subquery.
+    fn is_of_equations(&self) -> bool {
+        let is_name = |expr: &Expr| matches!(expr, Expr::Column(column) if self.named.contains(column));
+        self.comparing.iter().all(|condition| match condition {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+                (is_name(left) && !right.any_column_refs()) || (is_name(right) && !left.any_column_refs())
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Whether it gives nothing for no rows.
+fn is_grouped(aggregate: &Aggregate) -> bool {
+    !aggregate.group_expr.is_empty() && !aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_)))
+}
+
+fn project(exprs: Vec<Expr>, input: LogicalPlan) -> Result<LogicalPlan> {
+    Projection::try_new(exprs, Arc::new(input)).map(LogicalPlan::Projection)
+}
