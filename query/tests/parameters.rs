@@ -51,6 +51,9 @@ fn a_query_runs_once_for_each_row_in_their_order() {
         assert_eq!(rows, ["3|c", "3|c", "1|a"]);
         let all = run(&fixture, &session, "SELECT $1 + 1 AS n", vec![numbers(0..500)]).await.expect("rows");
         assert_eq!(all, (1..=500).map(|n| n.to_string()).collect::<Vec<_>>(), "more than are planned at once");
+        let moved = "SELECT TIMESTAMP '2026-01-01 00:00:00' - $1 * INTERVAL '90 minutes' AS at";
+        let rows = run(&fixture, &session, moved, vec![numbers([2, 0])]).await.expect("rows");
+        assert_eq!(rows, ["2025-12-31T21:00:00", "2026-01-01T00:00:00"]);
         let null: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(1)]));
         assert_eq!(run(&fixture, &session, "SELECT $1 AS n", vec![null]).await.expect("rows"), ["NULL", "1"]);
     });
@@ -111,6 +114,11 @@ fn types_follow_from_where_a_parameter_stands() {
             ),
             ("SELECT * FROM t WHERE ? - INTERVAL '1 day' - INTERVAL '1 hour' < at", "Timestamp(µs)"),
             ("SELECT * FROM t WHERE at BETWEEN ? - INTERVAL '1 hour' AND ?", "Timestamp(µs), Timestamp(µs)"),
+            ("SELECT * FROM t WHERE at BETWEEN ? - 2 * INTERVAL '1 hour' AND ?", "Timestamp(µs), Timestamp(µs)"),
+            (
+                "SELECT * FROM t WHERE at >= now() - ? * INTERVAL '1 minute' AND at < ? + INTERVAL '1 hour' / ?",
+                "Float64, Timestamp(µs), Float64",
+            ),
             ("SELECT * FROM t WHERE t.at NOT BETWEEN ? AND (? + INTERVAL '1 hour')", "Timestamp(µs), Timestamp(µs)"),
             ("SELECT * FROM t WHERE name LIKE ? ESCAPE '/' OR name NOT LIKE ? ESCAPE ?", "Utf8, Utf8, Utf8"),
             ("SELECT * FROM t WHERE name LIKE '%' || ? || '%' ESCAPE '/'", "Utf8"),

@@ -1,6 +1,7 @@
 //! How large may a plan become, and for how long is it worked on? The planner's memory is in no pool and its threads cannot be stopped
 //! from outside, so a plan is measured before anything walks it, and between all rules that rewrite it.
 
+mod by_position;
 mod orders;
 mod plan;
 mod rules;

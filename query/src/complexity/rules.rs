@@ -13,6 +13,7 @@ use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizer
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanBounds;
+use super::by_position::{self, ByPosition};
 use super::orders::{self, InOrder};
 use crate::functions::{AsCompared, Frames, Subqueries};
 
@@ -38,6 +39,9 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
     let in_order: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(InOrder);
     let ours = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
         orders::NAME => Arc::clone(&in_order),
+        by_position::PUSHES | by_position::PUSHES_LATE => {
+            Arc::new(ByPosition(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
+        }
         _ => rule,
     };
     PhysicalOptimizer::new().rules.into_iter().map(ours).map(bounded).collect()

@@ -31,8 +31,8 @@ pub use self::zone::instant_us;
 
 /// What operators and literals of a session become.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let ours: Arc<dyn ExprPlanner> = Arc::new(wrapped::BesideSpans);
-    std::iter::once(ours).chain(guards::expr_planners()).collect()
+    let ours: [Arc<dyn ExprPlanner>; 2] = [Arc::new(wrapped::BesideSpans), Arc::new(exact::ScaledSpans)];
+    ours.into_iter().chain(guards::expr_planners()).collect()
 }
 
 /// Whether a condition holds arithmetic that may fail. It is to be asked about the rows that other conditions leave.

@@ -68,11 +68,17 @@ pub struct Limiter {
     limits: TokenLimits,
     requests: Option<Meter>,
     bytes: Option<Meter>,
-    /// Bytes of rows that are here and do not count yet.
-    owed: Mutex<u64>,
     queries: Option<Arc<Semaphore>>,
     /// When it was asked for, in seconds of uptime.
     used_s: AtomicU64,
+}
+
+/// What one stream was sent and does not count yet. Rows that are here are not kept until they may count, since they would keep memory from
+/// others; they count before more is read. What a stream leaves unpaid counts with whatever its caller asks for next.
+pub struct Debt<'a> {
+    limiter: &'a Limiter,
+    requests: u64,
+    bytes: u64,
 }
 
 /// A statement that counts as running until this is dropped.
@@ -167,7 +173,6 @@ impl Limiter {
             limits,
             requests: limits.requests_per_s.and_then(|rate| Meter::new(u64::from(rate), clock)),
             bytes: limits.bytes_per_s.and_then(|rate| Meter::new(rate.div_ceil(CELL_BYTES), clock)),
-            owed: Mutex::default(),
             queries: limits.concurrent_queries.filter(|most| *most > 0).map(|most| {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
@@ -182,26 +187,11 @@ impl Limiter {
         take(self.requests.as_ref(), 1, || format!("more than {limit} requests a second"))
     }
 
-    /// So many bytes of rows more, as they were sent. `RATE_LIMITED` past the limit; more than a second's worth at once is taken when nothing
-    /// was for a second, and counts for all that it is.
+    /// So many bytes of rows more, as they were sent. `RATE_LIMITED` past the limit; more than a second's worth at once is taken when
+    /// nothing was for a second, and counts for all that it is.
     pub fn bytes(&self, n: u64) -> Result<()> {
         let limit = self.limits.bytes_per_s.unwrap_or_default();
         take(self.bytes.as_ref(), n.div_ceil(CELL_BYTES), || format!("more than {limit} bytes of rows a second"))
-    }
-
-    /// So many bytes of rows are here already: a stream that kept them while it waits would keep memory from others. They count before more are asked
-    /// for, by whichever stream of the caller that is.
-    pub fn owe(&self, n: u64) {
-        let mut owed = self.owed.lock();
-        *owed = owed.saturating_add(n);
-    }
-
-    /// Takes what is owed. `RATE_LIMITED` until that is within the limit, and as long as all of it takes if it is more than a second's worth.
-    pub fn settle(&self) -> Result<()> {
-        let mut owed = self.owed.lock();
-        self.bytes(*owed)?;
-        *owed = 0;
-        self.bytes(0)
     }
 
     /// The same for a stream that can wait: returns when they are within the limit.
@@ -219,6 +209,41 @@ impl Limiter {
             Err(_) => {
                 let most = self.limits.concurrent_queries.unwrap_or_default();
                 Err(limited(format!("more than {most} statements at once"), QUERY_RETRY))
+            }
+        }
+    }
+}
+
+impl<'a> Debt<'a> {
+    /// Of a stream that was sent nothing yet.
+    pub fn new(limiter: &'a Limiter) -> Self {
+        Self { limiter, requests: 0, bytes: 0 }
+    }
+
+    /// A batch of so many bytes is here.
+    pub fn add(&mut self, bytes: u64) {
+        self.requests += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Counts what is owed. `RATE_LIMITED` until all of it is within the limits; who owes nothing waits for what others have taken, too.
+    pub fn pay(&mut self) -> Result<()> {
+        while self.requests > 0 {
+            self.limiter.request()?;
+            self.requests -= 1;
+        }
+        self.limiter.bytes(self.bytes)?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+impl Drop for Debt<'_> {
+    fn drop(&mut self) {
+        let Limiter { requests, bytes, .. } = self.limiter;
+        for (meter, owed) in [(requests, self.requests), (bytes, self.bytes.div_ceil(CELL_BYTES))] {
+            if let Some(meter) = meter {
+                meter.owe(owed);
             }
         }
     }
@@ -244,25 +269,40 @@ struct Meter {
     limiter: RateLimiter<NotKeyed, InMemoryState, Uptime, NoOpMiddleware<Nanos>>,
     clock: Uptime,
     cells_per_s: NonZeroU32,
-    /// Until then nothing is taken: more than a second's worth came at once, which the limiter has no measure for.
-    closed_until: Mutex<Nanos>,
+    beyond: Mutex<Beyond>,
+}
+
+/// What the limiter has no measure for.
+#[derive(Default)]
+struct Beyond {
+    /// Until then nothing is taken: more than a second's worth came at once.
+    closed_until: Nanos,
+    /// Taken with the next.
+    owed: u64,
 }
 
 impl Meter {
     fn new(cells_per_s: u64, clock: &Uptime) -> Option<Self> {
         let cells_per_s = NonZeroU32::new(u32::try_from(cells_per_s.min(MAX_CELLS_PER_S)).ok()?)?;
         let limiter = RateLimiter::direct_with_clock(Quota::per_second(cells_per_s), clock.clone());
-        Some(Self { limiter, clock: clock.clone(), cells_per_s, closed_until: Mutex::default() })
+        Some(Self { limiter, clock: clock.clone(), cells_per_s, beyond: Mutex::default() })
     }
 
-    /// Takes so many at once, or says how long to wait.
+    /// So many are used already, by whom nobody can ask to wait any more.
+    fn owe(&self, cells: u64) {
+        let mut beyond = self.beyond.lock();
+        beyond.owed = beyond.owed.saturating_add(cells);
+    }
+
+    /// Takes so many at once and what is owed, or says how long to wait.
     fn take(&self, cells: u64) -> Result<(), Duration> {
         let most = u64::from(self.cells_per_s.get());
         let now = self.clock.now();
-        let mut closed_until = self.closed_until.lock();
-        if *closed_until > now {
-            return Err(Duration::from_nanos(closed_until.as_u64() - now.as_u64()));
+        let mut beyond = self.beyond.lock();
+        if beyond.closed_until > now {
+            return Err(Duration::from_nanos(beyond.closed_until.as_u64() - now.as_u64()));
         }
+        let cells = cells.saturating_add(beyond.owed);
         let Some(now_taken) = u32::try_from(cells.min(most)).ok().and_then(NonZeroU32::new) else { return Ok(()) };
         match self.limiter.check_n(now_taken) {
             Ok(Ok(())) => {}
@@ -270,8 +310,9 @@ impl Meter {
             // No more than a second's worth is asked for.
             Err(_) => return Err(Duration::from_secs(1)),
         }
+        beyond.owed = 0;
         if cells > most {
-            *closed_until = now + Duration::from_secs_f64((cells as f64 / most as f64).min(MAX_CLOSED_S));
+            beyond.closed_until = now + Duration::from_secs_f64((cells as f64 / most as f64).min(MAX_CLOSED_S));
         }
         Ok(())
     }

@@ -229,6 +229,17 @@ impl Metered {
         })
     }
 
+    /// The end, if the client has sent all. Of a message that comes no more than a frame is kept, until it may begin.
+    fn end_only(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        while self.rest.is_empty() {
+            match ready!(self.next(cx)) {
+                Ok(data) => self.rest = data,
+                Err(last) => return self.end(last),
+            }
+        }
+        Poll::Pending
+    }
+
     /// So many bytes came: enough, or too few to be waited for much longer.
     fn note_progress(&mut self, n_bytes: usize) {
         self.n_since += n_bytes;
@@ -263,6 +274,9 @@ impl HttpBody for Metered {
         if this.sender.is_stream && matches!(this.at, At::Prefix(_, 0)) {
             // Who asks for the next message is done with the one before, unless it took its place.
             this.sender.place.clear();
+            if this.sender.place.is_held_back() {
+                return this.end_only(cx);
+            }
         }
         loop {
             if let Some(wait) = &mut this.waits_for {

@@ -19,6 +19,7 @@ struct Kept {
     places: Mutex<Places>,
     waits: AtomicBool,
     has_waited: AtomicBool,
+    is_held_back: AtomicBool,
 }
 
 impl MessagePlace {
@@ -41,6 +42,16 @@ impl MessagePlace {
     /// It does, or did.
     pub fn has_waited(&self) -> bool {
         self.0.has_waited.load(Ordering::Relaxed)
+    }
+
+    /// From now on the next message of a stream does not begin, and holds nothing; or it may again. Who reads the stream meanwhile waits,
+    /// and is told of its end only. They ask again afterwards: nobody wakes them.
+    pub fn hold_back(&self, is_held_back: bool) {
+        self.0.is_held_back.store(is_held_back, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_held_back(&self) -> bool {
+        self.0.is_held_back.load(Ordering::Relaxed)
     }
 
     pub(super) fn put(&self, place: Option<Arriving>) {

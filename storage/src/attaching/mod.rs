@@ -3,8 +3,8 @@
 //! ```text
 //! its log ──► ours (is it ours, what does it hold?) ──► keys (read from its files) ──► take over (one commit) ──► records
 //! ```
-//! Until the records are written nothing of it is visible, and what was written is deleted by its recorded names. Tables that were not attached
-//! are all in one store: `store` asks at a start whether that is still the one that the settings name.
+//! Until the records are written nothing of it is visible, and what was written is deleted by its recorded names. Tables that were not
+//! attached are all in one store: `store` asks at a start whether that is still the one that the settings name.
 
 mod keys;
 mod origin;

@@ -16,7 +16,8 @@ const MAX_NAMED: usize = 3;
 /// Asks whether tables are in another place than `place`, the one that the settings name: `STORE_CHANGED`, and nothing is changed. What is to
 /// be put on record when its store is open; `None`: it is.
 ///
-/// A folder from before there was a record is taken to be where it is told, unless its own folder of tables has one of them. Blocks.
+/// Tables of a folder from before there was a record are taken to be where it is told, but for those that are in its own folder of tables
+/// alone: what is in both was copied, and the settings name the place where it was written to since. Blocks.
 pub(crate) fn check_place(store: &Store, data_dir: &Path, place: &StorePlace) -> Result<Option<Op>> {
     let recorded = store.get(Family::Meta, meta_key::STORE)?;
     let recorded = recorded.map(|record| StorePlace::from_disk(&record)).transpose()?;
@@ -24,9 +25,14 @@ pub(crate) fn check_place(store: &Store, data_dir: &Path, place: &StorePlace) ->
         return Ok(None);
     }
     let tables = sealed_tables(store)?;
-    let usual = || Some(StorePlace::usual()).filter(|usual| tables.iter().any(|table| table.is_in(usual, data_dir)));
-    if let Some(known) = recorded.or_else(usual).filter(|known| !known.is(place, data_dir)) {
-        let left: Vec<&Sealed> = tables.iter().filter(|table| !table.is_gone(&known, place, data_dir)).collect();
+    let is_recorded = recorded.is_some();
+    let known = recorded.unwrap_or_else(StorePlace::usual);
+    if !known.is(place, data_dir) {
+        let is_left = |table: &&Sealed| match is_recorded {
+            true => !table.is_gone(&known, place, data_dir),
+            false => table.is_in(&known, data_dir) && !table.is_in(place, data_dir),
+        };
+        let left: Vec<&Sealed> = tables.iter().filter(is_left).collect();
         if !left.is_empty() {
             return Err(changed(&known, &left, place, data_dir));
         }
@@ -89,12 +95,16 @@ fn changed(known: &StorePlace, left: &[&Sealed], place: &StorePlace, data_dir: &
         names += &format!(" and {} more", left.len() - MAX_NAMED);
     }
     let (folder, setting, before) = (data_dir.display(), place.setting(data_dir), known.setting(data_dir));
+    let copies = known.folder(data_dir).map_or_else(String::new, |folder| {
+        let folder = folder.display();
+        format!("; if all of them were copied to '{setting}' and written to there since, move the old copies out of {folder} first")
+    });
     Error::new(
         Code::StoreChanged,
         format!("the tables of the data folder {folder} are in {known} ({names}), and storage.url is '{setting}'"),
     )
     .hint(format!(
-        "nothing was changed; set storage.url back to '{before}', or start over an empty data folder, where new tables are made at the other \
-         place, and have these there with 'tidewater table attach'"
+        "nothing was changed; set storage.url back to '{before}', or start over an empty data folder, where new tables are made at the \
+         other place, and have these there with 'tidewater table attach'{copies}"
     ))
 }

@@ -1,5 +1,5 @@
-//! When does an engine test its files, and whether its Delta logs are whole? All the time, one after another; and those that a reader stumbled
-//! over within a second.
+//! When does an engine test its files, and whether its Delta logs are whole? All the time, one after another; and those that a reader
+//! stumbled over within a second.
 
 use std::sync::Weak;
 use std::time::Duration;

@@ -28,8 +28,8 @@ const MAX_PARTS: u64 = 5;
 
 /// How soon who waits sees that the server stops, or the table is closed.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the parts of an upload that was stopped are waited for to go. What stays there is in no object.
-const ABORT_WAIT: Duration = Duration::from_secs(2);
+/// How long a server that stops waits for the parts of an upload to go. What stays there is in no object.
+pub(super) const ABORT_WAIT: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 2_000 });
 
 /// What came of `work`. `SHUTTING_DOWN` soon after `stop` is set: it is dropped then.
 pub(crate) async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>) -> Result<T> {
@@ -135,11 +135,14 @@ pub(super) async fn upload(
     let sent = send(&mut *upload, &mut on_way, &from, of_file, places, stop).await;
     if sent.is_err() {
         // Parts of no object are in no listing, and are paid for until somebody takes them away. None may come behind that.
-        let abort = async {
+        let mut abort = std::pin::pin!(async {
             on_way.shutdown().await;
             upload.abort().await
-        };
-        drop(tokio::time::timeout(ABORT_WAIT, abort).await);
+        });
+        // A part fails when its store has a bad hour: who does not stop waits for as long as the store's requests are tried again.
+        if unless_stopped(stop, abort.as_mut()).await.is_err() {
+            drop(tokio::time::timeout(ABORT_WAIT, abort).await);
+        }
     }
     sent
 }

@@ -1,6 +1,7 @@
 //! What do other engines need of the Delta log, and is it there? A checkpoint every hundred commits, whoever made them, and what follows it.
 
 use super::commit::app_id;
+use super::log_end::check_before;
 use super::settle::delta_table;
 use crate::error::Result;
 use crate::sealed::{DeltaTable, Expected};
@@ -43,11 +44,15 @@ pub(crate) async fn test_log(table: &Table) -> Result<bool> {
     note_log(shared, &delta_table(shared)?).await
 }
 
-/// The same. What is missing is told from here on, until it is there again. The caller holds `publishing`: nobody removes what is old meanwhile.
+/// The same. What is missing is told from here on, until it is there again. `STORE_UNAVAILABLE`: even the last version is, as where a file
+/// system is not mounted, and nobody deleted single files. The caller holds `publishing`: nobody removes what is old meanwhile.
 pub(super) async fn note_log(shared: &Shared, delta: &DeltaTable) -> Result<bool> {
     let Some(settled) = shared.sealing.lock().settled else { return Ok(true) };
     let missing = delta.missing(settled.version).await?;
     let is_whole = missing.is_empty();
+    if !is_whole {
+        check_before(shared, delta, settled.version + 1).await?;
+    }
     let (news, was_whole) = shared.quarantine.note_log(missing, shared.env.clock.now_us());
     let version = shared.version.load_full();
     let table = version.def.name.as_str();

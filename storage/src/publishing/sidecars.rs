@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -12,10 +13,10 @@ use super::checksum::{Tested, local_path, test_beside};
 use super::verify::{Check, in_time, outcome_in_time, passed, with_rows};
 use crate::catalog::TableDef;
 use crate::env::in_background;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sealed::sidecar::{Directory, Rebuild};
 use crate::sealed::{FileRef, RemoteFile, read_columns, store_error};
-use crate::table::{Shared, Table, TableSnapshot, Write};
+use crate::table::{Quarantine, Shared, Table, TableSnapshot, Write};
 
 /// Reads all of them once, after their files were tested. Those that are damaged or missing are written again, as far as there is time.
 pub(super) async fn check_sidecars(shared: &Arc<Shared>, snapshot: &TableSnapshot, until: Instant) -> Check {
@@ -88,13 +89,30 @@ async fn mend(shared: &Arc<Shared>, def: &Arc<TableDef>, file: &FileRef) -> Resu
         return Ok(false);
     }
     shared.gate.check_space(Write::Copies)?;
-    let store = file.place.store(shared.folders.stores());
-    store.put(&path, bytes.into()).await.map_err(|e| store_error(&format!("{path} cannot be written"), e))?;
-    // What readers have kept of the damaged one goes.
-    known.note_restored(&file.file.name);
+    let store = Arc::clone(file.place.store(shared.folders.stores()));
+    put_again(store, &path, bytes.into(), known, file.file.name.clone()).await?;
     let path: &str = path.as_ref();
     tracing::info!(table_id = %shared.def.id, table = def.name, path, "filters that were damaged or missing were written again");
     Ok(true)
+}
+
+/// Puts the sidecar of `file`, and notes it: what readers have kept of the damaged one goes. Also when who asked has gone in between, as at
+/// the end of its time, and after an error: the sidecar may be there, and nobody would look at it again.
+pub(super) async fn put_again(
+    store: Arc<dyn ObjectStore>,
+    path: &StorePath,
+    bytes: PutPayload,
+    known: Arc<Quarantine>,
+    file: String,
+) -> Result<()> {
+    let to = path.clone();
+    let putting = tokio::spawn(async move {
+        let put = store.put(&to, bytes).await;
+        known.note_restored(&file);
+        put
+    });
+    let put = putting.await.map_err(|e| Error::ended_early(format!("the writing of {path}"), &e))?;
+    put.map(drop).map_err(|e| store_error(&format!("{path} cannot be written"), e))
 }
 
 /// The table has the file: it is days until its name goes.

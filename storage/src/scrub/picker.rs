@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::error::Code;
+
+/// When nothing was due, all files are looked through again so much later, and a Delta log that is not known to be whole.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A Delta log that could not be asked, again and again, is asked once in such a time: its store may be away for days.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// How files are tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubOptions {
@@ -39,6 +47,33 @@ pub(crate) struct Now {
     /// Since 1970, now and at the last choice; what is between them is due now. The clock may have been set.
     pub(crate) wall_us: i64,
     pub(crate) last_wall_us: i64,
+}
+
+/// What is known of the tests of one Delta log.
+#[derive(Debug, Default)]
+pub(crate) struct LogTests {
+    /// Uptime when it is due.
+    pub(crate) due: Duration,
+    /// Before that, since the last test.
+    wait: Duration,
+    /// What kept it from being asked, until it could be. Not in words: those of a store tell how long it took.
+    failed: Option<Code>,
+}
+
+impl LogTests {
+    /// It was tested at `uptime`: whether it is known and whole, or could not be asked. Whether that it could not is news.
+    pub(crate) fn note(&mut self, outcome: Result<bool, Code>, uptime: Duration, options: &ScrubOptions) -> bool {
+        let before = self.failed;
+        (self.wait, self.failed) = match outcome {
+            Ok(true) => (options.interval.unwrap_or(Duration::MAX), None),
+            // Somebody may be at it who waits for the store as well.
+            Ok(false) => (LOOK_INTERVAL, before),
+            Err(code) if before.is_none() => (LOOK_INTERVAL, Some(code)),
+            Err(code) => ((self.wait * 2).min(LONGEST_WAIT), Some(code)),
+        };
+        self.due = uptime.saturating_add(self.wait);
+        outcome.is_err() && self.failed != before
+    }
 }
 
 /// Places in `files` that are due: those that were never tested, the newest first, then those whose test is oldest.

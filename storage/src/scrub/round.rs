@@ -3,16 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use super::picker::{Candidate, Now, ScrubOptions, due};
+use super::picker::{Candidate, LOOK_INTERVAL, LogTests, Now, ScrubOptions, due};
 use crate::env::Env;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::ids::TableId;
 use crate::publishing::{Tested, local_path, note_tested, test_file, test_log, test_sidecar};
 use crate::sealed::FileRef;
 use crate::table::Table;
-
-/// When nothing was due, all files are looked through again so much later, and a Delta log that is not known to be whole.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What of a table is tested.
 pub(crate) enum Subject {
@@ -28,8 +25,9 @@ pub(crate) struct Scrubber {
     /// Uptime when a file was last tested.
     tested: HashMap<String, Duration>,
     queue: VecDeque<(TableId, String)>,
-    /// Uptime when the Delta log of a table is due again.
-    logs: HashMap<TableId, Duration>,
+    logs: HashMap<TableId, LogTests>,
+    /// What was given last was a Delta log.
+    was_log: bool,
     /// When the queue was last made: uptime and wall clock.
     looked: Option<(Duration, i64)>,
 }
@@ -37,15 +35,21 @@ pub(crate) struct Scrubber {
 impl Scrubber {
     pub(crate) fn new(options: ScrubOptions, env: &Env) -> Self {
         let (tested, queue, logs) = (HashMap::new(), VecDeque::new(), HashMap::new());
-        Self { options, env: env.clone(), tested, queue, logs, looked: None }
+        Self { options, env: env.clone(), tested, queue, logs, was_log: false, looked: None }
     }
 
-    /// What is due next, with its table.
+    /// What is due next, with its table. Files and logs in turn: to ask a store that is away takes long, and files do not wait for it.
     pub(crate) fn next(&mut self, tables: &[Table]) -> Option<(Table, Subject)> {
         self.options.rate?;
-        if let Some(table) = self.next_log(tables) {
-            return Some((table.clone(), Subject::Log));
-        }
+        let next = match self.was_log {
+            true => self.next_file(tables).or_else(|| self.next_log(tables)),
+            false => self.next_log(tables).or_else(|| self.next_file(tables)),
+        };
+        self.was_log = matches!(next, Some((_, Subject::Log)));
+        next
+    }
+
+    fn next_file(&mut self, tables: &[Table]) -> Option<(Table, Subject)> {
         if self.queue.is_empty() {
             self.look(tables);
         }
@@ -60,20 +64,26 @@ impl Scrubber {
         None
     }
 
-    fn next_log<'t>(&self, tables: &'t [Table]) -> Option<&'t Table> {
+    /// The one that is due for longest.
+    fn next_log(&self, tables: &[Table]) -> Option<(Table, Subject)> {
         let uptime = self.env.clock.uptime();
-        let is_due = |table: &Table| self.logs.get(&table.shared.def.id).is_none_or(|due| *due <= uptime);
-        tables.iter().find(|table| is_due(table) && !table.shared.is_closing())
+        let due = |table: &Table| self.logs.get(&table.shared.def.id).map_or(Duration::ZERO, |log| log.due);
+        let open = tables.iter().filter(|table| due(table) <= uptime && !table.shared.is_closing());
+        open.min_by_key(|table| due(table)).map(|table| (table.clone(), Subject::Log))
     }
 
     /// Tests what [`Self::next`] gave, at the pace of the options. Whether it could be.
     pub(crate) async fn test(&mut self, table: &Table, subject: &Subject) -> bool {
         let shared = &table.shared;
-        let (outcome, path) = match subject {
-            Subject::Log => (self.test_log(table).await, shared.folders.location().to_string()),
-            Subject::File(file) => (self.test_file(table, file).await, file.place.path.to_string()),
+        let (outcome, path, is_news) = match subject {
+            Subject::Log => {
+                let (outcome, is_news) = self.test_log(table).await;
+                (outcome, shared.folders.location().to_string(), is_news)
+            }
+            Subject::File(file) => (self.test_file(table, file).await, file.place.path.to_string(), true),
         };
         if let Err(e) = &outcome
+            && is_news
             && e.code() != Code::ShuttingDown
             && !shared.is_closing()
         {
@@ -89,14 +99,13 @@ impl Scrubber {
         outcome
     }
 
-    async fn test_log(&mut self, table: &Table) -> Result<()> {
+    /// And whether an error is news.
+    async fn test_log(&mut self, table: &Table) -> (Result<()>, bool) {
         let outcome = test_log(table).await;
-        let wait = match outcome {
-            Ok(true) => self.options.interval.unwrap_or(Duration::MAX),
-            Ok(false) | Err(_) => LOOK_INTERVAL,
-        };
-        self.logs.insert(table.shared.def.id, self.env.clock.uptime().saturating_add(wait));
-        outcome.map(drop)
+        let known = outcome.as_ref().copied().map_err(Error::code);
+        let log = self.logs.entry(table.shared.def.id).or_default();
+        let is_news = log.note(known, self.env.clock.uptime(), &self.options);
+        (outcome.map(drop), is_news)
     }
 
     fn look(&mut self, tables: &[Table]) {

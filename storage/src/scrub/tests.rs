@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::picker::{Candidate, Now, ScrubOptions, due};
+use super::picker::{Candidate, LOOK_INTERVAL, LogTests, Now, ScrubOptions, due};
+use crate::error::Code;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const HOUR_US: i64 = 3_600_000_000;
@@ -53,6 +54,32 @@ fn files_elsewhere_are_due_once_in_an_interval_and_only_if_that_is_asked_for() {
     }
     assert!(n_tested.iter().all(|n| *n == 2), "{n_tested:?}");
     assert!(most < 30, "{most} of 200 in one hour of 24");
+}
+
+#[test]
+fn a_log_that_cannot_be_asked_is_told_once_and_asked_less_and_less() {
+    let options = ScrubOptions { interval: Some(24 * HOUR), ..ScrubOptions::default() };
+    let mut log = LogTests::default();
+    let mut wait_after = |outcome| {
+        let uptime = log.due;
+        let is_news = log.note(outcome, uptime, &options);
+        ((log.due - uptime).as_secs(), is_news)
+    };
+    let (away, damaged) = (Err(Code::StoreUnavailable), Err(Code::DeltaDamaged));
+    let look = LOOK_INTERVAL.as_secs();
+    assert_eq!(wait_after(away), (look, true));
+    assert_eq!(wait_after(away), (2 * look, false));
+    assert_eq!(wait_after(away), (4 * look, false));
+    assert_eq!(wait_after(damaged), (8 * look, true), "another reason");
+    // Who commits waits for the store as well.
+    assert_eq!(wait_after(Ok(false)), (look, false));
+    assert_eq!(wait_after(damaged), (2 * look, false));
+    for _ in 0..100 {
+        assert!(!wait_after(damaged).1);
+    }
+    assert_eq!(wait_after(damaged), (3600, false));
+    assert_eq!(wait_after(Ok(true)), (24 * 3600, false));
+    assert_eq!(wait_after(damaged), (look, true), "it was asked in between");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) enum Write {
 /// | a build | the table's `building`, `builds`, `sorting` |
 /// | a stream's file | `builds`, `sorting` |
 /// | a sort of fresh rows | `run_jobs`, `sorting` |
-/// | a merge of files | the table's `merging`, `merges`, the table's `compacting`; then its turn at `builds`, where it keeps no place; `brings` |
+/// | a merge of files | the table's `merging`, `merges`, the table's `compacting`; then its turn at `builds`, no place there; `brings` |
 /// | its commit, when `merges` was given back, and files past the retention | the table's `compacting`, `publishing` |
 /// | a publish | the table's `publishing`, `brings` |
 ///

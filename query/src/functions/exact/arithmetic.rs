@@ -24,7 +24,7 @@ use datafusion::physical_expr_common::datum::apply;
 use tidewater_storage::catalog::sql_type;
 use tidewater_storage::{Code, Error};
 
-use super::{in_turn, kept};
+use super::{in_turn, kept, scaled};
 use crate::error::{WIDER, to_datafusion};
 use crate::rules::rewrite_plan;
 
@@ -57,7 +57,7 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Whether an expression is one that may fail.
 pub(super) fn is_checked(expr: &Expr) -> bool {
-    CheckedArithmetic::called_by(expr).is_some() || kept::is_kept(expr)
+    CheckedArithmetic::called_by(expr).is_some() || kept::is_kept(expr) || scaled::is_scaled(expr)
 }
 
 /// Whether something that may fail is within an expression.
@@ -70,6 +70,7 @@ pub(in crate::functions) fn computes_physically(expr: &Arc<dyn PhysicalExpr>) ->
     let is_checked = |expr: &Arc<dyn PhysicalExpr>| {
         expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| call.fun().inner().is::<CheckedArithmetic>())
             || kept::is_kept_physically(expr)
+            || scaled::is_scaled_physically(expr)
     };
     expr.exists(|expr| Ok(is_checked(expr))).is_ok_and(|found| found)
 }

@@ -21,7 +21,8 @@ use super::floats::one_nan;
 use super::{doubles, instants};
 
 /// One for all calls.
-static KEPT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Kept::new())));
+static KEPT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Kept::new(true))));
+static APART: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Kept::new(false))));
 
 /// Whether it is one of those, for all that is known without types.
 pub(super) fn may_be_kept(expr: &Expr) -> bool {
@@ -55,14 +56,23 @@ pub(in crate::functions) fn opaque(expr: Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&KEPT), vec![expr]))
 }
 
-/// Whether an expression is such a call.
+/// The same value, which is no list to the optimizer. It cannot fail: nothing is asked before it, and copied for that.
+pub(super) fn apart(list: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&APART), vec![list]))
+}
+
+/// Whether an expression is a call that is [`opaque`], for what is in it may fail.
 pub(super) fn is_kept(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Kept>())
+    matches!(expr, Expr::ScalarFunction(call) if may_fail_in(&call.func))
 }
 
 /// The same of what runs.
 pub(super) fn is_kept_physically(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| call.fun().inner().is::<Kept>())
+    expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|call| may_fail_in(call.fun()))
+}
+
+fn may_fail_in(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<Kept>().is_some_and(|kept| kept.may_fail)
 }
 
 fn is_wanted(expr: &Expr, schema: &DFSchema) -> bool {
@@ -160,28 +170,28 @@ fn decimal(data_type: &DataType) -> Option<(i16, i16)> {
 /// Gives its argument, which the optimizer does not look into.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Kept {
+    /// Whether what is in it is to be asked about the rows that other conditions leave.
+    may_fail: bool,
     signature: Signature,
 }
 
-/// As plans show it.
-const NAME: &str = "kept";
-
 impl Kept {
-    fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
+    fn new(may_fail: bool) -> Self {
+        Self { may_fail, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
 impl ScalarUDFImpl for Kept {
+    /// As plans show it.
     fn name(&self) -> &str {
-        NAME
+        if self.may_fail { "kept" } else { "apart" }
     }
 
     /// The name of the column, which is that of what is kept.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         match args {
             [kept] => Ok(kept.schema_name().to_string()),
-            _ => internal_err!("{NAME} has one argument"),
+            _ => internal_err!("{} has one argument", self.name()),
         }
     }
 
@@ -196,12 +206,12 @@ impl ScalarUDFImpl for Kept {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
             [data_type] => Ok(data_type.clone()),
-            _ => internal_err!("{NAME} has one argument"),
+            _ => internal_err!("{} has one argument", self.name()),
         }
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let [field] = take_function_args(NAME, args.arg_fields)?;
+        let [field] = take_function_args(self.name(), args.arg_fields)?;
         Ok(Arc::clone(field))
     }
 
@@ -210,7 +220,7 @@ impl ScalarUDFImpl for Kept {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = take_function_args(NAME, args.args)?;
+        let [value] = take_function_args(self.name(), args.args)?;
         // Texts that are read as floats are kept, and name several.
         one_nan(value)
     }

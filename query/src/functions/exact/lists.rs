@@ -10,7 +10,7 @@ use datafusion::logical_expr::utils::split_binary;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::kept::opaque;
+use super::kept::apart;
 use crate::rules::rewrite_plan;
 
 /// Takes NULL out of lists of NOT IN, which are put together also where they come from two queries, and keeps lists apart that would say something else
@@ -44,7 +44,7 @@ fn in_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         },
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
             let is_apart = !Lookup::of(&right).is_some_and(|right| right.is_mixed_up(&left, op, schema));
-            let right = if is_apart { right } else { Box::new(opaque(*right)) };
+            let right = if is_apart { right } else { Box::new(apart(*right)) };
             let expr = Expr::BinaryExpr(BinaryExpr::new(left, op, right));
             if is_apart { Transformed::no(expr) } else { Transformed::yes(expr) }
         }

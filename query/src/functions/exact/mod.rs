@@ -8,6 +8,8 @@ mod in_turn;
 mod instants;
 mod kept;
 mod lists;
+mod scaled;
+mod varying;
 
 pub(super) use self::arithmetic::{CheckIntegers, computes_physically};
 pub(super) use self::floats::{OneNan, OneZero, one_nan_in, register_nullif};
@@ -15,3 +17,4 @@ pub(super) use self::in_turn::{may_stand_twice, register};
 pub(super) use self::instants::instants_of;
 pub(super) use self::kept::opaque;
 pub(super) use self::lists::ListsApart;
+pub(super) use self::scaled::ScaledSpans;

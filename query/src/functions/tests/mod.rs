@@ -4,6 +4,7 @@ mod buckets;
 mod exact;
 mod frames;
 mod guards;
+mod spans;
 mod sql;
 mod subqueries;
 mod zones;

@@ -285,6 +285,8 @@ fn is_interval(expr: &Expr) -> bool {
         Expr::Interval(_) => true,
         Expr::Cast { data_type: DataType::Interval { .. }, .. } => true,
         Expr::Nested(inner) => is_interval(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::Multiply, right } => is_interval(left) || is_interval(right),
+        Expr::BinaryOp { left, op: BinaryOperator::Divide, .. } => is_interval(left),
         _ => false,
     }
 }

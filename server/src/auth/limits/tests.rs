@@ -111,27 +111,53 @@ fn a_batch_beyond_a_second_counts_for_all_that_it_is() {
 }
 
 #[test]
-fn what_is_owed_counts_before_more_comes() {
+fn each_stream_of_a_caller_pays_for_itself() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
-    let (alice, same) = (limits.of(&user("alice")), limits.of(&user("alice")));
-    assert!(alice.settle().is_ok(), "nothing is owed");
-    alice.owe(1 << 19);
-    assert!(alice.settle().is_ok() && alice.bytes(1 << 19).is_ok());
-    // By whichever stream, and also when the one that owes it has gone.
-    alice.owe(1 << 19);
-    drop(alice);
-    assert_eq!(wait_ms(same.settle()), 500);
-    clock.advance(Duration::from_millis(500));
-    assert!(same.settle().is_ok());
-    assert_eq!(wait_ms(same.bytes(1 << 19)), 500, "it was taken");
-    // More than a second's worth: it is settled when all of it has had its time.
+    let alice = limits.of(&user("alice"));
+    let (mut first, mut second) = (Debt::new(&alice), Debt::new(&alice));
+    assert!(alice.bytes(1 << 20).is_ok());
+    assert!(first.pay().is_ok(), "nothing is owed");
+    first.add(1 << 20);
+    second.add(1 << 20);
+    assert_eq!((wait_ms(first.pay()), wait_ms(second.pay())), (1_000, 1_000));
     clock.advance(Duration::from_secs(1));
-    same.owe(4 << 20);
-    assert_eq!(wait_ms(same.settle()), 4_000);
-    clock.advance(Duration::from_secs(4));
-    assert!(same.settle().is_ok());
-    let nobody = limits.of(&user("bob"));
-    assert!(nobody.settle().is_ok(), "others do not owe it");
+    assert!(first.pay().is_ok(), "it does not pay for the second");
+    assert_eq!(wait_ms(second.pay()), 1_000);
+    first.add(1 << 20);
+    clock.advance(Duration::from_secs(1));
+    assert!(second.pay().is_ok());
+    assert_eq!(wait_ms(first.pay()), 1_000);
+    // Whose batch is more than a second's worth reads on when it is taken, and others wait as long as all of it takes.
+    first.add(3 << 20);
+    second.add(1);
+    clock.advance(Duration::from_secs(1));
+    assert!(first.pay().is_ok());
+    assert_eq!(wait_ms(second.pay()), 4_000);
+}
+
+#[test]
+fn what_a_stream_leaves_unpaid_counts_for_its_caller() {
+    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(10), bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    let gone_owing = |bytes| Debt::new(&alice).add(bytes);
+    gone_owing(1 << 19);
+    assert!(alice.bytes(1 << 19).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1 << 19)), 500);
+    assert_eq!(n_taken(|| alice.request()), 9, "its batch was one");
+    // As for what is there: more than a second's worth counts for all that it is.
+    clock.advance(Duration::from_secs(1));
+    gone_owing(3 << 20);
+    assert!(alice.bytes(0).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1)), 3_000);
+    assert!(limits.of(&user("bob")).bytes(1 << 20).is_ok(), "others do not owe it");
+    // Once it was paid nothing is left.
+    clock.advance(Duration::from_secs(3));
+    let mut paid = Debt::new(&alice);
+    paid.add(1 << 19);
+    assert!(paid.pay().is_ok());
+    drop(paid);
+    assert!(alice.bytes(1 << 19).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1 << 19)), 500);
 }
 
 #[test]

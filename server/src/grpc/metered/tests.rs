@@ -275,6 +275,29 @@ async fn a_place_goes_on_with_its_message_and_is_free_when_the_handler_is_done()
     assert_eq!(held(&memory), 0);
 }
 
+#[tokio::test]
+async fn of_what_is_held_back_only_the_end_is_told() {
+    let memory = ledger();
+    let (send, sent) = mpsc::channel(16);
+    let (mut body, place) = metered_rows(&memory, true, ReceiverStream::new(sent));
+    let large = message(0, &vec![7; MIB]);
+    place.hold_back(true);
+    for part in [&large[..0], &large[..3], &large[3..]] {
+        send.send(data(part)).await.expect("read");
+    }
+    assert!(body.frame().now_or_never().is_none() && !body.is_end_stream());
+    assert_eq!(held(&memory), 0, "it has not begun");
+    place.hold_back(false);
+    let passed: Vec<u8> =
+        read(&mut body).into_iter().flat_map(|part| part.expect("passed on").into_data().expect("data")).collect();
+    assert!(passed == large, "all of it, once");
+    place.hold_back(true);
+    assert!(body.frame().now_or_never().is_none());
+    drop(send);
+    assert!(body.frame().await.is_none() && body.is_end_stream());
+    assert_eq!(held(&memory), 0);
+}
+
 /// Each keeps a part of the window that the one before them needs.
 #[tokio::test]
 async fn only_so_many_bodies_of_a_connection_wait() {

@@ -7,8 +7,9 @@
 //!
 //! Three loops of one task, joined by bounded queues. What is under way is bounded in number and bytes by permits that
 //! a batch holds from before it is read until it is answered: past them the reader does not read, and the client's
-//! window closes. Nor does it read while what it has read is past the caller's limits, or while the last batch waits for memory:
-//! a stream is slowed down, and not refused; when the process shuts down meanwhile that batch has no answer, and is sent again.
+//! window closes. While what it has read is past the caller's limits it looks for the end of the stream only, and while the last batch
+//! waits for memory it does not read either: a stream is slowed down, and not refused; when the process shuts down meanwhile that batch
+//! has no answer, and is sent again.
 //! When the client goes away all three end; batches in the table's queue are stored all the same, and the producer's sequence
 //! tells so when it comes back.
 
@@ -44,6 +45,9 @@ const THROTTLE_FROM: f64 = 0.7;
 
 /// How often, at most, and for how long, at most.
 const THROTTLE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often, at least, a client is told that it still has to wait for its limits: who hears nothing for long takes the server for dead.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long answers are still sent after GoAway.
 const GRACE: Duration = Duration::from_secs(10);

@@ -12,20 +12,25 @@ use tidewater_storage::{Code, Error, PreparedWrite, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use super::open::{Stream, broken};
-use super::{Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, Requests, THROTTLE_EVERY, THROTTLE_FROM};
+use super::{
+    Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, Requests, SAY_AGAIN, THROTTLE_EVERY, THROTTLE_FROM,
+};
 use crate::App;
-use crate::auth::Limiter;
+use crate::auth::{Debt, Limiter};
 use crate::call::shutting_down;
-use crate::grpc::Places;
+use crate::grpc::{MessagePlace, Places};
 use crate::ingest::decoding::MAX_WAIT;
 use crate::ingest::payload;
 use crate::ingest::request::invalid;
 
 /// Bytes are counted in these: a semaphore's permits have 32 bits.
 const PERMIT_BYTES: usize = 1024;
+
+/// What the client sent, `None` at its half-close.
+type Message = Result<Option<WriteStreamRequest>, Status>;
 
 /// A batch that was read and is being decoded.
 pub(super) struct Waiting {
@@ -82,13 +87,12 @@ pub(super) enum End {
 
 pub(super) struct Reader<'a> {
     app: &'a Arc<App>,
-    limiter: &'a Limiter,
     stream: &'a Stream,
     answers: &'a Answers,
     batches: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    /// The last batch does not count as a request yet.
-    owes_request: bool,
+    /// The last batch, until it counts.
+    debt: Debt<'a>,
     last_batch_id: u64,
     /// When the client may be asked to slow down again.
     next_throttle: Instant,
@@ -100,12 +104,11 @@ impl<'a> Reader<'a> {
     pub fn new(app: &'a Arc<App>, limiter: &'a Limiter, stream: &'a Stream, answers: &'a Answers) -> Self {
         Self {
             app,
-            limiter,
             stream,
             answers,
             batches: Arc::new(Semaphore::new(MAX_INFLIGHT_BATCHES)),
             bytes: Arc::new(Semaphore::new(MAX_INFLIGHT_BYTES / PERMIT_BYTES)),
-            owes_request: false,
+            debt: Debt::new(limiter),
             last_batch_id: 0,
             next_throttle: Instant::now(),
             is_overloaded: false,
@@ -116,7 +119,6 @@ impl<'a> Reader<'a> {
     pub async fn run(mut self, (mut requests, in_hand): Requests, waiting: mpsc::Sender<Waiting>) -> End {
         let (app, answers) = (self.app, self.answers);
         loop {
-            let next = async { Some((self.ready().await?, requests.message().await)) };
             let next = tokio::select! {
                 biased;
                 () = answers.closed() => return End::Client,
@@ -124,7 +126,7 @@ impl<'a> Reader<'a> {
                     self.go_away().await;
                     return End::Draining;
                 }
-                next = next => next,
+                next = self.next(&mut requests, &in_hand) => next,
             };
             let Some((mut place, message)) = next else { return End::Client };
             let message_places = in_hand.take();
@@ -133,8 +135,7 @@ impl<'a> Reader<'a> {
                 Err(end) => return end,
             };
             let size = size_of(&batch);
-            self.limiter.owe(size as u64);
-            self.owes_request = true;
+            self.debt.add(size as u64);
             place.shrink(size);
             let prepared = tokio::select! {
                 biased;
@@ -151,32 +152,33 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Waits for all that a batch of any size may have to wait for, but memory. Nothing is in hand meanwhile: a large message has a place that others
-    /// wait for.
-    async fn ready(&mut self) -> Option<Place> {
+    /// The next message, and the place of its batch. All that a batch of any size may have to wait for, but memory, is waited for before
+    /// anything is in hand: a large message has a place that others wait for.
+    async fn next(
+        &mut self,
+        requests: &mut Streaming<WriteStreamRequest>,
+        in_hand: &MessagePlace,
+    ) -> Option<(Place, Message)> {
         self.throttle().await;
-        if self.owes_request {
-            self.pace(Limiter::request).await;
-            self.owes_request = false;
-        }
-        self.pace(Limiter::settle).await;
+        in_hand.hold_back(true);
+        let end = tokio::select! {
+            biased;
+            () = pace(&mut self.debt, self.answers, SAY_AGAIN) => None,
+            // No message comes now, only the end: who is done does not wait, and what is owed is left to the caller's limits.
+            end = requests.message() => Some(end),
+        };
+        in_hand.hold_back(false);
         let batch = Arc::clone(&self.batches).acquire_owned().await.ok()?;
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits(MAX_BATCH_BYTES) as u32).await.ok()?;
-        Some(Place { _batch: batch, bytes })
-    }
-
-    /// Waits until the caller's limits allow what `take` takes, and asks the client to wait too. The stream is not read meanwhile, so that no
-    /// batch has to be sent again.
-    async fn pace(&self, take: impl Fn(&Limiter) -> Result<()>) {
-        while let Err(error) = take(self.limiter) {
-            let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
-            self.say(Answer::Throttle(Throttle { delay: delay(wait), reason: error.message().to_owned() })).await;
-            tokio::time::sleep(wait).await;
-        }
+        let message = match end {
+            Some(end) => end,
+            None => requests.message().await,
+        };
+        Some((Place { _batch: batch, bytes }, message))
     }
 
     /// What the client sent, if it is the next batch.
-    fn batch_of(&mut self, message: Result<Option<WriteStreamRequest>, Status>) -> Result<Batch, End> {
+    fn batch_of(&mut self, message: Message) -> Result<Batch, End> {
         let batch = match message {
             Ok(Some(WriteStreamRequest { msg: Some(Msg::Batch(batch)) })) => batch,
             Ok(Some(WriteStreamRequest { msg: Some(Msg::Open(_)) })) => {
@@ -223,17 +225,29 @@ impl<'a> Reader<'a> {
         self.next_throttle = now + THROTTLE_EVERY;
         let urgency = ((fill - THROTTLE_FROM) / (1.0 - THROTTLE_FROM)).clamp(0.1, 1.0);
         let reason = format!("realtime rows hold {:.0} % of their memory", fill * 100.0);
-        self.say(Answer::Throttle(Throttle { delay: delay(THROTTLE_EVERY.mul_f64(urgency)), reason })).await;
+        let delay = delay(THROTTLE_EVERY.mul_f64(urgency));
+        say(self.answers, Answer::Throttle(Throttle { delay, reason })).await;
     }
 
     async fn go_away(&self) {
-        self.say(Answer::GoAway(GoAway { grace: delay(GRACE), reason: shutting_down().message().to_owned() })).await;
+        let reason = shutting_down().message().to_owned();
+        say(self.answers, Answer::GoAway(GoAway { grace: delay(GRACE), reason })).await;
     }
+}
 
-    async fn say(&self, msg: Answer) {
-        // A client that is gone is noticed at the next message.
-        let _ = self.answers.send(Ok(WriteStreamResponse { msg: Some(msg) })).await;
+/// Waits until what is owed is within the caller's limits, and asks the client to wait too, at least once in each `say_again`. The stream
+/// is not read meanwhile, so that no batch has to be sent again.
+async fn pace(debt: &mut Debt<'_>, answers: &Answers, say_again: Duration) {
+    while let Err(error) = debt.pay() {
+        let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
+        say(answers, Answer::Throttle(Throttle { delay: delay(wait), reason: error.message().to_owned() })).await;
+        tokio::time::sleep(wait.min(say_again)).await;
     }
+}
+
+async fn say(answers: &Answers, msg: Answer) {
+    // A client that is gone is noticed at the next message.
+    let _ = answers.send(Ok(WriteStreamResponse { msg: Some(msg) })).await;
 }
 
 /// Bytes of a batch's payload as they came.
@@ -244,3 +258,6 @@ fn size_of(batch: &Batch) -> usize {
 fn delay(duration: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(duration).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,9 @@ use crate::App;
 use crate::auth::{Auth, Limits};
 use crate::flight_sql::Kept;
 
+/// Beyond what all tests of the process hold together, which queries would be stopped for.
+const MEMORY_LIMIT: u64 = 4 << 30;
+
 /// Ingest and queries on a free port, with an empty data folder.
 pub(crate) struct Server {
     pub app: Arc<App>,
@@ -38,7 +41,7 @@ pub(crate) struct Server {
 /// What serves calls, with an empty data folder.
 async fn app(limits: Limits) -> Arc<App> {
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    let options = EngineOptions::temporary(Arc::clone(&folder), 1 << 30);
+    let options = EngineOptions::temporary(Arc::clone(&folder), MEMORY_LIMIT);
     let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
     let options = QueryEngineOptions {
         spill_dir: folder.path().join("spill"),

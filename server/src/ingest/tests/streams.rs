@@ -240,29 +240,56 @@ async fn a_stream_waits_while_rows_hold_their_memory_and_is_not_refused() {
     assert_eq!(result_of(&mut talk).await.accepted, 1);
 }
 
-/// Its message is not in hand: that has a place which others wait for.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_waits_for_its_limit_keeps_no_memory() {
+/// A server that takes a MiB of rows in each second of the clock, and a stream that has sent `n` batches, each of a little more.
+async fn slowed_down(n: u64) -> (Server, Arc<ManualClock>, Talk) {
     let clock = Arc::new(ManualClock::at(0));
     let most = TokenLimits { bytes_per_s: Some(1 << 20), requests_per_s: None, concurrent_queries: None };
     let server = Server::limited(Limits::new(most, Arc::<ManualClock>::clone(&clock))).await;
     server.run("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))").await;
     let (mut talk, _) = Talk::open(&server, open_as("p")).await.unwrap();
     // Few rows, of which little else is made, in messages that have places.
-    for sequence in 1..=2 {
+    for sequence in 1..=n {
         talk.batch(sequence, json(&format!("{{\"id\": {sequence}{}}}", " ".repeat(1 << 20)))).await;
     }
+    (server, clock, talk)
+}
+
+/// Its message is not in hand: that has a place which others wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_waits_for_its_limit_keeps_no_memory() {
+    let (server, clock, mut talk) = slowed_down(3).await;
+    // The first counts before the second is read, and the second does not before the third.
     let (mut is_paced, mut n_stored) = (false, 0);
-    while !is_paced || n_stored == 0 {
+    while !is_paced || n_stored < 2 {
         match talk.hear().await.unwrap() {
             Some(Answer::Throttle(_)) => is_paced = true,
             Some(Answer::Result(result)) => n_stored += result.accepted,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((n_stored, server.app.storage.memory().used(Share::Unassigned)), (1, 0));
+    assert_eq!((n_stored, server.app.storage.memory().used(Share::Unassigned)), (2, 0));
     clock.advance(Duration::from_secs(60));
     assert_eq!(result_of(&mut talk).await.accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_owes_ends_when_its_client_is_done_and_its_caller_owes_the_rest() {
+    let (server, clock, mut talk) = slowed_down(2).await;
+    for _ in 0..2 {
+        assert_eq!(result_of(&mut talk).await.accepted, 1);
+    }
+    talk.done();
+    let end = async {
+        while let Some(answer) = talk.hear().await.unwrap() {
+            assert!(matches!(answer, Answer::Throttle(_)), "{answer:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), end).await.expect("it ends, although its time does not come");
+    let caller = server.app.auth.caller(None).await.unwrap();
+    let limiter = server.app.limits.of(&caller);
+    clock.advance(Duration::from_secs(60));
+    assert!(limiter.bytes(0).is_ok(), "what the stream owed is taken");
+    assert!(limiter.bytes(1).is_err(), "and was more than a second's worth");
 }
 
 /// Thousands of streams may come at once, each with little.

@@ -182,6 +182,19 @@ fn forget_place(data: &Path) {
     store.write(&[Op::Delete(Family::Meta, meta_key::STORE.to_vec())], true).expect("written");
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().expect("known").is_dir() {
+            true => copy(&from, &to),
+            false => {
+                std::fs::copy(&from, &to).expect("copied");
+            }
+        }
+    }
+}
+
 fn place_on_record(data: &Path) -> Option<StorePlace> {
     let record = Store::open(data).expect("opens").get(Family::Meta, meta_key::STORE).expect("readable");
     record.map(|record| StorePlace::from_disk(&record).expect("whole"))
@@ -208,6 +221,19 @@ async fn a_folder_without_a_record_takes_what_it_is_told_unless_its_tables_are_i
     assert_eq!(place_on_record(&data).map(|place| place.to_string()), url_of(&other));
     told.lock().url = None;
     assert_refused(&mut fixture, &["storage.url is 'local'"]);
+
+    // Copied by hand long ago: what was left behind is not what was written to since.
+    forget_place(&data);
+    copy(&other, &data.join("tables"));
+    told.lock().url = url_of(&other);
+    assert_opens(&mut fixture, "where it is told, whatever is in the old place").await;
+    assert_eq!(place_on_record(&data).map(|place| place.to_string()), url_of(&other));
+    forget_place(&data);
+    told.lock().url = Some("s3://bucket/x".to_owned());
+    let copies = format!("move the old copies out of {} first", data.join("tables").display());
+    assert_refused(&mut fixture, &["in its folder 'tables' (public.t)", "copied to 's3://bucket/x'", &copies]);
+    std::fs::remove_dir_all(data.join("tables")).expect("removed");
+    told.lock().url = None;
 
     // Told wrongly, which nobody could know: the right one is taken all the same.
     forget_place(&data);

@@ -512,14 +512,18 @@ async fn nothing_is_given_up_while_the_delta_table_is_not_there() {
     let folder = fixture.path().join(table.shared.folders.published().to_string());
     let elsewhere = folder.with_extension("elsewhere");
     std::fs::rename(&folder, &elsewhere).expect("renamed");
-    pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
-    assert!(!health_is_ok(&table));
+    let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+    while let Some((table, subject)) = scrubber.next(&fixture.engine().tables()) {
+        let could_be = scrubber.test(&table, &subject).await;
+        assert_eq!(could_be, matches!(subject, Subject::File(_)), "the log could not be asked");
+    }
+    assert_eq!(health(&table).1, 1, "its file, and nothing of its log");
     let error = table.give_up().await.expect_err("refused");
     assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
     std::fs::rename(&elsewhere, &folder).expect("renamed");
     assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
-    assert_sound(&table).await;
     assert!(health_is_ok(&table));
+    assert_sound(&table).await;
     assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
 }
 
@@ -639,8 +643,10 @@ async fn a_commit_that_somebody_deleted_is_told_until_it_is_there_again() {
 async fn a_delta_log_that_is_written_to_is_looked_at_later() {
     let (fixture, clock) = Fixture::open_at(1_000_000_000);
     let table = fixture.create("t").await;
-    write(&table, 0..10).await;
-    table.seal().await.expect("sealed");
+    for range in [0..10, 10..20] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
     std::fs::remove_file(commit_path(&fixture, &table, 0)).expect("removed");
     let mut scrubber = scrubber(&fixture, ScrubOptions::default());
     let publishing = table.shared.publishing.lock().await;
@@ -650,6 +656,41 @@ async fn a_delta_log_that_is_written_to_is_looked_at_later() {
     clock.advance(HOUR);
     pass(&fixture, &mut scrubber).await;
     assert_gap(&table, &[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_tested_while_a_delta_log_cannot_be_asked_and_is_due_all_the_time() {
+    let (fixture, clock) = Fixture::open_at(1_000_000_000);
+    let away = fixture.create("away").await;
+    write(&away, 0..10).await;
+    away.seal().await.expect("sealed");
+    let folder = fixture.path().join(away.shared.folders.published().to_string());
+    std::fs::rename(&folder, folder.with_extension("elsewhere")).expect("renamed");
+    let built = fixture.create("built").await;
+    for range in [0..10, 10..20] {
+        write(&built, range).await;
+        built.build().await.expect("built");
+    }
+    let tables = fixture.engine().tables();
+    let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+    let (mut tested, mut asked) = (Vec::new(), Vec::new());
+    for _ in 0..12 {
+        let (table, subject) = scrubber.next(&tables).expect("a log is due");
+        let could_be = scrubber.test(&table, &subject).await;
+        match subject {
+            Subject::File(file) => tested.push(file.file.name.clone()),
+            Subject::Log => {
+                asked.push((table.def().name.clone(), could_be));
+                clock.advance(HOUR);
+            }
+        }
+    }
+    for file in built.snapshot().files() {
+        assert!(tested.contains(&file.file.name), "{tested:?}");
+    }
+    assert_eq!((tested.len(), asked.len()), (3, 9));
+    let n_away = asked.iter().filter(|asked| **asked == ("away".to_owned(), false)).count();
+    assert_eq!((n_away, asked.contains(&("built".to_owned(), true))), (8, true), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

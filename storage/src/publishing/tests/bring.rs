@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Code, Result};
 use crate::memory::{MIN_LIMIT_BYTES, MemoryLedger, Share};
-use crate::publishing::bring::{PART_BYTES, unless_stopped, upload};
+use crate::publishing::bring::{ABORT_WAIT, PART_BYTES, unless_stopped, upload};
 use crate::sealed::faulty::{Fault, FaultyStore, Hold, Op};
 use crate::table::BringPlaces;
 
@@ -102,6 +102,31 @@ async fn an_upload_of_which_a_part_fails_leaves_none() {
     for sent in [sent, changed] {
         assert_eq!((sent.faulty.calls(Op::Complete), sent.size("t/a.parquet").await), (0, None));
         assert_eq!(sent.memory.used(Share::Unassigned), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_an_upload_that_failed_go_however_long_it_takes_but_a_server_that_stops_does_not_wait() {
+    let (sent, stop) = (Sent::new(), goes_on());
+    let holds = ["slow", "stopped"].map(|name| {
+        let hold = Hold::new();
+        sent.faulty.script(Op::Part, name, Fault::Before);
+        sent.faulty.script(Op::Abort, name, Fault::Hold(Arc::clone(&hold)));
+        hold
+    });
+    let mut slow = sent.begin("t/slow.parquet", &goes_on());
+    let stopped = sent.begin("t/stopped.parquet", &stop);
+    for hold in &holds {
+        hold.reached().await;
+    }
+    assert_eq!(sent.memory.used(Share::Unassigned), 0, "neither keeps a place");
+    assert!(tokio::time::timeout(3 * ABORT_WAIT, &mut slow).await.is_err(), "it waits");
+    assert!(!stopped.is_finished(), "as long as nothing stops");
+    stop.store(true, Ordering::Relaxed);
+    holds[0].release();
+    for upload in [slow, stopped] {
+        let failed = upload.await.expect("no panic").expect_err("a part failed");
+        assert!(failed.to_string().contains("an upload failed"), "{failed}");
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{InList, InSubquery, SetComparison, SetQuantifier};
+use datafusion::logical_expr::expr::{Exists, InList, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::utils::disjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
 use tidewater_storage::{Code, Error};
 
-use super::{is_asking, rows};
+use super::{copies, is_asking, rows};
 use crate::error::to_datafusion;
 
 /// What the column of a subquery is called, so that no other has the name.
@@ -67,8 +67,8 @@ impl AnyOf {
 
     /// As a condition of which only the rows matter for which it is true: `is_alone`, or with others one of which is enough.
     pub fn where_true(self, is_alone: bool, schema: &DFSchema) -> Result<Expr> {
-        if self.is_of_one() {
-            return Ok(self.compared());
+        if let Some(asked) = self.of_one()? {
+            return Ok(asked);
         }
         if self.is_plain() && (is_alone || !self.is_negated) {
             return Ok(Expr::InSubquery(InSubquery::new(Box::new(self.value), self.subquery, self.is_negated)));
@@ -89,34 +89,52 @@ impl AnyOf {
 
     /// With its NULL.
     pub fn exact(self, schema: &DFSchema) -> Result<Expr> {
-        if self.is_of_one() {
-            return Ok(self.compared());
+        if let Some(asked) = self.of_one()? {
+            return Ok(asked);
         }
+        copies::check_within(&self.subquery.subquery)?;
         let given = self.given()?;
-        let mut open = Vec::new();
-        if self.value.nullable(schema)? {
-            open.push(self.value.clone().is_null().and(rows::any(given.clone())?));
-        }
-        if self.gives_null() {
-            open.push(rows::any(only(&given, Expr::Column(Column::from_name(VALUE)).is_null())?)?);
-        }
         let fits = rows::any(only(&given, self.fits(schema)?)?)?;
-        let any = match disjunction(open) {
+        let any = match self.open(&given, schema)? {
             Some(open) => fits.or(open.and(lit(ScalarValue::Boolean(None)))),
             None => fits,
         };
         Ok(if self.is_negated { Expr::Not(Box::new(any)) } else { any })
     }
 
-    /// Whether there is one row for each of the query around, also where the subquery chooses none for it.
-    fn is_of_one(&self) -> bool {
-        self.is_correlated() && rows::is_one(&self.subquery.subquery)
+    /// Whether a NULL leaves it open where none fits. `None` where there is none.
+    fn open(&self, given: &LogicalPlan, schema: &DFSchema) -> Result<Option<Expr>> {
+        let null = Expr::Column(Column::from_name(VALUE));
+        let is_null = self.value.clone().is_null();
+        let (may_be_null, may_give_null) = (self.value.nullable(schema)?, self.gives_null());
+        // What is the same for all rows is read once for both questions. Of others the highest is not always a join.
+        if may_be_null && may_give_null && !self.is_correlated() {
+            return rows::any_or_null(given.clone(), null, is_null).map(Some);
+        }
+        let mut open = Vec::new();
+        if may_be_null {
+            open.push(is_null.and(rows::any(given.clone())?));
+        }
+        if may_give_null {
+            open.push(rows::any(only(given, null.is_null())?)?);
+        }
+        Ok(disjunction(open))
     }
 
-    fn compared(self) -> Expr {
-        let given = Box::new(Expr::ScalarSubquery(self.subquery));
-        let compared = Expr::BinaryExpr(BinaryExpr::new(Box::new(self.value), self.op, given));
-        if self.is_negated { Expr::Not(Box::new(compared)) } else { compared }
+    /// As a comparison, where there is one row for each of the query around, also where the subquery chooses none for it, or HAVING leaves it out.
+    fn of_one(&self) -> Result<Option<Expr>> {
+        let (left, given) = match rows::value_left(&self.subquery)? {
+            Some(given) => (rows::left_by_having(&Exists::new(self.subquery.clone(), false))?, given),
+            None if self.is_correlated() && rows::is_one(&self.subquery.subquery) => (None, self.subquery.clone()),
+            None => return Ok(None),
+        };
+        let given = Box::new(Expr::ScalarSubquery(given));
+        let compared = Expr::BinaryExpr(BinaryExpr::new(Box::new(self.value.clone()), self.op, given));
+        let any = match left {
+            Some(left) => left.and(compared),
+            None => compared,
+        };
+        Ok(Some(if self.is_negated { Expr::Not(Box::new(any)) } else { any }))
     }
 
     fn gives_null(&self) -> bool {

@@ -3,6 +3,8 @@
 
 mod any_of;
 mod conditions;
+mod copies;
+mod having;
 mod joins;
 mod optional;
 mod pull_up;
@@ -29,15 +31,19 @@ impl AnalyzerRule for Subqueries {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = having::read(plan)?;
         shapes::check(&plan)?;
         let plan = optional::read(plan)?;
-        plan.transform_up_with_subqueries(|node| match node {
+        let number = copies::number(&plan, usize::MAX)?;
+        let read = plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Projection(_) => selected::read(node),
             LogicalPlan::Filter(_) => conditions::read(node),
             LogicalPlan::Join(join) => joins::read(join),
             other => Ok(Transformed::no(other)),
-        })
-        .data()
+        });
+        let plan = read.data()?;
+        copies::check(number, &plan)?;
+        Ok(plan)
     }
 }
 

@@ -10,6 +10,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, TableReference};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, LogicalPlan, Operator, Projection, Sort, Subquery,
@@ -37,10 +38,37 @@ impl AnalyzerRule for PullUp {
                 let plan = Arc::new(names.settled(Arc::unwrap_or_clone(plan))?);
                 Ok(Transformed::yes(LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans })))
             }
+            LogicalPlan::Filter(_) => node.map_expressions(|expr| expr.transform_up(with_table)),
             other => Ok(Transformed::no(other)),
         })
         .data()
     }
+}
+
+/// The table of what IN asks for, where a column of none gives it.
+const GIVEN: &str = "__given";
+
+/// IN of a correlated subquery with a table for what it gives: a column of none DataFusion finds in its join a second time, by the name alone.
+fn with_table(expr: Expr) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) if is_without_table(&subquery) => {
+            let Subquery { subquery: plan, outer_ref_columns, spans } = subquery;
+            let column = Column::from(plan.schema().qualified_field(0));
+            let named = Column::new(Some(TableReference::bare(GIVEN)), column.name.clone());
+            let given = Expr::Column(column).alias_qualified(named.relation.clone(), named.name.clone());
+            let plan = project(vec![given], Arc::unwrap_or_clone(plan))?;
+            let plan = Arc::new(project(vec![Expr::Column(named)], plan)?);
+            let subquery = Subquery { subquery: plan, outer_ref_columns, spans };
+            Ok(Transformed::yes(Expr::InSubquery(InSubquery::new(expr, subquery, negated))))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn is_without_table(subquery: &Subquery) -> bool {
+    let is_of_none = |given: &Expr| given.column_refs().iter().any(|column| column.relation.is_none());
+    !subquery.outer_ref_columns.is_empty()
+        && matches!(subquery.subquery.head_output_expr(), Ok(Some(given)) if is_of_none(&given))
 }
 
 /// Whether the columns that a subquery compares with the query around it are found by their names alone.
@@ -143,6 +171,9 @@ fn is_computed(side: &Expr) -> bool {
     !matches!(side, Expr::Column(_)) && side.any_column_refs() && is_free()
 }
 
+/// What names of what is compared begin with.
+const COMPARED: &str = "__compared_";
+
 /// Gives each name once in a statement.
 struct Names(Cell<usize>);
 
@@ -163,8 +194,8 @@ impl Names {
         project(columns, filtered)
     }
 
-    /// Takes out what may be asked later. Through what looks at several rows together equations go, which leave it one group; not through what has a row
-    /// for none, or a limit.
+    /// Takes out what may be asked later. Through what looks at several rows together equations go, which leave it one group, and what is asked about its
+    /// groups alone; not through what has a row for none, or a limit.
     fn open(&self, plan: LogicalPlan) -> Result<Open> {
         if !is_correlated(&plan)? {
             return Ok(Open { plan, comparing: Vec::new(), named: Vec::new() });
@@ -184,7 +215,7 @@ impl Names {
             }
             LogicalPlan::Aggregate(aggregate) if is_grouped(&aggregate) => {
                 let open = self.open(LogicalPlan::clone(&aggregate.input))?;
-                if !open.is_of_equations() {
+                if !open.is_of_equations() && !open.is_shown(&open.plan, &aggregate.group_expr) {
                     return self.closed(LogicalPlan::Aggregate(aggregate));
                 }
                 let groups = aggregate.group_expr.into_iter().chain(open.columns()).collect();
@@ -193,7 +224,7 @@ impl Names {
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let open = self.open(LogicalPlan::clone(&input))?;
-                if !open.is_of_equations() {
+                if !open.is_of_equations() && !open.is_selected() {
                     return self.closed(LogicalPlan::Distinct(Distinct::All(input)));
                 }
                 open.under(|input| Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
@@ -257,7 +288,7 @@ impl Names {
         }
         let n = self.0.get();
         self.0.set(n + 1);
-        let name = Column::new_unqualified(format!("__compared_{n}"));
+        let name = Column::new_unqualified(format!("{COMPARED}{n}"));
         exprs.push((expr, name.clone()));
         Expr::Column(name)
     }
@@ -295,6 +326,19 @@ impl Open {
         Ok(Self { plan: around(self.plan)?, ..self })
     }
 
+    /// Whether all that is compared is among what is selected.
+    fn is_selected(&self) -> bool {
+        match &self.plan {
+            LogicalPlan::Projection(projection) => self.is_shown(&projection.input, &projection.expr),
+            _ => false,
+        }
+    }
+
+    /// Whether all that is compared is among these, as of an input.
+    fn is_shown(&self, input: &LogicalPlan, exprs: &[Expr]) -> bool {
+        self.named.iter().all(|name| source(input, name).is_some_and(|source| exprs.contains(source)))
+    }
+
     /// Whether each compares one name with what is the same for all rows of the subquery.
     fn is_of_equations(&self) -> bool {
         let is_name = |expr: &Expr| matches!(expr, Expr::Column(column) if self.named.contains(column));
@@ -304,6 +348,25 @@ impl Open {
             }
             _ => false,
         })
+    }
+}
+
+/// What has the name of something that is compared, if nothing between has other columns.
+fn source<'a>(plan: &'a LogicalPlan, name: &Column) -> Option<&'a Expr> {
+    let is_added = |expr: &Expr| match expr {
+        Expr::Alias(alias) => alias.relation.is_none() && alias.name.starts_with(COMPARED),
+        expr => matches!(expr, Expr::Column(_)),
+    };
+    match plan {
+        LogicalPlan::Filter(filter) => source(&filter.input, name),
+        LogicalPlan::Projection(projection) if projection.expr.iter().all(is_added) => {
+            let named = projection.expr.iter().find_map(|expr| match expr {
+                Expr::Alias(alias) if alias.name == name.name => Some(alias.expr.as_ref()),
+                _ => None,
+            });
+            named.or_else(|| source(&projection.input, name))
+        }
+        _ => None,
     }
 }
 

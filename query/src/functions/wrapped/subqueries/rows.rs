@@ -6,8 +6,9 @@ use std::sync::Arc;
 use datafusion::common::Spans;
 use datafusion::error::Result;
 use datafusion::functions_aggregate::count::count_all;
+use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::expr::Exists;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
 
 /// Whether there is any.
 pub(super) fn any(rows: LogicalPlan) -> Result<Expr> {
@@ -26,6 +27,30 @@ pub(super) fn number_of(rows: LogicalPlan) -> Result<Expr> {
     }
     let counted = rows.aggregate(Vec::<Expr>::new(), vec![count_all()])?.build()?;
     Ok(Expr::ScalarSubquery(subquery(counted)))
+}
+
+/// Whether there is any, or one with NULL, as `is_null` says of the other value that it is compared with. One subquery for both.
+pub(super) fn any_or_null(rows: LogicalPlan, value: Expr, is_null: Expr) -> Result<Expr> {
+    let which = either(value.is_null(), lit(2_i64), Some(lit(1_i64)));
+    let most = LogicalPlanBuilder::from(rows).aggregate(Vec::<Expr>::new(), vec![max(which)])?.build()?;
+    let asked = either(is_null, lit(1_i64), Some(lit(2_i64)));
+    Ok(Expr::ScalarSubquery(subquery(most)).gt_eq(asked).is_true())
+}
+
+fn either(when: Expr, then: Expr, otherwise: Option<Expr>) -> Expr {
+    Expr::Case(Case::new(None, vec![(Box::new(when), Box::new(then))], otherwise.map(Box::new)))
+}
+
+/// The value of the row of such an aggregate that HAVING leaves, else NULL, as a subquery that always has a row. `None` for other subqueries.
+pub(super) fn value_left(of: &Subquery) -> Result<Option<Subquery>> {
+    let Some((Some(having), row)) = one_and_having(of) else { return Ok(None) };
+    let LogicalPlan::Projection(projection) = of.subquery.as_ref() else { return Ok(None) };
+    let ([value], LogicalPlan::Filter(_)) = (projection.expr.as_slice(), projection.input.as_ref()) else {
+        return Ok(None);
+    };
+    let name = of.subquery.schema().field(0).name().clone();
+    let left = either(having.clone(), value.clone().unalias(), None).alias(name);
+    Ok(Some(subquery(LogicalPlanBuilder::from(row.clone()).project([left])?.build()?)))
 }
 
 /// EXISTS of the row of such an aggregate: whether HAVING leaves it. `None` for other rows.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::{Aggregate, Expr, Join, Limit, LogicalPlan, SkipType, Subquery};
 use tidewater_storage::{Code, Error};
 
-use super::rows::{is_one, one_and_having};
+use super::rows::{is_one, one_and_having, value_left};
 use crate::error::to_datafusion;
 
 /// Refuses them.
@@ -38,9 +38,11 @@ fn check_expr(expr: &Expr) -> Result<()> {
         },
         Expr::InSubquery(InSubquery { subquery, .. }) | Expr::SetComparison(SetComparison { subquery, .. }) => {
             let plan = &subquery.subquery;
-            if is_one(plan) { check_value(plan, false, &takes_columns) } else { check_rows(plan) }
+            let is_of_one = is_one(plan) || value_left(subquery)?.is_some();
+            if is_of_one { check_value(plan, false, &takes_columns) } else { check_rows(plan) }
         }
-        Expr::ScalarSubquery(subquery) => check_value(&subquery.subquery, false, &takes_columns),
+        // A HAVING that is still there is not in the value.
+        Expr::ScalarSubquery(subquery) => check_value(&subquery.subquery, false, &|_: &Expr| true),
         _ => Ok(()),
     }
 }

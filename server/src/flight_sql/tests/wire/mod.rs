@@ -30,6 +30,9 @@ use crate::App;
 use crate::auth::{Auth, Limits};
 use crate::flight_sql::Kept;
 
+/// Beyond what all tests of the process hold together, which queries would be stopped for.
+const MEMORY_LIMIT: u64 = 4 << 30;
+
 /// A server on a free port, with an empty data folder.
 struct Server {
     app: Arc<App>,
@@ -40,7 +43,7 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let options = EngineOptions::temporary(Arc::clone(&folder), 1 << 30);
+        let options = EngineOptions::temporary(Arc::clone(&folder), MEMORY_LIMIT);
         let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
         let options = QueryEngineOptions {
             spill_dir: folder.path().join("spill"),
