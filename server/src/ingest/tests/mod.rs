@@ -39,7 +39,7 @@ pub(crate) struct Server {
 }
 
 /// What serves calls, with an empty data folder.
-async fn app(limits: Limits) -> Arc<App> {
+pub(crate) async fn app(limits: Limits) -> Arc<App> {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let options = EngineOptions::temporary(Arc::clone(&folder), MEMORY_LIMIT);
     let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();

@@ -18,20 +18,14 @@ use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
 use futures::stream::TryStreamExt;
 use prost::Message;
-use tidewater_query::{QueryEngine, QueryEngineOptions, SystemSources};
-use tidewater_storage::{Engine, EngineOptions};
 use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::App;
-use crate::auth::{Auth, Limits};
-use crate::flight_sql::Kept;
-
-/// Beyond what all tests of the process hold together, which queries would be stopped for.
-const MEMORY_LIMIT: u64 = 4 << 30;
+use crate::auth::Limits;
+use crate::ingest::tests::app;
 
 /// A server on a free port, with an empty data folder.
 struct Server {
@@ -42,27 +36,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let options = EngineOptions::temporary(Arc::clone(&folder), MEMORY_LIMIT);
-        let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
-        let options = QueryEngineOptions {
-            spill_dir: folder.path().join("spill"),
-            max_spill_bytes: 1 << 30,
-            threads: 2,
-            max_running: 4,
-            max_waiting: 64,
-            slow_query: None,
-            sources: SystemSources {
-                settings: Arc::new(Vec::new),
-                metrics: Arc::new(String::new),
-                events: Arc::new(Vec::new),
-            },
-        };
-        let query = QueryEngine::new(storage.clone(), options).unwrap();
-        let draining = CancellationToken::new();
-        let kept = Arc::new(Kept::new(&storage));
-        let limits = Limits::none();
-        let app = Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining });
+        let app = app(Limits::none()).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = tonic::transport::Server::builder()
