@@ -230,6 +230,36 @@ fn like_columns_of_a_union_have_bounds() {
     });
 }
 
+/// The bounds of what a join finds are asked about a key of the rows that a semi join gives, and about no other column of that name.
+#[test]
+fn like_columns_of_a_semi_join_are_told_apart() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for sql in [
+            "CREATE TABLE p1 (id BIGINT PRIMARY KEY, a BIGINT)",
+            "CREATE TABLE p2 (id BIGINT PRIMARY KEY, a BIGINT, b BIGINT)",
+            "INSERT INTO p1 SELECT value, value FROM generate_series(1, 2000)",
+            "INSERT INTO p2 SELECT value, value + 500000, value FROM generate_series(1, 2000)",
+            "CALL seal('p1')",
+            "CALL seal('p2')",
+        ] {
+            fixture.run(&session, sql).await.expect(sql);
+        }
+        for of in [
+            "SELECT * FROM p1 WHERE a IN (SELECT y.b FROM p2 AS y WHERE y.a <> p1.id)",
+            "SELECT * FROM p1 WHERE EXISTS (SELECT 1 FROM p2 AS y WHERE y.b = p1.a AND y.a <> p1.id)",
+            "SELECT a, id FROM p1 INTERSECT SELECT b AS id, id AS a FROM p2",
+        ] {
+            let sql = format!(
+                "SELECT s.v, x.id FROM (VALUES (5), (7), (9)) AS s(v) JOIN ({of}) AS x ON s.v = x.a ORDER BY 1"
+            );
+            let rows = fixture.run(&session, &sql).await.expect(&sql);
+            assert_eq!(rows, ["5|5", "7|7", "9|9"], "{sql}");
+        }
+    });
+}
+
 /// Constants are computed before anything runs, and both zeros are one there, too.
 #[test]
 fn a_parameter_may_be_either_zero() {

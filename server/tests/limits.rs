@@ -124,7 +124,7 @@ async fn rows_past_the_rate_are_refused_in_a_call_and_wait_in_a_stream() {
     let fixture = Fixture::with(("limits.bytes_per_second", "512 KiB")).await;
     fixture.create_table().await;
     // More than a second's worth is taken at once, and paid for.
-    assert_eq!(fixture.write(100_000).await.unwrap(), 100_000);
+    assert_eq!(fixture.write(200_000).await.unwrap(), 200_000);
     let error = fixture.write(1).await.unwrap_err();
     assert_eq!(error.reason(), "RATE_LIMITED");
     assert!(error.retry_after().unwrap() > Duration::from_secs(1), "{error}");

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{JoinType, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
@@ -65,9 +66,10 @@ fn each(
 
 fn closed(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     let mut shared = HashSet::new();
-    // It knows which of its columns come from which side.
-    if !plan.is::<HashJoinExec>() {
-        add_shared(&plan.schema(), &mut shared);
+    match plan.downcast_ref::<HashJoinExec>() {
+        // It knows which of its columns come from which side.
+        Some(join) => add_unpaired(join, &mut shared),
+        None => add_shared(&plan.schema(), &mut shared),
     }
     // It puts what its columns are computed of in their places.
     if !plan.is::<ProjectionExec>() {
@@ -88,6 +90,31 @@ fn add_shared(schema: &Schema, shared: &mut HashSet<String>) {
     for field in schema.fields() {
         if !seen.insert(field.name()) {
             shared.insert(field.name().clone());
+        }
+    }
+}
+
+/// Adds names of keys that a semi join gives and that a column of its other side has to which the key is not equal: what is asked of a key is asked
+/// there, too, of the column that is called like it.
+fn add_unpaired(join: &HashJoinExec, shared: &mut HashSet<String>) {
+    let sides = (join.left().schema(), join.right().schema());
+    let (is_left, own, other) = match join.join_type() {
+        JoinType::LeftSemi => (true, sides.0, sides.1),
+        JoinType::RightSemi => (false, sides.1, sides.0),
+        _ => return,
+    };
+    let of = |key: &Arc<dyn PhysicalExpr>| key.downcast_ref::<Column>().map(Column::index);
+    let mut pairs = HashSet::new();
+    for (left, right) in join.on() {
+        let (key, its_other) = if is_left { (left, right) } else { (right, left) };
+        pairs.extend(of(key).map(|key| (key, of(its_other))));
+    }
+    for (key, _) in &pairs {
+        let name = own.field(*key).name();
+        let mut named = other.fields().iter().enumerate().filter(|(_, field)| field.name() == name).map(|(i, _)| i);
+        let (first, is_one) = (named.next(), named.next().is_none());
+        if first.is_some() && !(is_one && pairs.contains(&(*key, first))) {
+            shared.insert(name.clone());
         }
     }
 }

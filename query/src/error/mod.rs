@@ -56,9 +56,9 @@ impl OrError<()> for ControlFlow<Box<Error>> {
 }
 
 /// How a visitor goes on behind such a result.
-pub(crate) fn or_break(result: Result<()>) -> ControlFlow<Box<Error>> {
+pub(crate) fn or_break<T>(result: Result<T>) -> ControlFlow<Box<Error>, T> {
     match result {
-        Ok(()) => ControlFlow::Continue(()),
+        Ok(value) => ControlFlow::Continue(value),
         Err(error) => ControlFlow::Break(Box::new(error)),
     }
 }

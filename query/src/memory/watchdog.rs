@@ -50,10 +50,10 @@ fn stop_keeper(registry: &Registry, memory: &QueryMemory) -> bool {
     let running = registry.running().into_iter().filter(|query| !query.is_stopped());
     let keepers: Vec<_> =
         running.map(|query| (query.memory_kept(), query)).filter(|(n_bytes, _)| *n_bytes > 0).collect();
-    let n_keepers = keepers.len();
+    let by_queries = keepers.iter().map(|(n_bytes, _)| n_bytes).sum();
     let all = memory.kept() as u64;
     match keepers.into_iter().max_by_key(|(n_bytes, _)| *n_bytes) {
-        Some((most, query)) if is_to_blame(most, n_keepers, all) => {
+        Some((most, query)) if are_to_blame(by_queries, all) => {
             tracing::warn!(
                 query_id = query.id(),
                 kept = most,
@@ -67,10 +67,10 @@ fn stop_keeper(registry: &Registry, memory: &QueryMemory) -> bool {
     }
 }
 
-/// Whether the one of so many queries that keeps most is why `all` is kept. If queries kept all of it, that one would keep an even part at least; a
-/// quarter of that is enough. But a build keeps rows, too, while it writes those of a table that was truncated meanwhile: no query gives them back.
-pub(super) fn is_to_blame(most: u64, n_keepers: usize, all: u64) -> bool {
-    most.saturating_mul(4 * n_keepers as u64) >= all
+/// Whether queries are why `all` is kept: by a quarter of it. A build keeps rows, too, while it writes those of a table that was truncated
+/// meanwhile, and no query gives these back.
+pub(super) fn are_to_blame(by_queries: u64, all: u64) -> bool {
+    by_queries.saturating_mul(4) >= all
 }
 
 /// Resident bytes of this process, from `/proc/self/status`; 0 where there is no such file.

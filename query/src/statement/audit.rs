@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
+    Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -42,8 +42,20 @@ fn check_body(body: &SetExpr) -> Verdict {
             check_body(left)?;
             check_body(right)
         }
+        // The planner takes some of them, and never runs them.
+        SetExpr::Values(values) => refuse_if(
+            values.rows.iter().any(has_subquery),
+            "a subquery in VALUES",
+            "write a SELECT in its place: INSERT INTO t SELECT (SELECT …), 'a'",
+        ),
         _ => ControlFlow::Continue(()),
     }
+}
+
+fn has_subquery(row: &impl Visit) -> bool {
+    let is_subquery = |expr: &Expr| matches!(expr, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. });
+    visit_expressions(row, |expr| if is_subquery(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        .is_break()
 }
 
 impl Visitor for Audit {
@@ -99,9 +111,5 @@ impl Visitor for Audit {
             }
             _ => ControlFlow::Continue(()),
         }
-    }
-
-    fn pre_visit_expr(&mut self, _expr: &Expr) -> Verdict {
-        ControlFlow::Continue(())
     }
 }

@@ -16,7 +16,10 @@ use tidewater_storage::{Code, Error, Result};
 use super::change::{insert, undrop};
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
-use super::names::{Announced, check_nesting, name_columns, settle_calls, settle_series, settle_words};
+use super::names::{
+    Announced, check_nesting, name_columns, settle_calls, settle_named_windows, settle_positions, settle_series,
+    settle_words,
+};
 use super::refuse::refuse_accounts;
 use super::types::{
     check_frames, settle_numbers, settle_operators, settle_rows, settle_structs, settle_texts, settle_times,
@@ -71,7 +74,9 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
     let mut statement = one_statement(tokens)?;
     measure::check(&statement)?;
     check_nesting(&statement)?;
+    settle_positions(&mut statement)?;
     let announced = name_columns(&mut statement, is_answer);
+    settle_named_windows(&mut statement)?;
     settle_operators(&mut statement)?;
     settle_rows(&mut statement)?;
     check_frames(&mut statement)?;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,14 +22,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Caller;
 
-/// Bytes are counted in these, so that rates fit into 32 bits.
-const CELL_BYTES: u64 = 1 << 10;
+/// So much time's worth of bytes may come at once.
+const BURST: Duration = Duration::from_secs(1);
 
-/// The rate limiter counts time in nanoseconds, one of which lies between two cells at least.
-const MAX_CELLS_PER_S: u64 = 1_000_000_000;
+/// Nobody waits longer for what came before.
+const MAX_DEBT: Duration = Duration::from_secs(86_400);
 
-/// What a client claims to send closes its limit for no longer.
-const MAX_CLOSED_S: f64 = 86_400.0;
+/// The rate limiter of requests counts time in nanoseconds.
+const MAX_REQUESTS_PER_S: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("not zero");
+
+type Requests = RateLimiter<NotKeyed, InMemoryState, Uptime, NoOpMiddleware<Nanos>>;
 
 /// A statement ends when its caller has read it, which nobody can foresee.
 const QUERY_RETRY: Duration = Duration::from_secs(1);
@@ -66,19 +68,11 @@ enum Key {
 /// The limits of one caller, with what was used of them.
 pub struct Limiter {
     limits: TokenLimits,
-    requests: Option<Meter>,
-    bytes: Option<Meter>,
+    requests: Option<Requests>,
+    bytes: Option<Allowance>,
     queries: Option<Arc<Semaphore>>,
     /// When it was asked for, in seconds of uptime.
     used_s: AtomicU64,
-}
-
-/// What one stream was sent and does not count yet. Rows that are here are not kept until they may count, since they would keep memory from
-/// others; they count before more is read. What a stream leaves unpaid counts with whatever its caller asks for next.
-pub struct Debt<'a> {
-    limiter: &'a Limiter,
-    requests: u64,
-    bytes: u64,
 }
 
 /// A statement that counts as running until this is dropped.
@@ -151,7 +145,9 @@ impl Known {
         if self.limiters.len() >= self.sweep_at.max(SWEEP_FROM) {
             let since_s = clock.seconds().saturating_sub(IDLE.as_secs());
             self.limiters.retain(|_, limiter| {
-                Arc::strong_count(limiter) > 1 || limiter.used_s.load(Ordering::Relaxed) >= since_s
+                let is_used = Arc::strong_count(limiter) > 1 || limiter.used_s.load(Ordering::Relaxed) >= since_s;
+                // Whoever sent much and then nothing would begin anew.
+                is_used || limiter.bytes_left().is_err()
             });
             self.sweep_at = 2 * self.limiters.len();
         }
@@ -171,8 +167,12 @@ impl Limiter {
     fn new(limits: TokenLimits, clock: &Uptime) -> Self {
         Self {
             limits,
-            requests: limits.requests_per_s.and_then(|rate| Meter::new(u64::from(rate), clock)),
-            bytes: limits.bytes_per_s.and_then(|rate| Meter::new(rate.div_ceil(CELL_BYTES), clock)),
+            requests: limits.requests_per_s.and_then(NonZeroU32::new).map(|rate| {
+                // It counts time in nanoseconds, one of which lies between two requests at least.
+                let rate = rate.min(MAX_REQUESTS_PER_S);
+                RateLimiter::direct_with_clock(Quota::per_second(rate), clock.clone())
+            }),
+            bytes: limits.bytes_per_s.and_then(NonZeroU64::new).map(|rate| Allowance::new(rate, clock)),
             queries: limits.concurrent_queries.filter(|most| *most > 0).map(|most| {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
@@ -183,22 +183,47 @@ impl Limiter {
 
     /// One request more. `RATE_LIMITED` past the limit.
     pub fn request(&self) -> Result<()> {
-        let limit = self.limits.requests_per_s.unwrap_or_default();
-        take(self.requests.as_ref(), 1, || format!("more than {limit} requests a second"))
+        let Some(requests) = &self.requests else { return Ok(()) };
+        requests.check().map_err(|not_until| {
+            let limit = self.limits.requests_per_s.unwrap_or_default();
+            limited(format!("more than {limit} requests a second"), not_until.wait_time_from(requests.clock().now()))
+        })
     }
 
-    /// So many bytes of rows more, as they were sent. `RATE_LIMITED` past the limit; more than a second's worth at once is taken when
-    /// nothing was for a second, and counts for all that it is.
+    /// So many bytes of rows more, as they were sent. `RATE_LIMITED` while nothing is left of what may come; else they count for all that
+    /// they are, and the next wait for them.
     pub fn bytes(&self, n: u64) -> Result<()> {
-        let limit = self.limits.bytes_per_s.unwrap_or_default();
-        take(self.bytes.as_ref(), n.div_ceil(CELL_BYTES), || format!("more than {limit} bytes of rows a second"))
+        self.bytes.as_ref().map_or(Ok(()), |bytes| bytes.take(n)).map_err(|wait| self.past_bytes(wait))
     }
 
-    /// The same for a stream that can wait: returns when they are within the limit.
-    pub async fn bytes_in_time(&self, n: u64) {
-        while let Err(error) = self.bytes(n) {
-            tokio::time::sleep(error.retry_delay().unwrap_or(QUERY_RETRY)).await;
+    /// The next batch of a stream: a request, whose bytes count with [`Self::came`] once they are known. `RATE_LIMITED`: it is not to be read.
+    pub fn batch(&self) -> Result<()> {
+        self.bytes_left()?;
+        self.request()
+    }
+
+    /// Returns when bytes may come. Those of a stream count with [`Self::came`] once they are here.
+    pub async fn bytes_in_time(&self) {
+        while let Err(error) = self.bytes_left() {
+            tokio::time::sleep(error.retry_delay().unwrap_or(BURST)).await;
         }
+    }
+
+    /// So many bytes of a stream are here. They are not kept until they are within the limit, since they would keep memory from others; nothing
+    /// else of the same caller is taken until then.
+    pub fn came(&self, n: u64) {
+        if let Some(bytes) = &self.bytes {
+            bytes.spend(n);
+        }
+    }
+
+    fn bytes_left(&self) -> Result<()> {
+        self.bytes.as_ref().map_or(Ok(()), Allowance::left).map_err(|wait| self.past_bytes(wait))
+    }
+
+    fn past_bytes(&self, wait: Duration) -> Error {
+        let limit = self.limits.bytes_per_s.unwrap_or_default();
+        limited(format!("more than {limit} bytes of rows a second"), wait)
     }
 
     /// A statement begins. `RATE_LIMITED` if as many run as may.
@@ -214,48 +239,6 @@ impl Limiter {
     }
 }
 
-impl<'a> Debt<'a> {
-    /// Of a stream that was sent nothing yet.
-    pub fn new(limiter: &'a Limiter) -> Self {
-        Self { limiter, requests: 0, bytes: 0 }
-    }
-
-    /// A batch of so many bytes is here.
-    pub fn add(&mut self, bytes: u64) {
-        self.requests += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    /// Counts what is owed. `RATE_LIMITED` until all of it is within the limits; who owes nothing waits for what others have taken, too.
-    pub fn pay(&mut self) -> Result<()> {
-        while self.requests > 0 {
-            self.limiter.request()?;
-            self.requests -= 1;
-        }
-        self.limiter.bytes(self.bytes)?;
-        self.bytes = 0;
-        Ok(())
-    }
-}
-
-impl Drop for Debt<'_> {
-    fn drop(&mut self) {
-        let Limiter { requests, bytes, .. } = self.limiter;
-        for (meter, owed) in [(requests, self.requests), (bytes, self.bytes.div_ceil(CELL_BYTES))] {
-            if let Some(meter) = meter {
-                meter.owe(owed);
-            }
-        }
-    }
-}
-
-fn take(meter: Option<&Meter>, cells: u64, what: impl FnOnce() -> String) -> Result<()> {
-    match meter.map_or(Ok(()), |meter| meter.take(cells)) {
-        Ok(()) => Ok(()),
-        Err(wait) => Err(limited(what(), wait)),
-    }
-}
-
 fn limited(what: String, wait: Duration) -> Error {
     // Less is of no use to a client, and would let one that waits for it turn in circles.
     let wait = wait.max(Duration::from_millis(1));
@@ -264,57 +247,50 @@ fn limited(what: String, wait: Duration) -> Error {
         .retry_after(wait)
 }
 
-/// Counts against a rate, of which a second's worth may come at once.
-struct Meter {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Uptime, NoOpMiddleware<Nanos>>,
+/// Bytes at a rate. Of a batch nobody knows how large it is before it is there, so it is taken while anything is left, and may take more than
+/// that: a token bucket that may be in debt, kept as the time at which it is full (the generic cell rate algorithm of ITU-T I.371). The rate
+/// limiter of requests has none of that: it never takes more than is left.
+struct Allowance {
+    bytes_per_s: NonZeroU64,
     clock: Uptime,
-    cells_per_s: NonZeroU32,
-    beyond: Mutex<Beyond>,
+    full_at: Mutex<Duration>,
 }
 
-/// What the limiter has no measure for.
-#[derive(Default)]
-struct Beyond {
-    /// Until then nothing is taken: more than a second's worth came at once.
-    closed_until: Nanos,
-    /// Taken with the next.
-    owed: u64,
-}
-
-impl Meter {
-    fn new(cells_per_s: u64, clock: &Uptime) -> Option<Self> {
-        let cells_per_s = NonZeroU32::new(u32::try_from(cells_per_s.min(MAX_CELLS_PER_S)).ok()?)?;
-        let limiter = RateLimiter::direct_with_clock(Quota::per_second(cells_per_s), clock.clone());
-        Some(Self { limiter, clock: clock.clone(), cells_per_s, beyond: Mutex::default() })
+impl Allowance {
+    fn new(bytes_per_s: NonZeroU64, clock: &Uptime) -> Self {
+        Self { bytes_per_s, clock: clock.clone(), full_at: Mutex::new(Duration::ZERO) }
     }
 
-    /// So many are used already, by whom nobody can ask to wait any more.
-    fn owe(&self, cells: u64) {
-        let mut beyond = self.beyond.lock();
-        beyond.owed = beyond.owed.saturating_add(cells);
+    /// How long so many bytes take.
+    fn time_of(&self, n: u64) -> Duration {
+        let nanos = u128::from(n) * 1_000_000_000 / u128::from(self.bytes_per_s.get());
+        u64::try_from(nanos).map_or(MAX_DEBT, Duration::from_nanos).min(MAX_DEBT)
     }
 
-    /// Takes so many at once and what is owed, or says how long to wait.
-    fn take(&self, cells: u64) -> Result<(), Duration> {
-        let most = u64::from(self.cells_per_s.get());
-        let now = self.clock.now();
-        let mut beyond = self.beyond.lock();
-        if beyond.closed_until > now {
-            return Err(Duration::from_nanos(beyond.closed_until.as_u64() - now.as_u64()));
-        }
-        let cells = cells.saturating_add(beyond.owed);
-        let Some(now_taken) = u32::try_from(cells.min(most)).ok().and_then(NonZeroU32::new) else { return Ok(()) };
-        match self.limiter.check_n(now_taken) {
-            Ok(Ok(())) => {}
-            Ok(Err(not_until)) => return Err(not_until.wait_time_from(now)),
-            // No more than a second's worth is asked for.
-            Err(_) => return Err(Duration::from_secs(1)),
-        }
-        beyond.owed = 0;
-        if cells > most {
-            beyond.closed_until = now + Duration::from_secs_f64((cells as f64 / most as f64).min(MAX_CLOSED_S));
-        }
+    /// Whether a byte is left, or how long it takes until one is.
+    fn left(&self) -> Result<(), Duration> {
+        self.left_at(*self.full_at.lock())
+    }
+
+    fn left_at(&self, full_at: Duration) -> Result<(), Duration> {
+        let wait = (full_at + self.time_of(1)).saturating_sub(self.clock.0.uptime() + BURST);
+        if wait.is_zero() { Ok(()) } else { Err(wait) }
+    }
+
+    fn take(&self, n: u64) -> Result<(), Duration> {
+        let mut full_at = self.full_at.lock();
+        self.left_at(*full_at)?;
+        self.spend_of(&mut full_at, n);
         Ok(())
+    }
+
+    fn spend(&self, n: u64) {
+        self.spend_of(&mut self.full_at.lock(), n);
+    }
+
+    fn spend_of(&self, full_at: &mut Duration, n: u64) {
+        let now = self.clock.0.uptime();
+        *full_at = ((*full_at).max(now) + self.time_of(n)).min(now + MAX_DEBT);
     }
 }
 

@@ -31,7 +31,7 @@ use tidewater_storage::{Engine, Result, Token, User};
 pub(crate) use attempts::{note_place, place_of_client};
 pub(crate) use header::TOKEN_PREFIX;
 pub use keeper::Keeper;
-pub use limits::{Debt, Limiter, Limits, RunningQuery};
+pub use limits::{Limiter, Limits, RunningQuery};
 pub use proved::{Login, SessionId};
 pub use secret::Secret;
 pub(crate) use secret::{hash_of, random_secret};

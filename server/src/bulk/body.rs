@@ -68,8 +68,10 @@ pub(super) async fn receive(
     }
     let mut kept = Kept::Memory(Vec::new(), state.app.storage.memory().collecting());
     let mut total = 0;
-    while let Some(bytes) = next(state, &mut body).await? {
-        limiter.bytes_in_time(bytes.len() as u64).await;
+    loop {
+        limiter.bytes_in_time().await;
+        let Some(bytes) = next(state, &mut body).await? else { break };
+        limiter.came(bytes.len() as u64);
         total += bytes.len() as u64;
         if total > MAX_BODY_BYTES {
             return Err(too_large(MAX_BODY_BYTES).into());

@@ -74,9 +74,8 @@ pub(super) struct Incoming<S> {
     message_bytes: u64,
     /// Held until the message is decoded.
     turn: Option<ReadTurn>,
-    /// How fast the client may send, and what of the last message does not count yet.
+    /// How fast the client may send.
     limiter: Option<Arc<Limiter>>,
-    owed_bytes: u64,
     memory: Arc<MemoryLedger>,
     /// There is no memory for the next rows.
     is_held_up: Arc<AtomicBool>,
@@ -121,7 +120,6 @@ where
             message_bytes: 0,
             turn: None,
             limiter: None,
-            owed_bytes: 0,
             memory: Arc::clone(memory),
             is_held_up: Arc::default(),
             draining: draining.clone(),
@@ -209,8 +207,7 @@ where
         self.in_hand.clear();
         if let Some(limiter) = &self.limiter {
             // Before the turn: others do not wait for the limit of this client. Nor is the client blamed for this time.
-            limiter.bytes_in_time(self.owed_bytes).await;
-            self.owed_bytes = 0;
+            limiter.bytes_in_time().await;
         }
         self.take_turn().await.map_err(|error| to_status(&error))?;
         let since = Instant::now();
@@ -230,8 +227,8 @@ where
         if !has_waited {
             self.patience = self.patience.saturating_sub(since.elapsed());
         }
-        if let Ok(Some(message)) = &message {
-            self.owed_bytes = (message.data_header.len() + message.data_body.len()) as u64;
+        if let (Some(limiter), Ok(Some(message))) = (&self.limiter, &message) {
+            limiter.came((message.data_header.len() + message.data_body.len()) as u64);
         }
         message
     }

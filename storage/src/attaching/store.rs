@@ -17,7 +17,8 @@ const MAX_NAMED: usize = 3;
 /// be put on record when its store is open; `None`: it is.
 ///
 /// Tables of a folder from before there was a record are taken to be where it is told, but for those that are in its own folder of tables
-/// alone: what is in both was copied, and the settings name the place where it was written to since. Blocks.
+/// alone: what is in both was copied, and the settings name the place where it was written to since. A place that the local disk knows nothing
+/// of is not put on record for them: it may be the wrong one, and they would be held to it. Blocks.
 pub(crate) fn check_place(store: &Store, data_dir: &Path, place: &StorePlace) -> Result<Option<Op>> {
     let recorded = store.get(Family::Meta, meta_key::STORE)?;
     let recorded = recorded.map(|record| StorePlace::from_disk(&record)).transpose()?;
@@ -37,7 +38,8 @@ pub(crate) fn check_place(store: &Store, data_dir: &Path, place: &StorePlace) ->
             return Err(changed(&known, &left, place, data_dir));
         }
     }
-    Ok(Some(Op::Put(Family::Meta, meta_key::STORE.to_vec(), place.to_disk())))
+    let may_be_wrong = !is_recorded && !tables.is_empty() && place.folder(data_dir).is_none();
+    Ok((!may_be_wrong).then(|| Op::Put(Family::Meta, meta_key::STORE.to_vec(), place.to_disk())))
 }
 
 /// A table of which something was committed to the store, and that is where the settings said at that time.

@@ -35,13 +35,12 @@ pub(crate) async fn checkpoint(table: &Table, delta: &DeltaTable) {
     }
 }
 
-/// Looks whether the log has all that readers of the last settled version need, for the scrubber. Whether that is known, and it has: if not,
-/// it is to be looked at again soon.
-pub(crate) async fn test_log(table: &Table) -> Result<bool> {
+/// Whether the log has all that readers of the last settled version need, for the scrubber. `None`: nobody could look.
+pub(crate) async fn test_log(table: &Table) -> Result<Option<bool>> {
     let shared = &table.shared;
     // Who holds it may wait for the store as long as it takes.
-    let Ok(_publishing) = shared.publishing.try_lock() else { return Ok(false) };
-    note_log(shared, &delta_table(shared)?).await
+    let Ok(_publishing) = shared.publishing.try_lock() else { return Ok(None) };
+    note_log(shared, &delta_table(shared)?).await.map(Some)
 }
 
 /// The same. What is missing is told from here on, until it is there again. `STORE_UNAVAILABLE`: even the last version is, as where a file

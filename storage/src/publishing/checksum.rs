@@ -11,6 +11,8 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::log_end::check_before;
+use super::settle::delta_table;
 use crate::env::in_background;
 use crate::error::{Code, Error, Result};
 use crate::sealed::{FilePlace, FileRef, store_error};
@@ -41,6 +43,10 @@ struct Written<'a> {
 }
 
 impl Tested {
+    fn missing() -> Self {
+        Self::Damaged("it is missing".to_owned())
+    }
+
     /// `found` are bytes and checksum.
     fn of(written: &Written<'_>, found: (u64, u64)) -> Self {
         let (bytes, checksum) = (written.bytes, written.checksum);
@@ -52,11 +58,20 @@ impl Tested {
     }
 }
 
-/// Reads the whole file, wherever it is, at most `rate` bytes a second. An error: nobody can say now.
+/// Reads the whole file, wherever it is, at most `rate` bytes a second. An error: nobody can say now. `STORE_UNAVAILABLE`: its Delta table is not
+/// there either, as where a file system is not mounted, and nobody deleted single files.
 pub(crate) async fn test_file(shared: &Arc<Shared>, file: &FileRef, rate: Option<u64>) -> Result<Tested> {
     let path = file.place.path.clone();
     let written = Written { place: &file.place, path, bytes: file.file.bytes, checksum: file.file.checksum };
-    test(shared, &written, rate).await
+    let tested = test(shared, &written, rate).await?;
+    let settled = shared.sealing.lock().settled;
+    if tested == Tested::missing()
+        && file.place.is_published
+        && let Some(settled) = settled
+    {
+        check_before(shared, &delta_table(shared)?, settled.version + 1).await?;
+    }
+    Ok(tested)
 }
 
 /// The same for the file's sidecar. One that it does not have is whole.
@@ -89,7 +104,7 @@ async fn test(shared: &Arc<Shared>, written: &Written<'_>, rate: Option<u64>) ->
     match in_background("checksum", read).await? {
         Ok(Some(found)) => Ok(Tested::of(written, found)),
         Ok(None) => Err(stopping()),
-        Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Tested::Damaged("it is missing".to_owned())),
+        Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Tested::missing()),
         // The disk has the file and cannot give it.
         Err((_, e)) if rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::IO) => {
             Ok(Tested::Damaged(format!("it cannot be read: {e}")))
@@ -130,7 +145,7 @@ async fn test_remote(
     match store.head(path).await {
         Ok(found) if found.size != written.bytes => return Ok(Tested::of(written, (found.size, 0))),
         Ok(_) => {}
-        Err(object_store::Error::NotFound { .. }) => return Ok(Tested::Damaged("it is missing".to_owned())),
+        Err(object_store::Error::NotFound { .. }) => return Ok(Tested::missing()),
         Err(e) => return Err(unread(e)),
     }
     let (mut hash, mut bytes) = (Xxh3::new(), 0);

@@ -76,12 +76,13 @@ pub(crate) async fn test_suspects(table: &Table, again: bool) -> Result<Vec<Unte
         // Not the snapshot, which holds fresh rows as well.
         let files: Vec<FileRef> = table.snapshot().files().iter().filter(is_suspect).cloned().collect();
         for file in files {
-            match test_file(shared, &file, None).await {
-                Ok(tested) => note_tested(shared, &file, &tested).await?,
-                Err(e) => {
-                    shared.quarantine.note_untested(&file.file.name);
-                    untested.push((file.place.path.to_string(), e));
-                }
+            let noted = match test_file(shared, &file, None).await {
+                Ok(tested) => note_tested(shared, &file, &tested).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = noted {
+                shared.quarantine.note_untested(&file.file.name);
+                untested.push((file.place.path.to_string(), e));
             }
         }
     }

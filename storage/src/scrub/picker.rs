@@ -61,13 +61,19 @@ pub(crate) struct LogTests {
 }
 
 impl LogTests {
-    /// It was tested at `uptime`: whether it is known and whole, or could not be asked. Whether that it could not is news.
-    pub(crate) fn note(&mut self, outcome: Result<bool, Code>, uptime: Duration, options: &ScrubOptions) -> bool {
+    /// It was tested at `uptime`: whether it is whole, `None`: nobody asked, or could not be asked. Whether that it could not is news.
+    pub(crate) fn note(
+        &mut self,
+        outcome: Result<Option<bool>, Code>,
+        uptime: Duration,
+        options: &ScrubOptions,
+    ) -> bool {
         let before = self.failed;
         (self.wait, self.failed) = match outcome {
-            Ok(true) => (options.interval.unwrap_or(Duration::MAX), None),
-            // Somebody may be at it who waits for the store as well.
-            Ok(false) => (LOOK_INTERVAL, before),
+            Ok(Some(true)) => (options.interval.unwrap_or(Duration::MAX), None),
+            Ok(Some(false)) => (LOOK_INTERVAL, None),
+            // Somebody is at it who may wait for the store as well.
+            Ok(None) => (LOOK_INTERVAL, before),
             Err(code) if before.is_none() => (LOOK_INTERVAL, Some(code)),
             Err(code) => ((self.wait * 2).min(LONGEST_WAIT), Some(code)),
         };

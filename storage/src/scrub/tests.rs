@@ -72,14 +72,16 @@ fn a_log_that_cannot_be_asked_is_told_once_and_asked_less_and_less() {
     assert_eq!(wait_after(away), (4 * look, false));
     assert_eq!(wait_after(damaged), (8 * look, true), "another reason");
     // Who commits waits for the store as well.
-    assert_eq!(wait_after(Ok(false)), (look, false));
+    assert_eq!(wait_after(Ok(None)), (look, false));
     assert_eq!(wait_after(damaged), (2 * look, false));
     for _ in 0..100 {
         assert!(!wait_after(damaged).1);
     }
     assert_eq!(wait_after(damaged), (3600, false));
-    assert_eq!(wait_after(Ok(true)), (24 * 3600, false));
-    assert_eq!(wait_after(damaged), (look, true), "it was asked in between");
+    for (whole, wait) in [(true, 24 * 3600), (false, look)] {
+        assert_eq!(wait_after(Ok(Some(whole))), (wait, false));
+        assert_eq!(wait_after(damaged), (look, true), "it was asked in between");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Visit, Visitor, WindowType, visit_expressions,
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Visit, Visitor, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -306,8 +306,7 @@ fn with_name<'a>(parts: impl Iterator<Item = &'a Ident>) -> String {
     parts.map(|part| part.value.to_lowercase()).collect::<Vec<_>>().join(".")
 }
 
-/// Expressions that the planner copies within one SELECT: what an alias stands for, where GROUP BY, HAVING and QUALIFY name it, and a
-/// named window, where a function names it.
+/// Expressions that the planner copies within one SELECT: what an alias stands for, where GROUP BY, HAVING and QUALIFY name it.
 fn copies(select: &Select) -> u64 {
     let aliases: HashMap<String, u64> = select
         .projection
@@ -317,15 +316,11 @@ fn copies(select: &Select) -> u64 {
             _ => None,
         })
         .collect();
-    let mut named = Uses { aliases, window: 0, expressions: 0 };
+    let mut named = Uses { aliases, expressions: 0 };
     let _: ControlFlow<()> = select.group_by.visit(&mut named);
     let _: ControlFlow<()> = select.having.visit(&mut named);
     let _: ControlFlow<()> = select.qualify.visit(&mut named);
-    let window = select.named_window.iter().map(expressions_of).max().unwrap_or(0);
-    let mut windows = Uses { aliases: HashMap::new(), window, expressions: 0 };
-    let _: ControlFlow<()> = select.projection.visit(&mut windows);
-    let _: ControlFlow<()> = select.qualify.visit(&mut windows);
-    named.expressions.saturating_add(windows.expressions)
+    named.expressions
 }
 
 /// Expressions in a part of a statement, itself among them if it is one.
@@ -340,7 +335,6 @@ pub(in crate::statement) fn expressions_of(part: &impl Visit) -> u64 {
 
 struct Uses {
     aliases: HashMap<String, u64>,
-    window: u64,
     expressions: u64,
 }
 
@@ -350,7 +344,6 @@ impl Visitor for Uses {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let copied = match expr {
             Expr::Identifier(name) => self.aliases.get(&fold(name)).copied().unwrap_or(0),
-            Expr::Function(call) if matches!(call.over, Some(WindowType::NamedWindow(_))) => self.window,
             _ => 0,
         };
         self.expressions = self.expressions.saturating_add(copied);

@@ -66,6 +66,32 @@ fn fixed_items(data_type: &DataType) -> u64 {
     }
 }
 
+/// What of a statement is written out in the place of its name: a column that a number counts, a window. It is counted, since what is long
+/// may be named often.
+pub(super) struct Copies {
+    left: u64,
+}
+
+impl Copies {
+    pub(super) fn new() -> Self {
+        Self { left: MAX_STATEMENT_NODES as u64 }
+    }
+
+    /// `STATEMENT_TOO_COMPLEX` for more expressions than a statement may have, in all copies together.
+    pub(super) fn count(&mut self, copied: &impl Visit) -> Result<()> {
+        if let Some(left) = self.left.checked_sub(expressions_of(copied)) {
+            self.left = left;
+            return Ok(());
+        }
+        let problem = "when the windows that have names, and the numbers in grouping sets, are written out";
+        Err(Error::new(
+            Code::StatementTooComplex,
+            format!("the statement has more than {MAX_STATEMENT_NODES} expressions {problem}"),
+        )
+        .hint("compute what is long in a query in FROM, and use its columns"))
+    }
+}
+
 enum Past {
     Nodes,
     Depth,

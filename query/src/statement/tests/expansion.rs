@@ -85,7 +85,6 @@ fn what_doubles_is_refused() {
         ),
         format!("SELECT 1 FROM t GROUP BY CUBE ({})", (0..25).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ")),
         format!("SELECT {} AS b FROM t GROUP BY b HAVING {} > 0", many("a", 500, " + "), many("b", 500, " + ")),
-        format!("SELECT {} FROM t WINDOW w AS (ORDER BY {})", many("sum(a) OVER w", 500, ", "), many("a", 500, " + ")),
         format!(
             "WITH v AS (VALUES {}) SELECT 1 FROM {}",
             many("(1, 2, 3)", 2_000, ", "),

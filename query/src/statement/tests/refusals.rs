@@ -72,6 +72,10 @@ fn statements_that_are_not_ours_say_what_to_do_instead() {
         ("WITH x AS (INSERT INTO t VALUES (1)) SELECT * FROM x", "statement of its own"),
         ("INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", "first row of a key wins"),
         ("INSERT INTO t VALUES (1) RETURNING a", "RETURNING"),
+        ("INSERT INTO t VALUES ((SELECT max(a) + 1 FROM t), 2)", "INSERT INTO t SELECT"),
+        ("SELECT * FROM (VALUES (1), (2 * (1 + (SELECT 1)))) AS v(a)", "a subquery in VALUES"),
+        ("VALUES (EXISTS (SELECT 1))", "a subquery in VALUES"),
+        ("VALUES (1 IN (SELECT 1))", "a subquery in VALUES"),
         ("INSERT OVERWRITE t VALUES (1)", "TRUNCATE"),
         ("REPLACE INTO t VALUES (1)", "first row of a key wins"),
         ("INSERT INTO t DEFAULT VALUES", "VALUES"),
@@ -157,6 +161,20 @@ fn wrong_statements_have_their_codes() {
         ("CALL seal('\"a')", Code::InvalidName),
         ("CALL seal('a.b.c.d')", Code::InvalidName),
         ("CALL seal('other.public.t')", Code::SchemaNotFound),
+        ("SELECT a, count(*) FROM t GROUP BY ROLLUP (3)", Code::InvalidStatement),
+        ("SELECT a, count(*) FROM t GROUP BY CUBE ((a, 0))", Code::InvalidStatement),
+        ("SELECT a, count(*) FROM t GROUP BY GROUPING SETS ((1.5), ())", Code::InvalidStatement),
+        ("SELECT *, a FROM t GROUP BY ROLLUP (2)", Code::InvalidStatement),
+        ("SELECT * FROM t GROUP BY ROLLUP (1)", Code::InvalidStatement),
+        ("SELECT 1 WHERE a IN (SELECT a FROM t GROUP BY ROLLUP (9))", Code::InvalidStatement),
+        ("SELECT sum(a) OVER w FROM t", Code::InvalidStatement),
+        ("SELECT sum(a) OVER (w ORDER BY a) FROM t", Code::InvalidStatement),
+        ("SELECT sum(a) OVER w FROM t WINDOW w AS (ORDER BY a), W AS (ORDER BY b)", Code::InvalidStatement),
+        ("SELECT sum(a) OVER w FROM t WINDOW w AS (v), v AS (ORDER BY a)", Code::InvalidStatement),
+        ("SELECT sum(a) OVER (w ORDER BY a) FROM t WINDOW w AS (ORDER BY a)", Code::InvalidStatement),
+        ("SELECT sum(a) OVER (w PARTITION BY a) FROM t WINDOW w AS (ORDER BY a)", Code::InvalidStatement),
+        ("SELECT sum(a) OVER (w) FROM t WINDOW w AS (ORDER BY a ROWS 1 PRECEDING)", Code::InvalidStatement),
+        ("SELECT (SELECT sum(1) OVER w) FROM t WINDOW w AS (ORDER BY a)", Code::InvalidStatement),
         ("CALL attach()", Code::InvalidStatement),
         ("CALL attach(t)", Code::InvalidStatement),
         ("CALL attach('/t', 'a', 'b')", Code::InvalidStatement),
@@ -165,4 +183,21 @@ fn wrong_statements_have_their_codes() {
         let (got, error) = read(sql).expect_err(sql);
         assert_eq!(got, code, "{sql}: {error}");
     }
+}
+
+#[test]
+fn what_has_a_name_is_written_out_within_bounds() {
+    let sum = |n: usize| vec!["a"; n].join(" + ");
+    let sets = |n: usize| vec!["(1)"; n].join(", ");
+    let sql = |terms: usize, n: usize| format!("SELECT {} FROM t GROUP BY GROUPING SETS ({})", sum(terms), sets(n));
+    read(&sql(10, 100)).expect("what people write");
+    read(&sql(400, 2)).expect("what people write");
+    let (code, error) = read(&sql(400, 400)).expect_err("80,000 expressions");
+    assert_eq!(code, Code::StatementTooComplex, "{error}");
+    let sql = |terms: usize, n: usize| {
+        format!("SELECT {} FROM t WINDOW w AS (ORDER BY {})", vec!["sum(a) OVER (w)"; n].join(", "), sum(terms))
+    };
+    read(&sql(10, 100)).expect("what people write");
+    let (code, error) = read(&sql(400, 400)).expect_err("320,000 expressions");
+    assert_eq!(code, Code::StatementTooComplex, "{error}");
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, NamedWindowDefinition, NamedWindowExpr, Select, Value, ValueWithSpan, VisitMut, VisitorMut,
-    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    Expr, Function, Value, ValueWithSpan, VisitMut, VisitorMut, WindowFrameBound, WindowFrameUnits, WindowSpec,
+    WindowType,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -18,7 +18,7 @@ pub(crate) fn check(statement: &mut Statement) -> Result<()> {
     sql_of_mut(statement).map_or(Ok(()), |sql| settle_windows(sql, |window| check_window(window)))
 }
 
-/// Lets `settle` change each window of `sql`, with a name or without, up to the first error.
+/// Lets `settle` change each window of `sql`, up to the first error. None has a name any more.
 pub(crate) fn settle_windows(sql: &mut impl VisitMut, settle: impl FnMut(&mut WindowSpec) -> Result<()>) -> Result<()> {
     sql.visit(&mut Windows(settle)).or_error()
 }
@@ -27,15 +27,6 @@ struct Windows<F>(F);
 
 impl<F: FnMut(&mut WindowSpec) -> Result<()>> VisitorMut for Windows<F> {
     type Break = Box<Error>;
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
-        for NamedWindowDefinition(_, window) in &mut select.named_window {
-            if let NamedWindowExpr::WindowSpec(window) = window {
-                or_break((self.0)(window))?;
-            }
-        }
-        ControlFlow::Continue(())
-    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         match expr {

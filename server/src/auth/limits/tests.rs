@@ -94,70 +94,67 @@ fn nobody_gives_themselves_more_than_everybody_has() {
 fn a_batch_beyond_a_second_counts_for_all_that_it_is() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
-    assert!(alice.bytes(0).is_ok() && alice.bytes(16 << 20).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1)), 16_000);
-    clock.advance(Duration::from_secs(15));
-    assert_eq!(wait_ms(alice.bytes(1)), 1_000);
-    clock.advance(Duration::from_secs(1));
-    // 16 MiB came in 16 seconds.
     assert!(alice.bytes(1 << 19).is_ok());
-    assert_eq!(wait_ms(alice.bytes(16 << 20)), 500, "only when nothing was taken for a second");
-    clock.advance(Duration::from_millis(500));
+    // Half a second's worth is left, and then 15.5 are owed.
     assert!(alice.bytes(16 << 20).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1)), 15_501);
+    clock.advance(Duration::from_millis(15_500));
+    assert_eq!(wait_ms(alice.bytes(1)), 1, "what was owed is there, and nothing more");
+    clock.advance(Duration::from_millis(1));
+    assert!(alice.bytes(1).is_ok());
+    // No more than a second's worth gathers.
+    clock.advance(Duration::from_secs(3600));
+    assert!(alice.bytes(1 << 20).is_ok());
+    assert_eq!(wait_ms(alice.bytes(1)), 1);
     // What nobody can send closes the limit for a day, not for ever.
-    clock.advance(Duration::from_secs(17));
+    clock.advance(Duration::from_secs(1));
     assert!(alice.bytes(u64::MAX).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1)), 86_400_000);
+    assert_eq!(wait_ms(alice.bytes(1)), 86_399_001);
 }
 
+/// Each batch is waited for once it is there: else so many streams would have as many of them at once, again and again.
 #[test]
-fn each_stream_of_a_caller_pays_for_itself() {
+fn all_streams_of_a_caller_have_one_rate() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
-    let (mut first, mut second) = (Debt::new(&alice), Debt::new(&alice));
-    assert!(alice.bytes(1 << 20).is_ok());
-    assert!(first.pay().is_ok(), "nothing is owed");
-    first.add(1 << 20);
-    second.add(1 << 20);
-    assert_eq!((wait_ms(first.pay()), wait_ms(second.pay())), (1_000, 1_000));
-    clock.advance(Duration::from_secs(1));
-    assert!(first.pay().is_ok(), "it does not pay for the second");
-    assert_eq!(wait_ms(second.pay()), 1_000);
-    first.add(1 << 20);
-    clock.advance(Duration::from_secs(1));
-    assert!(second.pay().is_ok());
-    assert_eq!(wait_ms(first.pay()), 1_000);
-    // Whose batch is more than a second's worth reads on when it is taken, and others wait as long as all of it takes.
-    first.add(3 << 20);
-    second.add(1);
-    clock.advance(Duration::from_secs(1));
-    assert!(first.pay().is_ok());
-    assert_eq!(wait_ms(second.pay()), 4_000);
+    assert!(alice.batch().is_ok() && alice.batch().is_ok(), "two streams wait for what comes");
+    alice.came(1 << 20);
+    assert_eq!(wait_ms(alice.batch()), 1, "a third does not");
+    alice.came(1 << 20);
+    assert_eq!(wait_ms(alice.batch()), 1_001, "for both");
+    assert_eq!(wait_ms(alice.bytes(1)), 1_001, "a call no less");
+    clock.advance(Duration::from_millis(1_001));
+    assert!(alice.batch().is_ok() && alice.bytes(1).is_ok(), "nor more");
+    // A large one waits no longer than a small one, however many of those there are.
+    let (mut small, mut large) = (0, 0);
+    for _ in 0..1_000 {
+        clock.advance(Duration::from_millis(100));
+        if alice.batch().is_ok() {
+            alice.came(64 << 10);
+            small += 1;
+        }
+        if alice.batch().is_ok() {
+            alice.came(2 << 20);
+            large += 1;
+        }
+    }
+    assert!(large >= 40, "{large} large ones beside {small} small ones");
+    let total = (small * 64 + large * 2_048) >> 10;
+    assert!((98..=102).contains(&total), "{total} MiB in 100 seconds");
+    assert!(limits.of(&user("bob")).bytes(1 << 20).is_ok(), "others do not owe it");
 }
 
 #[test]
-fn what_a_stream_leaves_unpaid_counts_for_its_caller() {
+fn a_batch_of_a_stream_is_a_request() {
     let (limits, clock) = limits(TokenLimits { requests_per_s: Some(10), bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
-    let gone_owing = |bytes| Debt::new(&alice).add(bytes);
-    gone_owing(1 << 19);
-    assert!(alice.bytes(1 << 19).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1 << 19)), 500);
-    assert_eq!(n_taken(|| alice.request()), 9, "its batch was one");
-    // As for what is there: more than a second's worth counts for all that it is.
+    assert_eq!(n_taken(|| alice.batch()), 10);
+    assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (100, 100));
+    alice.came(3 << 20);
     clock.advance(Duration::from_secs(1));
-    gone_owing(3 << 20);
-    assert!(alice.bytes(0).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1)), 3_000);
-    assert!(limits.of(&user("bob")).bytes(1 << 20).is_ok(), "others do not owe it");
-    // Once it was paid nothing is left.
-    clock.advance(Duration::from_secs(3));
-    let mut paid = Debt::new(&alice);
-    paid.add(1 << 19);
-    assert!(paid.pay().is_ok());
-    drop(paid);
-    assert!(alice.bytes(1 << 19).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1 << 19)), 500);
+    // Who asks in vain uses nothing up.
+    assert_eq!(n_taken(|| alice.batch()), 0);
+    assert_eq!(n_taken(|| alice.request()), 10);
 }
 
 #[test]
@@ -201,8 +198,10 @@ fn without_limits_nothing_is_counted() {
 
 #[test]
 fn who_does_not_come_any_more_is_forgotten() {
-    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(1), ..NONE });
+    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(1), bytes_per_s: Some(1), ..NONE });
     let held = limits.of(&user("held"));
+    let day_s = 86_400;
+    limits.of(&user("owes")).came(day_s);
     for n in 0..2 * SWEEP_FROM {
         limits.of(&user(&format!("u{n}")));
     }
@@ -211,8 +210,10 @@ fn who_does_not_come_any_more_is_forgotten() {
         limits.of(&user(&format!("v{n}")));
     }
     let known = limits.known.lock();
-    assert!(known.limiters.len() <= 2 * SWEEP_FROM + 2, "{}", known.limiters.len());
-    assert!(known.limiters.contains_key(&Key::User("held".to_owned())), "somebody uses it");
+    assert!(known.limiters.len() <= 2 * SWEEP_FROM + 3, "{}", known.limiters.len());
+    for (name, why) in [("held", "somebody uses it"), ("owes", "its time is not over")] {
+        assert!(known.limiters.contains_key(&Key::User(name.to_owned())), "{why}");
+    }
     drop(held);
 }
 
@@ -220,8 +221,9 @@ fn who_does_not_come_any_more_is_forgotten() {
 async fn a_stream_waits_instead() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
-    alice.bytes_in_time(1 << 20).await;
-    let mut waiting = pin!(alice.bytes_in_time(1 << 10));
+    alice.bytes_in_time().await;
+    alice.came(1 << 20);
+    let mut waiting = pin!(alice.bytes_in_time());
     assert!(waiting.as_mut().now_or_never().is_none());
     clock.advance(Duration::from_secs(1));
     waiting.await;

@@ -19,7 +19,7 @@ use super::{
     Answers, GRACE, MAX_INFLIGHT_BATCHES, MAX_INFLIGHT_BYTES, Requests, SAY_AGAIN, THROTTLE_EVERY, THROTTLE_FROM,
 };
 use crate::App;
-use crate::auth::{Debt, Limiter};
+use crate::auth::Limiter;
 use crate::call::shutting_down;
 use crate::grpc::{MessagePlace, Places};
 use crate::ingest::decoding::MAX_WAIT;
@@ -91,8 +91,7 @@ pub(super) struct Reader<'a> {
     answers: &'a Answers,
     batches: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    /// The last batch, until it counts.
-    debt: Debt<'a>,
+    limiter: &'a Limiter,
     last_batch_id: u64,
     /// When the client may be asked to slow down again.
     next_throttle: Instant,
@@ -108,7 +107,7 @@ impl<'a> Reader<'a> {
             answers,
             batches: Arc::new(Semaphore::new(MAX_INFLIGHT_BATCHES)),
             bytes: Arc::new(Semaphore::new(MAX_INFLIGHT_BYTES / PERMIT_BYTES)),
-            debt: Debt::new(limiter),
+            limiter,
             last_batch_id: 0,
             next_throttle: Instant::now(),
             is_overloaded: false,
@@ -135,7 +134,7 @@ impl<'a> Reader<'a> {
                 Err(end) => return end,
             };
             let size = size_of(&batch);
-            self.debt.add(size as u64);
+            self.limiter.came(size as u64);
             place.shrink(size);
             let prepared = tokio::select! {
                 biased;
@@ -163,8 +162,8 @@ impl<'a> Reader<'a> {
         in_hand.hold_back(true);
         let end = tokio::select! {
             biased;
-            () = pace(&mut self.debt, self.answers, SAY_AGAIN) => None,
-            // No message comes now, only the end: who is done does not wait, and what is owed is left to the caller's limits.
+            () = pace(self.limiter, self.answers, SAY_AGAIN) => None,
+            // No message comes now, only the end: who is done does not wait.
             end = requests.message() => Some(end),
         };
         in_hand.hold_back(false);
@@ -235,12 +234,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Waits until what is owed is within the caller's limits, and asks the client to wait too, at least once in each `say_again`. The stream
-/// is not read meanwhile, so that no batch has to be sent again.
-async fn pace(debt: &mut Debt<'_>, answers: &Answers, say_again: Duration) {
-    while let Err(error) = debt.pay() {
+/// Waits until the caller's limits leave something for a batch, and asks the client to wait too: at least once in each `say_again`, and at most once
+/// in each [`THROTTLE_EVERY`] if that is longer. The stream is not read meanwhile, so that no batch has to be sent again.
+async fn pace(limiter: &Limiter, answers: &Answers, say_again: Duration) {
+    let mut say_from = Instant::now();
+    while let Err(error) = limiter.batch() {
         let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
-        say(answers, Answer::Throttle(Throttle { delay: delay(wait), reason: error.message().to_owned() })).await;
+        if Instant::now() >= say_from {
+            say(answers, Answer::Throttle(Throttle { delay: delay(wait), reason: error.message().to_owned() })).await;
+            say_from = Instant::now() + THROTTLE_EVERY.min(say_again);
+        }
         tokio::time::sleep(wait.min(say_again)).await;
     }
 }

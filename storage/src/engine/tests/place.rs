@@ -262,4 +262,9 @@ async fn tables_in_an_object_store_are_looked_for_nowhere_else() {
     for other in [None, Some("s3://bucket"), Some("s3://bucket/other"), Some("s3://other/prefix"), Some("file:///x")] {
         assert_eq!(check(other).expect_err("refused").code(), Code::StoreChanged, "{other:?}");
     }
+    // Of a folder without a record, whose tables may be anywhere, nobody knows whether they are in this one.
+    store.write(&[Op::Delete(Family::Meta, meta_key::STORE.to_vec())], true).expect("written");
+    std::fs::rename(data.join("tables"), data.join("elsewhere")).expect("moved");
+    assert!(!check(Some("s3://bucket/wrong")).expect("taken"), "it is not held to it");
+    assert!(check(None).expect("taken"), "what the local disk knows of is put on record");
 }

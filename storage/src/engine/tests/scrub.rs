@@ -508,21 +508,48 @@ async fn nothing_is_given_up_while_the_delta_table_is_not_there() {
     let table = fixture.create("t").await;
     write(&table, 0..100).await;
     table.seal().await.expect("sealed");
+    let path = path_of(&table, &file(&table, 0));
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).expect("renamed");
+    pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
+    assert_eq!(health(&table).1, 1, "it is missing");
+    // As if its file system were not mounted.
+    let folder = fixture.path().join(table.shared.folders.published().to_string());
+    let elsewhere = folder.with_extension("elsewhere");
+    std::fs::rename(&folder, &elsewhere).expect("renamed");
+    let error = table.give_up().await.expect_err("refused");
+    assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
+    std::fs::rename(&elsewhere, &folder).expect("renamed");
+    std::fs::rename(&aside, &path).expect("renamed");
+    assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
+    assert!(health_is_ok(&table));
+    assert_sound(&table).await;
+    assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_delta_table_that_is_not_there_are_not_damaged() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
     // As if its file system were not mounted.
     let folder = fixture.path().join(table.shared.folders.published().to_string());
     let elsewhere = folder.with_extension("elsewhere");
     std::fs::rename(&folder, &elsewhere).expect("renamed");
     let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+    let mut n_asked = 0;
     while let Some((table, subject)) = scrubber.next(&fixture.engine().tables()) {
-        let could_be = scrubber.test(&table, &subject).await;
-        assert_eq!(could_be, matches!(subject, Subject::File(_)), "the log could not be asked");
+        assert!(!scrubber.test(&table, &subject).await, "nobody can tell");
+        n_asked += 1;
     }
-    assert_eq!(health(&table).1, 1, "its file, and nothing of its log");
-    let error = table.give_up().await.expect_err("refused");
-    assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
-    std::fs::rename(&elsewhere, &folder).expect("renamed");
-    assert_eq!(table.give_up().await.expect("nothing is damaged"), Vec::new());
+    assert_eq!(n_asked, 2, "its log and its file");
+    // Nor when a reader stumbled over it, whoever tests it first.
+    table.snapshot().quarantine().suspect(&file(&table, 0).file.name);
+    let untested = test_suspects(&table, true).await.expect("asked");
+    assert_eq!(untested.iter().map(|(_, e)| e.code()).collect::<Vec<_>>(), [Code::StoreUnavailable]);
     assert!(health_is_ok(&table));
+    std::fs::rename(&elsewhere, &folder).expect("renamed");
     assert_sound(&table).await;
     assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
 }

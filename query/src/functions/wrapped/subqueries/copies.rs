@@ -11,17 +11,20 @@ use crate::error::to_datafusion;
 /// Within one of which there are copies.
 const MAX_WITHIN: usize = 16;
 
-/// In a statement with copies.
+/// Written in a statement with copies.
 const MAX_IN_ALL: usize = 48;
+
+/// Copies in a statement. Each subquery is asked three questions at most, so that so many are there two times more.
+const MAX_COPIES: usize = 2 * MAX_IN_ALL;
 
 /// Refuses to copy what has too many within it.
 pub(super) fn check_within(subquery: &LogicalPlan) -> Result<()> {
     if number(subquery, MAX_WITHIN)? > MAX_WITHIN { Err(to_datafusion(refused())) } else { Ok(()) }
 }
 
-/// Refuses a plan that has too many, if copies are among them: it had `before`.
+/// Refuses a plan with too many copies, or with any if too many were written: it had `before`.
 pub(super) fn check(before: usize, plan: &LogicalPlan) -> Result<()> {
-    let max = MAX_IN_ALL.max(before);
+    let max = if before > MAX_IN_ALL { before } else { before + MAX_COPIES };
     if number(plan, max)? > max { Err(to_datafusion(refused())) } else { Ok(()) }
 }
 

@@ -6,6 +6,7 @@ mod conditions;
 mod copies;
 mod having;
 mod joins;
+mod one_row;
 mod optional;
 mod pull_up;
 mod rows;
@@ -31,7 +32,7 @@ impl AnalyzerRule for Subqueries {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let plan = having::read(plan)?;
+        let plan = having::read(one_row::read(plan)?)?;
         shapes::check(&plan)?;
         let plan = optional::read(plan)?;
         let number = copies::number(&plan, usize::MAX)?;

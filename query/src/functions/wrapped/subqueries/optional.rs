@@ -5,7 +5,6 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::utils::take_function_args;
 use datafusion::common::{Column, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -53,12 +52,21 @@ fn with_null(expr: Expr) -> Result<Transformed<Expr>> {
     let plan = LogicalPlan::clone(&subquery.subquery);
     let name = plan.schema().field(0).name().clone();
     let column = Expr::Column(Column::from(plan.schema().qualified_field(0)));
-    let value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&OPTIONAL), vec![column])).alias(name);
+    let value = call(vec![column]).alias(name);
     let plan = LogicalPlanBuilder::from(plan).project([value])?.build()?;
     Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery })))
 }
 
-/// Gives its argument, which may be NULL for all that is known.
+/// The value, as if it were computed from another one.
+pub(super) fn beside(value: Expr, other: Expr) -> Expr {
+    call(vec![value, other])
+}
+
+fn call(args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&OPTIONAL), args))
+}
+
+/// Gives its first argument, which alone may be NULL for all that is known.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Optional {
     signature: Signature,
@@ -88,18 +96,23 @@ impl ScalarUDFImpl for Optional {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
-            [data_type] => Ok(data_type.clone()),
-            _ => internal_err!("{NAME} has one argument"),
+            [data_type] | [data_type, _] => Ok(data_type.clone()),
+            _ => internal_err!("{NAME} has one argument or two"),
         }
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let [field] = take_function_args(NAME, args.arg_fields)?;
-        Ok(Arc::new(Field::clone(field).with_nullable(true)))
+        match args.arg_fields {
+            [field] => Ok(Arc::new(Field::clone(field).with_nullable(true))),
+            [field, _] => Ok(Arc::clone(field)),
+            _ => internal_err!("{NAME} has one argument or two"),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = take_function_args(NAME, args.args)?;
-        Ok(value)
+        match args.args.into_iter().next() {
+            Some(value) => Ok(value),
+            None => internal_err!("{NAME} has one argument or two"),
+        }
     }
 }

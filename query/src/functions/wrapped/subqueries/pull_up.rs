@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::is_asking;
-use super::shapes::is_correlated;
+use super::shapes::{any_node, beside, compared_below, is_correlated};
 
 /// Moves comparisons with columns of the query around up in subqueries. It runs behind all that writes casts, and what stands for one.
 #[derive(Debug)]
@@ -39,10 +39,22 @@ impl AnalyzerRule for PullUp {
                 Ok(Transformed::yes(LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans })))
             }
             LogicalPlan::Filter(_) => node.map_expressions(|expr| expr.transform_up(with_table)),
+            LogicalPlan::Join(join) => {
+                beside(&join.right).map_or(Ok(()), |subquery| check_compared(&subquery.subquery))?;
+                Ok(Transformed::no(LogicalPlan::Join(join)))
+            }
             other => Ok(Transformed::no(other)),
         })
         .data()
     }
+}
+
+/// Refuses a plan in which rows that are compared are made one of several: what is compared becomes a key of theirs, so that there are more of
+/// them, and a join of them does not show it.
+fn check_compared(plan: &LogicalPlan) -> Result<()> {
+    let is_unequal = |filter: &Filter| !comparing(filter).all(is_equation);
+    let is_below = |node: &LogicalPlan| Ok(matches!(node, LogicalPlan::Filter(filter) if is_unequal(filter)));
+    if any_node(plan, |node| Ok(groups(node) && any_node(node, is_below)?))? { Err(compared_below()) } else { Ok(()) }
 }
 
 /// The table of what IN asks for, where a column of none gives it.
@@ -86,6 +98,7 @@ struct Shown {
     outer: Vec<Column>,
     /// Something computed is compared, or below something that hides columns.
     is_hidden: bool,
+    is_unequal: bool,
 }
 
 impl Shown {
@@ -95,12 +108,13 @@ impl Shown {
         for input in plan.inputs() {
             compares |= !matches!(input, LogicalPlan::Subquery(_)) && self.note(input);
         }
-        self.is_hidden |= compares && hides(plan);
+        self.is_hidden |= compares && (hides(plan) || self.is_unequal && groups(plan));
         if let LogicalPlan::Filter(filter) = plan {
             let is_having = matches!(&*filter.input, LogicalPlan::Aggregate(_));
             for condition in comparing(filter) {
                 compares = true;
                 self.is_hidden |= !is_having && compares_computed(condition);
+                self.is_unequal |= !is_equation(condition);
                 self.note_columns(condition);
             }
         }
@@ -139,6 +153,11 @@ fn hides(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Join(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Sort(_))
 }
 
+/// Whether it makes one row of several.
+fn groups(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Distinct(_) | LogicalPlan::Aggregate(_))
+}
+
 /// Whether a column of the query around is found in the subquery as another.
 fn is_taken_for(outer: &Column, inner: &Column) -> bool {
     let is_in_table = match (&outer.relation, &inner.relation) {
@@ -151,6 +170,22 @@ fn is_taken_for(outer: &Column, inner: &Column) -> bool {
 /// The conditions of a filter that have columns of the query around.
 fn comparing(filter: &Filter) -> impl Iterator<Item = &Expr> {
     split_conjunction(&filter.predicate).into_iter().filter(|condition| condition.contains_outer())
+}
+
+/// Whether DataFusion's own joins are right for a condition below what makes one row of several.
+fn is_equation(condition: &Expr) -> bool {
+    leaves_one(condition, &[Operator::Eq])
+}
+
+/// Whether a condition compares one column, by one of these, with what is the same for all rows of the subquery.
+fn leaves_one(condition: &Expr, ops: &[Operator]) -> bool {
+    let is_alone = |one: &Expr, other: &Expr| matches!(one, Expr::Column(_)) && !other.any_column_refs();
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if ops.contains(op) => {
+            is_alone(left, right) || is_alone(right, left)
+        }
+        _ => false,
+    }
 }
 
 fn compares_computed(condition: &Expr) -> bool {
@@ -194,8 +229,8 @@ impl Names {
         project(columns, filtered)
     }
 
-    /// Takes out what may be asked later. Through what looks at several rows together equations go, which leave it one group, and what is asked about its
-    /// groups alone; not through what has a row for none, or a limit.
+    /// Takes out what may be asked later. Through what makes one row of several goes what is asked about groups; not through what has a row for none,
+    /// or a limit.
     fn open(&self, plan: LogicalPlan) -> Result<Open> {
         if !is_correlated(&plan)? {
             return Ok(Open { plan, comparing: Vec::new(), named: Vec::new() });
@@ -213,9 +248,9 @@ impl Names {
                 let open = self.open(LogicalPlan::clone(&sort.input))?;
                 open.under(|input| Ok(LogicalPlan::Sort(Sort { input: Arc::new(input), ..sort })))
             }
-            LogicalPlan::Aggregate(aggregate) if is_grouped(&aggregate) => {
+            LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => {
                 let open = self.open(LogicalPlan::clone(&aggregate.input))?;
-                if !open.is_of_equations() && !open.is_shown(&open.plan, &aggregate.group_expr) {
+                if !open.is_of_groups(&open.plan, &aggregate.group_expr) {
                     return self.closed(LogicalPlan::Aggregate(aggregate));
                 }
                 let groups = aggregate.group_expr.into_iter().chain(open.columns()).collect();
@@ -224,7 +259,7 @@ impl Names {
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let open = self.open(LogicalPlan::clone(&input))?;
-                if !open.is_of_equations() && !open.is_selected() {
+                if !open.is_of_selected() {
                     return self.closed(LogicalPlan::Distinct(Distinct::All(input)));
                 }
                 open.under(|input| Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
@@ -308,6 +343,8 @@ impl Names {
     fn join(&self, join: Join) -> Result<Open> {
         let left = self.open(LogicalPlan::clone(&join.left))?;
         let right = self.open(LogicalPlan::clone(&join.right))?;
+        check_compared(&left.plan)?;
+        check_compared(&right.plan)?;
         let joined = Join { left: Arc::new(left.plan), right: Arc::new(right.plan), ..join };
         Ok(Open {
             plan: LogicalPlan::Join(joined).recompute_schema()?,
@@ -326,28 +363,30 @@ impl Open {
         Ok(Self { plan: around(self.plan)?, ..self })
     }
 
-    /// Whether all that is compared is among what is selected.
-    fn is_selected(&self) -> bool {
+    /// [`Open::is_of_groups`] of what is selected.
+    fn is_of_selected(&self) -> bool {
         match &self.plan {
-            LogicalPlan::Projection(projection) => self.is_shown(&projection.input, &projection.expr),
-            _ => false,
+            LogicalPlan::Projection(projection) => self.is_of_groups(&projection.input, &projection.expr),
+            plan => self.is_of_groups(plan, &[]),
         }
     }
 
-    /// Whether all that is compared is among these, as of an input.
-    fn is_shown(&self, input: &LogicalPlan, exprs: &[Expr]) -> bool {
-        self.named.iter().all(|name| source(input, name).is_some_and(|source| exprs.contains(source)))
+    /// Whether each leaves all rows for which these are the same, as of an input, or none: what it compares is among them, or is one value in all that
+    /// it leaves.
+    fn is_of_groups(&self, input: &LogicalPlan, keys: &[Expr]) -> bool {
+        let is_key = |name: &Column| {
+            source(input, name).is_some_and(|source| keys.iter().any(|key| without_name(key) == source))
+        };
+        let is_of_keys = |condition: &Expr| condition.column_refs().into_iter().all(is_key);
+        let is_same = |condition: &Expr| leaves_one(condition, &[Operator::Eq, Operator::IsNotDistinctFrom]);
+        self.comparing.iter().all(|condition| is_same(condition) || is_of_keys(condition))
     }
+}
 
-    /// Whether each compares one name with what is the same for all rows of the subquery.
-    fn is_of_equations(&self) -> bool {
-        let is_name = |expr: &Expr| matches!(expr, Expr::Column(column) if self.named.contains(column));
-        self.comparing.iter().all(|condition| match condition {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
-                (is_name(left) && !right.any_column_refs()) || (is_name(right) && !left.any_column_refs())
-            }
-            _ => false,
-        })
+fn without_name(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => alias.expr.as_ref(),
+        expr => expr,
     }
 }
 
@@ -368,11 +407,6 @@ fn source<'a>(plan: &'a LogicalPlan, name: &Column) -> Option<&'a Expr> {
         }
         _ => None,
     }
-}
-
-/// Whether it gives nothing for no rows.
-fn is_grouped(aggregate: &Aggregate) -> bool {
-    !aggregate.group_expr.is_empty() && !aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_)))
 }
 
 fn project(exprs: Vec<Expr>, input: LogicalPlan) -> Result<LogicalPlan> {

@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::expr::Exists;
-use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+use datafusion::logical_expr::{Case, Distinct, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
 
 /// Whether there is any.
 pub(super) fn any(rows: LogicalPlan) -> Result<Expr> {
@@ -53,16 +53,14 @@ pub(super) fn value_left(of: &Subquery) -> Result<Option<Subquery>> {
     Ok(Some(subquery(LogicalPlanBuilder::from(row.clone()).project([left])?.build()?)))
 }
 
-/// EXISTS of the row of such an aggregate: whether HAVING leaves it. `None` for other rows.
+/// EXISTS of the row of such an aggregate: whether HAVING leaves it; and of rows of which there always is one. `None` for others.
 pub(super) fn left_by_having(exists: &Exists) -> Result<Option<Expr>> {
-    let Some((having, row)) = one_and_having(&exists.subquery) else { return Ok(None) };
-    let left = match having {
-        Some(having) => {
-            let left = LogicalPlanBuilder::from(row.clone()).project([having.clone()])?.build()?;
-            Expr::ScalarSubquery(subquery(left)).is_true()
-        }
-        None => lit(true),
-    };
+    if is_some(&exists.subquery.subquery) {
+        return Ok(Some(lit(!exists.negated)));
+    }
+    let Some((Some(having), row)) = one_and_having(&exists.subquery) else { return Ok(None) };
+    let left = LogicalPlanBuilder::from(row.clone()).project([having.clone()])?.build()?;
+    let left = Expr::ScalarSubquery(subquery(left)).is_true();
     Ok(Some(if exists.negated { Expr::Not(Box::new(left)) } else { left }))
 }
 
@@ -88,6 +86,26 @@ pub(super) fn is_one(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => is_one(&projection.input),
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether there always is a row: that of such an aggregate, or the one of the empty set in ROLLUP, CUBE and GROUPING SETS.
+pub(super) fn is_some(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_some(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_some(&alias.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => is_some(input),
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => is_some(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.iter().all(has_empty_set),
+        _ => false,
+    }
+}
+
+fn has_empty_set(group: &Expr) -> bool {
+    match group {
+        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => sets.iter().any(Vec::is_empty),
+        Expr::GroupingSet(GroupingSet::Rollup(_) | GroupingSet::Cube(_)) => true,
         _ => false,
     }
 }

@@ -17,11 +17,10 @@ async fn a_client_that_waits_for_long_is_told_so_again_and_again() {
     let most = TokenLimits { bytes_per_s: Some(1 << 10), ..TokenLimits::default() };
     let limits = Limits::new(most, Arc::<ManualClock>::clone(&clock));
     let limiter = limits.of(&Caller { principal: Principal::admin("anna"), proof: Proof::Nothing });
-    limiter.bytes(HOUR.as_secs() << 10).expect("the first is taken");
-    let mut debt = Debt::new(&limiter);
-    debt.add(1);
+    // One second's worth may come at once.
+    limiter.came((HOUR.as_secs() + 1) << 10);
     let (answers, mut told) = mpsc::channel(1);
-    let mut paced = pin!(pace(&mut debt, &answers, Duration::from_millis(10)));
+    let mut paced = pin!(pace(&limiter, &answers, Duration::from_millis(10)));
     for _ in 0..3 {
         let answer = tokio::select! {
             () = &mut paced => panic!("the hour is not over"),
@@ -31,10 +30,30 @@ async fn a_client_that_waits_for_long_is_told_so_again_and_again() {
             Some(Ok(WriteStreamResponse { msg: Some(Answer::Throttle(throttle)) })) => throttle,
             other => panic!("{other:?}"),
         };
-        assert_eq!(throttle.delay, delay(HOUR), "all that is left");
+        let told = throttle.delay.map(|delay| delay.seconds);
+        assert_eq!(told, Some(HOUR.as_secs() as i64), "all that is left");
         assert!(throttle.reason.contains("1024 bytes"), "{}", throttle.reason);
     }
-    clock.advance(HOUR);
+    clock.advance(HOUR + Duration::from_millis(1));
     paced.await;
-    assert!(limiter.bytes(1).is_err(), "what was owed is taken");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_often_is_not_told_each_time() {
+    let clock = Arc::new(ManualClock::at(0));
+    let most = TokenLimits { bytes_per_s: Some(1 << 20), ..TokenLimits::default() };
+    let limits = Limits::new(most, Arc::<ManualClock>::clone(&clock));
+    let limiter = limits.of(&Caller { principal: Principal::admin("anna"), proof: Proof::Nothing });
+    // A millisecond is missing, again and again: the clock of the limits stands still.
+    limiter.came((1 << 20) + 1_000);
+    let (answers, mut told) = mpsc::channel(1);
+    let (every, began) = (Duration::from_millis(20), Instant::now());
+    let mut paced = pin!(pace(&limiter, &answers, every));
+    for _ in 0..4 {
+        tokio::select! {
+            () = &mut paced => panic!("it is not over"),
+            answer = tokio::time::timeout(Duration::from_secs(60), told.recv()) => drop(answer.expect("told within a minute")),
+        }
+    }
+    assert!(began.elapsed() >= 3 * every, "{:?}", began.elapsed());
 }
