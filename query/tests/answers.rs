@@ -260,6 +260,39 @@ fn like_columns_of_a_semi_join_are_told_apart() {
     });
 }
 
+/// A join that finds something for next to each row looks at it once, not in the scan as well; one that finds little rules rows out there.
+#[test]
+fn rows_are_not_asked_what_all_of_them_pass() {
+    let fixture = Fixture::new();
+    fixture.block_on(async {
+        let session = fixture.admin();
+        for sql in [
+            "CREATE TABLE facts (id BIGINT PRIMARY KEY, place BIGINT)",
+            "CREATE TABLE places (place BIGINT PRIMARY KEY, region BIGINT)",
+            "INSERT INTO facts SELECT value, value % 1000 FROM generate_series(1, 300000)",
+            "INSERT INTO places SELECT value, value / 500 FROM generate_series(0, 999)",
+            "CALL seal('facts')",
+        ] {
+            fixture.run(&session, sql).await.expect(sql);
+        }
+        let from = "FROM facts JOIN places USING (place)";
+        for (sql, rows, is_asked) in [
+            (format!("SELECT region, count(*) {from} GROUP BY region ORDER BY 1"), vec!["0|150000", "1|150000"], false),
+            (
+                format!("SELECT region, count(*) {from} WHERE places.place IN (7, 907) GROUP BY 1 ORDER BY 1"),
+                vec!["0|300", "1|300"],
+                true,
+            ),
+            (format!("SELECT count(*) {from} WHERE region + 1 = 2 AND places.place % 2 = 0"), vec!["75000"], true),
+        ] {
+            assert_eq!(fixture.run(&session, &sql).await.expect(&sql), rows, "{sql}");
+            let plan = fixture.engine.explain(&session, &sql, true).await.expect(&sql);
+            let unasked = plan.split("rows_not_asked_dynamic_filter=").nth(1).and_then(|rest| rest.chars().next());
+            assert_eq!(unasked.map(|first| first == '0'), Some(is_asked), "{sql}: {plan}");
+        }
+    });
+}
+
 /// Constants are computed before anything runs, and both zeros are one there, too.
 #[test]
 fn a_parameter_may_be_either_zero() {

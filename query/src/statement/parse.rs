@@ -17,8 +17,8 @@ use super::change::{insert, undrop};
 use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
 use super::names::{
-    Announced, check_nesting, name_columns, settle_calls, settle_named_windows, settle_positions, settle_series,
-    settle_words,
+    Announced, check_nesting, name_columns, settle_calls, settle_merged, settle_named_windows, settle_positions,
+    settle_series, settle_words,
 };
 use super::refuse::refuse_accounts;
 use super::types::{
@@ -77,6 +77,7 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
     settle_positions(&mut statement)?;
     let announced = name_columns(&mut statement, is_answer);
     settle_named_windows(&mut statement)?;
+    settle_merged(&mut statement)?;
     settle_operators(&mut statement)?;
     settle_rows(&mut statement)?;
     check_frames(&mut statement)?;

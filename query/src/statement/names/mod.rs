@@ -1,9 +1,10 @@
 //! Which table is meant? Names of one to three parts, folded, with the session's schema; and names of WITH, which mean none. And which names
-//! are calls, which of those in FROM have parameters, how the columns of an answer are called, which of them a number means, and which window a name.
+//! are calls, which of those in FROM have parameters, how the columns of an answer are called, which of them a number means, and which window or merged column a name.
 
 mod answers;
 mod beside;
 mod calls;
+mod merged;
 mod positions;
 mod scope;
 mod series;
@@ -19,6 +20,7 @@ pub(super) use self::answers::name_columns;
 pub(crate) use self::beside::Beside;
 pub(super) use self::beside::is_by_name;
 pub(super) use self::calls::{settle_calls, settle_words};
+pub(super) use self::merged::settle_merged;
 pub(super) use self::positions::settle_positions;
 pub(super) use self::scope::check_nesting;
 pub(crate) use self::scope::{Scope, relations};

@@ -26,6 +26,7 @@ use super::lookup::Keys;
 use super::proven::Left;
 use super::selection::Rows;
 use super::sidecars::{self, Admitted};
+use super::worth::where_worth;
 use crate::error::to_datafusion;
 use crate::provider::sealed::reader::{ScannedFile, SealedReaders, damaged};
 use crate::provider::sealed::statistics;
@@ -37,6 +38,9 @@ const PRUNED_BY_KEY: &str = "blocks_pruned_key_filter";
 /// less than the filter: their bounds prove the rest.
 const WITHOUT_FILTER: &str = "files_read_without_filter";
 const WITH_LESS_FILTER: &str = "files_read_with_less_filter";
+
+/// Under this name a scan counts rows that are not asked about what joins and sorts have found: next to all rows pass.
+const UNASKED: &str = "rows_not_asked_dynamic_filter";
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
@@ -65,6 +69,13 @@ impl OpeningSource {
     pub fn new(parquet: Arc<dyn FileSource>, opening: Opening) -> Self {
         Self { parquet, opening: Arc::new(opening) }
     }
+
+    /// The source with what is found beside the scan asked where that is worth it.
+    fn asking_where_worth(&self, counter: &dyn Fn(&'static str) -> Count) -> Arc<dyn FileSource> {
+        let Some(parquet) = self.parquet.downcast_ref::<ParquetSource>() else { return Arc::clone(&self.parquet) };
+        let filter = parquet.filter().and_then(|filter| where_worth(&filter, &counter(UNASKED)));
+        filter.map_or_else(|| Arc::clone(&self.parquet), |filter| Arc::new(parquet.with_predicate(filter)))
+    }
 }
 
 impl FileSource for OpeningSource {
@@ -75,16 +86,17 @@ impl FileSource for OpeningSource {
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
         let counter = |name: &'static str| MetricBuilder::new(self.metrics()).counter(name, partition);
+        let parquet = self.asking_where_worth(&counter);
         let ways = Ways {
-            parquet: Arc::clone(&self.parquet),
+            parquet: Arc::clone(&parquet),
             store: object_store,
-            scan: FileScanConfigBuilder::new(base_config.object_store_url.clone(), Arc::clone(&self.parquet))
+            scan: FileScanConfigBuilder::new(base_config.object_store_url.clone(), Arc::clone(&parquet))
                 .with_limit(base_config.limit)
                 .with_preserve_order(base_config.preserve_order)
                 .with_expr_adapter(base_config.expr_adapter_factory.clone())
                 .build(),
             partition,
-            filter: self.parquet.filter().map(|filter| Filter {
+            filter: parquet.filter().map(|filter| Filter {
                 filter,
                 n_without: counter(WITHOUT_FILTER),
                 n_with_less: counter(WITH_LESS_FILTER),
@@ -94,9 +106,9 @@ impl FileSource for OpeningSource {
         let moves = |filter: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(filter).contains_dynamic_filter();
         Ok(Arc::new(Opener {
             opening: Arc::clone(&self.opening),
-            read: ways.read(&*self.parquet)?,
+            read: ways.read(&*parquet)?,
             ways: Arc::new(ways),
-            moving: self.parquet.filter().filter(moves),
+            moving: parquet.filter().filter(moves),
             pruned: self.opening.keys.is_some().then(metrics),
         }))
     }

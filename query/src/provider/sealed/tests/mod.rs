@@ -10,3 +10,4 @@ mod proven;
 mod support;
 mod system;
 mod units;
+mod worth;
