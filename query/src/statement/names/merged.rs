@@ -206,18 +206,30 @@ impl Tables {
 
     fn of_factor(factor: &TableFactor) -> Result<Self> {
         let only = match factor {
-            TableFactor::NestedJoin { table_with_joins, alias: None } => return Self::of(table_with_joins),
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let tables = Self::of(table_with_joins)?;
+                match alias {
+                    None => return Ok(tables),
+                    Some(_) if tables.has_of_others() => {
+                        return Err(refused("another name for a RIGHT or FULL JOIN … USING"));
+                    }
+                    Some(alias) => Some(vec![alias.name.clone()]),
+                }
+            }
             TableFactor::Table { name, alias: None, .. } => {
                 name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<Vec<Ident>>>()
             }
             TableFactor::Table { alias: Some(alias), .. }
             | TableFactor::Derived { alias: Some(alias), .. }
             | TableFactor::Function { alias: Some(alias), .. }
-            | TableFactor::UNNEST { alias: Some(alias), .. }
-            | TableFactor::NestedJoin { alias: Some(alias), .. } => Some(vec![alias.name.clone()]),
+            | TableFactor::UNNEST { alias: Some(alias), .. } => Some(vec![alias.name.clone()]),
             _ => None,
         };
         Ok(Self { only, merged: Columns::default() })
+    }
+
+    fn has_of_others(&self) -> bool {
+        self.merged.0.iter().any(|column| column.is_of_others)
     }
 
     fn joined(self, join: &Join) -> Result<Self> {
@@ -237,6 +249,9 @@ impl Tables {
             JoinConstraint::Using(names) => names.as_slice(),
             JoinConstraint::Natural if matches!(kind, Kind::Right | Kind::Full) => {
                 return Err(refused("NATURAL RIGHT or FULL JOIN"));
+            }
+            JoinConstraint::Natural if self.has_of_others() || right.has_of_others() => {
+                return Err(refused("NATURAL JOIN of what a RIGHT or FULL JOIN … USING gives"));
             }
             _ => &[],
         };
