@@ -1,6 +1,7 @@
 //! What listens on the gRPC port? Flight SQL, ingest, queries, users and tokens, health and reflection, with the limits of the transport.
 
 mod admitted;
+mod deadline;
 mod metered;
 mod needed;
 mod place;
@@ -71,10 +72,16 @@ impl Health {
 
 type Adapt = fn(Request<Body>) -> Request<Body>;
 
+/// What requests are made into before anything else looks at them.
+///
 /// Tells a client that goes away from one that has said everything: half of a bulk append would be taken for all of it. tonic reads a
-/// cancelled request body as one that has ended, and hyper so reads one that was reset without an error, as proxies do.
+/// cancelled request body as one that has ended, and hyper so reads one that was reset without an error, as proxies do. The time of a call
+/// with a deadline begins here.
 pub fn whole_requests() -> MapRequestLayer<Adapt> {
-    let adapt: Adapt = |request| request.map(|body| Body::new(Whole { body, ended: false }));
+    let adapt: Adapt = |mut request| {
+        deadline::note(&mut request);
+        request.map(|body| Body::new(Whole { body, ended: false }))
+    };
     MapRequestLayer::new(adapt)
 }
 
@@ -140,6 +147,7 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .add_service(Admitted::new(rows, rows_of_readers, ingest::MAX_DECODING_BYTES, app))
         .add_service(Admitted::new(query.clone(), query, query_api::MAX_DECODING_BYTES, app));
     let place = middleware::from_fn(auth::note_place);
+    let in_time = middleware::from_fn(deadline::keep);
     let label = middleware::from_fn_with_state(Arc::clone(app), request_id::label);
     let certificate = middleware::from_fn_with_state(Arc::clone(app), tls::present);
     let router = Server::builder()
@@ -150,7 +158,7 @@ pub fn router(app: &Arc<App>, health: &Health) -> Result<Router<Stack<MapRequest
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
-        .add_routes(services.into_axum_router().layer(certificate).layer(place).layer(label).into());
+        .add_routes(services.into_axum_router().layer(certificate).layer(place).layer(in_time).layer(label).into());
     Ok(router)
 }
 

@@ -1,17 +1,21 @@
-//! Is a request that broke off told from one that has ended? HTTP/2 frame by frame, as clients and proxies send it.
+//! Is a request that broke off told from one that has ended? HTTP/2 frame by frame, as clients and proxies send it. And how does one end
+//! whose deadline passes?
 
 use std::convert::Infallible;
 use std::io;
 
 use axum::http::{Request, Response};
+use axum::middleware;
 use http_body_util::BodyExt;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tonic::Code;
 use tonic::body::Body;
 use tonic::transport::Server;
 
-use super::whole_requests;
+use super::{deadline, whole_requests};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -114,4 +118,22 @@ async fn what_was_reset_is_not_whole() {
 #[tokio::test]
 async fn what_lost_its_connection_is_not_whole() {
     assert!(end_of_request(None).await.is_err());
+}
+
+/// tonic's own timer, which says CANCELLED, ends in the same millisecond or the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_of_a_call_is_exceeded() {
+    for timeout in ["1n", "999u", "1m", "1500u", "9m", "70m", "130m"] {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let never = axum::Router::new().fallback(std::future::pending::<()>).layer(middleware::from_fn(deadline::keep));
+        let connections = futures::stream::iter([Ok::<_, io::Error>(far)]);
+        tokio::spawn(Server::builder().layer(whole_requests()).serve_with_incoming(never, connections));
+        let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::post("http://any/").header("grpc-timeout", timeout).body(Body::empty()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        let said = tonic::Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(said.code(), Code::DeadlineExceeded, "{timeout}: {said:?}");
+        assert!(said.message().contains("the deadline that the client set"), "{said:?}");
+    }
 }

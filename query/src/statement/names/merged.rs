@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, ReplaceSelectElement,
-    ReplaceSelectItem, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
-    WildcardAdditionalOptions,
+    ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
+    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -62,15 +62,30 @@ impl Settling {
         columns.write(&mut select.qualify, &mut self.copies)
     }
 
-    /// A name in ORDER BY is one of the answer first.
+    /// A name in ORDER BY is one of the answer first, if it stands there alone.
     fn settle_order(&mut self, query: &mut Query) -> Result<()> {
         let (SetExpr::Select(select), Some(order_by)) = (&*query.body, &mut query.order_by) else { return Ok(()) };
+        let OrderByKind::Expressions(keys) = &mut order_by.kind else { return Ok(()) };
         let mut columns = Columns::of_from(&select.from)?;
-        columns.0.retain(|column| column.is_written && !select.projection.iter().any(|item| column.is_answer(item)));
-        match &mut order_by.kind {
-            OrderByKind::Expressions(keys) if !columns.0.is_empty() => columns.write(keys, &mut self.copies),
-            _ => Ok(()),
+        columns.0.retain(|column| column.is_written);
+        let is_answer = |name: &Ident| {
+            let named = columns.find(name);
+            named.is_some_and(|column| select.projection.iter().any(|item| column.is_answer(item)))
+        };
+        for key in keys {
+            if !alone(&key.expr).is_some_and(is_answer) {
+                columns.write(&mut key.expr, &mut self.copies)?;
+            }
         }
+        Ok(())
+    }
+}
+
+fn alone(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::Nested(inner) => alone(inner),
+        _ => None,
     }
 }
 
@@ -91,10 +106,25 @@ impl Column {
         fold(&self.name) == fold(name)
     }
 
+    /// Whether it is of a table that is called so.
+    fn is_of(&self, table: &ObjectName) -> bool {
+        let is_table = |parts: &[Ident]| {
+            let (name, wanted) = (parts.iter().rev().skip(1), table.0.iter().rev().filter_map(|part| part.as_ident()));
+            name.map(fold).zip(wanted.map(fold)).all(|(one, other)| one == other)
+        };
+        let is_column = |expr: &Expr| matches!(expr, Expr::CompoundIdentifier(parts) if is_table(parts));
+        visit_expressions(&self.stands_for, |expr| match is_column(expr) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+        .is_break()
+    }
+
     /// Whether the answer has it, or another column of its name.
     fn is_answer(&self, item: &SelectItem) -> bool {
         match item {
             SelectItem::Wildcard(_) => true,
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) => self.is_of(table),
             SelectItem::UnnamedExpr(Expr::Identifier(name)) | SelectItem::ExprWithAlias { alias: name, .. } => {
                 self.is(name)
             }
