@@ -120,14 +120,23 @@ async fn requests_past_the_rate_are_refused_on_both_ports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_past_the_rate_are_refused_in_a_call_and_wait_in_a_stream() {
+async fn rows_past_the_rate_wait_in_a_call_for_a_while_and_in_a_stream() {
     let fixture = Fixture::with(("limits.bytes_per_second", "512 KiB")).await;
     fixture.create_table().await;
     // More than a second's worth is taken at once, and paid for.
-    assert_eq!(fixture.write(200_000).await.unwrap(), 200_000);
+    assert_eq!(fixture.write(1_000_000).await.unwrap(), 1_000_000);
     let error = fixture.write(1).await.unwrap_err();
-    assert_eq!(error.reason(), "RATE_LIMITED");
-    assert!(error.retry_after().unwrap() > Duration::from_secs(1), "{error}");
+    assert_eq!((error.code(), error.reason()), (Code::ResourceExhausted, "RATE_LIMITED"), "{error}");
+    assert!(error.retry_after().unwrap() > Duration::from_secs(10), "{error}");
+    fixture.rest();
+
+    assert_eq!(fixture.write(100_000).await.unwrap(), 100_000);
+    {
+        let mut late = std::pin::pin!(fixture.write(1));
+        assert!(tokio::time::timeout(Duration::from_millis(200), late.as_mut()).await.is_err(), "it waits");
+        fixture.rest();
+        assert_eq!(tokio::time::timeout(PATIENCE, late).await.unwrap().unwrap(), 1);
+    }
     fixture.rest();
 
     let mut producer = fixture.client.producer("t", "p").await.unwrap();

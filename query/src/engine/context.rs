@@ -36,7 +36,7 @@ use crate::planner::Waiter;
 use crate::provider::{CatalogOptions, StatementCatalog, ViewPlanner};
 use crate::session::{Session, SessionSettings, VisibleCatalog};
 use crate::statement::{
-    Announced, Beside, CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion,
+    Alone, Announced, Beside, CATALOG, ColumnTypes, Named, Statement, TableName, check_expansion, check_view_expansion,
     hide_system_columns, keep_digits, reparse, sql_of_mut,
 };
 use crate::system::SystemState;
@@ -189,7 +189,7 @@ impl StatementContext {
         let mut columns: Vec<Vec<Vec<String>>> = Vec::new();
         for wildcard in beside.wildcards() {
             let plan = self.logical(wildcard).await?;
-            let parts = plan.schema().iter().map(|(table, field)| {
+            let parts = plan.schema().iter().skip(1).map(|(table, field)| {
                 let table = table.map(TableReference::to_vec).unwrap_or_default();
                 table.into_iter().chain([field.name().clone()]).collect()
             });
@@ -205,8 +205,10 @@ impl StatementContext {
             hide(&mut statement, &self.settings.schema, &self.visible)?;
         }
         keep_digits(&mut statement);
+        let alone = Alone::of(&statement);
         let plan = self.state.statement_to_plan(statement).await.or_error()?;
         complexity::check(&plan)?;
+        alone.check(&plan)?;
         only_reads(&plan)?;
         Ok(plan)
     }
@@ -271,8 +273,9 @@ fn view_planner(zoned: Arc<SessionState>, visible: VisibleCatalog, with_system_c
                 hide(&mut statement, "public", &visible).map_err(to_datafusion)?;
             }
             keep_digits(&mut statement);
+            let alone = Alone::of(&statement);
             let plan = state.statement_to_plan(statement).await?;
-            complexity::check(&plan).map_err(to_datafusion)?;
+            complexity::check(&plan).and_then(|()| alone.check(&plan)).map_err(to_datafusion)?;
             only_reads(&plan).map_err(to_datafusion)?;
             // The columns of the view are described before anybody reads it.
             let plan = crate::functions::as_answered(plan, state.config_options())?;

@@ -1,20 +1,16 @@
 //! How much may one caller ask for? Requests and bytes a second, and statements at once, for each token, or each user without one.
 //!
-//! Whoever asks once is refused past a limit (`RATE_LIMITED`, with the time to wait); a stream of rows is read more slowly
-//! instead, so that nothing of it has to be sent again.
+//! Whoever asks for too much is refused (`RATE_LIMITED`, with the time to wait). Rows wait until more bytes may come, so that they need not be
+//! sent again: those of a call for a while, those of streams and uploads for longer. They wait in one queue: whoever is refused and
+//! comes back is late, and would find that those who wait here have used everything up.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use governor::clock::Clock as _;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 use tidewater_storage::env::Clock;
 use tidewater_storage::{Code, Error, Result, TokenLimits};
@@ -22,16 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Caller;
 
-/// So much time's worth of bytes may come at once.
+/// So much time's worth may come at once.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Nobody waits longer for what came before.
+/// Nobody waits longer for what came before: past it, more is free.
 const MAX_DEBT: Duration = Duration::from_secs(86_400);
 
-/// The rate limiter of requests counts time in nanoseconds.
-const MAX_REQUESTS_PER_S: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("not zero");
-
-type Requests = RateLimiter<NotKeyed, InMemoryState, Uptime, NoOpMiddleware<Nanos>>;
+/// A call waits no longer for its bytes: its rows are in memory meanwhile.
+const MAX_CALL_WAIT: Duration = Duration::from_secs(10);
 
 /// A statement ends when its caller has read it, which nobody can foresee.
 const QUERY_RETRY: Duration = Duration::from_secs(1);
@@ -68,8 +62,10 @@ enum Key {
 /// The limits of one caller, with what was used of them.
 pub struct Limiter {
     limits: TokenLimits,
-    requests: Option<Requests>,
+    requests: Option<Allowance>,
     bytes: Option<Allowance>,
+    /// Whoever waits for bytes, first come, first served.
+    turns: tokio::sync::Mutex<()>,
     queries: Option<Arc<Semaphore>>,
     /// When it was asked for, in seconds of uptime.
     used_s: AtomicU64,
@@ -147,7 +143,7 @@ impl Known {
             self.limiters.retain(|_, limiter| {
                 let is_used = Arc::strong_count(limiter) > 1 || limiter.used_s.load(Ordering::Relaxed) >= since_s;
                 // Whoever sent much and then nothing would begin anew.
-                is_used || limiter.bytes_left().is_err()
+                is_used || limiter.batch().is_err()
             });
             self.sweep_at = 2 * self.limiters.len();
         }
@@ -165,14 +161,12 @@ impl fmt::Debug for Limiter {
 
 impl Limiter {
     fn new(limits: TokenLimits, clock: &Uptime) -> Self {
+        let at = |rate: Option<u64>| rate.and_then(NonZeroU64::new).map(|per_s| Allowance::new(per_s, clock));
         Self {
             limits,
-            requests: limits.requests_per_s.and_then(NonZeroU32::new).map(|rate| {
-                // It counts time in nanoseconds, one of which lies between two requests at least.
-                let rate = rate.min(MAX_REQUESTS_PER_S);
-                RateLimiter::direct_with_clock(Quota::per_second(rate), clock.clone())
-            }),
-            bytes: limits.bytes_per_s.and_then(NonZeroU64::new).map(|rate| Allowance::new(rate, clock)),
+            requests: at(limits.requests_per_s.map(u64::from)),
+            bytes: at(limits.bytes_per_s),
+            turns: tokio::sync::Mutex::default(),
             queries: limits.concurrent_queries.filter(|most| *most > 0).map(|most| {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
@@ -183,38 +177,74 @@ impl Limiter {
 
     /// One request more. `RATE_LIMITED` past the limit.
     pub fn request(&self) -> Result<()> {
-        let Some(requests) = &self.requests else { return Ok(()) };
-        requests.check().map_err(|not_until| {
-            let limit = self.limits.requests_per_s.unwrap_or_default();
-            limited(format!("more than {limit} requests a second"), not_until.wait_time_from(requests.clock().now()))
-        })
+        self.requests.as_ref().map_or(Ok(()), |requests| requests.take(1)).map_err(|wait| self.past_requests(wait))
     }
 
-    /// So many bytes of rows more, as they were sent. `RATE_LIMITED` while nothing is left of what may come; else they count for all that
-    /// they are, and the next wait for them.
-    pub fn bytes(&self, n: u64) -> Result<()> {
-        self.bytes.as_ref().map_or(Ok(()), |bytes| bytes.take(n)).map_err(|wait| self.past_bytes(wait))
-    }
-
-    /// The next batch of a stream: a request, whose bytes count with [`Self::came`] once they are known. `RATE_LIMITED`: it is not to be read.
-    pub fn batch(&self) -> Result<()> {
-        self.bytes_left()?;
-        self.request()
-    }
-
-    /// Returns when bytes may come. Those of a stream count with [`Self::came`] once they are here.
-    pub async fn bytes_in_time(&self) {
-        while let Err(error) = self.bytes_left() {
-            tokio::time::sleep(error.retry_delay().unwrap_or(BURST)).await;
+    /// So many bytes of a call's rows more, as they were sent. It waits for its turn, and they count for all that they are. `RATE_LIMITED`, with
+    /// the time that is missing then: at once if it is more than `MAX_CALL_WAIT`, and after that time without a turn.
+    pub async fn call(&self, n: u64) -> Result<()> {
+        let Some(bytes) = &self.bytes else { return Ok(()) };
+        match bytes.left() {
+            Err(wait) if wait > MAX_CALL_WAIT => Err(self.past_bytes(wait)),
+            _ => self.within(MAX_CALL_WAIT, self.in_turn(|| bytes.take(n))).await,
         }
     }
 
-    /// So many bytes of a stream are here. They are not kept until they are within the limit, since they would keep memory from others; nothing
-    /// else of the same caller is taken until then.
+    /// Whether the next batch of a stream may come: as [`Self::batch_in_time`], and `RATE_LIMITED` if it may not. Nothing is used up yet.
+    pub fn batch(&self) -> Result<()> {
+        self.bytes_left()?;
+        self.requests.as_ref().map_or(Ok(()), Allowance::left).map_err(|wait| self.past_requests(wait))
+    }
+
+    /// Returns when the next batch of a stream may come. It counts with [`Self::batch_came`] once it is here: nobody knows when its client sends
+    /// it, nor how large it is.
+    pub async fn batch_in_time(&self) {
+        if let Some(requests) = &self.requests {
+            // Outside the queue: uploads and calls, which have their requests, do not wait for those of batches.
+            until(|| requests.left()).await;
+        }
+        self.bytes_in_time().await;
+    }
+
+    /// Returns when bytes of a stream may come, which count with [`Self::came`] once they are here.
+    pub async fn bytes_in_time(&self) {
+        if let Some(bytes) = &self.bytes {
+            self.in_turn(|| bytes.left()).await;
+        }
+    }
+
+    /// The same, and `RATE_LIMITED` after `at_most`, with the time that is missing then.
+    pub async fn bytes_within(&self, at_most: Duration) -> Result<()> {
+        self.within(at_most, self.bytes_in_time()).await
+    }
+
+    /// A batch of so many bytes is here.
+    pub fn batch_came(&self, n: u64) {
+        if let Some(requests) = &self.requests {
+            requests.spend(1);
+        }
+        self.came(n);
+    }
+
+    /// So many bytes of a stream are here. They are not kept until they are within the limit, since they would keep memory from others; whoever
+    /// asks from now on waits for them. Those who had their turn before, and wait for what their clients send, may still send one batch each.
     pub fn came(&self, n: u64) {
         if let Some(bytes) = &self.bytes {
             bytes.spend(n);
         }
+    }
+
+    /// Waits until those who came before have had their turn, and then for what is missing.
+    async fn in_turn(&self, left: impl Fn() -> Result<(), Duration>) {
+        let _turn = self.turns.lock().await;
+        until(left).await;
+    }
+
+    async fn within(&self, at_most: Duration, turn: impl Future<Output = ()>) -> Result<()> {
+        tokio::time::timeout(at_most, turn).await.map_err(|_| {
+            // Nothing may be missing any more, while others are first.
+            self.bytes_left().err().unwrap_or_else(|| self.past_bytes(Duration::ZERO))
+        })
     }
 
     fn bytes_left(&self) -> Result<()> {
@@ -224,6 +254,11 @@ impl Limiter {
     fn past_bytes(&self, wait: Duration) -> Error {
         let limit = self.limits.bytes_per_s.unwrap_or_default();
         limited(format!("more than {limit} bytes of rows a second"), wait)
+    }
+
+    fn past_requests(&self, wait: Duration) -> Error {
+        let limit = self.limits.requests_per_s.unwrap_or_default();
+        limited(format!("more than {limit} requests a second"), wait)
     }
 
     /// A statement begins. `RATE_LIMITED` if as many run as may.
@@ -247,27 +282,33 @@ fn limited(what: String, wait: Duration) -> Error {
         .retry_after(wait)
 }
 
-/// Bytes at a rate. Of a batch nobody knows how large it is before it is there, so it is taken while anything is left, and may take more than
-/// that: a token bucket that may be in debt, kept as the time at which it is full (the generic cell rate algorithm of ITU-T I.371). The rate
-/// limiter of requests has none of that: it never takes more than is left.
+/// Returns when `left` says so, which else says how long to wait before it is asked again.
+async fn until(left: impl Fn() -> Result<(), Duration>) {
+    while let Err(wait) = left() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Requests or bytes at a rate. Of a batch nobody knows how large it is before it is there, so it is taken while anything is left, and may take
+/// more than that: a token bucket that may be in debt, kept as the time at which it is full (the generic cell rate algorithm of ITU-T I.371).
 struct Allowance {
-    bytes_per_s: NonZeroU64,
+    per_s: NonZeroU64,
     clock: Uptime,
     full_at: Mutex<Duration>,
 }
 
 impl Allowance {
-    fn new(bytes_per_s: NonZeroU64, clock: &Uptime) -> Self {
-        Self { bytes_per_s, clock: clock.clone(), full_at: Mutex::new(Duration::ZERO) }
+    fn new(per_s: NonZeroU64, clock: &Uptime) -> Self {
+        Self { per_s, clock: clock.clone(), full_at: Mutex::new(Duration::ZERO) }
     }
 
-    /// How long so many bytes take.
+    /// How long so many take.
     fn time_of(&self, n: u64) -> Duration {
-        let nanos = u128::from(n) * 1_000_000_000 / u128::from(self.bytes_per_s.get());
+        let nanos = u128::from(n) * 1_000_000_000 / u128::from(self.per_s.get());
         u64::try_from(nanos).map_or(MAX_DEBT, Duration::from_nanos).min(MAX_DEBT)
     }
 
-    /// Whether a byte is left, or how long it takes until one is.
+    /// Whether one is left, or how long it takes until one is.
     fn left(&self) -> Result<(), Duration> {
         self.left_at(*self.full_at.lock())
     }
@@ -277,6 +318,7 @@ impl Allowance {
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
+    /// Takes so many while one is left.
     fn take(&self, n: u64) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock();
         self.left_at(*full_at)?;
@@ -284,6 +326,7 @@ impl Allowance {
         Ok(())
     }
 
+    /// So many are used, whatever is left.
     fn spend(&self, n: u64) {
         self.spend_of(&mut self.full_at.lock(), n);
     }
@@ -294,21 +337,13 @@ impl Allowance {
     }
 }
 
-/// The uptime of the process as the rate limiter's time.
+/// The uptime of the process.
 #[derive(Clone)]
 struct Uptime(Arc<dyn Clock>);
 
 impl Uptime {
     fn seconds(&self) -> u64 {
         self.0.uptime().as_secs()
-    }
-}
-
-impl governor::clock::Clock for Uptime {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        self.0.uptime().into()
     }
 }
 

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use tidewater_storage::Result;
 use tidewater_storage::limits::MAX_BATCH_BYTES;
 use tidewater_storage::memory::Collecting;
+use tokio_util::sync::CancellationToken;
 
 use super::coding::too_large;
 use super::spool::{SpoolFile, SpoolReader};
@@ -27,6 +28,9 @@ const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// The same while the process shuts down: what is on its way still comes.
 const MAX_SILENCE_DRAINING: Duration = Duration::from_secs(2);
+
+/// How long the next bytes wait for the limits of their caller.
+const MAX_PACED_WAIT: Duration = Duration::from_secs(300);
 
 /// A file is written in pieces of this size.
 const WRITE_BYTES: usize = 1 << 20;
@@ -67,9 +71,12 @@ pub(super) async fn receive(
         return Err(too_large(MAX_BODY_BYTES).into());
     }
     let mut kept = Kept::Memory(Vec::new(), state.app.storage.memory().collecting());
-    let mut total = 0;
+    let mut total: u64 = 0;
     loop {
-        limiter.bytes_in_time().await;
+        // The end of a body is no bytes.
+        if declared.is_none_or(|declared| total < declared) {
+            paced(&state.app.draining, limiter).await?;
+        }
         let Some(bytes) = next(state, &mut body).await? else { break };
         limiter.came(bytes.len() as u64);
         total += bytes.len() as u64;
@@ -79,6 +86,16 @@ pub(super) async fn receive(
         kept = kept.add(state, bytes).await?;
     }
     Ok(kept.end().await?)
+}
+
+/// Waits until the caller's limits let more bytes in. While nobody reads its body a client of HTTP/1 that has gone is not noticed, so this has
+/// an end: `RATE_LIMITED`.
+pub(super) async fn paced(draining: &CancellationToken, limiter: &Limiter) -> Result<()> {
+    tokio::select! {
+        biased;
+        paced = limiter.bytes_within(MAX_PACED_WAIT) => paced,
+        () = draining.cancelled() => Err(shutting_down()),
+    }
 }
 
 /// The next bytes of a client that may be silent for a while.

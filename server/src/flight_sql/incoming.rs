@@ -207,7 +207,11 @@ where
         self.in_hand.clear();
         if let Some(limiter) = &self.limiter {
             // Before the turn: others do not wait for the limit of this client. Nor is the client blamed for this time.
-            limiter.bytes_in_time().await;
+            tokio::select! {
+                biased;
+                () = limiter.bytes_in_time() => {}
+                () = self.draining.cancelled() => return Err(to_status(&shutting_down())),
+            }
         }
         self.take_turn().await.map_err(|error| to_status(&error))?;
         let since = Instant::now();

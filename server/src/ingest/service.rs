@@ -17,7 +17,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::request::{Target, find_table};
 use super::{answer, payload, stream};
 use crate::App;
-use crate::call::Call;
+use crate::auth::Limiter;
+use crate::call::{Call, shutting_down};
 use crate::grpc::MessagePlace;
 use crate::status::to_status;
 
@@ -36,7 +37,8 @@ impl IngestService {
         let message = MessagePlace::of(request.extensions()).take();
         let request = request.into_inner();
         let format = request.payload.as_ref().and_then(|payload| payload.format.as_ref());
-        call.limiter.bytes(format.map_or(0, payload::size_of) as u64)?;
+        let n_bytes = format.map_or(0, payload::size_of) as u64;
+        call.bounded(self.in_time(&call.limiter, n_bytes)).await?;
         let target = Target::of_write(&self.app, &request, &call.principal)?;
         let (batch_id, sequence) = (0, request.sequence);
         let stored = call.bounded(async {
@@ -47,6 +49,15 @@ impl IngestService {
         });
         let result = answer::stored(batch_id, sequence, stored.await?);
         Ok(WriteResponse { result: Some(result) })
+    }
+
+    /// Waits until the caller's limits have so many bytes for a call. `RATE_LIMITED`.
+    async fn in_time(&self, limiter: &Limiter, n_bytes: u64) -> Result<()> {
+        tokio::select! {
+            biased;
+            taken = limiter.call(n_bytes) => taken,
+            () = self.app.draining.cancelled() => Err(shutting_down()),
+        }
     }
 
     async fn begin_epoch(&self, request: Request<InitProducerRequest>) -> Result<InitProducerResponse> {

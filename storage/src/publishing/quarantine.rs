@@ -39,22 +39,26 @@ pub(crate) async fn look_closer(shared: &Arc<Shared>, files: &[FileRef], error: 
     Ok(Some(tested))
 }
 
-/// Notes what came of a test: the file is damaged, or it is not, whatever was on record.
+/// Notes what came of a test: the file is damaged, or it is not, whatever was on record. An error: the log cannot be written, and the server
+/// ends.
 pub(crate) async fn note_tested(shared: &Shared, file: &FileRef, tested: &Tested) -> Result<()> {
     let name = &file.file.name;
     match tested {
         Tested::Damaged(reason) => quarantine(shared, name, reason).await,
         Tested::Whole => {
             let _recording = shared.quarantine.recording.lock().await;
-            if !shared.quarantine.lift(name) {
-                return Ok(());
+            if shared.quarantine.has(name) {
+                // Readers get it back when the folder knows: it stays damaged here as long as it is on record.
+                shared.log.commit(not_damaged(shared.def.id, std::slice::from_ref(name))).await?;
             }
-            // What waited for it goes on.
-            *shared.failed_publish.lock() = None;
-            let version = shared.version.load_full();
-            let path: &str = file.place.path.as_ref();
-            tracing::info!(table_id = %shared.def.id, table = version.def.name, path, "a damaged file is whole again");
-            shared.log.commit(not_damaged(shared.def.id, std::slice::from_ref(name))).await
+            if shared.quarantine.lift(name) {
+                // What waited for it goes on.
+                *shared.failed_publish.lock() = None;
+                let version = shared.version.load_full();
+                let path: &str = file.place.path.as_ref();
+                tracing::info!(table_id = %shared.def.id, table = version.def.name, path, "a damaged file is whole again");
+            }
+            Ok(())
         }
     }
 }
@@ -65,7 +69,8 @@ pub(crate) type Untested = (String, Error);
 /// Tests what readers of the table stumbled over, and forgets what is not in it any more. As fast as possible: somebody's query failed. One
 /// that is being tested already is waited for: what readers met before the call is on record when this returns.
 ///
-/// Those that cannot be tested stay suspects, and are tested again when somebody stumbles over them, or asks for it: `again`.
+/// Those that cannot be tested stay suspects, and are tested again when somebody stumbles over them, or asks for it: `again`. An error: what was
+/// found could not be put on record.
 pub(crate) async fn test_suspects(table: &Table, again: bool) -> Result<Vec<Untested>> {
     let shared = &table.shared;
     let _testing = shared.quarantine.testing.lock().await;
@@ -76,13 +81,12 @@ pub(crate) async fn test_suspects(table: &Table, again: bool) -> Result<Vec<Unte
         // Not the snapshot, which holds fresh rows as well.
         let files: Vec<FileRef> = table.snapshot().files().iter().filter(is_suspect).cloned().collect();
         for file in files {
-            let noted = match test_file(shared, &file, None).await {
-                Ok(tested) => note_tested(shared, &file, &tested).await,
-                Err(e) => Err(e),
-            };
-            if let Err(e) = noted {
-                shared.quarantine.note_untested(&file.file.name);
-                untested.push((file.place.path.to_string(), e));
+            match test_file(shared, &file, None).await {
+                Ok(tested) => note_tested(shared, &file, &tested).await?,
+                Err(e) => {
+                    shared.quarantine.note_untested(&file.file.name);
+                    untested.push((file.place.path.to_string(), e));
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use super::keys::check_keys;
 use super::quarantine::{forget_gone, note_tested};
 use super::settle::{delta_table, settle_recorded};
 use super::sidecars::check_sidecars;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::limits::MAX_SNAPSHOT_S;
 use crate::sealed::{FileRef, SegmentFile};
 use crate::table::{SealFigures, Shared, Table, TableSnapshot};
@@ -113,39 +113,59 @@ pub(super) fn outcome_in_time(name: &'static str, problems: &[String], detail: S
     if n_left == 0 {
         return check;
     }
-    let detail = format!("{}; {n_left} more were not looked at in time: {MORE_TIME}", check.detail);
+    incomplete(check, &format!("{n_left} more were not looked at in time: {MORE_TIME}"))
+}
+
+/// Nobody can tell of all that belongs to the check. What is wrong with the rest is wrong all the same.
+fn incomplete(check: Check, why: &str) -> Check {
+    let detail = format!("{}; {why}", check.detail);
     Check { is_ok: check.is_ok.filter(|is_ok| !is_ok), detail, ..check }
 }
 
 /// Each file is there, with the length and the checksum that it was built with. One that is not is damaged from here on; one that was, and is
-/// whole again, is not. Files whose rows are all deleted leave with the next publish, and nobody needs them.
+/// whole again, is not; nobody can tell of those whose store has gone away. Files whose rows are all deleted leave with the next publish, and
+/// nobody needs them.
 async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot, until: Instant) -> Result<Check> {
     let mut problems = Vec::new();
     let (mut n_read, mut bytes, mut n_restored, mut n_left) = (0_u64, 0, 0, 0);
+    // How many could not be tested, and why the first could not.
+    let mut untested: Option<(u64, String)> = None;
     for file in with_rows(snapshot) {
         let was_damaged = shared.quarantine.has(&file.file.name);
         let Some(tested) = in_time(until, test_file(shared, file, None)).await else {
             n_left += 1;
             continue;
         };
+        let tested = match tested {
+            Ok(tested) => tested,
+            Err(e) if matches!(e.code(), Code::StoreUnavailable | Code::ShuttingDown) => {
+                untested.get_or_insert_with(|| (0, format!("{}: {e}", file.place.path))).0 += 1;
+                continue;
+            }
+            Err(e) => {
+                problems.push(e.to_string());
+                continue;
+            }
+        };
         n_read += 1;
         bytes += file.file.bytes;
+        note_tested(shared, file, &tested).await?;
         match tested {
-            Ok(tested) => {
-                note_tested(shared, file, &tested).await?;
-                match tested {
-                    Tested::Whole => n_restored += u64::from(was_damaged),
-                    Tested::Damaged(how) => problems.push(format!("{} is damaged: {how}", file.place.path)),
-                }
-            }
-            Err(e) => problems.push(e.to_string()),
+            Tested::Whole => n_restored += u64::from(was_damaged),
+            Tested::Damaged(how) => problems.push(format!("{} is damaged: {how}", file.place.path)),
         }
     }
     let mut detail = format!("{n_read} files of {bytes} bytes match their checksums");
     if n_restored > 0 {
         detail += &format!("; {n_restored} of them were damaged before");
     }
-    Ok(outcome_in_time("files", &problems, detail, n_left))
+    let check = outcome_in_time("files", &problems, detail, n_left);
+    Ok(match untested {
+        Some((n_untested, why)) => {
+            incomplete(check, &format!("{n_untested} more could not be tested, the first {why}"))
+        }
+        None => check,
+    })
 }
 
 /// Files that somebody may have to read.

@@ -61,7 +61,8 @@ pub(crate) struct LogTests {
 }
 
 impl LogTests {
-    /// It was tested at `uptime`: whether it is whole, `None`: nobody asked, or could not be asked. Whether that it could not is news.
+    /// It was tested at `uptime`: whether it is whole, `None`: nobody asked, or could not be asked, which a file may find out as well. Whether
+    /// that it could not is news.
     pub(crate) fn note(
         &mut self,
         outcome: Result<Option<bool>, Code>,
@@ -79,6 +80,11 @@ impl LogTests {
         };
         self.due = uptime.saturating_add(self.wait);
         outcome.is_err() && self.failed != before
+    }
+
+    /// Its store was not there, and has not answered since.
+    pub(crate) fn is_away(&self) -> bool {
+        self.failed == Some(Code::StoreUnavailable)
     }
 }
 

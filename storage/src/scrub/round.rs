@@ -57,9 +57,12 @@ impl Scrubber {
             let Some(table) = tables.iter().find(|table| table.shared.def.id == id) else { continue };
             let snapshot = table.snapshot();
             // It may have left the table.
-            if let Some(file) = snapshot.files().iter().find(|file| file.file.name == name) {
-                return Some((table.clone(), Subject::File(file.clone())));
+            let Some(file) = snapshot.files().iter().find(|file| file.file.name == name) else { continue };
+            // It comes with the next look after the log has answered.
+            if file.place.is_published && self.logs.get(&id).is_some_and(LogTests::is_away) {
+                continue;
             }
+            return Some((table.clone(), Subject::File(file.clone())));
         }
         None
     }
@@ -80,7 +83,10 @@ impl Scrubber {
                 let (outcome, is_news) = self.test_log(table).await;
                 (outcome, shared.folders.location().to_string(), is_news)
             }
-            Subject::File(file) => (self.test_file(table, file).await, file.place.path.to_string(), true),
+            Subject::File(file) => {
+                let (outcome, is_news) = self.test_file(table, file).await;
+                (outcome, file.place.path.to_string(), is_news)
+            }
         };
         if let Err(e) = &outcome
             && is_news
@@ -92,11 +98,18 @@ impl Scrubber {
         outcome.is_ok()
     }
 
-    async fn test_file(&mut self, table: &Table, file: &FileRef) -> Result<()> {
+    /// And whether an error is news.
+    async fn test_file(&mut self, table: &Table, file: &FileRef) -> (Result<()>, bool) {
         let outcome = test(table, file, self.options.rate).await;
+        let (uptime, code) = (self.env.clock.uptime(), outcome.as_ref().err().map(Error::code));
+        if file.place.is_published && code == Some(Code::StoreUnavailable) {
+            // The table's other files are where it is: one warning is enough, and the log, which is asked soon, tells when they are back.
+            let log = self.logs.entry(table.shared.def.id).or_default();
+            return (outcome, log.note(Err(Code::StoreUnavailable), uptime, &self.options));
+        }
         // Also one that could not be tested: its turn comes again.
-        self.tested.insert(file.file.name.clone(), self.env.clock.uptime());
-        outcome
+        self.tested.insert(file.file.name.clone(), uptime);
+        (outcome, true)
     }
 
     /// And whether an error is news.

@@ -85,6 +85,22 @@ fn a_log_that_cannot_be_asked_is_told_once_and_asked_less_and_less() {
 }
 
 #[test]
+fn a_store_is_away_until_it_answers() {
+    let options = ScrubOptions::default();
+    let mut log = LogTests::default();
+    let mut is_away_after = |outcome| {
+        log.note(outcome, Duration::ZERO, &options);
+        log.is_away()
+    };
+    assert!(!is_away_after(Ok(None)));
+    for answer in [Ok(Some(true)), Ok(Some(false)), Err(Code::DeltaDamaged)] {
+        assert!(is_away_after(Err(Code::StoreUnavailable)));
+        assert!(is_away_after(Ok(None)), "nobody asked");
+        assert!(!is_away_after(answer), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_nothing_due() {
     let files = [Candidate { is_local: false, ..local("a", 0, None) }];
     let options = ScrubOptions { remote_interval: Some(HOUR), ..ScrubOptions::default() };

@@ -23,6 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::arithmetic::computes;
 use super::floats::with_one_zero;
 use super::kept;
+use super::partitions::with_key_columns;
 use super::varying::with_varying_keys;
 use crate::limits::MAX_PLAN_EXPRESSIONS;
 use crate::rules::rewrite_exprs;
@@ -43,6 +44,7 @@ impl QueryPlanner for InTurn {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = with_varying_keys(with_one_zero(guarded(logical_plan.clone())?)?)?;
+        let plan = with_key_columns(plan)?;
         self.0.create_physical_plan(&plan, session).await
     }
 }

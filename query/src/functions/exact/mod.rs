@@ -8,6 +8,7 @@ mod in_turn;
 mod instants;
 mod kept;
 mod lists;
+mod partitions;
 mod scaled;
 mod varying;
 

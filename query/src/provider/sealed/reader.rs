@@ -343,7 +343,7 @@ fn external(error: Error) -> ParquetError {
 
 pub(super) fn unreadable(location: &Path, error: object_store::Error) -> Error {
     match error {
-        object_store::Error::NotFound { .. } => damaged(location, "it is missing"),
+        object_store::Error::NotFound { .. } => damaged(location, "it is missing").hint(MISSING_HINT),
         other => Error::new(Code::StoreUnavailable, format!("the file {location} cannot be read now: {other}"))
             .hint("look at the disk or the object store, then try again")
             .source(other),
@@ -358,3 +358,7 @@ pub(super) fn damaged(file: &Path, how: &str) -> Error {
 /// What to do about a damaged file.
 pub(super) const DAMAGE_HINT: &str = "restore it from a copy and run CALL verify for its table; if there is none, CALL give_up deletes its \
      rows; queries that do not need it go on";
+
+/// The same where it is not there: nobody has asked yet whether anything of its table is.
+const MISSING_HINT: &str = "mount its file system again if that is not mounted; else restore it from a copy and run CALL verify for its table; \
+     if there is none, CALL give_up deletes its rows; queries that do not need it go on";

@@ -66,8 +66,8 @@ fn fixed_items(data_type: &DataType) -> u64 {
     }
 }
 
-/// What of a statement is written out in the place of its name: a column that a number counts, a window. It is counted, since what is long
-/// may be named often.
+/// What of a statement is written out in the place of its name: a column that a number counts, a window, a column that USING merges. It is
+/// counted, since what is long may be named often.
 pub(super) struct Copies {
     left: u64,
 }
@@ -83,7 +83,7 @@ impl Copies {
             self.left = left;
             return Ok(());
         }
-        let problem = "when the windows that have names, and the numbers in grouping sets, are written out";
+        let problem = "when windows and merged columns are written in the place of their names, and columns of numbers in grouping sets";
         Err(Error::new(
             Code::StatementTooComplex,
             format!("the statement has more than {MAX_STATEMENT_NODES} expressions {problem}"),

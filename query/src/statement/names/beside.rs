@@ -6,7 +6,7 @@ use std::mem;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Statement as Sql,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Statement as Sql, Value,
 };
 
 use super::answers::rename;
@@ -29,11 +29,12 @@ impl Beside {
         may_repeat.then(|| Self { statement: statement.clone(), announced: announced.clone() })
     }
 
-    /// For each `*` behind the first of a SELECT a query that has its columns.
+    /// For each `*` behind the first of a SELECT a query that has its columns, behind one more: some have none.
     pub(crate) fn wildcards(&self) -> Vec<Statement> {
         let Some(query) = query(&self.statement) else { return Vec::new() };
         let alone = |select: &Select, item: &SelectItem| {
-            let select = Select { projection: vec![item.clone()], distinct: None, ..select.clone() };
+            let one = SelectItem::ExprWithAlias { expr: Expr::value(Value::Null), alias: Ident::with_quote('"', "*") };
+            let select = Select { projection: vec![one, item.clone()], distinct: None, ..select.clone() };
             let body = Box::new(SetExpr::Select(Box::new(select)));
             let query = Query { body, order_by: None, limit_clause: None, fetch: None, ..query.clone() };
             Statement::Statement(Box::new(Sql::Query(Box::new(query))))

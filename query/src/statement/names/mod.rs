@@ -2,6 +2,7 @@
 //! are calls, which of those in FROM have parameters, how the columns of an answer are called, which of them a number means, and which window or merged column a name.
 
 mod answers;
+mod around;
 mod beside;
 mod calls;
 mod merged;
@@ -17,6 +18,7 @@ use tidewater_storage::{Code, Error, Result};
 
 pub(crate) use self::answers::Announced;
 pub(super) use self::answers::name_columns;
+pub(crate) use self::around::Alone;
 pub(crate) use self::beside::Beside;
 pub(super) use self::beside::is_by_name;
 pub(super) use self::calls::{settle_calls, settle_words};

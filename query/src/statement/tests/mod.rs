@@ -148,11 +148,17 @@ fn wildcards_leave_system_columns_out() {
                 "SELECT x.*, t.* {out} FROM (WITH t AS (SELECT 1 AS a) SELECT * FROM t) AS x, t WHERE _commit_seq > 5"
             ),
         ),
+        (
+            "SELECT * FROM t1 JOIN u USING (_commit_seq)",
+            "SELECT t1.* EXCLUDE (\"_commit_seq\", _ingested_at), u.* EXCLUDE (\"_commit_seq\") FROM t1 JOIN u USING(_commit_seq)"
+                .into(),
+        ),
         ("SELECT count(*) FROM t WHERE _commit_seq > 3", "SELECT count(*) FROM t WHERE _commit_seq > 3".into()),
     ] {
         assert_eq!(hide(sql).map(|text| without_names(&text)), Ok(expected), "{sql}");
     }
-    for sql in ["SELECT * FROM t1 JOIN t2 USING (_commit_seq)", "SELECT _commit_seq FROM t1 NATURAL JOIN t2"] {
+    let exclude = "SELECT * EXCLUDE (b) FROM t1 JOIN t2 USING (a) WHERE t1._commit_seq > 3";
+    for sql in [exclude, "SELECT _commit_seq FROM t1 NATURAL JOIN t2"] {
         let error: String = hide(sql).unwrap_err();
         assert!(error.contains("name the columns"), "{sql}: {error}");
     }

@@ -50,6 +50,20 @@ fn wait_ms(refused: Result<()>) -> u128 {
     error.retry_delay().expect("a time to wait").as_nanos().div_ceil(1_000_000)
 }
 
+/// What an upload does that need not wait.
+fn bytes(limiter: &Limiter, n: u64) -> Result<()> {
+    limiter.bytes_left()?;
+    limiter.came(n);
+    Ok(())
+}
+
+/// The same of a stream of batches.
+fn batch(limiter: &Limiter, n: u64) -> Result<()> {
+    limiter.batch()?;
+    limiter.batch_came(n);
+    Ok(())
+}
+
 fn n_taken(mut take: impl FnMut() -> Result<()>) -> usize {
     std::iter::from_fn(|| take().ok()).take(10_000).count()
 }
@@ -94,25 +108,25 @@ fn nobody_gives_themselves_more_than_everybody_has() {
 fn a_batch_beyond_a_second_counts_for_all_that_it_is() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
-    assert!(alice.bytes(1 << 19).is_ok());
+    assert!(bytes(&alice, 1 << 19).is_ok());
     // Half a second's worth is left, and then 15.5 are owed.
-    assert!(alice.bytes(16 << 20).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1)), 15_501);
+    assert!(bytes(&alice, 16 << 20).is_ok());
+    assert_eq!(wait_ms(bytes(&alice, 1)), 15_501);
     clock.advance(Duration::from_millis(15_500));
-    assert_eq!(wait_ms(alice.bytes(1)), 1, "what was owed is there, and nothing more");
+    assert_eq!(wait_ms(bytes(&alice, 1)), 1, "what was owed is there, and nothing more");
     clock.advance(Duration::from_millis(1));
-    assert!(alice.bytes(1).is_ok());
+    assert!(bytes(&alice, 1).is_ok());
     // No more than a second's worth gathers.
     clock.advance(Duration::from_secs(3600));
-    assert!(alice.bytes(1 << 20).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1)), 1);
+    assert!(bytes(&alice, 1 << 20).is_ok());
+    assert_eq!(wait_ms(bytes(&alice, 1)), 1);
     // What nobody can send closes the limit for a day, not for ever.
     clock.advance(Duration::from_secs(1));
-    assert!(alice.bytes(u64::MAX).is_ok());
-    assert_eq!(wait_ms(alice.bytes(1)), 86_399_001);
+    assert!(bytes(&alice, u64::MAX).is_ok());
+    assert_eq!(wait_ms(bytes(&alice, 1)), 86_399_001);
 }
 
-/// Each batch is waited for once it is there: else so many streams would have as many of them at once, again and again.
+/// Each batch counts for all of them once it is there: else so many streams would have as many at once, again and again.
 #[test]
 fn all_streams_of_a_caller_have_one_rate() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
@@ -122,9 +136,9 @@ fn all_streams_of_a_caller_have_one_rate() {
     assert_eq!(wait_ms(alice.batch()), 1, "a third does not");
     alice.came(1 << 20);
     assert_eq!(wait_ms(alice.batch()), 1_001, "for both");
-    assert_eq!(wait_ms(alice.bytes(1)), 1_001, "a call no less");
+    assert_eq!(wait_ms(bytes(&alice, 1)), 1_001, "a call no less");
     clock.advance(Duration::from_millis(1_001));
-    assert!(alice.batch().is_ok() && alice.bytes(1).is_ok(), "nor more");
+    assert!(alice.batch().is_ok() && bytes(&alice, 1).is_ok(), "nor more");
     // A large one waits no longer than a small one, however many of those there are.
     let (mut small, mut large) = (0, 0);
     for _ in 0..1_000 {
@@ -138,22 +152,26 @@ fn all_streams_of_a_caller_have_one_rate() {
             large += 1;
         }
     }
-    assert!(large >= 40, "{large} large ones beside {small} small ones");
+    assert!(large >= 40 && small >= large, "{large} large ones beside {small} small ones");
     let total = (small * 64 + large * 2_048) >> 10;
     assert!((98..=102).contains(&total), "{total} MiB in 100 seconds");
-    assert!(limits.of(&user("bob")).bytes(1 << 20).is_ok(), "others do not owe it");
+    assert!(bytes(&limits.of(&user("bob")), 1 << 20).is_ok(), "others do not owe it");
 }
 
 #[test]
-fn a_batch_of_a_stream_is_a_request() {
+fn a_batch_of_a_stream_is_a_request_once_it_is_here() {
     let (limits, clock) = limits(TokenLimits { requests_per_s: Some(10), bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
-    assert_eq!(n_taken(|| alice.batch()), 10);
+    assert_eq!(n_taken(|| alice.batch()), 10_000, "streams whose clients send nothing use nothing up");
+    assert_eq!(n_taken(|| batch(&alice, 1)), 10);
     assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (100, 100));
+    // Those that waited for what comes are paid for.
+    alice.batch_came(1);
+    assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (200, 200));
     alice.came(3 << 20);
-    clock.advance(Duration::from_secs(1));
+    clock.advance(Duration::from_millis(1_100));
     // Who asks in vain uses nothing up.
-    assert_eq!(n_taken(|| alice.batch()), 0);
+    assert_eq!(n_taken(|| batch(&alice, 1)), 0);
     assert_eq!(n_taken(|| alice.request()), 10);
 }
 
@@ -190,7 +208,12 @@ fn without_limits_nothing_is_counted() {
     let (limits, _) = limits(NONE);
     let alice = limits.of(&user("alice"));
     assert_eq!(n_taken(|| alice.request()), 10_000);
-    assert!(alice.bytes(u64::MAX).is_ok());
+    // Everybody has the same limiter, so nobody waits for anybody.
+    let _turn = alice.turns.try_lock().expect("nobody waits");
+    for _ in 0..2 {
+        assert!(alice.call(u64::MAX).now_or_never().expect("at once").is_ok());
+    }
+    assert_eq!((alice.batch_in_time().now_or_never(), alice.bytes_in_time().now_or_never()), (Some(()), Some(())));
     let running: Vec<_> = (0..100).map(|_| alice.query().expect("no limit")).collect();
     assert_eq!(running.len(), 100);
     assert!(limits.known.lock().limiters.is_empty());
@@ -227,4 +250,52 @@ async fn a_stream_waits_instead() {
     assert!(waiting.as_mut().now_or_never().is_none());
     clock.advance(Duration::from_secs(1));
     waiting.await;
+}
+
+#[tokio::test]
+async fn who_asks_first_comes_first() {
+    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(100), bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    // Nearly a millisecond is missing.
+    alice.came((1 << 20) + 1_000);
+    let mut stream = pin!(alice.batch_in_time());
+    let mut call = pin!(alice.call(2 << 20));
+    let mut upload = pin!(alice.bytes_in_time());
+    assert!(stream.as_mut().now_or_never().is_none());
+    assert!(call.as_mut().now_or_never().is_none());
+    assert!(upload.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_millis(1));
+    assert!(alice.batch().is_ok(), "nothing is missing");
+    assert!(upload.as_mut().now_or_never().is_none(), "two are before it");
+    assert!(call.as_mut().now_or_never().is_none(), "one is before it");
+    stream.await;
+    assert!(upload.as_mut().now_or_never().is_none(), "one is before it");
+    assert!(call.await.is_ok());
+    assert!(upload.as_mut().now_or_never().is_none(), "what the call took is missing");
+    assert!(wait_ms(alice.batch()) > 1_900);
+}
+
+#[tokio::test]
+async fn a_call_that_would_wait_for_too_long_is_refused_at_once() {
+    let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    alice.came(12 << 20);
+    assert_eq!(wait_ms(alice.call(1).now_or_never().expect("at once")), 11_001);
+    clock.advance(Duration::from_secs(2));
+    assert!(alice.call(1 << 20).now_or_never().is_none(), "nine seconds are not too long");
+    // Who waited in vain has used nothing up, and keeps nobody.
+    assert_eq!(wait_ms(alice.bytes_within(Duration::from_millis(1)).await), 9_001);
+    clock.advance(Duration::from_millis(9_001));
+    assert!(alice.call(1).now_or_never().expect("at once").is_ok());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_requests_of_others() {
+    let (limits, _) = limits(TokenLimits { requests_per_s: Some(10), bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    assert_eq!(n_taken(|| alice.request()), 10);
+    let mut stream = pin!(alice.batch_in_time());
+    assert!(stream.as_mut().now_or_never().is_none());
+    assert!(alice.bytes_in_time().now_or_never().is_some(), "an upload goes on");
+    assert!(alice.call(1).now_or_never().expect("at once").is_ok(), "so does a call");
 }

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod files;
+mod pace;
 mod requests;
 
 use std::io::{self, Read};

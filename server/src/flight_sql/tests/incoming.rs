@@ -309,6 +309,22 @@ async fn a_stream_that_is_slowed_down_has_no_turn() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_slowed_down_ends_when_the_process_does() {
+    let draining = CancellationToken::new();
+    let slow = TokenLimits { bytes_per_s: Some(1 << 10), ..TokenLimits::default() };
+    let limits = Limits::new(slow, Arc::new(ManualClock::at(0)));
+    let anna = Caller { principal: Principal::admin("anna"), proof: Proof::Nothing };
+    let messages = encoded(vec![zeros(1 << 20), zeros(1 << 20)]).await;
+    let mut stream = silent_behind(messages, &memory(), &draining).await.limited_by(limits.of(&anna));
+    assert!(stream.next().await.unwrap().is_some());
+    let mut second = pin!(stream.next());
+    assert!(second.as_mut().now_or_never().is_none(), "it waits for its limit");
+    draining.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(60), second).await.expect("long before its time comes");
+    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
 async fn parameters_wait_for_no_memory_for_rows() {
     let (memory, draining) = (memory(), CancellationToken::new());
     let rows = memory.charge(Share::Realtime, memory.share(Share::Realtime));

@@ -1,5 +1,6 @@
 //! What does the client send, and how much of it at once? The reading side of a stream.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ use crate::ingest::request::invalid;
 
 /// Bytes are counted in these: a semaphore's permits have 32 bits.
 const PERMIT_BYTES: usize = 1024;
+
+/// What a client is asked to wait that nothing but its turn is missing for.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// What the client sent, `None` at its half-close.
 type Message = Result<Option<WriteStreamRequest>, Status>;
@@ -95,6 +99,8 @@ pub(super) struct Reader<'a> {
     last_batch_id: u64,
     /// When the client may be asked to slow down again.
     next_throttle: Instant,
+    /// When it may be told again that it is past its limits.
+    next_pace: Instant,
     /// The last batch waited for memory in vain.
     is_overloaded: bool,
 }
@@ -110,6 +116,7 @@ impl<'a> Reader<'a> {
             limiter,
             last_batch_id: 0,
             next_throttle: Instant::now(),
+            next_pace: Instant::now(),
             is_overloaded: false,
         }
     }
@@ -134,7 +141,7 @@ impl<'a> Reader<'a> {
                 Err(end) => return end,
             };
             let size = size_of(&batch);
-            self.limiter.came(size as u64);
+            self.limiter.batch_came(size as u64);
             place.shrink(size);
             let prepared = tokio::select! {
                 biased;
@@ -162,7 +169,7 @@ impl<'a> Reader<'a> {
         in_hand.hold_back(true);
         let end = tokio::select! {
             biased;
-            () = pace(self.limiter, self.answers, SAY_AGAIN) => None,
+            () = pace((self.limiter, self.answers), SAY_AGAIN, &mut self.next_pace) => None,
             // No message comes now, only the end: who is done does not wait.
             end = requests.message() => Some(end),
         };
@@ -234,17 +241,40 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Waits until the caller's limits leave something for a batch, and asks the client to wait too: at least once in each `say_again`, and at most once
-/// in each [`THROTTLE_EVERY`] if that is longer. The stream is not read meanwhile, so that no batch has to be sent again.
-async fn pace(limiter: &Limiter, answers: &Answers, say_again: Duration) {
-    let mut say_from = Instant::now();
-    while let Err(error) = limiter.batch() {
-        let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
-        if Instant::now() >= say_from {
-            say(answers, Answer::Throttle(Throttle { delay: delay(wait), reason: error.message().to_owned() })).await;
-            say_from = Instant::now() + THROTTLE_EVERY.min(say_again);
+/// Waits until the caller's limits leave something for a batch, and asks the client to wait too: from `next` on, and then in each `say_again`.
+/// The stream is not read meanwhile, so that no batch has to be sent again. `next` is later each time, so that a client whose every batch
+/// waits is told once in each [`THROTTLE_EVERY`] at most.
+async fn pace((limiter, answers): (&Limiter, &Answers), say_again: Duration, next: &mut Instant) {
+    let mut in_time = pin!(limiter.batch_in_time());
+    let mut say_at = *next;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut in_time => return,
+            () = over(say_at) => {}
         }
-        tokio::time::sleep(wait.min(say_again)).await;
+        let throttle = match limiter.batch() {
+            Err(error) => {
+                let wait = error.retry_delay().unwrap_or(THROTTLE_EVERY);
+                Throttle { delay: delay(wait), reason: error.message().to_owned() }
+            }
+            Ok(()) => {
+                let reason = "others of this user or token, who are at its limit too, are first".to_owned();
+                Throttle { delay: delay(SHORTEST), reason }
+            }
+        };
+        // Without waiting for a place: this may hold the turn of its caller, and a client that reads nothing would keep it from all others.
+        // Such a client has more to read than this, and hears it the next time.
+        let _ = answers.try_send(Ok(WriteStreamResponse { msg: Some(Answer::Throttle(throttle)) }));
+        let now = Instant::now();
+        (*next, say_at) = (now + THROTTLE_EVERY, now + say_again);
+    }
+}
+
+/// Returns at once when `at` is over.
+async fn over(at: Instant) {
+    if Instant::now() < at {
+        tokio::time::sleep_until(at).await;
     }
 }
 

@@ -284,9 +284,9 @@ async fn a_stream_past_its_limit_ends_when_its_client_is_done() {
     tokio::time::timeout(Duration::from_secs(60), end).await.expect("it ends, although its time does not come");
     let caller = server.app.auth.caller(None).await.unwrap();
     let limiter = server.app.limits.of(&caller);
-    assert!(limiter.bytes(1).is_err(), "what it sent counts for its caller");
+    assert!(limiter.batch().is_err(), "what it sent counts for its caller");
     clock.advance(Duration::from_secs(60));
-    assert!(limiter.bytes(1).is_ok());
+    assert!(limiter.batch().is_ok());
 }
 
 /// Thousands of streams may come at once, each with little.

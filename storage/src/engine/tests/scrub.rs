@@ -529,29 +529,93 @@ async fn nothing_is_given_up_while_the_delta_table_is_not_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_delta_table_that_is_not_there_are_not_damaged() {
+    // Its log tells that it is not there, or one of its files does.
+    for asks_log in [true, false] {
+        let (fixture, clock) = Fixture::open_at(1_000_000_000);
+        let table = fixture.create("t").await;
+        for range in [0..100, 100..200] {
+            write(&table, range).await;
+            table.seal().await.expect("sealed");
+        }
+        let mut scrubber = scrubber(&fixture, ScrubOptions { interval: None, ..ScrubOptions::default() });
+        if !asks_log {
+            let (of, log) = scrubber.next(&fixture.engine().tables()).expect("it is due");
+            assert!(matches!(log, Subject::Log) && scrubber.test(&of, &log).await, "it is whole");
+        }
+        let broken = file(&table, 0);
+        let path = path_of(&table, &broken);
+        let whole = flip(&path);
+        // As if its file system were not mounted.
+        let folder = fixture.path().join(table.shared.folders.published().to_string());
+        let elsewhere = folder.with_extension("elsewhere");
+        std::fs::rename(&folder, &elsewhere).expect("renamed");
+        for _ in 0..3 {
+            let mut n_asked = 0;
+            while let Some((table, subject)) = scrubber.next(&fixture.engine().tables()) {
+                assert!(!scrubber.test(&table, &subject).await, "nobody can tell");
+                n_asked += 1;
+            }
+            assert_eq!(n_asked, 1, "the others wait for the log, asks_log: {asks_log}");
+            clock.advance(HOUR);
+        }
+        // Nor when a reader stumbled over it, whoever tests it first.
+        table.snapshot().quarantine().suspect(&broken.file.name);
+        let untested = test_suspects(&table, true).await.expect("asked");
+        assert_eq!(untested.iter().map(|(_, e)| e.code()).collect::<Vec<_>>(), [Code::StoreUnavailable]);
+        assert!(health_is_ok(&table));
+        std::fs::rename(&elsewhere, &folder).expect("renamed");
+        assert_eq!(pass(&fixture, &mut scrubber).await.len(), 2, "they are tested when it is back");
+        assert!(damage(&table, &broken).is_some());
+        replace(&path, &whole);
+        assert_sound(&table).await;
+        assert_eq!(keys_of(&table), (0..200).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_else_cleaned_away_is_damaged() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;
-    write(&table, 0..100).await;
-    table.seal().await.expect("sealed");
-    // As if its file system were not mounted.
-    let folder = fixture.path().join(table.shared.folders.published().to_string());
-    let elsewhere = folder.with_extension("elsewhere");
-    std::fs::rename(&folder, &elsewhere).expect("renamed");
-    let mut scrubber = scrubber(&fixture, ScrubOptions::default());
-    let mut n_asked = 0;
-    while let Some((table, subject)) = scrubber.next(&fixture.engine().tables()) {
-        assert!(!scrubber.test(&table, &subject).await, "nobody can tell");
-        n_asked += 1;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
     }
-    assert_eq!(n_asked, 2, "its log and its file");
-    // Nor when a reader stumbled over it, whoever tests it first.
-    table.snapshot().quarantine().suspect(&file(&table, 0).file.name);
-    let untested = test_suspects(&table, true).await.expect("asked");
-    assert_eq!(untested.iter().map(|(_, e)| e.code()).collect::<Vec<_>>(), [Code::StoreUnavailable]);
-    assert!(health_is_ok(&table));
-    std::fs::rename(&elsewhere, &folder).expect("renamed");
-    assert_sound(&table).await;
-    assert_eq!(keys_of(&table), (0..100).collect::<Vec<_>>());
+    let (gone, left) = (file(&table, 0), file(&table, 1));
+    // Another engine merged files, made a checkpoint, and removed what was old.
+    let commits = [0, 1].map(|version| commit_path(&fixture, &table, version));
+    std::fs::write(commits[0].with_file_name("_last_checkpoint"), br#"{"version":9,"size":3}"#).expect("written");
+    for path in commits.iter().chain([&path_of(&table, &gone)]) {
+        std::fs::remove_file(path).expect("removed");
+    }
+    assert_eq!(pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await.len(), 2);
+    assert_eq!((damage(&table, &gone).as_deref(), damage(&table, &left)), (Some("it is missing"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_put_on_record_is_not_told_as_untested() {
+    for kind in ["damaged", "not_damaged"] {
+        // The process would end.
+        let fixture = Fixture::open_with(|options| options.env.fatal = Arc::new(|_: &str| {}));
+        let table = fixture.create("t").await;
+        write(&table, 0..100).await;
+        table.build().await.expect("built");
+        let built = file(&table, 0);
+        let whole = flip(&path_of(&table, &built));
+        table.snapshot().quarantine().suspect(&built.file.name);
+        let fail = Arc::clone(&fixture.engine().env().fail);
+        fail.arm(format!("log.before_write/{kind}"), FailAction::Error(1));
+        let tested = test_suspects(&table, true).await;
+        let failed = match kind {
+            "damaged" => tested.map(drop),
+            _ => {
+                assert!(tested.expect("it is on record").is_empty());
+                replace(&path_of(&table, &built), &whole);
+                table.verify().await.map(drop)
+            }
+        };
+        assert_eq!(failed.expect_err("it is not on record").code(), Code::LogUnavailable, "{kind}");
+        assert!(damage(&table, &built).is_some(), "{kind}: nobody reads what may be on record as damaged");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -715,9 +779,9 @@ async fn files_are_tested_while_a_delta_log_cannot_be_asked_and_is_due_all_the_t
     for file in built.snapshot().files() {
         assert!(tested.contains(&file.file.name), "{tested:?}");
     }
-    assert_eq!((tested.len(), asked.len()), (3, 9));
+    assert_eq!((tested.len(), asked.len()), (2, 10), "files of a table that is away wait");
     let n_away = asked.iter().filter(|asked| **asked == ("away".to_owned(), false)).count();
-    assert_eq!((n_away, asked.contains(&("built".to_owned(), true))), (8, true), "{asked:?}");
+    assert_eq!((n_away, asked.contains(&("built".to_owned(), true))), (9, true), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

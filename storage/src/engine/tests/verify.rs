@@ -67,6 +67,41 @@ async fn rows_that_are_built_while_files_are_read_are_kept_by_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_whose_store_goes_away_meanwhile_are_neither_whole_nor_damaged() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200, 200..300] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    let files = table.snapshot().files().to_vec();
+    // Whoever reads the first file waits until somebody writes into it.
+    let path = path_of(&table, &files[0]);
+    let (whole, beside) = (std::fs::read(&path).expect("readable"), path.with_extension("whole"));
+    std::fs::rename(&path, &beside).expect("renamed");
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("made");
+    let verifying = tokio::spawn({
+        let table = table.clone();
+        async move { table.verify().await }
+    });
+    let mut pipe = tokio::time::timeout(LIMIT, opened_for(&path)).await.expect("it reads the file");
+    // As if its file system were not mounted any more.
+    let folder = fixture.path().join(table.shared.folders.published().to_string());
+    std::fs::rename(&folder, folder.with_extension("elsewhere")).expect("renamed");
+    pipe.write_all(&whole).expect("written");
+    drop(pipe);
+    let checks = verifying.await.expect("no panic").expect("told");
+    let [first, ..] = checks.as_slice() else { panic!("{checks:?}") };
+    assert_eq!((first.name, first.is_ok), ("files", None), "{first:?}");
+    let second: &str = files[1].place.path.as_ref();
+    for part in ["1 files of", "2 more could not be tested", second, "mounted"] {
+        assert!(first.detail.contains(part), "{part}: {first:?}");
+    }
+    assert!(!first.detail.contains(&files[2].file.name), "the first one is named: {first:?}");
+    assert_eq!(table.stats().damaged_files, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_looked_at_in_time_is_said_and_all_else_is_told() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;

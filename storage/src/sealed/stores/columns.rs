@@ -132,7 +132,9 @@ async fn end_of(store: &dyn ObjectStore, path: &StorePath, n_bytes: u64, n_last:
 
 fn unread(path: &StorePath, e: object_store::Error) -> Error {
     match e {
-        object_store::Error::NotFound { .. } => damaged(path, "it is missing"),
+        object_store::Error::NotFound { .. } => damaged(path, "it is missing").hint(
+            "mount its file system again if that is not mounted; else restore the file from a backup; queries that do not need it go on",
+        ),
         e => store_error(&format!("the file {path} cannot be read"), e),
     }
 }

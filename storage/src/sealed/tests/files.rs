@@ -509,6 +509,7 @@ async fn columns_of_a_file_elsewhere_are_the_same() {
     store.delete(&at).await.expect("deleted");
     let missing = RemoteFile::open(&store, &at, n_bytes).await.map(drop).expect_err("missing");
     assert_eq!(missing.code(), Code::FileDamaged, "{missing}");
+    assert!(missing.hint_text().is_some_and(|hint| hint.contains("mounted")), "{missing}");
 }
 
 /// What merges and rebuilt keys read: a footer that claims two thousand million row groups ends the process if it is believed.

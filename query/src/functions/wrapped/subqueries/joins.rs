@@ -1,27 +1,30 @@
 //! What is a subquery in ON? A condition like one in WHERE if the join keeps no other rows, and one about the rows of the other side alone if it does.
 //! DataFusion looks for subqueries in filters, and moves them there by the columns that it sees: those that a subquery takes it does not.
 
+use std::mem;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, JoinType};
+use datafusion::common::{DFSchema, JoinConstraint, JoinType};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, Subquery};
+use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, Operator, Subquery, binary_expr};
 use tidewater_storage::{Code, Error};
 
 use super::any_of::AnyOf;
+use super::shapes::beside;
 use super::{conditions, is_asking};
 use crate::error::to_datafusion;
 
-pub(super) fn read(mut join: Join) -> Result<Transformed<LogicalPlan>> {
+pub(super) fn read(join: Join) -> Result<Transformed<LogicalPlan>> {
+    let mut join = by_condition(join);
     let Some(filter) = join.filter.take_if(|filter| split_conjunction(filter).into_iter().any(is_moved)) else {
-        return Ok(Transformed::no(LogicalPlan::Join(join)));
+        return Ok(Transformed::yes(LogicalPlan::Join(join)));
     };
     let (asking, others): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(filter).into_iter().partition(is_moved);
     join.filter = conjunction(others);
-    let Some(asking) = conjunction(asking) else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
+    let Some(asking) = conjunction(asking) else { return Ok(Transformed::yes(LogicalPlan::Join(join))) };
     let side = match join.join_type {
         JoinType::Inner => return filtered(asking, Arc::new(LogicalPlan::Join(join))).map(Transformed::yes),
         JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => &mut join.right,
@@ -33,6 +36,18 @@ pub(super) fn read(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     }
     *side = Arc::new(filtered(asking, Arc::clone(side))?);
     Ok(Transformed::yes(LogicalPlan::Join(join)))
+}
+
+/// The same join, of which `*` and names are settled, with ON: DataFusion forgets what USING compares with a table beside it (LATERAL), and
+/// the second of two merged columns in DISTINCT.
+fn by_condition(mut join: Join) -> Join {
+    join.join_constraint = JoinConstraint::On;
+    if beside(&join.right).is_some() {
+        let on = mem::take(&mut join.on).into_iter();
+        let compared = on.map(|(left, right)| binary_expr(left, Operator::Eq, right));
+        join.filter = conjunction(compared.chain(join.filter.take()));
+    }
+    join
 }
 
 fn filtered(condition: Expr, rows: Arc<LogicalPlan>) -> Result<LogicalPlan> {

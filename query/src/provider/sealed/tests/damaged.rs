@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
+use datafusion::object_store;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use tidewater_storage::{Code, Engine, EngineOptions, Error};
 
+use super::super::reader::unreadable;
 use super::super::source::named;
 use super::support::{Fixture, Session, narrow, narrow_rows};
 use crate::error::from_datafusion;
@@ -83,6 +85,15 @@ fn what_a_decoder_cannot_read_is_told_without_the_name_of_its_error() {
     let error = ArrowError::ParquetError("External: Data corruption detected".to_owned());
     let told = from_datafusion(named(error.into(), "t", &|| Some("a.parquet".to_owned())));
     assert_eq!(told.message(), "the file a.parquet of table t is damaged: Data corruption detected");
+}
+
+#[test]
+fn who_finds_a_file_missing_is_told_to_look_for_its_file_system_first() {
+    let missing = object_store::Error::NotFound { path: "a.parquet".to_owned(), source: "nothing".into() };
+    let error = unreadable(&object_store::path::Path::from("a.parquet"), missing);
+    assert_eq!((error.code(), error.message()), (Code::FileDamaged, "the file a.parquet is damaged: it is missing"));
+    let hint = error.hint_text().expect("a hint");
+    assert!(hint.starts_with("mount its file system") && hint.contains("CALL give_up"), "{hint}");
 }
 
 fn decodes(path: &Path) -> usize {
