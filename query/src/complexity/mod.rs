@@ -2,6 +2,7 @@
 //! from outside, so a plan is measured before anything walks it, and between all rules that rewrite it.
 
 mod by_position;
+mod null_keys;
 mod orders;
 mod plan;
 mod rules;

@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanBounds;
 use super::by_position::{self, ByPosition};
+use super::null_keys::{self, NullKeys};
 use super::orders::{self, InOrder};
 use crate::functions::{AsCompared, Frames, Subqueries};
 
@@ -29,7 +30,11 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let bounded =
         |inner: Arc<dyn OptimizerRule + Send + Sync>| Arc::new(Bounded(inner)) as Arc<dyn OptimizerRule + Send + Sync>;
-    Optimizer::new().rules.into_iter().map(bounded).collect()
+    let ours = |rule: Arc<dyn OptimizerRule + Send + Sync>| match rule.name() {
+        null_keys::FINDS | null_keys::PUTS_TOGETHER => Arc::new(NullKeys(rule)) as Arc<dyn OptimizerRule + Send + Sync>,
+        _ => rule,
+    };
+    Optimizer::new().rules.into_iter().map(ours).map(bounded).collect()
 }
 
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
