@@ -166,3 +166,15 @@ fn what_is_stored_has_each_name_once() {
         assert_eq!(fixture.run(&session, "SELECT a, b FROM y").await.expect("read"), ["1|2"]);
     });
 }
+
+#[test]
+fn two_columns_of_one_name_are_called_so_in_set_operations_too() {
+    const BOTH: [&str; 7] = ["id", "city", "v", "at", "Odd", "t_id", "v"];
+    check(&[
+        ("SELECT * FROM t JOIN u USING (id) UNION ALL SELECT * FROM t JOIN u USING (id)", &BOTH),
+        ("SELECT * FROM t JOIN u USING (id) EXCEPT SELECT * FROM t JOIN u USING (id)", &BOTH),
+        ("SELECT * FROM t JOIN u USING (id) INTERSECT SELECT * FROM t JOIN u USING (id) ORDER BY id", &BOTH),
+        ("SELECT (id) FROM t FULL JOIN u USING (id)", &["id"]),
+        ("SELECT public.t.v, u.v FROM public.t, u", &["v", "v"]),
+    ]);
+}

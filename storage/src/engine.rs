@@ -38,7 +38,7 @@ use crate::log::{Family, LogWriter, Store, meta_key, write};
 use crate::memory::MemoryLedger;
 use crate::publishing::check_local_log_end;
 use crate::scrub::ScrubOptions;
-use crate::sealed::{FileStores, OtherStores, StorePlace, open_tables};
+use crate::sealed::{FileStores, OtherStores, StorePlace};
 use crate::sealing::clean_unborn;
 use crate::table::{
     DISK_FORMAT, FORMAT, Gate, GateLimits, Replayed, Shared, SharedParts, Table, TableSnapshot, Write, create_view,
@@ -124,7 +124,7 @@ impl Engine {
         let log_id = identify(&options.data_dir, &store, &options.env, &place)?;
         let unrecorded = check_place(&store, &options.data_dir, &place)?;
         let local = Arc::new(DurableLocalStore::open(&options.data_dir, &options.env)?);
-        let tables = Arc::new(open_tables(&options.data_dir, &local, &options.tables)?);
+        let tables = Arc::new(options.open_tables(&local)?);
         if let Some(record) = unrecorded {
             write(&store, &options.env, &["records"], &[record], true)?;
         }

@@ -182,9 +182,11 @@ impl ExecutionPlan for Closed {
         _config: &ConfigOptions,
     ) -> Result<FilterDescription> {
         let schema = self.schema();
+        // A join knows its sides, but what stands before it is asked by name.
+        let mut shared = self.shared.clone();
+        add_shared(&schema, &mut shared);
         let fields = schema.fields().iter().enumerate();
-        let own: HashSet<usize> =
-            fields.filter(|(_, field)| !self.shared.contains(field.name())).map(|(i, _)| i).collect();
+        let own: HashSet<usize> = fields.filter(|(_, field)| !shared.contains(field.name())).map(|(i, _)| i).collect();
         let down = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, own, &self.input)?;
         Ok(FilterDescription::new().with_child(down))
     }

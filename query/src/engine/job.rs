@@ -30,7 +30,9 @@ use crate::planner::{Planner, Waiter};
 use crate::provider::{StatementCatalog, rows_to_pass};
 use crate::runtime::stoppable;
 use crate::session::Session;
-use crate::statement::{Alter, Attach, CATALOG, Call, Kind, Scope, Statement, TableName, classify, read_text, reparse};
+use crate::statement::{
+    Alter, Attach, CATALOG, Call, Kind, Scope, Statement, TableName, classify, fold, read_text, reparse,
+};
 use crate::wire_types::wire_schema;
 
 /// A query that is ready to run.
@@ -170,7 +172,7 @@ impl Job {
     /// The statement, if its caller may run it, and what it sees.
     pub(super) fn read(&self, waiter: &Arc<Waiter>) -> Result<(Statement, StatementContext)> {
         let schema = self.session.current().schema;
-        let statement = classify(read_text(&self.sql)?, &schema)?;
+        let statement = classify(read_text(&self.sql, &schema)?, &schema)?;
         access::check(&statement.kind, &self.session.principal)?;
         if self.only_updates && !statement.kind.is_update() {
             return Err(Error::new(Code::InvalidStatement, "the statement returns rows: it is not an update")
@@ -262,7 +264,7 @@ impl VisitorMut for Qualify<'_> {
         if self.scope.has(relation) {
             return ControlFlow::Continue(());
         }
-        let parts: Option<Vec<String>> = relation.0.iter().map(|part| part.as_ident().map(folded)).collect();
+        let parts: Option<Vec<String>> = relation.0.iter().map(|part| part.as_ident().map(fold)).collect();
         let full = match parts.as_deref() {
             Some([name]) if is_table_function(name) => return ControlFlow::Continue(()),
             Some([name]) => [CATALOG, self.schema, name],
@@ -278,11 +280,4 @@ impl VisitorMut for Qualify<'_> {
 /// `FROM generate_series(…)` looks like a table to the visitor.
 fn is_table_function(name: &str) -> bool {
     matches!(name, "generate_series" | "range" | "unnest")
-}
-
-fn folded(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    }
 }

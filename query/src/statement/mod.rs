@@ -23,7 +23,7 @@ pub(crate) use change::{ADDRESS_COLUMNS, Alter, Attach, Call, Delete, LOCATOR, O
 pub(crate) use classify::classify;
 pub(crate) use hidden::hide_system_columns;
 pub(crate) use measure::{Named, check_expansion, check_view_expansion};
-pub(crate) use names::{Alone, Announced, Beside, CATALOG, Scope, TableName, relations};
+pub(crate) use names::{Alone, Announced, Beside, CATALOG, Scope, TableName, fold, relations};
 pub(crate) use parse::{read_text, reparse, sql_of_mut};
 pub(crate) use show::plain;
 pub(crate) use types::{

@@ -18,7 +18,7 @@ use super::hidden::HIDDEN_COLUMNS;
 use super::measure;
 use super::names::{
     Announced, check_nesting, name_columns, settle_calls, settle_merged, settle_named_windows, settle_positions,
-    settle_series, settle_words,
+    settle_references, settle_series, settle_words,
 };
 use super::refuse::refuse_accounts;
 use super::types::{
@@ -43,12 +43,13 @@ pub(crate) struct Text {
 }
 
 /// Parses exactly one statement. Needs a thread with a big stack, also where the result is dropped.
-pub(crate) fn read_text(sql: &str) -> Result<Read> {
-    read(sql, true)
+/// `schema` is the session's.
+pub(crate) fn read_text(sql: &str, schema: &str) -> Result<Read> {
+    read(sql, schema, true)
 }
 
 /// Only the columns of an `answer` may be called the same.
-fn read(sql: &str, is_answer: bool) -> Result<Read> {
+fn read(sql: &str, schema: &str, is_answer: bool) -> Result<Read> {
     if sql.len() > MAX_STATEMENT_BYTES {
         return Err(Error::new(
             Code::StatementTooLarge,
@@ -77,6 +78,7 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
     settle_positions(&mut statement)?;
     let announced = name_columns(&mut statement, is_answer);
     settle_named_windows(&mut statement)?;
+    settle_references(&mut statement, schema)?;
     settle_merged(&mut statement)?;
     settle_operators(&mut statement)?;
     settle_rows(&mut statement)?;
@@ -92,7 +94,7 @@ fn read(sql: &str, is_answer: bool) -> Result<Read> {
 
 /// Parses a text that we made or that was within the limits before: the SELECT of a view.
 pub(crate) fn reparse(sql: &str) -> Result<Text> {
-    match read(sql, false)? {
+    match read(sql, "public", false)? {
         Read::Sql(text) => Ok(*text),
         Read::Undrop(_) => Err(Error::internal("the text of a query is an UNDROP")),
     }

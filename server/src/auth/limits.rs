@@ -27,6 +27,12 @@ const MAX_DEBT: Duration = Duration::from_secs(86_400);
 /// A call waits no longer for its bytes: its rows are in memory meanwhile.
 const MAX_CALL_WAIT: Duration = Duration::from_secs(10);
 
+/// Batches of streams, which wait, leave this part of a second's requests to calls, which are refused.
+const OF_CALLS: u64 = 10;
+
+/// Batches leave calls something for no longer than this, so that calls that come again and again keep them from no request.
+const MAX_LEFT_TO_CALLS: Duration = BURST;
+
 /// A statement ends when its caller has read it, which nobody can foresee.
 const QUERY_RETRY: Duration = Duration::from_secs(1);
 
@@ -142,8 +148,8 @@ impl Known {
             let since_s = clock.seconds().saturating_sub(IDLE.as_secs());
             self.limiters.retain(|_, limiter| {
                 let is_used = Arc::strong_count(limiter) > 1 || limiter.used_s.load(Ordering::Relaxed) >= since_s;
-                // Whoever sent much and then nothing would begin anew.
-                is_used || limiter.batch().is_err()
+                // Whoever sent much and then nothing would begin anew, and so would whoever reads a result for long.
+                is_used || limiter.batch().is_err() || limiter.is_running()
             });
             self.sweep_at = 2 * self.limiters.len();
         }
@@ -181,19 +187,32 @@ impl Limiter {
     }
 
     /// So many bytes of a call's rows more, as they were sent. It waits for its turn, and they count for all that they are. `RATE_LIMITED`, with
-    /// the time that is missing then: at once if it is more than `MAX_CALL_WAIT`, and after that time without a turn.
+    /// the time after which it may wait again: at once if more than `MAX_CALL_WAIT` is missing, and after that time without a turn.
     pub async fn call(&self, n: u64) -> Result<()> {
         let Some(bytes) = &self.bytes else { return Ok(()) };
         match bytes.left() {
-            Err(wait) if wait > MAX_CALL_WAIT => Err(self.past_bytes(wait)),
-            _ => self.within(MAX_CALL_WAIT, self.in_turn(|| bytes.take(n))).await,
+            Err(wait) if wait > MAX_CALL_WAIT => Err(self.call_past_bytes(wait)),
+            _ => {
+                let turn = tokio::time::timeout(MAX_CALL_WAIT, self.in_turn(|| bytes.take(n))).await;
+                turn.map_err(|_| self.call_past_bytes(self.missing()))
+            }
         }
+    }
+
+    /// The same of a call that may not wait: `RATE_LIMITED` if its turn has not come.
+    pub fn call_now(&self, n: u64) -> Result<()> {
+        let Some(bytes) = &self.bytes else { return Ok(()) };
+        let taken = match self.turns.try_lock() {
+            Ok(_turn) => bytes.take(n),
+            Err(_) => Err(self.missing()),
+        };
+        taken.map_err(|wait| self.call_past_bytes(wait))
     }
 
     /// Whether the next batch of a stream may come: as [`Self::batch_in_time`], and `RATE_LIMITED` if it may not. Nothing is used up yet.
     pub fn batch(&self) -> Result<()> {
         self.bytes_left()?;
-        self.requests.as_ref().map_or(Ok(()), Allowance::left).map_err(|wait| self.past_requests(wait))
+        self.requests.as_ref().map_or(Ok(()), Allowance::left_for_batch).map_err(|wait| self.past_requests(wait))
     }
 
     /// Returns when the next batch of a stream may come. It counts with [`Self::batch_came`] once it is here: nobody knows when its client sends
@@ -201,6 +220,7 @@ impl Limiter {
     pub async fn batch_in_time(&self) {
         if let Some(requests) = &self.requests {
             // Outside the queue: uploads and calls, which have their requests, do not wait for those of batches.
+            let _ = tokio::time::timeout(MAX_LEFT_TO_CALLS, until(|| requests.left_for_batch())).await;
             until(|| requests.left()).await;
         }
         self.bytes_in_time().await;
@@ -215,7 +235,8 @@ impl Limiter {
 
     /// The same, and `RATE_LIMITED` after `at_most`, with the time that is missing then.
     pub async fn bytes_within(&self, at_most: Duration) -> Result<()> {
-        self.within(at_most, self.bytes_in_time()).await
+        let turn = tokio::time::timeout(at_most, self.bytes_in_time()).await;
+        turn.map_err(|_| self.past_bytes(self.missing()))
     }
 
     /// A batch of so many bytes is here.
@@ -234,17 +255,16 @@ impl Limiter {
         }
     }
 
-    /// Waits until those who came before have had their turn, and then for what is missing.
+    /// Waits until those who came before have had their turn, and then for what is missing. Whoever waits here goes on to do so, or drops
+    /// this: it may have the turn, which others wait for.
     async fn in_turn(&self, left: impl Fn() -> Result<(), Duration>) {
         let _turn = self.turns.lock().await;
         until(left).await;
     }
 
-    async fn within(&self, at_most: Duration, turn: impl Future<Output = ()>) -> Result<()> {
-        tokio::time::timeout(at_most, turn).await.map_err(|_| {
-            // Nothing may be missing any more, while others are first.
-            self.bytes_left().err().unwrap_or_else(|| self.past_bytes(Duration::ZERO))
-        })
+    /// How long it takes until bytes are left. Nothing may be missing while others are first.
+    fn missing(&self) -> Duration {
+        self.bytes.as_ref().and_then(|bytes| bytes.left().err()).unwrap_or_default()
     }
 
     fn bytes_left(&self) -> Result<()> {
@@ -256,9 +276,20 @@ impl Limiter {
         limited(format!("more than {limit} bytes of rows a second"), wait)
     }
 
+    /// Who waited for all that is missing would come when those who wait here have had it: a call comes back while it may wait, too.
+    fn call_past_bytes(&self, wait: Duration) -> Error {
+        self.past_bytes(if wait > MAX_CALL_WAIT { wait - MAX_CALL_WAIT / 2 } else { wait })
+    }
+
     fn past_requests(&self, wait: Duration) -> Error {
         let limit = self.limits.requests_per_s.unwrap_or_default();
         limited(format!("more than {limit} requests a second"), wait)
+    }
+
+    /// A statement of the caller runs.
+    fn is_running(&self) -> bool {
+        // Each has a handle of its own.
+        self.queries.as_ref().is_some_and(|queries| Arc::strong_count(queries) > 1)
     }
 
     /// A statement begins. `RATE_LIMITED` if as many run as may.
@@ -310,18 +341,27 @@ impl Allowance {
 
     /// Whether one is left, or how long it takes until one is.
     fn left(&self) -> Result<(), Duration> {
-        self.left_at(*self.full_at.lock())
+        self.left_at(*self.full_at.lock(), 1)
     }
 
-    fn left_at(&self, full_at: Duration) -> Result<(), Duration> {
-        let wait = (full_at + self.time_of(1)).saturating_sub(self.clock.0.uptime() + BURST);
+    /// The same of one for a batch of a stream, and behind it what is left to calls.
+    fn left_for_batch(&self) -> Result<(), Duration> {
+        let per_s = self.per_s.get();
+        // No more is ever left at once than comes in a second.
+        let n = ((per_s / OF_CALLS).max(1) + 1).min(per_s);
+        self.left_at(*self.full_at.lock(), n)
+    }
+
+    /// Whether so many are left.
+    fn left_at(&self, full_at: Duration, n: u64) -> Result<(), Duration> {
+        let wait = (full_at + self.time_of(n)).saturating_sub(self.clock.0.uptime() + BURST);
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
     /// Takes so many while one is left.
     fn take(&self, n: u64) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock();
-        self.left_at(*full_at)?;
+        self.left_at(*full_at, 1)?;
         self.spend_of(&mut full_at, n);
         Ok(())
     }

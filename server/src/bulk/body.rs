@@ -73,11 +73,9 @@ pub(super) async fn receive(
     let mut kept = Kept::Memory(Vec::new(), state.app.storage.memory().collecting());
     let mut total: u64 = 0;
     loop {
-        // The end of a body is no bytes.
-        if declared.is_none_or(|declared| total < declared) {
-            paced(&state.app.draining, limiter).await?;
-        }
         let Some(bytes) = next(state, &mut body).await? else { break };
+        // Not before: the end, which nobody knows of a body without a length, waits for nothing.
+        paced(&state.app.draining, limiter).await?;
         limiter.came(bytes.len() as u64);
         total += bytes.len() as u64;
         if total > MAX_BODY_BYTES {

@@ -59,6 +59,10 @@ fn limits() -> Limits {
 pub(super) struct Incoming<S> {
     first: Option<FlightData>,
     rest: S,
+    /// What came while the client's limits let no message in: its end, as a rule.
+    ahead: Option<Option<Result<FlightData, Status>>>,
+    /// The limits let the next message in.
+    is_in_time: bool,
     /// Where the places of messages are, and that of the one in hand until it is decoded.
     place: MessagePlace,
     in_hand: Places,
@@ -87,6 +91,15 @@ pub(super) struct Incoming<S> {
     max_turn_silence: Duration,
 }
 
+/// What one message brings.
+pub(super) enum Came<R> {
+    Rows(R),
+    /// What rows need, as a schema or a dictionary, or nothing at all.
+    Nothing,
+    /// The client's half-close.
+    End,
+}
+
 impl<S> Incoming<S>
 where
     S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
@@ -111,6 +124,8 @@ where
         let incoming = Self {
             first: Some(first),
             rest: stream,
+            ahead: None,
+            is_in_time: false,
             in_hand: place.take(),
             place,
             decoder: Some(Decoder::new(limits())),
@@ -142,27 +157,85 @@ where
         Self { limiter: Some(limiter), ..self }
     }
 
-    /// The next batch and the memory that it is held in, `None` at the client's half-close.
-    pub async fn next_held(&mut self) -> Result<Option<(RecordBatch, Collecting)>, Status> {
-        let batch = self.next().await?;
+    /// Returns when the limits of the client let its next message in, or its stream has ended: who is done does not wait. Nothing is read
+    /// before, and nobody else waits for it, unless it is not polled: it may have the turn of all who have the same limits.
+    pub async fn may_read(&mut self) -> Result<(), Status> {
+        if self.first.is_some() || self.is_in_time {
+            return Ok(());
+        }
+        // The one before, of a message without rows.
+        self.turn = None;
+        self.in_hand.clear();
+        if let Some(limiter) = &self.limiter {
+            self.place.hold_back(true);
+            let mut in_time = pin!(limiter.bytes_in_time());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut in_time => break,
+                    () = self.draining.cancelled() => return Err(to_status(&shutting_down())),
+                    next = self.rest.next(), if self.ahead.is_none() => {
+                        // A message comes only where nobody counts them; it waits as it would have on its way.
+                        let is_message = matches!(next, Some(Ok(_)));
+                        self.ahead = Some(next);
+                        if !is_message {
+                            break;
+                        }
+                    }
+                }
+            }
+            self.place.hold_back(false);
+        }
+        self.is_in_time = true;
+        Ok(())
+    }
+
+    /// What the next message brings, and the memory that it is held in. It waits for the limits of the client as [`Self::may_read`] does,
+    /// unless that has returned.
+    pub async fn read_held(&mut self) -> Result<Came<(RecordBatch, Collecting)>, Status> {
+        let came = self.read().await?;
         let held = self.held.split(std::mem::take(&mut self.rows_bytes));
         // The decoder keeps no more dictionaries: others took the place of those before.
         self.held.shrink(self.held.bytes().saturating_sub(MAX_DICTIONARY_BYTES));
-        Ok(batch.map(|batch| (batch, held)))
+        Ok(match came {
+            Came::Rows(batch) => Came::Rows((batch, held)),
+            Came::Nothing => Came::Nothing,
+            Came::End => Came::End,
+        })
+    }
+
+    /// The next batch and the memory that it is held in, `None` at the client's half-close.
+    #[cfg(test)]
+    pub async fn next_held(&mut self) -> Result<Option<(RecordBatch, Collecting)>, Status> {
+        loop {
+            match self.read_held().await? {
+                Came::Rows(rows) => return Ok(Some(rows)),
+                Came::Nothing => {}
+                Came::End => return Ok(None),
+            }
+        }
     }
 
     /// The next batch, `None` at the client's half-close. It is held until the stream is dropped.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, Status> {
-        while let Some(message) = self.message().await? {
-            // A message may carry a descriptor or application metadata only.
-            if message.data_header.is_empty() && message.data_body.is_empty() {
-                continue;
-            }
-            if let Some(batch) = self.decode(message).await.map_err(|error| to_status(&error))? {
-                return Ok(Some(batch));
+        loop {
+            match self.read().await? {
+                Came::Rows(batch) => return Ok(Some(batch)),
+                Came::Nothing => {}
+                Came::End => return Ok(None),
             }
         }
-        Ok(None)
+    }
+
+    /// What the next message brings. It is held until the stream is dropped.
+    async fn read(&mut self) -> Result<Came<RecordBatch>, Status> {
+        let Some(message) = self.message().await? else { return Ok(Came::End) };
+        // A message may carry a descriptor or application metadata only.
+        if message.data_header.is_empty() && message.data_body.is_empty() {
+            return Ok(Came::Nothing);
+        }
+        let batch = self.decode(message).await.map_err(|error| to_status(&error))?;
+        Ok(batch.map_or(Came::Nothing, Came::Rows))
     }
 
     /// Whether the next rows wait for memory: whoever holds some for the rows before can give way.
@@ -202,18 +275,27 @@ where
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
-        // The one before, of a message without rows.
-        self.turn = None;
-        self.in_hand.clear();
-        if let Some(limiter) = &self.limiter {
-            // Before the turn: others do not wait for the limit of this client. Nor is the client blamed for this time.
-            tokio::select! {
-                biased;
-                () = limiter.bytes_in_time() => {}
-                () = self.draining.cancelled() => return Err(to_status(&shutting_down())),
-            }
-        }
+        // Before the turn: others do not wait for the limit of this client. Nor is the client blamed for this time.
+        self.may_read().await?;
+        self.is_in_time = false;
+        let ahead = match self.ahead.take() {
+            Some(Some(Ok(message))) => Some(message),
+            Some(end) => return end.transpose(),
+            None => None,
+        };
         self.take_turn().await.map_err(|error| to_status(&error))?;
+        let message = match ahead {
+            Some(message) => Ok(Some(message)),
+            None => self.next_sent().await,
+        };
+        if let (Some(limiter), Ok(Some(message))) = (&self.limiter, &message) {
+            limiter.came((message.data_header.len() + message.data_body.len()) as u64);
+        }
+        message
+    }
+
+    /// The next message, as it comes.
+    async fn next_sent(&mut self) -> Result<Option<FlightData>, Status> {
         let since = Instant::now();
         let message = {
             let sent = (&mut self.rest, &self.place);
@@ -230,9 +312,6 @@ where
         self.in_hand = self.place.take();
         if !has_waited {
             self.patience = self.patience.saturating_sub(since.elapsed());
-        }
-        if let (Some(limiter), Ok(Some(message))) = (&self.limiter, &message) {
-            limiter.came((message.data_header.len() + message.data_body.len()) as u64);
         }
         message
     }

@@ -1,7 +1,8 @@
 //! When must a call be answered? By its `grpc-timeout`, counted from when its headers came; then it ends with `DEADLINE_EXCEEDED`.
 //!
 //! tonic counts as well and would say `CANCELLED`, which is what a client whose own clock is a little late then sees. Here the time begins
-//! before tonic's does, and the timer is the first of the two that is set: of two in the same millisecond it ends first.
+//! before tonic's does, and is looked at first: when a call begins, and whenever the two timers, of which this one is set first, have
+//! ended. Only where both end between the moments in which they are set, within microseconds, does tonic's answer stand.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -32,6 +33,10 @@ pub(super) async fn keep(request: Request, next: Next) -> Response {
     let Some(&Deadline(deadline)) = request.extensions().get() else {
         return next.run(request).await;
     };
+    // No timer knows yet: tonic's would be the first that is looked at when it is over.
+    if Instant::now() >= deadline {
+        return to_status(&deadline_passed()).into_http();
+    }
     match tokio::time::timeout_at(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => to_status(&deadline_passed()).into_http(),

@@ -7,7 +7,8 @@
 //! whole is refused for it. None stands in the way of another for ever:
 //!
 //! * Who has a place for what comes waits for its client only. The client says next to nothing: after a while the call ends, and the place is
-//!   free. Who has one for what is whole waits for memory to decode it, and for no place (see `arriving`).
+//!   free. Who has one for what is whole waits for memory to decode it, and for no place (see `arriving`). Before that a call waits for the
+//!   limits of its caller, for seconds, and only while more than half of all places are free.
 //! * The client goes away, its deadline passes, the handler ends: the body is dropped, and its places with it.
 //! * The handler does something else (takes a turn, writes rows): it has taken the place and let it go with the message. Data is cut at the
 //!   ends of messages, so the next one has not begun, and holds nothing.
@@ -36,7 +37,7 @@ use crate::status::to_status;
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 const MESSAGE_PARTS: usize = 16;
 
-/// How long a message waits for a place. Those before it may each wait for memory for half of this.
+/// How long a message waits for a place. Those before it may each wait for memory for half of this, and for a limit for a sixth.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A flag for compression, and the length.

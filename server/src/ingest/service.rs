@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tidewater_proto::ingest::v1::ingest_server::Ingest;
 use tidewater_proto::ingest::v1::{
     GetTableSchemaRequest, GetTableSchemaResponse, InitProducerRequest, InitProducerResponse, WriteRequest,
@@ -10,7 +11,7 @@ use tidewater_proto::ingest::v1::{
 use tidewater_query::Role;
 use tidewater_storage::Result;
 use tidewater_storage::ids::ProducerId;
-use tidewater_storage::limits::PRODUCER_TTL_S;
+use tidewater_storage::limits::{MAX_BATCH_BYTES, PRODUCER_TTL_S};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -36,10 +37,15 @@ impl IngestService {
         let call = Call::of_writer(&self.app, request.metadata()).await?;
         let message = MessagePlace::of(request.extensions()).take();
         let request = request.into_inner();
+        // What cannot be stored waits for nothing, and is not counted.
+        let target = Target::of_write(&self.app, &request, &call.principal)?;
         let format = request.payload.as_ref().and_then(|payload| payload.format.as_ref());
         let n_bytes = format.map_or(0, payload::size_of) as u64;
-        call.bounded(self.in_time(&call.limiter, n_bytes)).await?;
-        let target = Target::of_write(&self.app, &request, &call.principal)?;
+        if message.is_empty() || self.has_places() {
+            call.bounded(self.in_time(&call.limiter, n_bytes)).await?;
+        } else {
+            call.limiter.call_now(n_bytes)?;
+        }
         let (batch_id, sequence) = (0, request.sequence);
         let stored = call.bounded(async {
             let payload = request.payload.unwrap_or_default();
@@ -49,6 +55,14 @@ impl IngestService {
         });
         let result = answer::stored(batch_id, sequence, stored.await?);
         Ok(WriteResponse { result: Some(result) })
+    }
+
+    /// Whether so much is free for messages that one may keep its place while it waits for a limit: others need places too, also those
+    /// who call with other tokens of its user.
+    fn has_places(&self) -> bool {
+        // Whoever needs a turn is told that little is.
+        let turn = self.app.storage.memory().turn_to_read(MAX_BATCH_BYTES as u64);
+        matches!(turn.now_or_never(), Some(Ok(None)))
     }
 
     /// Waits until the caller's limits have so many bytes for a call. `RATE_LIMITED`.

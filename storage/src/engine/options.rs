@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::env::Env;
+use crate::env::{DurableLocalStore, Env};
+use crate::error::Result;
 use crate::limits::{MAX_KEY_DISK_BYTES, MAX_UNPUBLISHED_BYTES, MIN_FREE_BYTES};
 use crate::scrub::ScrubOptions;
-use crate::sealed::StoreOptions;
+use crate::sealed::{StoreOptions, TablesStore, open_tables};
 
 /// How to open a data folder.
 pub struct EngineOptions {
@@ -30,6 +31,9 @@ pub struct EngineOptions {
     /// A folder that is behind its Delta tables opens all the same: [`Engine::accept_losses`] comes next, before anybody may write.
     pub accept_data_loss: bool,
     pub env: Env,
+    /// Delta tables are in this store, which is not on the local disk.
+    #[cfg(test)]
+    pub(crate) elsewhere: Option<Arc<dyn object_store::ObjectStore>>,
 }
 
 impl EngineOptions {
@@ -47,6 +51,8 @@ impl EngineOptions {
             seals_by_itself: true,
             accept_data_loss: false,
             env: Env::system(),
+            #[cfg(test)]
+            elsewhere: None,
         }
     }
 
@@ -59,5 +65,15 @@ impl EngineOptions {
         };
         let env = Env { fatal: Arc::new(fatal), ..Env::system() };
         Self { min_free_bytes: 0, env, ..Self::new(data_dir, memory_limit) }
+    }
+
+    /// The store that Delta tables are in. Blocks.
+    pub(super) fn open_tables(&self, local: &Arc<DurableLocalStore>) -> Result<TablesStore> {
+        let opened = open_tables(&self.data_dir, local, &self.tables)?;
+        #[cfg(test)]
+        if let Some(store) = &self.elsewhere {
+            return Ok(TablesStore { store: Arc::clone(store), local: None, ..opened });
+        }
+        Ok(opened)
     }
 }

@@ -47,17 +47,10 @@ pub(super) async fn suspects(engine: Weak<Engine>) {
         ticks.tick().await;
         let Some(tables) = engine.upgrade().map(|engine| engine.tables()) else { return };
         for table in tables {
-            let (id, untested) = (table.shared.def.id, test_suspects(&table, false).await);
-            if table.shared.is_closing() {
-                continue;
-            }
-            match untested {
-                Ok(untested) => untested.iter().for_each(|(path, e)| {
-                    tracing::warn!(table_id = %id, path, reason = %e, "a file that could not be read is not tested");
-                }),
-                Err(e) => {
-                    tracing::warn!(table_id = %id, reason = %e, "files that could not be read are not on record");
-                }
+            if let Err(e) = test_suspects(&table, false).await
+                && !table.shared.is_closing()
+            {
+                tracing::warn!(table_id = %table.shared.def.id, reason = %e, "files that could not be read are not on record");
             }
         }
     }

@@ -326,7 +326,7 @@ async fn a_failing_worker_is_opened_from_the_log() {
     let fixture = Fixture::open();
     fixture.create("t").await;
     fixture.table("t").write(request(batch(&[1]))).await.expect("stored");
-    fixture.engine().env().fail.arm("table.before_publish", crate::env::FailAction::Error(1));
+    fixture.engine().env().fail.arm("table.before_publish/rows", crate::env::FailAction::Error(1));
     // The write reached the log; its answer did not reach us.
     assert_eq!(fixture.table("t").write(request(batch(&[2]))).await.expect_err("closed").code(), Code::TableClosed);
     let mut visible = fixture.table("t").shared.visible.subscribe();

@@ -11,18 +11,19 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::bring::unless_stopped;
 use super::log_end::check_before;
 use super::settle::delta_table;
 use crate::env::in_background;
 use crate::error::{Code, Error, Result};
-use crate::sealed::{FilePlace, FileRef, store_error};
+use crate::sealed::{FilePlace, FileRef, read_local, store_error};
 use crate::table::Shared;
 
 /// Read at once, at most, of a file on the local disk, and of one elsewhere.
 const PIECE_BYTES: u64 = 1 << 20;
 const REMOTE_PIECE_BYTES: u64 = 8 << 20;
 
-/// A pause between two pieces is at most so long: an end of the server is not waited for.
+/// Of a file on the local disk at least so many pieces are read: the thread that sleeps between two looks after each whether it is to end.
 const PIECES_A_SECOND: u64 = 8;
 
 /// What came of a test.
@@ -43,10 +44,6 @@ struct Written<'a> {
 }
 
 impl Tested {
-    fn missing() -> Self {
-        Self::Damaged("it is missing".to_owned())
-    }
-
     /// `found` are bytes and checksum.
     fn of(written: &Written<'_>, found: (u64, u64)) -> Self {
         let (bytes, checksum) = (written.bytes, written.checksum);
@@ -58,25 +55,12 @@ impl Tested {
     }
 }
 
-/// Reads the whole file, wherever it is, at most `rate` bytes a second. An error: nobody can say now. `STORE_UNAVAILABLE`: its Delta table is not
-/// there either, as where a file system is not mounted, and nobody deleted single files. Where the table is there, if only as somebody else left
-/// it who removed what was old (`DELTA_CONFLICT` for whoever commits), the file is missing.
+/// Reads the whole file, wherever it is, at most `rate` bytes a second. An error: nobody can say now. `STORE_UNAVAILABLE`: its Delta table
+/// cannot be read either, as where a file system is not mounted or its disk has gone, and nobody deleted or damaged single files.
 pub(crate) async fn test_file(shared: &Arc<Shared>, file: &FileRef, rate: Option<u64>) -> Result<Tested> {
     let path = file.place.path.clone();
     let written = Written { place: &file.place, path, bytes: file.file.bytes, checksum: file.file.checksum };
-    let tested = test(shared, &written, rate).await?;
-    let settled = shared.sealing.lock().settled;
-    if tested == Tested::missing()
-        && file.place.is_published
-        && let Some(settled) = settled
-    {
-        match check_before(shared, &delta_table(shared)?, settled.version + 1).await {
-            Err(e) if e.code() != Code::DeltaConflict => return Err(e),
-            // Its file system may have been mounted between the two.
-            _ => return test(shared, &written, rate).await,
-        }
-    }
-    Ok(tested)
+    test(shared, &written, rate).await
 }
 
 /// The same for the file's sidecar. One that it does not have is whole.
@@ -86,33 +70,73 @@ pub(super) async fn test_beside(shared: &Arc<Shared>, file: &FileRef, rate: Opti
     test(shared, &written, rate).await
 }
 
+/// Whether the Delta table can be read: its newest commit is there, and a local disk gives its bytes, which a disk that has gone does not,
+/// whatever is still known of names. `STORE_UNAVAILABLE` if not. A table is there also as somebody else left it who removed what was old
+/// (`DELTA_CONFLICT` for whoever commits).
+pub(super) async fn check_is_there(shared: &Shared) -> Result<()> {
+    let Some(settled) = shared.sealing.lock().settled else { return Ok(()) };
+    match check_before(shared, &delta_table(shared)?, settled.version + 1).await {
+        Err(e) if e.code() == Code::DeltaConflict => return Ok(()),
+        asked => asked?,
+    }
+    let folders = &shared.folders;
+    let Some(local) = &folders.tables().local else { return Ok(()) };
+    let folder = local.root().join(folders.published().to_string());
+    match in_background("checksum", move || read_local(&folder, settled.version).map(drop)).await? {
+        Err(e) if e.code() != Code::DeltaDamaged => {
+            let what = format!("the Delta table at {} cannot be read: {}", folders.location(), e.message());
+            Err(Error::new(Code::StoreUnavailable, what)
+                .hint("check its disk, and that its file system is mounted")
+                .source(e))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn test(shared: &Arc<Shared>, written: &Written<'_>, rate: Option<u64>) -> Result<Tested> {
+    let mut found = read(shared, written, rate).await?;
+    if found.is_err() && written.place.is_published {
+        check_is_there(shared).await?;
+        // Its file system may have been mounted between the two.
+        found = read(shared, written, rate).await?;
+    }
+    Ok(match found {
+        Ok(found) => Tested::of(written, found),
+        Err(how) => Tested::Damaged(how),
+    })
+}
+
+/// Bytes and checksum of what is there; or why nobody gets it: it is missing, or its disk does not give it. An error: nobody can say now.
+async fn read(shared: &Arc<Shared>, written: &Written<'_>, rate: Option<u64>) -> Result<Result<(u64, u64), String>> {
     let rate = rate.map(|rate| rate.max(PIECES_A_SECOND));
     let piece = rate.map_or(PIECE_BYTES, |rate| (rate / PIECES_A_SECOND).min(PIECE_BYTES));
     let pause = move |bytes: u64| rate.map(|rate| Duration::from_secs_f64(bytes as f64 / rate as f64));
     let Some(path) = local_path_of(shared, written.place, &written.path) else {
-        return test_remote(shared, written, &pause).await;
+        return read_remote(shared, written, &pause).await;
     };
+    // Gone when nobody waits for the answer any more: nothing more is read then.
+    let asked = Arc::new(());
+    let is_asked = Arc::downgrade(&asked);
     let (stop, place) = (Arc::clone(&shared.stopping), Arc::clone(written.place));
     // Nothing else of the table: who asked may have gone, and the folder is closed while the last piece is read.
-    let read = move || {
+    let work = move || {
         // Its name does not go meanwhile.
         let _held = place;
         let measured = measure(&path, piece, |bytes| {
             if let Some(pause) = pause(bytes) {
                 std::thread::sleep(pause);
             }
-            !stop.load(Ordering::Relaxed)
+            !stop.load(Ordering::Relaxed) && is_asked.strong_count() > 0
         });
         measured.map_err(|e| (path, e))
     };
-    match in_background("checksum", read).await? {
-        Ok(Some(found)) => Ok(Tested::of(written, found)),
+    match in_background("checksum", work).await? {
+        Ok(Some(found)) => Ok(Ok(found)),
         Ok(None) => Err(stopping()),
-        Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Tested::missing()),
+        Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Err(missing())),
         // The disk has the file and cannot give it.
         Err((_, e)) if rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::IO) => {
-            Ok(Tested::Damaged(format!("it cannot be read: {e}")))
+            Ok(Err(format!("it cannot be read: {e}")))
         }
         Err((path, e)) => {
             Err(Error::new(Code::FolderUnusable, format!("{} cannot be read: {e}", path.display())).source(e))
@@ -139,18 +163,18 @@ fn measure(path: &Path, piece: u64, goes_on: impl Fn(u64) -> bool) -> io::Result
     }
 }
 
-async fn test_remote(
+async fn read_remote(
     shared: &Arc<Shared>,
     written: &Written<'_>,
     pause: &(dyn Fn(u64) -> Option<Duration> + Send + Sync),
-) -> Result<Tested> {
+) -> Result<Result<(u64, u64), String>> {
     let path = &written.path;
     let unread = |e| store_error(&format!("the file {path} cannot be read"), e);
     let store = written.place.store(shared.folders.stores());
     match store.head(path).await {
-        Ok(found) if found.size != written.bytes => return Ok(Tested::of(written, (found.size, 0))),
+        Ok(found) if found.size != written.bytes => return Ok(Ok((found.size, 0))),
         Ok(_) => {}
-        Err(object_store::Error::NotFound { .. }) => return Ok(Tested::missing()),
+        Err(object_store::Error::NotFound { .. }) => return Ok(Err(missing())),
         Err(e) => return Err(unread(e)),
     }
     let (mut hash, mut bytes) = (Xxh3::new(), 0);
@@ -167,10 +191,15 @@ async fn test_remote(
             break;
         }
         if let Some(pause) = pause(part.len() as u64) {
-            tokio::time::sleep(pause).await;
+            // Whether it is to end is asked above.
+            drop(unless_stopped(&shared.stopping, tokio::time::sleep(pause)).await);
         }
     }
-    Ok(Tested::of(written, (bytes, hash.digest())))
+    Ok(Ok((bytes, hash.digest())))
+}
+
+fn missing() -> String {
+    "it is missing".to_owned()
 }
 
 /// `None`: it is in a store elsewhere.

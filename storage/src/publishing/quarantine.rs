@@ -14,19 +14,24 @@ async fn quarantine(shared: &Shared, name: &str, reason: &str) -> Result<()> {
     let version = shared.version.load_full();
     let Some(file) = version.files.refs().iter().find(|file| file.file.name == name) else { return Ok(()) };
     let damage = Damage { reason: reason.to_owned(), found_at_us: shared.env.clock.now_us() };
-    if !shared.quarantine.add(name, damage.clone()) {
-        return Ok(());
-    }
-    metrics::counter!("tidewater_damaged_files_total").increment(1);
+    let is_news = shared.quarantine.add(name, damage);
     let (table, rows) = (version.def.name.as_str(), file.live_rows());
     let path: &str = file.place.path.as_ref();
-    tracing::error!(table_id = %shared.def.id, table, path, rows, reason, "a file is damaged: queries that need it fail until it is restored");
+    if is_news {
+        metrics::counter!("tidewater_damaged_files_total").increment(1);
+        tracing::error!(table_id = %shared.def.id, table, path, rows, reason, "a file is damaged: queries that need it fail until it is restored");
+    }
+    let Some(damage) = shared.quarantine.unrecorded(name) else { return Ok(()) };
     if !shared.gate.has_space(Write::Freeing) {
-        // It is found again after the next start.
-        tracing::warn!(table_id = %shared.def.id, table, path, "there is no space to put a damaged file on record");
+        if is_news {
+            // It goes on record when it is found again.
+            tracing::warn!(table_id = %shared.def.id, table, path, "there is no space to put a damaged file on record");
+        }
         return Ok(());
     }
-    shared.log.commit(damaged(shared.def.id, name, &damage)).await
+    shared.log.commit(damaged(shared.def.id, name, &damage)).await?;
+    shared.quarantine.note_recorded(name);
+    Ok(())
 }
 
 /// Tests that of `files` which an error names with the key `file`: what was read may have been a copy of it, or more may be wrong than its
@@ -84,8 +89,11 @@ pub(crate) async fn test_suspects(table: &Table, again: bool) -> Result<Vec<Unte
             match test_file(shared, &file, None).await {
                 Ok(tested) => note_tested(shared, &file, &tested).await?,
                 Err(e) => {
-                    shared.quarantine.note_untested(&file.file.name);
-                    untested.push((file.place.path.to_string(), e));
+                    let path = file.place.path.to_string();
+                    if shared.quarantine.note_untested(&file.file.name, e.code()) && !shared.is_closing() {
+                        tracing::warn!(table_id = %shared.def.id, path, reason = %e, "a file that could not be read is not tested");
+                    }
+                    untested.push((path, e));
                 }
             }
         }

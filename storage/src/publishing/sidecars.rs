@@ -9,8 +9,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::checksum::{Tested, local_path, test_beside};
-use super::verify::{Check, in_time, outcome_in_time, passed, with_rows};
+use super::checksum::{Tested, check_is_there, local_path, test_beside};
+use super::verify::{Check, Untold, in_time, outcome_of_files, passed, with_rows};
 use crate::catalog::TableDef;
 use crate::env::in_background;
 use crate::error::{Error, Result};
@@ -24,37 +24,42 @@ pub(super) async fn check_sidecars(shared: &Arc<Shared>, snapshot: &TableSnapsho
     if snapshot.def().key.is_empty() {
         return passed(NAME, "the table has no primary key".to_owned());
     }
-    let mut problems = Vec::new();
-    let (mut n_without, mut n_whole, mut n_mended, mut n_left) = (0, 0, 0, 0);
+    let (mut problems, mut untold) = (Vec::new(), Untold::default());
+    let (mut n_without, mut n_whole, mut n_mended) = (0, 0, 0);
     for file in with_rows(snapshot) {
         if file.file.sidecar.is_none() {
             n_without += 1;
             continue;
         }
         match in_time(until, look_at(shared, snapshot, file)).await {
-            Some(Ok(was_mended)) => {
+            Some(Ok(Ok(was_mended))) => {
                 n_whole += 1;
                 n_mended += u64::from(was_mended);
             }
-            Some(Err(problem)) => problems.push(problem),
-            None => n_left += 1,
+            Some(Ok(Err(problem))) => problems.push(problem),
+            Some(Err(e)) => untold.note(&file.place.path, &e),
+            None => untold.n_left += 1,
         }
     }
     let mut detail = format!("{n_whole} files have filters of all their rows, {n_without} have none");
     if n_mended > 0 {
         detail += &format!("; {n_mended} of these filters were damaged or missing, and were written again");
     }
-    outcome_in_time(NAME, &problems, detail, n_left)
+    outcome_of_files(NAME, &problems, detail, untold)
 }
 
-/// Whether the sidecar had to be written again, or what is wrong with it.
-async fn look_at(shared: &Arc<Shared>, snapshot: &TableSnapshot, file: &FileRef) -> Result<bool, String> {
-    let Err(how) = check(file, file.place.store(snapshot.stores()).as_ref()).await else { return Ok(false) };
-    match mend(shared, snapshot.def(), file).await {
+/// Whether the sidecar had to be written again, or what is wrong with it. An error: nobody can say now.
+async fn look_at(shared: &Arc<Shared>, snapshot: &TableSnapshot, file: &FileRef) -> Result<Result<bool, String>> {
+    let Some(how) = check(shared, file).await? else { return Ok(Ok(false)) };
+    Ok(match mend(shared, snapshot.def(), file).await {
         Ok(true) => Ok(true),
         Ok(false) => Err(format!("{how}: queries read its file without it, until a merge writes another")),
-        Err(e) => Err(format!("{how}, and cannot be written again: {e}")),
-    }
+        Err(e) => {
+            // Its store may have gone in between.
+            check_is_there(shared).await?;
+            Err(format!("{how}, and cannot be written again: {e}"))
+        }
+    })
 }
 
 /// Tests the sidecar of a file that was found whole, at most `rate` bytes a second. One that is damaged or missing is written again, as fast
@@ -156,20 +161,30 @@ fn add(rebuild: &mut Rebuild, batches: impl Iterator<Item = Result<RecordBatch>>
     Ok(())
 }
 
-async fn check(file: &FileRef, store: &dyn ObjectStore) -> Result<(), String> {
-    let Some((sidecar, path)) = file.sidecar() else { return Ok(()) };
-    let unread = |e| store_error(&format!("{path} cannot be read"), e).to_string();
-    let bytes = store.get(&path).await.map_err(unread)?.bytes().await.map_err(unread)?;
+/// What is wrong with the sidecar. An error: nobody can say now.
+async fn check(shared: &Arc<Shared>, file: &FileRef) -> Result<Option<String>> {
+    let Some((sidecar, path)) = file.sidecar() else { return Ok(None) };
+    let read = match file.place.store(shared.folders.stores()).get(&path).await {
+        Ok(found) => found.bytes().await,
+        Err(e) => Err(e),
+    };
+    let Ok(bytes) = read else {
+        // Missing, or not to be had now: which of them, its test tells.
+        return Ok(match test_beside(shared, file, None).await? {
+            Tested::Whole => None,
+            Tested::Damaged(how) => Some(format!("{path}: {how}")),
+        });
+    };
     if bytes.len() as u64 != sidecar.bytes {
-        return Err(format!("{path} has {} bytes instead of {}", bytes.len(), sidecar.bytes));
+        return Ok(Some(format!("{path} has {} bytes instead of {}", bytes.len(), sidecar.bytes)));
     }
     if xxh3_64(&bytes) != sidecar.checksum {
-        return Err(format!("{path} does not match its checksum"));
+        return Ok(Some(format!("{path} does not match its checksum")));
     }
-    let directory = Directory::parse(&bytes, sidecar.bytes).map_err(|e| format!("{path}: {e}"))?;
-    let n_rows: u64 = directory.blocks.iter().map(|block| block.rows).sum();
-    if n_rows != file.file.rows {
-        return Err(format!("{path} is of {n_rows} rows, and its file has {}", file.file.rows));
-    }
-    Ok(())
+    let n_rows: u64 = match Directory::parse(&bytes, sidecar.bytes) {
+        Ok(directory) => directory.blocks.iter().map(|block| block.rows).sum(),
+        Err(e) => return Ok(Some(format!("{path}: {e}"))),
+    };
+    let is_of_all = n_rows == file.file.rows;
+    Ok((!is_of_all).then(|| format!("{path} is of {n_rows} rows, and its file has {}", file.file.rows)))
 }

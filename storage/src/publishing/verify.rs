@@ -4,17 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::path::Path as StorePath;
 use tokio::time::{Instant, timeout_at};
 
 use super::accounts::check_accounts;
 use super::checkpoint::note_log;
-use super::checksum::{Tested, test_file};
+use super::checksum::{Tested, check_is_there, test_file};
 use super::commit::app_id;
 use super::keys::check_keys;
 use super::quarantine::{forget_gone, note_tested};
 use super::settle::{delta_table, settle_recorded};
 use super::sidecars::check_sidecars;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::limits::MAX_SNAPSHOT_S;
 use crate::sealed::{FileRef, SegmentFile};
 use crate::table::{SealFigures, Shared, Table, TableSnapshot};
@@ -66,8 +67,7 @@ impl Table {
         drop(snapshot);
         let rows = check_accounts(self).await?;
         let log = match in_time(until, check_log(&shared, &files, figures)).await {
-            Some(Ok(check)) => check,
-            Some(Err(e)) => failed(LOG, &[e.to_string()]),
+            Some(check) => check,
             None => unknown(LOG, format!("it was not read in time: {MORE_TIME}")),
         };
         let whole = check_files(&shared, &files, until).await?;
@@ -107,13 +107,35 @@ fn outcome(name: &'static str, problems: &[String], detail: String) -> Check {
     if problems.is_empty() { passed(name, detail) } else { failed(name, problems) }
 }
 
-/// Of files, of which `n_left` were not looked at before the time was up. What is wrong with others is wrong all the same.
-pub(super) fn outcome_in_time(name: &'static str, problems: &[String], detail: String, n_left: u64) -> Check {
-    let check = outcome(name, problems, detail);
-    if n_left == 0 {
-        return check;
+/// The files that a check cannot tell of.
+#[derive(Debug, Default)]
+pub(super) struct Untold {
+    /// Not looked at before the time was up.
+    pub(super) n_left: u64,
+    /// Nobody can say now what they are, as where their store is away; and why the first could not be tested.
+    n_untested: u64,
+    first: String,
+}
+
+impl Untold {
+    pub(super) fn note(&mut self, path: &StorePath, why: &Error) {
+        if self.n_untested == 0 {
+            self.first = format!("{path}: {why}");
+        }
+        self.n_untested += 1;
     }
-    incomplete(check, &format!("{n_left} more were not looked at in time: {MORE_TIME}"))
+}
+
+pub(super) fn outcome_of_files(name: &'static str, problems: &[String], detail: String, untold: Untold) -> Check {
+    let mut check = outcome(name, problems, detail);
+    let Untold { n_left, n_untested, first } = untold;
+    if n_left > 0 {
+        check = incomplete(check, &format!("{n_left} more were not looked at in time: {MORE_TIME}"));
+    }
+    if n_untested > 0 {
+        check = incomplete(check, &format!("{n_untested} more could not be tested, the first {first}"));
+    }
+    check
 }
 
 /// Nobody can tell of all that belongs to the check. What is wrong with the rest is wrong all the same.
@@ -123,27 +145,22 @@ fn incomplete(check: Check, why: &str) -> Check {
 }
 
 /// Each file is there, with the length and the checksum that it was built with. One that is not is damaged from here on; one that was, and is
-/// whole again, is not; nobody can tell of those whose store has gone away. Files whose rows are all deleted leave with the next publish, and
-/// nobody needs them.
+/// whole again, is not; nobody can tell of those that cannot be tested now, as where their store has gone away. Files whose rows are all
+/// deleted leave with the next publish, and nobody needs them.
 async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot, until: Instant) -> Result<Check> {
     let mut problems = Vec::new();
-    let (mut n_read, mut bytes, mut n_restored, mut n_left) = (0_u64, 0, 0, 0);
-    // How many could not be tested, and why the first could not.
-    let mut untested: Option<(u64, String)> = None;
+    let (mut n_read, mut bytes, mut n_restored) = (0_u64, 0, 0);
+    let mut untold = Untold::default();
     for file in with_rows(snapshot) {
         let was_damaged = shared.quarantine.has(&file.file.name);
         let Some(tested) = in_time(until, test_file(shared, file, None)).await else {
-            n_left += 1;
+            untold.n_left += 1;
             continue;
         };
         let tested = match tested {
             Ok(tested) => tested,
-            Err(e) if matches!(e.code(), Code::StoreUnavailable | Code::ShuttingDown) => {
-                untested.get_or_insert_with(|| (0, format!("{}: {e}", file.place.path))).0 += 1;
-                continue;
-            }
             Err(e) => {
-                problems.push(e.to_string());
+                untold.note(&file.place.path, &e);
                 continue;
             }
         };
@@ -159,13 +176,7 @@ async fn check_files(shared: &Arc<Shared>, snapshot: &TableSnapshot, until: Inst
     if n_restored > 0 {
         detail += &format!("; {n_restored} of them were damaged before");
     }
-    let check = outcome_in_time("files", &problems, detail, n_left);
-    Ok(match untested {
-        Some((n_untested, why)) => {
-            incomplete(check, &format!("{n_untested} more could not be tested, the first {why}"))
-        }
-        None => check,
-    })
+    Ok(outcome_of_files("files", &problems, detail, untold))
 }
 
 /// Files that somebody may have to read.
@@ -197,8 +208,23 @@ fn check_halves(snapshot: &TableSnapshot) -> Check {
     outcome("halves", &problems, detail)
 }
 
-/// The Delta log has the files that our index has, with the same deleted rows, and our last entry.
-async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigures) -> Result<Check> {
+/// The Delta log has the files that our index has, with the same deleted rows, and our last entry. Nobody can tell while its store is away.
+async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigures) -> Check {
+    let e = match compare_log(shared, snapshot, figures).await {
+        Ok(check) => return check,
+        Err(e) => e,
+    };
+    // A file that is missing of a log that is there is told like this as well.
+    let is_of_store = matches!(e.code(), Code::StoreUnavailable | Code::ShuttingDown);
+    let is_of_store = is_of_store && shared.quarantine.missing_log().is_empty();
+    match check_is_there(shared).await {
+        Err(away) => unknown(LOG, away.to_string()),
+        Ok(()) if is_of_store => unknown(LOG, e.to_string()),
+        Ok(()) => failed(LOG, &[e.to_string()]),
+    }
+}
+
+async fn compare_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigures) -> Result<Check> {
     let Some(settled) = figures.settled else {
         return Ok(passed(LOG, "nothing was published yet".to_owned()));
     };

@@ -18,6 +18,14 @@ pub(crate) enum Subject {
     File(FileRef),
 }
 
+/// Published files of a table that is away, which came up meanwhile.
+#[derive(Default)]
+struct Waiting {
+    skipped: Vec<String>,
+    /// The one by which it was found.
+    failed: Option<String>,
+}
+
 /// What is known of the tests of one process.
 pub(crate) struct Scrubber {
     options: ScrubOptions,
@@ -25,6 +33,9 @@ pub(crate) struct Scrubber {
     /// Uptime when a file was last tested.
     tested: HashMap<String, Duration>,
     queue: VecDeque<(TableId, String)>,
+    waiting: HashMap<TableId, Waiting>,
+    /// Files that could not be reached, and whose log has answered since.
+    again: HashSet<String>,
     logs: HashMap<TableId, LogTests>,
     /// What was given last was a Delta log.
     was_log: bool,
@@ -34,8 +45,17 @@ pub(crate) struct Scrubber {
 
 impl Scrubber {
     pub(crate) fn new(options: ScrubOptions, env: &Env) -> Self {
-        let (tested, queue, logs) = (HashMap::new(), VecDeque::new(), HashMap::new());
-        Self { options, env: env.clone(), tested, queue, logs, was_log: false, looked: None }
+        Self {
+            options,
+            env: env.clone(),
+            tested: HashMap::new(),
+            queue: VecDeque::new(),
+            waiting: HashMap::new(),
+            again: HashSet::new(),
+            logs: HashMap::new(),
+            was_log: false,
+            looked: None,
+        }
     }
 
     /// What is due next, with its table. Files and logs in turn: to ask a store that is away takes long, and files do not wait for it.
@@ -51,6 +71,9 @@ impl Scrubber {
 
     fn next_file(&mut self, tables: &[Table]) -> Option<(Table, Subject)> {
         if self.queue.is_empty() {
+            self.resume(tables);
+        }
+        if self.queue.is_empty() {
             self.look(tables);
         }
         while let Some((id, name)) = self.queue.pop_front() {
@@ -58,13 +81,32 @@ impl Scrubber {
             let snapshot = table.snapshot();
             // It may have left the table.
             let Some(file) = snapshot.files().iter().find(|file| file.file.name == name) else { continue };
-            // It comes with the next look after the log has answered.
-            if file.place.is_published && self.logs.get(&id).is_some_and(LogTests::is_away) {
+            if file.place.is_published && self.is_away(table) {
+                self.waiting.entry(id).or_default().skipped.push(name);
                 continue;
             }
             return Some((table.clone(), Subject::File(file.clone())));
         }
         None
+    }
+
+    /// Nobody asks the log of a table that is closed, so that its files do not wait for it.
+    fn is_away(&self, table: &Table) -> bool {
+        !table.shared.is_closing() && self.logs.get(&table.shared.def.id).is_some_and(LogTests::is_away)
+    }
+
+    /// What waits comes behind all others when its log has answered; the file by which a table was found to be away is the last one, because
+    /// it may be this file alone that cannot be reached.
+    fn resume(&mut self, tables: &[Table]) {
+        for table in tables {
+            if self.is_away(table) {
+                continue;
+            }
+            let id = table.shared.def.id;
+            let Some(Waiting { skipped, failed }) = self.waiting.remove(&id) else { continue };
+            self.again.extend(failed.clone());
+            self.queue.extend(skipped.into_iter().chain(failed).map(|name| (id, name)));
+        }
     }
 
     /// The one that is due for longest.
@@ -100,15 +142,19 @@ impl Scrubber {
 
     /// And whether an error is news.
     async fn test_file(&mut self, table: &Table, file: &FileRef) -> (Result<()>, bool) {
+        let (id, name) = (table.shared.def.id, &file.file.name);
         let outcome = test(table, file, self.options.rate).await;
         let (uptime, code) = (self.env.clock.uptime(), outcome.as_ref().err().map(Error::code));
-        if file.place.is_published && code == Some(Code::StoreUnavailable) {
+        let is_again = self.again.remove(name);
+        let is_first = !is_again && !table.shared.is_closing();
+        if file.place.is_published && code == Some(Code::StoreUnavailable) && is_first {
             // The table's other files are where it is: one warning is enough, and the log, which is asked soon, tells when they are back.
-            let log = self.logs.entry(table.shared.def.id).or_default();
+            self.waiting.entry(id).or_default().failed = Some(name.clone());
+            let log = self.logs.entry(id).or_default();
             return (outcome, log.note(Err(Code::StoreUnavailable), uptime, &self.options));
         }
-        // Also one that could not be tested: its turn comes again.
-        self.tested.insert(file.file.name.clone(), uptime);
+        // Also one that could not be tested, though its log answers: its turn comes again.
+        self.tested.insert(name.clone(), uptime);
         (outcome, true)
     }
 
@@ -133,6 +179,11 @@ impl Scrubber {
         self.tested.retain(|name, _| names.contains(name.as_str()));
         let ids: HashSet<TableId> = tables.iter().map(|table| table.shared.def.id).collect();
         self.logs.retain(|id, _| ids.contains(id));
+        self.waiting.retain(|id, _| ids.contains(id));
+        self.again.retain(|name| names.contains(name.as_str()));
+        let waiting = self.waiting.values().flat_map(|waiting| waiting.skipped.iter().chain(&waiting.failed));
+        let waiting: HashSet<&str> = waiting.map(String::as_str).collect();
+        let files: Vec<_> = files.iter().filter(|(_, _, file)| !waiting.contains(file.file.name.as_str())).collect();
         let mut candidates = Vec::with_capacity(files.len());
         for (_, is_local, file) in &files {
             candidates.push(Candidate {

@@ -1,12 +1,14 @@
 //! What is planned where `*` and another column, or two `*`, have columns of one name? The planner refuses them. There the first `*` stays, and
-//! all others are columns with names of their own, which the client is not told. The same holds for both sides of a UNION, which are joined by place.
+//! all others are columns with names of their own, which the client is not told. The same holds for both sides of a UNION, which are joined by place,
+//! and of INTERSECT and EXCEPT, in which the planner looks for the places by their names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
+use datafusion::logical_expr::{Distinct, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Statement as Sql, Value,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement as Sql, Value,
 };
 
 use super::answers::rename;
@@ -16,20 +18,36 @@ use crate::statement::parse::{sql_of, sql_of_mut};
 /// The names of a column: those of its table, if it has one, and its own.
 type ColumnParts = Vec<String>;
 
-/// A query, or an EXPLAIN of one, that may select two columns of one name beside a `*`.
+/// A query, or an EXPLAIN of one, that may select two columns of one name beside a `*`, or with one on a side of a UNION or the like.
 pub(crate) struct Beside {
     statement: Statement,
     announced: Announced,
+    /// It is a UNION or the like. There a `*` alone may have two columns of one name, of two tables, and all are written out.
+    is_of_several: bool,
 }
 
 impl Beside {
     /// `None` for a query that has one name once beside a `*`, or no `*`. `announced` are the names that are known already.
     pub(crate) fn of(statement: &Statement, announced: &Announced) -> Option<Self> {
-        let may_repeat = selects(&query(statement)?.body).into_iter().any(has_others);
-        may_repeat.then(|| Self { statement: statement.clone(), announced: announced.clone() })
+        let body = &query(statement)?.body;
+        let is_of_several = is_of_several(body);
+        let may_repeat = selects(body).into_iter().any(|select| may_repeat(select, is_of_several));
+        may_repeat.then(|| Self { statement: statement.clone(), announced: announced.clone(), is_of_several })
     }
 
-    /// For each `*` behind the first of a SELECT a query that has its columns, behind one more: some have none.
+    /// Whether the planner would look for columns by names that two of them may have: it finds one for the other, or says that it finds none.
+    pub(crate) fn is_compared(&self) -> bool {
+        query(&self.statement).is_some_and(|query| is_compared(&query.body))
+    }
+
+    /// How the columns of its plan are called, as it is written: a UNION gives one of two that are called the same another name.
+    pub(crate) fn announced(&self, plan: &LogicalPlan) -> Announced {
+        let (planned, of_first) = (plan.schema().fields(), first(plan).schema().fields());
+        let names = planned.iter().zip(of_first.iter());
+        self.announced.with(names.map(|(planned, named)| (planned.name().clone(), named.name().clone())).collect())
+    }
+
+    /// For each `*` that is written out a query that has its columns, behind one more: some have none.
     pub(crate) fn wildcards(&self) -> Vec<Statement> {
         let Some(query) = query(&self.statement) else { return Vec::new() };
         let alone = |select: &Select, item: &SelectItem| {
@@ -40,8 +58,9 @@ impl Beside {
             Statement::Statement(Box::new(Sql::Query(Box::new(query))))
         };
         let mut wildcards = Vec::new();
-        for select in selects(&query.body).into_iter().filter(|select| has_others(select)) {
-            let items = select.projection.iter().filter(|item| is_wildcard(item)).skip(1);
+        let n_kept = usize::from(!self.is_of_several);
+        for select in selects(&query.body).into_iter().filter(|select| may_repeat(select, self.is_of_several)) {
+            let items = select.projection.iter().filter(|item| is_wildcard(item)).skip(n_kept);
             wildcards.extend(items.map(|item| alone(select, item)));
         }
         wildcards
@@ -50,24 +69,32 @@ impl Beside {
     /// The query without two columns of one name, and how its columns are called. `columns` are those of [`Self::wildcards`].
     pub(crate) fn apart(mut self, columns: Vec<Vec<ColumnParts>>) -> (Statement, Announced) {
         let is_explain = matches!(self.statement, Statement::Explain(_));
+        let is_of_several = self.is_of_several;
         let mut announced = self.announced.clone();
         if let Some(query) = query_mut(&mut self.statement) {
             let mut columns = columns.into_iter();
             let mut of_answer = None;
             for (i, select) in selects_mut(&mut query.body).into_iter().enumerate() {
-                if !has_others(select) {
+                if !may_repeat(select, is_of_several) {
                     continue;
                 }
-                let written = rename(&mut select.projection, &|_| true);
+                let written = rename(&mut select.projection, &|is_taken| is_taken || !is_of_several);
                 let mut renamed = written.clone();
-                select.projection = written_out(mem::take(&mut select.projection), &mut columns, &mut renamed);
+                let taken = is_of_several.then(|| names(&select.projection));
+                for name in taken.iter().flatten() {
+                    renamed.entry(name.clone()).or_insert_with(|| name.clone());
+                }
+                let items = mem::take(&mut select.projection);
+                select.projection = written_out(items, taken, &mut columns, &mut renamed);
                 if i == 0 {
                     // The first SELECT names the columns of the answer.
                     of_answer = Some((written, renamed));
                 }
             }
             if let Some((written, renamed)) = of_answer {
-                order_by(query, &written);
+                if !is_of_several {
+                    order_by(query, &written);
+                }
                 announced = self.announced.with(renamed);
             }
         }
@@ -76,32 +103,47 @@ impl Beside {
     }
 }
 
-/// The columns of every `*` behind the first in its place, each under a name of its own.
+/// The names of the columns that are no `*`.
+fn names(items: &[SelectItem]) -> HashSet<String> {
+    rename(&mut items.to_vec(), &|_| true).into_values().collect()
+}
+
+/// The columns of every `*` behind the first in its place, each under a name of its own. With `taken` names of other columns also those of the first,
+/// and those that are the first of their name keep it: in a UNION they have no other one in ORDER BY.
 fn written_out(
     items: Vec<SelectItem>,
+    mut taken: Option<HashSet<String>>,
     columns: &mut impl Iterator<Item = Vec<ColumnParts>>,
     renamed: &mut HashMap<String, String>,
 ) -> Vec<SelectItem> {
-    let mut has_wildcard = false;
+    let mut keeps_next = taken.is_none();
     let mut written = Vec::with_capacity(items.len());
     for item in items {
-        if !is_wildcard(&item) || !mem::replace(&mut has_wildcard, true) {
+        if !is_wildcard(&item) || mem::take(&mut keeps_next) {
             written.push(item);
             continue;
         }
         for parts in columns.next().unwrap_or_default() {
             let Some(name) = parts.last().cloned() else { continue };
+            let expr = column(parts);
+            if taken.as_mut().is_some_and(|taken| taken.insert(name.clone())) {
+                written.push(SelectItem::UnnamedExpr(expr));
+                continue;
+            }
             let planned = format!("{name}*{}", written.len());
-            let mut parts: Vec<Ident> = parts.into_iter().map(|part| Ident::with_quote('"', part)).collect();
-            let expr = match (parts.len(), parts.pop()) {
-                (1, Some(only)) => Expr::Identifier(only),
-                (_, last) => Expr::CompoundIdentifier(parts.into_iter().chain(last).collect()),
-            };
             written.push(SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', planned.clone()) });
             renamed.insert(planned, name);
         }
     }
     written
+}
+
+fn column(parts: ColumnParts) -> Expr {
+    let mut parts: Vec<Ident> = parts.into_iter().map(|part| Ident::with_quote('"', part)).collect();
+    match (parts.len(), parts.pop()) {
+        (1, Some(only)) => Expr::Identifier(only),
+        (_, last) => Expr::CompoundIdentifier(parts.into_iter().chain(last).collect()),
+    }
 }
 
 /// ORDER BY of a renamed column, by its new name.
@@ -137,9 +179,40 @@ fn query_mut(statement: &mut Statement) -> Option<&mut Query> {
     }
 }
 
-/// Whether a SELECT has a `*`, and other columns that may be called like those of it.
-fn has_others(select: &Select) -> bool {
-    select.projection.len() > 1 && select.projection.iter().any(is_wildcard)
+/// Whether a SELECT has a `*`, and other columns that may be called like those of it; of several SELECTs also a `*` alone is one.
+fn may_repeat(select: &Select, is_of_several: bool) -> bool {
+    (is_of_several || select.projection.len() > 1) && select.projection.iter().any(is_wildcard)
+}
+
+/// Whether it is a UNION or the like, of columns by their places.
+fn is_of_several(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Query(query) if is_plain(query) => is_of_several(&query.body),
+        SetExpr::SetOperation { set_quantifier, .. } => !is_by_name(*set_quantifier),
+        _ => false,
+    }
+}
+
+/// Whether an INTERSECT or EXCEPT is a part of it.
+fn is_compared(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Query(query) if is_plain(query) => is_compared(&query.body),
+        SetExpr::SetOperation { op, left, right, .. } => {
+            *op != SetOperator::Union || is_compared(left) || is_compared(right)
+        }
+        _ => false,
+    }
+}
+
+/// The SELECT that names the columns of an answer: UNION, DISTINCT, ORDER BY and LIMIT stand around it.
+fn first(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Union(_)
+        | LogicalPlan::Distinct(Distinct::All(_))
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_) => plan.inputs().into_iter().next().map_or(plan, first),
+        _ => plan,
+    }
 }
 
 /// The SELECTs of which a query consists, from left to right. Where names say what belongs together, and where a part has an order of its own,

@@ -7,13 +7,14 @@ mod beside;
 mod calls;
 mod merged;
 mod positions;
+mod references;
 mod scope;
 mod series;
 mod windows;
 
 use std::fmt;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor};
 use tidewater_storage::{Code, Error, Result};
 
 pub(crate) use self::answers::Announced;
@@ -24,6 +25,7 @@ pub(super) use self::beside::is_by_name;
 pub(super) use self::calls::{settle_calls, settle_words};
 pub(super) use self::merged::settle_merged;
 pub(super) use self::positions::settle_positions;
+pub(super) use self::references::settle_references;
 pub(super) use self::scope::check_nesting;
 pub(crate) use self::scope::{Scope, relations};
 pub(super) use self::series::settle_series;
@@ -72,8 +74,20 @@ pub(super) fn parts(name: &ObjectName) -> Result<Vec<String>> {
     name.0.iter().map(part).collect()
 }
 
+/// The alias of what may stand in FROM.
+fn alias_of(factor: &TableFactor) -> Option<&TableAlias> {
+    match factor {
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::UNNEST { alias, .. }
+        | TableFactor::NestedJoin { alias, .. } => alias.as_ref(),
+        _ => None,
+    }
+}
+
 /// An unquoted identifier in lower case, a quoted one as it is.
-pub(super) fn fold(ident: &Ident) -> String {
+pub(crate) fn fold(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

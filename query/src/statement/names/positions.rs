@@ -1,11 +1,12 @@
 //! Which columns are `ROLLUP (1, 2)` over? Numbers within CUBE, ROLLUP and GROUPING SETS are places in the SELECT list, as they are in a plain
-//! GROUP BY; the planner counts only there, and takes these for constants.
+//! GROUP BY; the planner counts only there, and takes these for constants. And which keys of an order are there already? The planner wants each once.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Select, SelectItem, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Distinct, Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, OrderByExpr, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -26,6 +27,30 @@ struct Positions {
 
 impl VisitorMut for Positions {
     type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
+        if let SetExpr::Select(select) = &*query.body
+            && let Some(Distinct::On(_)) = select.distinct
+            && let Some(order_by) = &mut query.order_by
+            && let OrderByKind::Expressions(keys) = &mut order_by.kind
+        {
+            keep_first(keys);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
+        if let Expr::Function(function) = expr
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            for clause in &mut list.clauses {
+                if let FunctionArgumentClause::OrderBy(keys) = clause {
+                    keep_first(keys);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
         let Select { group_by: GroupByExpr::Expressions(keys, _), projection, .. } = select else {
@@ -52,6 +77,16 @@ impl Positions {
             _ => Ok(()),
         }
     }
+}
+
+/// What is ordered by already is not ordered by again, in whatever direction.
+fn keep_first(keys: &mut Vec<OrderByExpr>) {
+    let mut seen: Vec<Expr> = Vec::new();
+    keys.retain(|key| {
+        let is_new = !seen.contains(&key.expr);
+        seen.push(key.expr.clone());
+        is_new
+    });
 }
 
 fn is_set(key: &Expr) -> bool {

@@ -29,7 +29,7 @@ fn read(sql: &str) -> Result<String, (Code, String)> {
 }
 
 fn front_end(sql: &str) -> Result<Statement, Error> {
-    classify(read_text(sql)?, "public")
+    classify(read_text(sql, "public")?, "public")
 }
 
 #[test]

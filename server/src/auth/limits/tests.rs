@@ -163,16 +163,46 @@ fn a_batch_of_a_stream_is_a_request_once_it_is_here() {
     let (limits, clock) = limits(TokenLimits { requests_per_s: Some(10), bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
     assert_eq!(n_taken(|| alice.batch()), 10_000, "streams whose clients send nothing use nothing up");
-    assert_eq!(n_taken(|| batch(&alice, 1)), 10);
-    assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (100, 100));
+    assert_eq!(n_taken(|| batch(&alice, 1)), 9);
+    assert_eq!(wait_ms(alice.batch()), 100);
+    assert_eq!(n_taken(|| alice.request()), 1, "the last of them is for calls");
+    assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (200, 100));
     // Those that waited for what comes are paid for.
     alice.batch_came(1);
-    assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (200, 200));
+    assert_eq!((wait_ms(alice.batch()), wait_ms(alice.request())), (300, 200));
     alice.came(3 << 20);
     clock.advance(Duration::from_millis(1_100));
     // Who asks in vain uses nothing up.
     assert_eq!(n_taken(|| batch(&alice, 1)), 0);
     assert_eq!(n_taken(|| alice.request()), 10);
+}
+
+/// One stream of small batches, which takes each request when it is there, is no end of the caller's statements.
+#[test]
+fn batches_leave_a_part_of_the_requests_to_calls() {
+    for (per_s, of_batches) in [(1, 1), (2, 1), (10, 9), (100, 90)] {
+        let (limits, clock) = limits(TokenLimits { requests_per_s: Some(per_s), ..NONE });
+        let alice = limits.of(&user("alice"));
+        assert_eq!(n_taken(|| batch(&alice, 1)), of_batches, "of {per_s}");
+        assert_eq!(n_taken(|| alice.request()), per_s as usize - of_batches, "of {per_s}");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(n_taken(|| batch(&alice, 1)), of_batches, "of {per_s}");
+        // While no call comes they have all that does.
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(n_taken(|| batch(&alice, 1)), per_s as usize / 2, "of {per_s}");
+    }
+}
+
+/// The clock of the limits stands still, as if calls took all that comes but one.
+#[tokio::test]
+async fn calls_keep_no_batch_for_ever() {
+    let (limits, _clock) = limits(TokenLimits { requests_per_s: Some(10), ..NONE });
+    let alice = limits.of(&user("alice"));
+    assert_eq!(n_taken(|| batch(&alice, 1)), 9);
+    let mut stream = pin!(alice.batch_in_time());
+    assert!(stream.as_mut().now_or_never().is_none());
+    tokio::time::timeout(Duration::from_secs(60), stream).await.expect("one is left");
+    assert!(alice.batch().is_err() && alice.request().is_ok());
 }
 
 #[test]
@@ -221,8 +251,10 @@ fn without_limits_nothing_is_counted() {
 
 #[test]
 fn who_does_not_come_any_more_is_forgotten() {
-    let (limits, clock) = limits(TokenLimits { requests_per_s: Some(1), bytes_per_s: Some(1), ..NONE });
+    let of_all = TokenLimits { requests_per_s: Some(1), bytes_per_s: Some(1), concurrent_queries: Some(1) };
+    let (limits, clock) = limits(of_all);
     let held = limits.of(&user("held"));
+    let _running = limits.of(&user("reads")).query().expect("the first");
     let day_s = 86_400;
     limits.of(&user("owes")).came(day_s);
     for n in 0..2 * SWEEP_FROM {
@@ -233,8 +265,9 @@ fn who_does_not_come_any_more_is_forgotten() {
         limits.of(&user(&format!("v{n}")));
     }
     let known = limits.known.lock();
-    assert!(known.limiters.len() <= 2 * SWEEP_FROM + 3, "{}", known.limiters.len());
-    for (name, why) in [("held", "somebody uses it"), ("owes", "its time is not over")] {
+    assert!(known.limiters.len() <= 2 * SWEEP_FROM + 4, "{}", known.limiters.len());
+    let kept = [("held", "somebody uses it"), ("owes", "its time is not over"), ("reads", "its statement runs")];
+    for (name, why) in kept {
         assert!(known.limiters.contains_key(&Key::User(name.to_owned())), "{why}");
     }
     drop(held);
@@ -280,13 +313,29 @@ async fn a_call_that_would_wait_for_too_long_is_refused_at_once() {
     let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
     let alice = limits.of(&user("alice"));
     alice.came(12 << 20);
-    assert_eq!(wait_ms(alice.call(1).now_or_never().expect("at once")), 11_001);
+    // Not the 11 s that are missing: it comes back in time to wait with the others.
+    assert_eq!(wait_ms(alice.call(1).now_or_never().expect("at once")), 6_001);
     clock.advance(Duration::from_secs(2));
     assert!(alice.call(1 << 20).now_or_never().is_none(), "nine seconds are not too long");
     // Who waited in vain has used nothing up, and keeps nobody.
     assert_eq!(wait_ms(alice.bytes_within(Duration::from_millis(1)).await), 9_001);
     clock.advance(Duration::from_millis(9_001));
     assert!(alice.call(1).now_or_never().expect("at once").is_ok());
+}
+
+#[tokio::test]
+async fn a_call_that_may_not_wait_comes_before_nobody() {
+    let (limits, clock) = limits(TokenLimits { bytes_per_s: Some(1 << 20), ..NONE });
+    let alice = limits.of(&user("alice"));
+    assert!(alice.call_now(1 << 20).is_ok());
+    assert_eq!(wait_ms(alice.call_now(1)), 1);
+    let mut stream = pin!(alice.bytes_in_time());
+    assert!(stream.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(wait_ms(alice.call_now(1)), 1, "the stream is first");
+    stream.await;
+    assert!(alice.call_now(12 << 20).is_ok());
+    assert_eq!(wait_ms(alice.call_now(1)), 6_001);
 }
 
 #[tokio::test]

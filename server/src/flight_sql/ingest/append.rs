@@ -24,7 +24,7 @@ use super::target::Target;
 use crate::App;
 use crate::flight_sql::call::Call;
 use crate::flight_sql::command::invalid;
-use crate::flight_sql::incoming::Incoming;
+use crate::flight_sql::incoming::{Came, Incoming};
 use crate::status::{to_flight_status as to_status, to_status_as};
 
 /// When the next rows take so long, memory of those before may be what they, or others, wait for.
@@ -106,7 +106,7 @@ enum Rows {
 
 impl Append {
     /// Reads the whole stream. What it holds meanwhile is `incoming`'s matter: memory, and for how long. While rows are written
-    /// it is not read.
+    /// it is not read, and waits for no more than its limits.
     async fn take<S>(&self, mut incoming: Incoming<S>) -> Result<(SchemaRef, Rows), Status>
     where
         S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
@@ -118,12 +118,13 @@ impl Append {
         let held_up = incoming.held_up();
         let mut checked = false;
         loop {
-            let batch = {
-                let mut next = pin!(incoming.next_held());
+            rows = self.until_it_may_read(rows, &mut incoming).await?;
+            let came = {
+                let mut next = pin!(incoming.read_held());
                 loop {
                     tokio::select! {
                         biased;
-                        batch = &mut next => break batch?,
+                        came = &mut next => break came?,
                         () = tokio::time::sleep(GIVE_WAY_AFTER) => {
                             let is_held_up = held_up.load(Ordering::Relaxed);
                             rows = self.give_way(rows, is_held_up).await.map_err(|error| adbc_status(&error))?;
@@ -135,15 +136,44 @@ impl Append {
                 check(Some(schema))?;
                 checked = true;
             }
-            let Some((batch, held)) = batch else { break };
-            if batch.num_rows() > 0 {
-                rows = self.add(rows, batch, held).await.map_err(|error| adbc_status(&error))?;
+            match came {
+                Came::Rows((batch, held)) if batch.num_rows() > 0 => {
+                    rows = self.add(rows, batch, held).await.map_err(|error| adbc_status(&error))?;
+                }
+                Came::Rows(_) | Came::Nothing => {}
+                Came::End => break,
             }
         }
         let schema = incoming.schema().cloned().ok_or_else(|| {
             to_status(&invalid("the bulk append has no schema message").hint("send the schema first"))
         })?;
         Ok((schema, rows))
+    }
+
+    /// Waits for the limits of the client. It does so also while rows are written: who has the turn and does not take it keeps it from all
+    /// others who have the same limits.
+    async fn until_it_may_read<S>(&self, mut rows: Rows, incoming: &mut Incoming<S>) -> Result<Rows, Status>
+    where
+        S: Stream<Item = Result<FlightData, Status>> + Unpin + Send,
+    {
+        let mut may_read = pin!(incoming.may_read());
+        loop {
+            tokio::select! {
+                biased;
+                may = &mut may_read => return may.map(|()| rows),
+                () = tokio::time::sleep(GIVE_WAY_AFTER) => {}
+            }
+            // Its next rows wait for no memory yet.
+            let mut written = pin!(self.give_way(rows, false));
+            tokio::select! {
+                biased;
+                may = &mut may_read => {
+                    may?;
+                    return written.await.map_err(|error| adbc_status(&error));
+                }
+                given = &mut written => rows = given.map_err(|error| adbc_status(&error))?,
+            }
+        }
     }
 
     async fn add(&self, rows: Rows, batch: RecordBatch, held: Collecting) -> Result<Rows> {
@@ -391,3 +421,6 @@ pub(in crate::flight_sql) fn adbc_status(error: &Error) -> Status {
         _ => to_status(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -324,6 +324,22 @@ async fn a_stream_that_is_slowed_down_ends_when_the_process_does() {
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
 }
 
+/// Its rows are held until then, and its client may have no time for more.
+#[tokio::test]
+async fn the_end_of_a_stream_waits_for_no_limit() {
+    let slow = TokenLimits { bytes_per_s: Some(1 << 10), ..TokenLimits::default() };
+    let limits = Limits::new(slow, Arc::new(ManualClock::at(0)));
+    let limiter = limits.of(&Caller { principal: Principal::admin("anna"), proof: Proof::Nothing });
+    let messages = encoded(vec![zeros(1 << 20)]).await;
+    let sent = (sent(messages), MessagePlace::default());
+    let (_, stream) = Incoming::open(sent, &memory(), &CancellationToken::new()).await.unwrap();
+    let mut stream = stream.limited_by(Arc::clone(&limiter));
+    assert!(stream.next().await.unwrap().is_some());
+    let end = stream.next().now_or_never().expect("nothing more comes");
+    assert!(end.unwrap().is_none());
+    assert!(limiter.batch().is_err(), "what it sent counts for its caller");
+}
+
 #[tokio::test]
 async fn parameters_wait_for_no_memory_for_rows() {
     let (memory, draining) = (memory(), CancellationToken::new());

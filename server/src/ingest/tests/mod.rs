@@ -1,5 +1,6 @@
 //! Does the service keep its promises to real clients over a real socket?
 
+mod ending;
 mod identity;
 mod payloads;
 mod refusals;
@@ -23,6 +24,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 
+pub(crate) use self::ending::Ending;
 use crate::App;
 use crate::auth::{Auth, Limits};
 use crate::flight_sql::Kept;
@@ -36,10 +38,12 @@ pub(crate) struct Server {
     pub channel: Channel,
     address: String,
     _serving: AbortOnDropHandle<()>,
+    /// The last that is dropped.
+    ending: Ending,
 }
 
-/// What serves calls, with an empty data folder.
-pub(crate) async fn app(limits: Limits) -> Arc<App> {
+/// What serves calls, with an empty data folder, and its end, which is to be dropped last: it is the first, so that it may be bound first.
+pub(crate) async fn app(limits: Limits) -> (Ending, Arc<App>) {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let options = EngineOptions::temporary(Arc::clone(&folder), MEMORY_LIMIT);
     let (storage, _) = tokio::task::spawn_blocking(move || Engine::open(options)).await.unwrap().unwrap();
@@ -59,26 +63,27 @@ pub(crate) async fn app(limits: Limits) -> Arc<App> {
     let query = QueryEngine::new(storage.clone(), options).unwrap();
     let draining = CancellationToken::new();
     let kept = Arc::new(Kept::new(&storage));
-    Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining })
+    let app = Arc::new(App { storage, query, auth: Auth::Off, limits, kept, tls: None, draining });
+    (Ending::new(&app, folder), app)
 }
 
 impl Server {
     pub async fn start() -> Self {
-        let app = app(Limits::none()).await;
+        let (ending, app) = app(Limits::none()).await;
         let router = tonic::transport::Server::builder()
             .add_service(crate::ingest::service(app.clone()))
             .add_service(crate::query_api::service(app.clone()));
-        Self::serve(app, |connections| router.serve_with_incoming(connections)).await
+        Self::serve((ending, app), |connections| router.serve_with_incoming(connections)).await
     }
 
     /// All services, as the process has them, for callers with these limits.
     pub async fn limited(limits: Limits) -> Self {
-        let app = app(limits).await;
+        let (ending, app) = app(limits).await;
         let router = crate::grpc::router(&app, &crate::grpc::Health::new().await).unwrap();
-        Self::serve(app, |connections| router.serve_with_incoming(connections)).await
+        Self::serve((ending, app), |connections| router.serve_with_incoming(connections)).await
     }
 
-    async fn serve<S>(app: Arc<App>, serve: impl FnOnce(TcpListenerStream) -> S) -> Self
+    async fn serve<S>((ending, app): (Ending, Arc<App>), serve: impl FnOnce(TcpListenerStream) -> S) -> Self
     where
         S: Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
     {
@@ -87,7 +92,7 @@ impl Server {
         let serving = serve(TcpListenerStream::new(listener));
         let serving = tokio::spawn(async move { serving.await.unwrap() });
         let channel = connect(&address).await;
-        Self { app, channel, address, _serving: AbortOnDropHandle::new(serving) }
+        Self { app, channel, address, _serving: AbortOnDropHandle::new(serving), ending }
     }
 
     /// With the table `t (id BIGINT NOT NULL, PRIMARY KEY (id))`.

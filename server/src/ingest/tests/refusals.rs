@@ -1,15 +1,21 @@
 //! Is what cannot be stored refused with a reason, and nothing lost? Bad rows, bad payloads, bad requests.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures::FutureExt;
 use tidewater_proto::ingest::v1::payload::Format;
 use tidewater_proto::ingest::v1::{
     BatchOptions, Durability, GetTableSchemaRequest, OnRowError, Payload, SchemaPolicy, WriteRequest,
 };
-use tidewater_storage::memory::{Decoding, Share};
+use tidewater_storage::TokenLimits;
+use tidewater_storage::env::ManualClock;
+use tidewater_storage::memory::{Decoding, MessageKind, Share};
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::{Server, arrow, ids, json, json_write, reason, table};
+use crate::auth::Limits;
 
 const ROWS: &str = "{\"id\":1}\n{\"id\":null}\n{\"id\":\"x\"}\nnot json\n{\"id\":2}\n";
 
@@ -121,7 +127,7 @@ async fn large_payloads_wait_for_memory_and_small_ones_do_not() {
     let (server, request, all) = with_nothing_left_to_decode().await;
     let memory = server.app.storage.memory().clone();
     let mut large = Box::pin(server.write(request));
-    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut large).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut large).await;
     assert!(early.is_err(), "nothing was left to decode it: {early:?}");
     let small = server.write(json_write("{\"id\":1}", BatchOptions::default())).await.unwrap();
     assert_eq!(small.accepted, 1);
@@ -134,7 +140,7 @@ async fn large_payloads_wait_for_memory_and_small_ones_do_not() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), given_back).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), given_back).await.unwrap();
 }
 
 /// What bounds them is the place that each has when it comes.
@@ -143,12 +149,38 @@ async fn many_large_payloads_wait_and_none_is_refused() {
     let (server, request, all) = with_nothing_left_to_decode().await;
     let n = server.app.storage.memory().share(Share::Unassigned) / LARGE_BYTES + 1;
     let mut writes = Box::pin(futures::future::join_all((0..n).map(|_| server.write(request.clone()))));
-    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut writes).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut writes).await;
     assert!(early.is_err(), "nothing was left to decode them");
     drop(all);
     let results = writes.await;
     let stored: u64 = results.into_iter().map(|result| result.unwrap().accepted).sum();
     assert_eq!(stored, LARGE_ROWS, "each but the first is a repeat of its rows");
+}
+
+/// A place counts for the user, a limit for the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_past_their_limit_keep_the_last_places_from_nobody() {
+    let clock = Arc::new(ManualClock::at(0));
+    let most = TokenLimits { bytes_per_s: Some(1 << 20), ..TokenLimits::default() };
+    let server = Server::limited(Limits::new(most, Arc::<ManualClock>::clone(&clock))).await;
+    server.run("CREATE TABLE t (id BIGINT NOT NULL, PRIMARY KEY (id))").await;
+    let caller = server.app.auth.caller(None).await.unwrap();
+    server.app.limits.of(&caller).came(3 << 20);
+    let unknown = WriteRequest { table: table("nobody"), payload: json("{}"), ..WriteRequest::default() };
+    assert_eq!(reason(&server.write(unknown).await.unwrap_err()).1, "TABLE_NOT_FOUND", "it waits for no limit");
+
+    let large = || json_write(&format!("{{\"id\": 1{}}}", " ".repeat(1 << 20)), BatchOptions::default());
+    let memory = server.app.storage.memory().clone();
+    let more_than_half = memory.limit() / 8 + (1 << 20);
+    let others = memory.arriving(MessageKind::Rows, None, more_than_half).unwrap();
+    // A call that waits does so for 10 s.
+    let refused = tokio::time::timeout(Duration::from_secs(5), server.write(large())).await.expect("at once");
+    assert_eq!(reason(&refused.unwrap_err()), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
+    drop(others);
+    let mut late = Box::pin(server.write(large()));
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut late).await.is_err(), "it waits");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(late.await.unwrap().accepted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

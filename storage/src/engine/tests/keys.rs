@@ -291,16 +291,17 @@ async fn many_builds_leave_few_files_of_keys() {
     for build in 0..60 {
         assert_eq!(write(&table, &keys(build * 40..(build + 1) * 40)).await.expect("stored"), 40);
         table.build().await.expect("built");
-        if build == 20 {
+        if build == 17 {
             until(|| has_job(&table, "files", "failed") && table.shared.keys.held().retry_at.is_some()).await;
             clock.advance(Duration::from_secs(1));
             fixture.engine().keys_due();
+            // Now: the list of jobs forgets it after twenty others.
+            until(|| has_job(&table, "files", "done")).await;
         }
-        if build >= 20 {
+        if build >= 17 {
             until(|| n_layer_records(&table) <= 16).await;
         }
     }
-    assert!(has_job(&table, "files", "done"));
     idle(&table).await;
     fixture.engine().clean_files().await;
     until(|| n_files(&table, ".keys") == n_layer_records(&table)).await;

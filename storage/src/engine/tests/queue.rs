@@ -19,16 +19,19 @@ fn large(from: i64) -> RowsRequest {
     request(batch(&(from..from + 300_000).collect::<Vec<_>>()))
 }
 
-/// The worker has two groups in flight that the log does not finish, so it takes nothing more.
-async fn hold_the_log(fixture: &Fixture) -> Vec<crate::table::PendingWrite> {
+/// Not what housekeeping writes, which may come at any time.
+pub(super) const LOG_WRITES: &str = "log.before_write/rows";
+
+/// The worker has two groups in flight that the log does not finish, so it takes nothing more. Until `LOG_WRITES` is released.
+pub(super) async fn hold_the_log(fixture: &Fixture) -> Vec<crate::table::PendingWrite> {
     let table = fixture.table("t");
     let fail = &fixture.engine().env().fail;
-    fail.arm("log.before_write", FailAction::Hold(1));
+    fail.arm(LOG_WRITES, FailAction::Hold(1));
     let mut pending = Vec::new();
     for key in [-1, -2] {
         let prepared = table.prepare(request(batch(&[key]))).await.expect("prepared");
         pending.push(table.submit(prepared).await.expect("submitted"));
-        until(|| fail.visits("log.before_write") > 0).await;
+        until(|| fail.visits(LOG_WRITES) > 0).await;
     }
     until(|| table.shared.queue.load_full().is_some_and(|queue| queue.capacity() == queue.max_capacity())).await;
     pending
@@ -56,7 +59,7 @@ async fn a_caller_that_goes_away_frees_no_place_before_its_rows_are_stored() {
     let queued = fixture.engine().memory().used(Share::Realtime) - before;
     assert!((1..10).contains(&waiting), "{waiting} of ten batches found a place");
     assert!(queued > 0 && queued <= TABLE_QUEUE_BYTES as u64, "{queued} bytes wait");
-    fixture.engine().env().fail.release("log.before_write");
+    fixture.engine().env().fail.release(LOG_WRITES);
     for pending in held {
         pending.outcome().await.expect("stored");
     }
@@ -97,7 +100,7 @@ async fn all_tables_together_have_a_bound() {
         fixture.create(name).await;
     }
     let bound = fixture.engine().memory().share(Share::Realtime) / 4;
-    fixture.engine().env().fail.arm("log.before_write", FailAction::Hold(1));
+    fixture.engine().env().fail.arm(LOG_WRITES, FailAction::Hold(1));
     let before = fixture.engine().memory().used(Share::Realtime);
     let mut refused = 0;
     for name in &names {
@@ -111,7 +114,7 @@ async fn all_tables_together_have_a_bound() {
     let queued = fixture.engine().memory().used(Share::Realtime) - before;
     assert_eq!(refused, 0, "memory is not full yet");
     assert!(queued > 0 && queued <= bound, "{queued} bytes wait, the bound is {bound}");
-    fixture.engine().env().fail.release("log.before_write");
+    fixture.engine().env().fail.release(LOG_WRITES);
 }
 
 fn at_os() -> crate::catalog::NewTable {
@@ -147,7 +150,7 @@ async fn a_repeat_that_asks_for_a_sync_gets_it_in_the_group_of_its_original() {
     let first = table.submit(first).await.expect("submitted");
     let again = RowsRequest { durability: Some(crate::Durability::Fsync), ..producer("p", 1, batch(&[1])) };
     let again = table.submit(table.prepare(again).await.expect("prepared")).await.expect("submitted");
-    fixture.engine().env().fail.release("log.before_write");
+    fixture.engine().env().fail.release(LOG_WRITES);
     let first = first.outcome().await.expect("stored");
     let again = again.outcome().await.expect("answered");
     assert!(!first.repeated && again.repeated);
@@ -164,7 +167,7 @@ async fn uptime_is_counted_once_when_a_table_is_opened_again() {
     fixture.create("t").await;
     clock.advance(Duration::from_secs(100));
     fixture.table("t").write(request(batch(&[1]))).await.expect("stored");
-    fixture.engine().env().fail.arm("table.before_publish", FailAction::Error(1));
+    fixture.engine().env().fail.arm("table.before_publish/rows", FailAction::Error(1));
     fixture.table("t").write(request(batch(&[2]))).await.expect_err("the worker failed");
     let mut visible = fixture.table("t").shared.visible.subscribe();
     visible.wait_for(|seq| seq.0 == 2).await.expect("opened again");
@@ -184,7 +187,7 @@ async fn a_table_that_is_closed_while_it_is_opened_again_stays_closed() {
         let mut fixture = Fixture::open();
         fixture.create("t").await;
         let table = fixture.table("t");
-        fixture.engine().env().fail.arm("table.before_publish", FailAction::Error(1));
+        fixture.engine().env().fail.arm("table.before_publish/rows", FailAction::Error(1));
         table.write(request(batch(&[1]))).await.expect_err("the worker failed");
         for _ in 0..round {
             tokio::task::yield_now().await;

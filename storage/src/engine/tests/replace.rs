@@ -88,7 +88,7 @@ async fn a_stream_takes_the_place_at_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_fails_leaves_one_of_both() {
-    for (point, expected) in [("table.before_submit", 1), ("table.before_publish", 2)] {
+    for (point, expected) in [("table.before_submit/rows", 1), ("table.before_publish/rows", 2)] {
         let mut fixture = Fixture::open();
         fixture.create("t").await;
         fixture.table("t").write(request(batch(&[1]))).await.expect("stored");

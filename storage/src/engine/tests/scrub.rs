@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::support::{Fixture, batch, delete_keys, keys_of, request, until};
+use super::support::{Fixture, batch, delete_keys, keys_of, opened_for, replace_by_pipe, request, until};
 use crate::catalog::TableChange;
-use crate::env::FailAction;
+use crate::env::{Clock, FailAction, ManualClock};
 use crate::error::Code;
+use crate::limits::FREEING_MIN_FREE_BYTES;
 use crate::publishing::{Check, test_suspects};
 use crate::scrub::{ScrubOptions, Scrubber, Subject};
 use crate::sealed::FileRef;
+use crate::sealed::faulty::{Fault, Op};
 use crate::table::Table;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -205,26 +207,30 @@ async fn a_suspect_that_cannot_be_tested_keeps_no_other_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_test_that_nobody_waits_for_holds_no_table() {
+async fn a_test_that_nobody_waits_for_holds_no_table_and_ends() {
     let fixture = Fixture::open();
     let table = fixture.create("t").await;
     write(&table, 0..100).await;
     table.build().await.expect("built");
     let built = file(&table, 0);
-    // A byte at a time: it would take minutes.
+    let path = path_of(&table, &built);
+    let beside = replace_by_pipe(&path);
+    // A byte at a time.
     let mut scrubber = scrubber(&fixture, ScrubOptions { rate: Some(1), ..ScrubOptions::default() });
-    let (n_tables, n_places) = (Arc::strong_count(&table.shared), Arc::strong_count(&built.place));
+    let n_tables = Arc::strong_count(&table.shared);
     let testing = tokio::spawn({
         let (table, built) = (table.clone(), built.clone());
         async move { scrubber.test(&table, &Subject::File(built)).await }
     });
-    // The task has one, its thread another.
-    until(|| Arc::strong_count(&built.place) >= n_places + 2).await;
+    let pipe = tokio::time::timeout(Duration::from_secs(60), opened_for(&path)).await.expect("it reads the file");
     testing.abort();
     assert!(testing.await.expect_err("aborted").is_cancelled());
     let let_go = until(|| Arc::strong_count(&table.shared) <= n_tables);
     tokio::time::timeout(Duration::from_secs(60), let_go).await.expect("the thread does not hold it");
-    assert!(Arc::strong_count(&built.place) > n_places, "the file is still read");
+    // The next byte that it gets is its last: nobody reads the pipe then. A pipe that is full is still read.
+    let is_closed = || rustix::io::write(&pipe, b"?") == Err(rustix::io::Errno::PIPE);
+    tokio::time::timeout(Duration::from_secs(60), until(is_closed)).await.expect("it ends");
+    std::fs::rename(&beside, &path).expect("renamed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -570,6 +576,160 @@ async fn files_of_a_delta_table_that_is_not_there_are_not_damaged() {
         assert_sound(&table).await;
         assert_eq!(keys_of(&table), (0..200).collect::<Vec<_>>());
     }
+}
+
+/// An hour passes in which the moment of no file elsewhere comes.
+fn later(clock: &ManualClock) {
+    let wall_us = clock.now_us();
+    clock.advance(HOUR);
+    clock.set_wall(wall_us);
+}
+
+/// What is given to be tested until nothing is due: the names of files, `None` for the log, and whether it could be.
+async fn all_due(fixture: &Fixture, scrubber: &mut Scrubber) -> Vec<(Option<String>, bool)> {
+    let mut tested = Vec::new();
+    while let Some((table, subject)) = scrubber.next(&fixture.engine().tables()) {
+        let could_be = scrubber.test(&table, &subject).await;
+        tested.push(match subject {
+            Subject::Log => (None, could_be),
+            Subject::File(file) => (Some(file.file.name.clone()), could_be),
+        });
+    }
+    tested
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_whose_moment_came_while_their_store_was_away_are_tested_when_it_is_back() {
+    let (fixture, clock, store) = Fixture::open_elsewhere(1_000_000_000);
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200, 200..300] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    let mut scrubber = scrubber(&fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() });
+    assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, true)], "no moment has come");
+    clock.advance(24 * HOUR);
+    store.set_away(true);
+    let found = all_due(&fixture, &mut scrubber).await;
+    let [(Some(first), false)] = found.as_slice() else { panic!("{found:?}") };
+    later(&clock);
+    assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, false)], "they wait for the log");
+    store.set_away(false);
+    later(&clock);
+    let found = all_due(&fixture, &mut scrubber).await;
+    let [(None, true), (Some(second), true), (Some(third), true), (Some(last), true)] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!((last, second == third), (first, false), "{found:?}");
+    assert!(![second, third].contains(&first), "each of them once: {found:?}");
+    later(&clock);
+    let found = all_due(&fixture, &mut scrubber).await;
+    assert!(found.is_empty(), "their moment comes again in a day: {found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_alone_cannot_be_reached_keeps_no_other_from_its_test() {
+    let (fixture, clock, store) = Fixture::open_elsewhere(1_000_000_000);
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200, 200..300] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    let mut scrubber = scrubber(&fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() });
+    assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, true)]);
+    for _ in 0..2 {
+        clock.advance(24 * HOUR);
+        // Whichever comes first.
+        store.script(Op::Get, ".parquet", Fault::Before);
+        let found = all_due(&fixture, &mut scrubber).await;
+        let [(Some(first), false)] = found.as_slice() else { panic!("{found:?}") };
+        store.script(Op::Get, first, Fault::Before);
+        later(&clock);
+        let found = all_due(&fixture, &mut scrubber).await;
+        let [(None, true), (Some(_), true), (Some(_), true), (Some(last), false)] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!((last, store.n_scripted()), (first, 0));
+        later(&clock);
+        let found = all_due(&fixture, &mut scrubber).await;
+        assert!(found.is_empty(), "it is left for its next turn: {found:?}");
+    }
+    clock.advance(24 * HOUR);
+    let found = all_due(&fixture, &mut scrubber).await;
+    assert!(found.len() == 3 && found.iter().all(|(name, could_be)| name.is_some() && *could_be), "{found:?}");
+    assert!(health_is_ok(&table));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_closed_table_do_not_wait_for_its_log() {
+    let (fixture, clock, store) = Fixture::open_elsewhere(1_000_000_000);
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    let mut scrubber = scrubber(&fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() });
+    assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, true)]);
+    clock.advance(24 * HOUR);
+    store.set_away(true);
+    assert_eq!(all_due(&fixture, &mut scrubber).await.len(), 1, "the other waits");
+    table.shared.stop(&crate::error::Error::new(Code::DeltaConflict, "another folder has it"));
+    let found = all_due(&fixture, &mut scrubber).await;
+    assert_eq!(found.iter().filter(|(name, _)| name.is_some()).count(), 2, "{found:?}");
+    let found = all_due(&fixture, &mut scrubber).await;
+    assert!(found.is_empty(), "they are not given again and again: {found:?}");
+}
+
+/// Reads of it fail as those of a disk that does not give what it has.
+const UNREADABLE: &str = "/proc/self/mem";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_disk_does_not_give_is_damaged_if_the_disk_is_there() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.seal().await.expect("sealed");
+    let published = file(&table, 0);
+    let (path, commit) = (path_of(&table, &published), commit_path(&fixture, &table, 0));
+    for replaced in [&path, &commit] {
+        std::fs::rename(replaced, replaced.with_extension("aside")).expect("renamed");
+        std::os::unix::fs::symlink(UNREADABLE, replaced).expect("linked");
+    }
+    table.snapshot().quarantine().suspect(&published.file.name);
+    // The disk gives nothing else either.
+    let untested = test_suspects(&table, false).await.expect("asked");
+    let [(_, error)] = untested.as_slice() else { panic!("{untested:?}") };
+    assert_eq!(error.code(), Code::StoreUnavailable, "{error}");
+    assert!(health_is_ok(&table));
+    std::fs::rename(commit.with_extension("aside"), &commit).expect("renamed");
+    assert!(test_suspects(&table, true).await.expect("asked").is_empty());
+    assert!(damage(&table, &published).is_some_and(|reason| reason.contains("it cannot be read")));
+    std::fs::rename(path.with_extension("aside"), &path).expect("renamed");
+    assert_sound(&table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_there_was_no_space_for_is_put_on_record_when_it_is_found_again() {
+    let mut fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    write(&table, 0..100).await;
+    table.build().await.expect("built");
+    let built = file(&table, 0);
+    flip(&path_of(&table, &built));
+    let pretend = |fixture: &Fixture, free_bytes| {
+        *fixture.engine().parts.gate.pretended_free_bytes.lock() = free_bytes;
+    };
+    pretend(&fixture, Some(FREEING_MIN_FREE_BYTES - 1));
+    table.snapshot().quarantine().suspect(&built.file.name);
+    test_suspects(&table, false).await.expect("tested");
+    assert!(damage(&table, &built).is_some() && table.shared.quarantine.unrecorded(&built.file.name).is_some());
+    pretend(&fixture, None);
+    pass(&fixture, &mut scrubber(&fixture, ScrubOptions::default())).await;
+    assert!(table.shared.quarantine.unrecorded(&built.file.name).is_none());
+    drop((table, built));
+    fixture.restart().await;
+    let table = fixture.table("t");
+    assert!(damage(&table, &file(&table, 0)).is_some(), "it is on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]

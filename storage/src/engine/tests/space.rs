@@ -84,7 +84,7 @@ async fn one_free_space_is_not_promised_twice() {
     let fixture = Fixture::open();
     let (first, second) = (fixture.create("a").await, fixture.create("b").await);
     let floor = fixture.engine().min_free_bytes();
-    fixture.engine().env().fail.arm("log.before_write", FailAction::Hold(1));
+    fixture.engine().env().fail.arm("log.before_write/rows", FailAction::Hold(1));
     pretend(&fixture, floor);
     let waits = first.prepare(request(batch(&[1]))).await.expect("there is space");
     let waits = first.submit(waits).await.expect("nobody is before it");
@@ -94,7 +94,7 @@ async fn one_free_space_is_not_promised_twice() {
     pretend(&fixture, floor + (1 << 20));
     let fits = second.prepare(request(batch(&[3]))).await.expect("there is space");
     let fits = second.submit(fits).await.expect("there is space for both");
-    fixture.engine().env().fail.release("log.before_write");
+    fixture.engine().env().fail.release("log.before_write/rows");
     waits.outcome().await.expect("stored");
     fits.outcome().await.expect("stored");
     pretend(&fixture, floor);

@@ -1,11 +1,16 @@
 //! What do the engine's tests share? A folder that can be opened again, small tables, their keys.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use object_store::memory::InMemory;
 use roaring::RoaringBitmap;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
 use crate::catalog::{ColumnDef, NewTable};
@@ -13,6 +18,7 @@ use crate::engine::{Engine, EngineOptions};
 use crate::env::ManualClock;
 use crate::ids::ProducerId;
 use crate::sealed::FileRef;
+use crate::sealed::faulty::FaultyStore;
 use crate::table::{ProducerBatch, RowsRequest, SequenceMode, Table, TableSnapshot};
 
 pub(super) struct Fixture {
@@ -41,7 +47,19 @@ impl Fixture {
         (Self::open_with(move |options| options.env.clock = Arc::<ManualClock>::clone(&handle)), clock)
     }
 
-    pub(super) fn path(&self) -> &std::path::Path {
+    /// The same, whose Delta tables are in a store that is not on the local disk.
+    pub(super) fn open_elsewhere(wall_us: i64) -> (Self, Arc<ManualClock>, FaultyStore) {
+        let clock = Arc::new(ManualClock::at(wall_us));
+        let store = FaultyStore::new(Arc::new(InMemory::new()));
+        let handles = (Arc::clone(&clock), store.clone());
+        let fixture = Self::open_with(move |options| {
+            options.env.clock = Arc::<ManualClock>::clone(&handles.0);
+            options.elsewhere = Some(Arc::new(handles.1.clone()));
+        });
+        (fixture, clock, store)
+    }
+
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -98,6 +116,25 @@ impl Drop for Fixture {
             let end = async { tokio::time::timeout(LONGEST, engine.shutdown()).await };
             drop(tokio::task::block_in_place(|| runtime.block_on(end)));
         }
+    }
+}
+
+/// Puts a pipe in the place of a file: whoever reads it waits until somebody writes into it. What was there stands beside it, as the path
+/// that is returned.
+pub(super) fn replace_by_pipe(path: &Path) -> PathBuf {
+    let beside = path.with_extension("whole");
+    std::fs::rename(path, &beside).expect("renamed");
+    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("made");
+    beside
+}
+
+/// Opens a pipe as soon as somebody reads from it.
+pub(super) async fn opened_for(reader: &Path) -> File {
+    loop {
+        if let Ok(pipe) = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(reader) {
+            return pipe;
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -200,7 +237,7 @@ pub(super) fn keys_of(table: &Table) -> Vec<i64> {
 }
 
 /// Where a file is on the local disk: a published one where the table's Delta folder is.
-pub(super) fn path_of(table: &Table, file: &FileRef) -> std::path::PathBuf {
+pub(super) fn path_of(table: &Table, file: &FileRef) -> PathBuf {
     let published = table.shared.folders.tables().local.as_ref().filter(|_| file.place.is_published);
     let root = published.map_or(table.shared.gate.folder.as_path(), |local| local.root());
     root.join(file.place.path.to_string())

@@ -41,6 +41,11 @@ impl RemoteFile {
     /// `FILE_DAMAGED`: it is no file of a table; `STORE_UNAVAILABLE` and the like for the store.
     pub(crate) async fn open(store: &Arc<dyn ObjectStore>, path: &StorePath, n_bytes: u64) -> Result<Self> {
         let refused = |e: Error| damaged(path, e.message());
+        // A place past the end of one that was cut is to a store a request that it cannot serve.
+        let found = store.head(path).await.map_err(|e| unread(path, e))?.size;
+        if found != n_bytes {
+            return Err(damaged(path, &format!("it has {found} bytes instead of {n_bytes}")));
+        }
         let tail = end_of(store.as_ref(), path, n_bytes, TAIL_BYTES).await?;
         let length = sealed_footer_bytes(&tail).map_err(refused)?;
         let end = end_of(store.as_ref(), path, n_bytes, length).await?;

@@ -502,10 +502,14 @@ async fn columns_of_a_file_elsewhere_are_the_same() {
     // The header of the first page.
     other[4..20].fill(0xff);
     assert_eq!(refused(other).await.expect_err("damaged").code(), Code::FileDamaged);
-    let mut other = bytes;
+    let mut other = bytes.clone();
     other.truncate(n_bytes as usize - 1);
     other.push(b'?');
     assert_eq!(refused(other).await.expect_err("no file").code(), Code::FileDamaged);
+    // Whatever is asked of it lies behind its end.
+    let cut = refused(bytes[..9].to_vec()).await.expect_err("cut");
+    assert_eq!(cut.code(), Code::FileDamaged, "{cut}");
+    assert!(cut.to_string().contains("it has 9 bytes instead of"), "{cut}");
     store.delete(&at).await.expect("deleted");
     let missing = RemoteFile::open(&store, &at, n_bytes).await.map(drop).expect_err("missing");
     assert_eq!(missing.code(), Code::FileDamaged, "{missing}");

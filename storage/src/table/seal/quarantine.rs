@@ -65,9 +65,11 @@ struct Inner {
     /// What is on record was read.
     is_loaded: bool,
     damaged: BTreeMap<String, Damage>,
+    /// Those of them that are not on record yet.
+    unrecorded: BTreeSet<String>,
     suspects: BTreeSet<String>,
-    /// Suspects that could not be tested. Not again by itself: their store may be away for days.
-    untested: BTreeSet<String>,
+    /// Suspects that could not be tested, and why. Not again by itself: their store may be away for days.
+    untested: BTreeMap<String, Code>,
     /// Files of the Delta log that other engines need and that are not there, as it was last found. Not on record: a start looks again.
     missing_log: BTreeMap<String, Damage>,
     /// How often each file, or its sidecar, became whole again, in this process.
@@ -137,13 +139,25 @@ impl Quarantine {
             return false;
         }
         inner.damaged.insert(file.to_owned(), damage);
+        inner.unrecorded.insert(file.to_owned());
         true
+    }
+
+    /// What of a damaged file is to be put on record; `None`: it is.
+    pub(crate) fn unrecorded(&self, file: &str) -> Option<Damage> {
+        let inner = self.inner.lock();
+        inner.damaged.get(file).filter(|_| inner.unrecorded.contains(file)).cloned()
+    }
+
+    pub(crate) fn note_recorded(&self, file: &str) {
+        self.inner.lock().unrecorded.remove(file);
     }
 
     /// The file is whole again. Whether it was damaged.
     pub(crate) fn lift(&self, file: &str) -> bool {
         let mut inner = self.inner.lock();
         inner.untested.remove(file);
+        inner.unrecorded.remove(file);
         let was_damaged = inner.damaged.remove(file).is_some();
         if was_damaged {
             *inner.restored.entry(file.to_owned()).or_default() += 1;
@@ -166,7 +180,8 @@ impl Quarantine {
     pub(crate) fn retain(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
         let mut inner = self.inner.lock();
         inner.restored.retain(|file, _| is_there(file));
-        inner.untested.retain(|file| is_there(file));
+        inner.untested.retain(|file, _| is_there(file));
+        inner.unrecorded.retain(|file| is_there(file));
         let gone: Vec<String> = inner.damaged.keys().filter(|file| !is_there(file)).cloned().collect();
         gone.iter().for_each(|file| drop(inner.damaged.remove(file)));
         gone
@@ -177,16 +192,21 @@ impl Quarantine {
         let mut inner = self.inner.lock();
         let mut suspects = std::mem::take(&mut inner.suspects);
         if again {
-            suspects.append(&mut inner.untested);
+            suspects.extend(std::mem::take(&mut inner.untested).into_keys());
         }
         suspects
     }
 
-    /// A suspect could not be tested, and stays one.
-    pub(crate) fn note_untested(&self, file: &str) {
+    /// A suspect could not be tested, and stays one. Whether that is news: a store that is away is so for all of them.
+    pub(crate) fn note_untested(&self, file: &str, why: Code) -> bool {
         let mut inner = self.inner.lock();
+        let is_known = match why {
+            Code::StoreUnavailable => inner.untested.values().any(|known| *known == why),
+            _ => inner.untested.get(file) == Some(&why),
+        };
         if inner.untested.len() < MAX_SUSPECTS && !inner.damaged.contains_key(file) {
-            inner.untested.insert(file.to_owned());
+            inner.untested.insert(file.to_owned(), why);
         }
+        !is_known
     }
 }

@@ -71,7 +71,12 @@ impl AnyOf {
             return Ok(asked);
         }
         if self.is_plain() && (is_alone || !self.is_negated) {
-            return Ok(Expr::InSubquery(InSubquery::new(Box::new(self.value), self.subquery, self.is_negated)));
+            // Among others a column of no table would be there twice.
+            let subquery = match self.subquery.subquery.schema().qualified_field(0).0 {
+                None if !is_alone => self.subquery.with_plan(Arc::new(given(&self.subquery)?)),
+                _ => self.subquery,
+            };
+            return Ok(Expr::InSubquery(InSubquery::new(Box::new(self.value), subquery, self.is_negated)));
         }
         if self.is_negated && !is_alone {
             return self.exact(schema);
@@ -146,9 +151,7 @@ impl AnyOf {
         if !may_ask(&self.value) {
             return Err(to_datafusion(refused()));
         }
-        let plan = &self.subquery.subquery;
-        let value = Expr::Column(Column::from(plan.schema().qualified_field(0))).alias(VALUE);
-        LogicalPlanBuilder::from(LogicalPlan::clone(plan)).project([value])?.build()
+        given(&self.subquery)
     }
 
     /// Whether a row fits, as the subquery sees it.
@@ -156,6 +159,12 @@ impl AnyOf {
         let value = Box::new(of_outer(self.value.clone(), schema)?);
         Ok(Expr::BinaryExpr(BinaryExpr::new(value, self.op, Box::new(Expr::Column(Column::from_name(VALUE))))))
     }
+}
+
+fn given(subquery: &Subquery) -> Result<LogicalPlan> {
+    let plan = &subquery.subquery;
+    let value = Expr::Column(Column::from(plan.schema().qualified_field(0))).alias(VALUE);
+    LogicalPlanBuilder::from(LogicalPlan::clone(plan)).project([value])?.build()
 }
 
 fn only(rows: &LogicalPlan, condition: Expr) -> Result<LogicalPlan> {

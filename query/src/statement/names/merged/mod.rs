@@ -3,14 +3,14 @@
 
 mod tables;
 
-use std::collections::BTreeSet;
-use std::mem;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
+use std::{mem, ptr};
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, ExcludeSelectItem, Expr, Ident, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    AccessExpr, Distinct, ExcludeSelectItem, Expr, Ident, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -20,6 +20,7 @@ use crate::error::{OrError, or_break};
 use crate::statement::hidden::HIDDEN_COLUMNS;
 use crate::statement::measure::Copies;
 use crate::statement::parse::sql_of_mut;
+use crate::statement::types::call;
 
 /// Writes what they stand for in the place of columns that USING merges. `UNSUPPORTED_STATEMENT` where it has to be known, and is not.
 pub(in crate::statement) fn settle_merged(statement: &mut Statement) -> Result<()> {
@@ -45,11 +46,12 @@ impl VisitorMut for Settling {
 
 impl Settling {
     fn settle(&mut self, select: &mut Select) -> Result<()> {
-        let (columns, star) = Columns::of_from(&mut select.from, &mut self.copies)?;
+        let tables = Tables::of_from(&mut select.from, &mut self.copies)?;
+        let columns = &tables.merged;
         let mut items = Vec::with_capacity(select.projection.len());
         for item in mem::take(&mut select.projection) {
             match item {
-                SelectItem::Wildcard(options) => self.settle_wildcard(options, &star, &mut items)?,
+                SelectItem::Wildcard(options) => self.settle_wildcard(options, &tables, &mut items)?,
                 item => items.push(columns.settled(item, &mut self.copies)?),
             }
         }
@@ -71,7 +73,7 @@ impl Settling {
         let (SetExpr::Select(select), Some(order_by)) = (&*query.body, &mut query.order_by) else { return Ok(()) };
         let OrderByKind::Expressions(keys) = &mut order_by.kind else { return Ok(()) };
         // The SELECT is settled behind this, when it is visited.
-        let (columns, _) = Columns::of_from(&mut select.from.clone(), &mut Copies::new())?;
+        let columns = Tables::of_from(&mut select.from.clone(), &mut Copies::new())?.merged;
         let is_answer = |name: &Ident| {
             let named = columns.find(name);
             named.is_some_and(|column| select.projection.iter().any(|item| column.is_answer(item)))
@@ -88,15 +90,18 @@ impl Settling {
     fn settle_wildcard(
         &mut self,
         options: WildcardAdditionalOptions,
-        star: &Star,
+        tables: &Tables,
         items: &mut Vec<SelectItem>,
     ) -> Result<()> {
-        let parts = match star {
+        let parts = match &tables.star {
             Star::Parts(parts) if is_plain(&options) => parts.as_slice(),
             star if star.is_outer() => {
                 let what = "* with EXCLUDE and the like, or of tables without a name, over an outer JOIN with USING or NATURAL";
-                return Err(Error::new(Code::UnsupportedStatement, format!("{what} is not supported"))
-                    .hint("name the columns in the place of *"));
+                return Err(refused_star(what));
+            }
+            _ if tables.planned.is_repeated => {
+                let what = "* over several JOINs with USING or NATURAL, with EXCLUDE and the like, of tables without a name, or behind NATURAL,";
+                return Err(refused_star(what));
             }
             _ => &[],
         };
@@ -139,10 +144,25 @@ fn is_plain(options: &WildcardAdditionalOptions) -> bool {
 }
 
 fn alone(expr: &Expr) -> Option<&Ident> {
-    match expr {
+    match bare(expr) {
         Expr::Identifier(name) => Some(name),
-        Expr::Nested(inner) => alone(inner),
         _ => None,
+    }
+}
+
+/// Without parentheses.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
+        bare => bare,
+    }
+}
+
+/// The first that is not NULL. One call also of many: within one another each would be computed twice in the one around it.
+fn first_of(columns: &[Expr]) -> Expr {
+    match columns {
+        [one] => one.clone(),
+        several => call("coalesce", several.to_vec()),
     }
 }
 
@@ -150,8 +170,8 @@ fn alone(expr: &Expr) -> Option<&Ident> {
 #[derive(Clone)]
 struct Column {
     name: Ident,
-    /// With the names of the tables.
-    stands_for: Expr,
+    /// It is the first of these that is not NULL. With the names of the tables.
+    first_of: Vec<Expr>,
     /// Those of all tables that have it.
     all: Vec<Expr>,
     /// It is not that of the first table alone, for which the planner takes it.
@@ -168,8 +188,14 @@ impl Column {
     }
 
     fn selected(&self, copies: &mut Copies) -> Result<SelectItem> {
-        copies.count(&self.stands_for)?;
-        Ok(SelectItem::ExprWithAlias { expr: self.stands_for.clone(), alias: self.name.clone() })
+        Ok(SelectItem::ExprWithAlias { expr: self.copied(copies)?, alias: self.name.clone() })
+    }
+
+    /// What it stands for.
+    fn copied(&self, copies: &mut Copies) -> Result<Expr> {
+        let expr = first_of(&self.first_of);
+        copies.count(&expr)?;
+        Ok(expr)
     }
 
     /// Whether a table that is called so has it.
@@ -186,10 +212,12 @@ impl Column {
         match item {
             SelectItem::Wildcard(_) => true,
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) => self.is_of(table),
-            SelectItem::UnnamedExpr(Expr::Identifier(name)) | SelectItem::ExprWithAlias { alias: name, .. } => {
-                self.is(name)
-            }
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().is_some_and(|last| self.is(last)),
+            SelectItem::ExprWithAlias { alias, .. } => self.is(alias),
+            SelectItem::UnnamedExpr(expr) => match bare(expr) {
+                Expr::Identifier(name) => self.is(name),
+                Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| self.is(last)),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -199,16 +227,6 @@ impl Column {
 struct Columns(Vec<Column>);
 
 impl Columns {
-    /// Of all tables, and what `*` is of them. What ON names of these columns is written in its place.
-    fn of_from(from: &mut [TableWithJoins], copies: &mut Copies) -> Result<(Self, Star)> {
-        let (mut columns, mut star) = (Self::default(), Star::default());
-        for tables in from {
-            let tables = Tables::of(tables, copies)?;
-            (columns, star) = (columns.beside(tables.merged), star.beside(tables.star));
-        }
-        Ok((columns, star))
-    }
-
     fn find(&self, name: &Ident) -> Option<&Column> {
         self.0.iter().find(|column| column.is(name))
     }
@@ -227,11 +245,13 @@ impl Columns {
     }
 
     fn write(&self, part: &mut impl VisitMut, copies: &mut Copies) -> Result<()> {
-        part.visit(&mut Writing { columns: self, copies, depth: 0 }).or_error()
+        part.visit(&mut Writing { columns: self, copies, depth: 0, parts: HashSet::new() }).or_error()
     }
 
     fn settled(&self, mut item: SelectItem, copies: &mut Copies) -> Result<SelectItem> {
-        if let SelectItem::UnnamedExpr(Expr::Identifier(name)) = &item {
+        if let SelectItem::UnnamedExpr(expr) = &item
+            && let Some(name) = alone(expr)
+        {
             return match self.find(name) {
                 Some(column) => Column { name: name.clone(), ..column.clone() }.selected(copies),
                 None => Ok(item),
@@ -247,6 +267,19 @@ struct Writing<'a> {
     columns: &'a Columns,
     copies: &'a mut Copies,
     depth: usize,
+    /// Names in `t.k[1]`, which are no columns by themselves. Addresses within the tree that is visited, which does not move meanwhile.
+    parts: HashSet<*const Expr>,
+}
+
+/// The names around the points of `t.k[1].f`.
+fn parts_of<'a>(root: &'a Expr, accesses: &'a [AccessExpr]) -> impl Iterator<Item = *const Expr> + 'a {
+    let is_dot = |access: &AccessExpr| matches!(access, AccessExpr::Dot(_));
+    let root = accesses.first().is_some_and(is_dot).then_some(root);
+    let fields = accesses.iter().filter_map(|access| match access {
+        AccessExpr::Dot(name) => Some(name),
+        AccessExpr::Subscript(_) => None,
+    });
+    root.into_iter().chain(fields).map(ptr::from_ref)
 }
 
 impl VisitorMut for Writing<'_> {
@@ -264,20 +297,28 @@ impl VisitorMut for Writing<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         self.depth += usize::from(matches!(expr, Expr::Lambda(_)));
+        if let Expr::CompoundFieldAccess { root, access_chain } = &*expr {
+            self.parts.extend(parts_of(root, access_chain));
+        }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         self.depth -= usize::from(matches!(expr, Expr::Lambda(_)));
-        if let Expr::Identifier(name) = expr
+        if let Expr::Identifier(name) = &*expr
             && self.depth == 0
+            && !self.parts.contains(&ptr::from_ref(&*expr))
             && let Some(column) = self.columns.find(name)
         {
-            or_break(self.copies.count(&column.stands_for))?;
-            *expr = column.stands_for.clone();
+            *expr = or_break(column.copied(self.copies))?;
         }
         ControlFlow::Continue(())
     }
+}
+
+fn refused_star(what: &str) -> Error {
+    Error::new(Code::UnsupportedStatement, format!("{what} is not supported"))
+        .hint("name the columns in the place of *")
 }
 
 fn refused(what: &str) -> Error {

@@ -5,9 +5,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidewater_storage::Result;
 
-use super::{Column, Columns, refused};
+use super::{Column, Columns, first_of, refused};
 use crate::statement::measure::Copies;
-use crate::statement::types::call;
+use crate::statement::names::fold;
 
 /// Tables with a column that USING merges for which the planner finds it.
 const MAX_FOUND: usize = 3;
@@ -19,6 +19,38 @@ pub(super) struct Tables {
     only: Option<Vec<Ident>>,
     pub merged: Columns,
     pub star: Star,
+    pub planned: Planned,
+}
+
+/// What is known of `*` where it is left to the planner, which keeps of each two columns that are merged that of the table whose name comes first in
+/// the alphabet. Of three it may keep two.
+#[derive(Default)]
+pub(super) struct Planned {
+    /// The names of the tables, those without one empty.
+    tables: Vec<Vec<String>>,
+    /// Nobody knows here which columns are merged.
+    is_natural: bool,
+    /// A merged column may be there twice.
+    pub is_repeated: bool,
+}
+
+impl Planned {
+    fn of(name: Option<&Vec<Ident>>) -> Self {
+        let parts = name.map(|parts| parts.iter().map(fold).collect::<Vec<_>>());
+        Self { tables: vec![parts.unwrap_or_default()], ..Self::default() }
+    }
+
+    fn beside(mut self, other: Self) -> Self {
+        self.tables.extend(other.tables);
+        self.is_natural |= other.is_natural;
+        self.is_repeated |= other.is_repeated;
+        self
+    }
+
+    /// Whether the first of any two tables is the one whose column is kept.
+    fn is_in_order(&self) -> bool {
+        self.tables.is_sorted_by_key(|name| (name.len(), name))
+    }
 }
 
 /// What `*` is.
@@ -96,9 +128,45 @@ enum Kind {
     Full,
 }
 
+/// Of which tables a join has rows.
+enum Rows {
+    Both(Kind),
+    /// SEMI and ANTI.
+    Left,
+    Right,
+}
+
+impl Rows {
+    /// With what is compared. `None` for joins that nobody knows here.
+    fn of(operator: &mut JoinOperator) -> Option<(Self, &mut JoinConstraint)> {
+        Some(match operator {
+            JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::CrossJoin(on) => {
+                (Self::Both(Kind::Inner), on)
+            }
+            JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (Self::Both(Kind::Left), on),
+            JoinOperator::Right(on) | JoinOperator::RightOuter(on) => (Self::Both(Kind::Right), on),
+            JoinOperator::FullOuter(on) => (Self::Both(Kind::Full), on),
+            JoinOperator::Semi(on)
+            | JoinOperator::LeftSemi(on)
+            | JoinOperator::Anti(on)
+            | JoinOperator::LeftAnti(on) => (Self::Left, on),
+            JoinOperator::RightSemi(on) | JoinOperator::RightAnti(on) => (Self::Right, on),
+            _ => return None,
+        })
+    }
+}
+
 impl Tables {
-    /// What ON names of them is written in its place.
-    pub fn of(tables: &mut TableWithJoins, copies: &mut Copies) -> Result<Self> {
+    /// All of a FROM. What ON names of their merged columns is written in its place.
+    pub fn of_from(from: &mut [TableWithJoins], copies: &mut Copies) -> Result<Self> {
+        let mut all = Self::default();
+        for tables in from {
+            all = all.beside(Self::of(tables, copies)?);
+        }
+        Ok(all)
+    }
+
+    fn of(tables: &mut TableWithJoins, copies: &mut Copies) -> Result<Self> {
         let first = Self::of_factor(&mut tables.relation, copies)?;
         tables.joins.iter_mut().try_fold(first, |joined, join| joined.joined(join, copies))
     }
@@ -129,7 +197,18 @@ impl Tables {
             Some(name) => Star::Parts(vec![Part::Rest(ObjectName::from(name.clone()))]),
             None => Star::Unknown { is_outer: false },
         };
-        Ok(Self { only, merged: Columns::default(), star })
+        let planned = Planned::of(only.as_ref());
+        Ok(Self { only, merged: Columns::default(), star, planned })
+    }
+
+    /// Between the two is a comma.
+    pub fn beside(self, other: Self) -> Self {
+        Self {
+            only: None,
+            merged: self.merged.beside(other.merged),
+            star: self.star.beside(other.star),
+            planned: self.planned.beside(other.planned),
+        }
     }
 
     fn has_of_others(&self) -> bool {
@@ -138,23 +217,13 @@ impl Tables {
 
     fn joined(self, join: &mut Join, copies: &mut Copies) -> Result<Self> {
         let right = Self::of_factor(&mut join.relation, copies)?;
-        let (kind, constraint) = match &mut join.join_operator {
-            JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::CrossJoin(on) => (Kind::Inner, on),
-            JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (Kind::Left, on),
-            JoinOperator::Right(on) | JoinOperator::RightOuter(on) => (Kind::Right, on),
-            JoinOperator::FullOuter(on) => (Kind::Full, on),
-            JoinOperator::Semi(_) | JoinOperator::LeftSemi(_) | JoinOperator::Anti(_) | JoinOperator::LeftAnti(_) => {
-                return Ok(self);
-            }
-            JoinOperator::RightSemi(_) | JoinOperator::RightAnti(_) => return Ok(right),
-            _ => {
-                let star = Star::Unknown { is_outer: self.star.is_outer() || right.star.is_outer() };
-                return Ok(Self { only: None, merged: self.merged.beside(right.merged), star });
-            }
+        let Some((rows, constraint)) = Rows::of(&mut join.join_operator) else {
+            let star = Star::Unknown { is_outer: self.star.is_outer() || right.star.is_outer() };
+            return Ok(Self { star, ..self.beside(right) });
         };
         let names: Vec<Ident> = match &mut *constraint {
             JoinConstraint::Using(names) => names.iter().filter_map(last).cloned().collect(),
-            JoinConstraint::Natural if matches!(kind, Kind::Right | Kind::Full) => {
+            JoinConstraint::Natural if matches!(rows, Rows::Both(Kind::Right | Kind::Full)) => {
                 return Err(refused("NATURAL RIGHT or FULL JOIN"));
             }
             JoinConstraint::Natural if self.has_of_others() || right.has_of_others() => {
@@ -166,28 +235,48 @@ impl Tables {
             }
             _ => Vec::new(),
         };
-        let is_misread = |name: &Ident| {
-            let is_of_others = self.is_of_others(name) || right.is_of_others(name);
-            // Of more than three the planner finds several.
-            let are_many = self.all(name).len() + right.all(name).len() > MAX_FOUND;
-            is_of_others || are_many && self.column(name).is_some() && right.column(name).is_some()
-        };
-        let is_misread = names.iter().any(is_misread);
+        let is_natural = matches!(constraint, JoinConstraint::Natural);
+        let is_misread = names.iter().any(|name| self.is_misread(&right, name));
         if is_misread {
             let on = names.iter().map(|name| self.compared(&right, name, copies)).collect::<Result<Vec<_>>>()?;
             let and = |left: Expr, right: Expr| binary(left, BinaryOperator::And, right);
             *constraint = on.into_iter().reduce(and).map_or(JoinConstraint::None, JoinConstraint::On);
         }
-        let merged = names.iter().map(|name| self.merge(&right, &kind, name)).collect::<Result<Vec<_>>>()?;
-        let parts = match constraint {
-            JoinConstraint::Natural => vec![None],
-            _ => names.iter().map(|name| self.part(&right, &kind, name)).collect::<Result<Vec<_>>>()?,
+        let kind = match rows {
+            Rows::Both(kind) => kind,
+            Rows::Left => return Ok(self),
+            Rows::Right => return Ok(right),
         };
+        let is_again = self.merges_again(&right, is_natural, &names);
+        let parts = match is_natural {
+            true => vec![None],
+            false => names.iter().map(|name| self.part(&right, &kind, name)).collect::<Result<Vec<_>>>()?,
+        };
+        let merged = names.iter().map(|name| self.merge(&right, &kind, name)).collect::<Result<Vec<_>>>()?;
         let star = self.star.merging(right.star, parts, is_misread || !matches!(kind, Kind::Inner));
+        let mut planned = self.planned.beside(right.planned);
+        planned.is_natural |= is_natural;
+        planned.is_repeated |= is_misread || is_again && !planned.is_in_order();
         let mut others = self.merged.beside(right.merged);
         others.0.retain(|column| !names.iter().any(|name| column.is(name)));
         others.0.extend(merged.into_iter().flatten());
-        Ok(Self { only: None, merged: others, star })
+        Ok(Self { only: None, merged: others, star, planned })
+    }
+
+    /// Whether a join may merge a column that another one merges.
+    fn merges_again(&self, right: &Self, is_natural: bool, names: &[Ident]) -> bool {
+        let may_merge_any = self.planned.is_natural || right.planned.is_natural;
+        let may = |name: &Ident| may_merge_any || self.merged.find(name).is_some() || right.merged.find(name).is_some();
+        let merges = |tables: &Self| tables.planned.is_natural || !tables.merged.0.is_empty();
+        if is_natural { merges(self) || merges(right) } else { names.iter().any(may) }
+    }
+
+    /// Whether the planner takes a name in USING for another column than it stands for, or for several.
+    fn is_misread(&self, right: &Self, name: &Ident) -> bool {
+        let is_of_others = self.is_of_others(name) || right.is_of_others(name);
+        // Of more than three the planner finds several.
+        let are_many = self.all(name).len() + right.all(name).len() > MAX_FOUND;
+        is_of_others || are_many && self.column(name).is_some() && right.column(name).is_some()
     }
 
     fn is_of_others(&self, name: &Ident) -> bool {
@@ -209,6 +298,7 @@ impl Tables {
                 "USING over a column that a RIGHT or FULL JOIN … USING merges, of tables without a name",
             ));
         };
+        let (left, right) = (first_of(&left), first_of(&right));
         copies.count(&left)?;
         copies.count(&right)?;
         Ok(binary(left, BinaryOperator::Eq, right))
@@ -222,23 +312,16 @@ impl Tables {
             matches!(kind, Kind::Right | Kind::Full) || self.is_of_others(name) || right.is_of_others(name);
         let is_inner = matches!(kind, Kind::Inner) && self.is_inner(name) && right.is_inner(name);
         let is_in_place = of_left.is_none() || self.is_in_place(name) || right.is_in_place(name);
-        let stands_for = match kind {
+        let first_of = match kind {
             Kind::Inner => of_left.or(of_right),
             Kind::Left => of_left,
             Kind::Right => Some(of_right.ok_or_else(|| refused("RIGHT JOIN … USING of tables without a name"))?),
             Kind::Full => match (of_left, of_right) {
-                (Some(left), Some(right)) => Some(call("coalesce", vec![left, right])),
+                (Some(left), Some(right)) => Some(left.into_iter().chain(right).collect()),
                 _ => return Err(refused("FULL JOIN … USING of tables that are joined already, or have no name")),
             },
         };
-        Ok(stands_for.map(|stands_for| Column {
-            name: name.clone(),
-            stands_for,
-            all,
-            is_of_others,
-            is_inner,
-            is_in_place,
-        }))
+        Ok(first_of.map(|first_of| Column { name: name.clone(), first_of, all, is_of_others, is_inner, is_in_place }))
     }
 
     /// What `*` has of it.
@@ -246,9 +329,9 @@ impl Tables {
         Ok(match (self.column(name), right.column(name)) {
             _ if right.is_in_place(name) => None,
             (Some(_), Some(_)) if !self.is_in_place(name) => self.merge(right, kind, name)?.map(Part::Merged),
-            (_, Some(stands_for)) if matches!(kind, Kind::Inner | Kind::Left) => Some(Part::LeftOut(Column {
+            (_, Some(first_of)) if matches!(kind, Kind::Inner | Kind::Left) => Some(Part::LeftOut(Column {
                 name: name.clone(),
-                stands_for,
+                first_of,
                 all: right.all(name),
                 is_of_others: false,
                 is_inner: matches!(kind, Kind::Inner),
@@ -262,15 +345,16 @@ impl Tables {
     fn all(&self, name: &Ident) -> Vec<Expr> {
         match self.merged.find(name) {
             Some(column) => column.all.clone(),
-            None => self.column(name).into_iter().collect(),
+            None => self.column(name).unwrap_or_default(),
         }
     }
 
-    fn column(&self, name: &Ident) -> Option<Expr> {
-        let merged = self.merged.find(name).map(|column| column.stands_for.clone());
+    /// It is the first of these that is not NULL.
+    fn column(&self, name: &Ident) -> Option<Vec<Expr>> {
+        let merged = self.merged.find(name).map(|column| column.first_of.clone());
         let of_only = || {
             let table = self.only.as_ref()?.iter();
-            Some(Expr::CompoundIdentifier(table.chain([name]).cloned().collect()))
+            Some(vec![Expr::CompoundIdentifier(table.chain([name]).cloned().collect())])
         };
         merged.or_else(of_only)
     }

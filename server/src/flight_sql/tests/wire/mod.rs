@@ -25,18 +25,20 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::App;
 use crate::auth::Limits;
-use crate::ingest::tests::app;
+use crate::ingest::tests::{Ending, app};
 
 /// A server on a free port, with an empty data folder.
 struct Server {
     app: Arc<App>,
     channel: Channel,
     _serving: AbortOnDropHandle<()>,
+    /// The last that is dropped.
+    _ending: Ending,
 }
 
 impl Server {
     async fn start() -> Self {
-        let app = app(Limits::none()).await;
+        let (ending, app) = app(Limits::none()).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = tonic::transport::Server::builder()
@@ -45,7 +47,7 @@ impl Server {
         let serving =
             tokio::spawn(async move { router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { app, channel, _serving: AbortOnDropHandle::new(serving) }
+        Self { app, channel, _serving: AbortOnDropHandle::new(serving), _ending: ending }
     }
 
     /// The client of the Flight SQL protocol.

@@ -67,10 +67,13 @@ async fn a_commit_that_was_sent_is_found_after_the_process_ended() {
         fixture.create("t").await;
         let table = fixture.table("t");
         write(&table, &all(100)).await;
-        fixture.engine().env().fail.arm(point, FailAction::Error(1));
-        let held = tokio::time::timeout(std::time::Duration::from_millis(500), table.seal()).await;
-        drop(held);
-        drop(table);
+        let fail = Arc::clone(&fixture.engine().env().fail);
+        fail.arm(point, FailAction::Error(1));
+        let sealing = tokio::spawn(async move { table.seal().await });
+        // From then on it is stopped, or has failed, or sends the commit again.
+        until(|| fail.visits(point) > 0).await;
+        sealing.abort();
+        drop(sealing.await);
         fixture.restart().await;
         write(&fixture.table("t"), &[100]).await;
         let sealed = fixture.table("t").seal().await.expect("sealed");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::Code;
 use crate::table::seal::{Damage, Quarantine};
 
 fn damage(reason: &str) -> Damage {
@@ -19,6 +20,22 @@ fn a_worker_that_opens_the_table_again_does_not_forget_what_is_not_on_record() {
     assert!(quarantine.lift("b"));
     quarantine.load(on_record);
     assert_eq!(quarantine.all().into_keys().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn a_store_that_is_away_is_told_once_for_all_suspects_until_they_are_tested() {
+    let quarantine = Quarantine::default();
+    assert!(quarantine.note_untested("a", Code::StoreUnavailable));
+    assert!(!quarantine.note_untested("a", Code::StoreUnavailable));
+    assert!(!quarantine.note_untested("b", Code::StoreUnavailable));
+    // What is wrong with one file alone is told of each.
+    assert!(quarantine.note_untested("c", Code::FolderUnusable));
+    assert!(!quarantine.note_untested("c", Code::FolderUnusable));
+    assert!(quarantine.note_untested("d", Code::FolderUnusable));
+    assert!(!quarantine.lift("a"), "whole, and it never was damaged");
+    assert!(!quarantine.note_untested("a", Code::StoreUnavailable), "b is away all the same");
+    assert!(!quarantine.lift("a") && quarantine.add("b", damage("cut")));
+    assert!(quarantine.note_untested("a", Code::StoreUnavailable), "it has answered in between");
 }
 
 #[test]
