@@ -76,6 +76,10 @@ fn nested(levels: usize, core: &str, layer: &str) -> String {
 }
 
 const TABLE: &str = "(VALUES (1, true), (2, false)) AS t(a, b)";
+const TABLE2: &str = "(VALUES (1), (2)) AS u(a)";
+const TABLE3: &str = "(VALUES (1), (2)) AS v(a)";
+const TABLE4: &str = "(VALUES (1), (NULL)) AS w(a)";
+const TABLE5: &str = "(VALUES (1), (NULL)) AS x(a)";
 
 /// Projections that name the column below twice.
 fn sums(levels: usize) -> String {
@@ -113,6 +117,27 @@ fn what_doubles_with_every_level_is_refused() {
         let error = planned(sql.clone()).expect_err(&sql);
         assert_eq!(error.code(), Code::StatementTooComplex, "{sql}: {error}");
     }
+}
+
+#[test]
+fn a_key_for_null_keeps_no_other_join_from_its_keys() {
+    in_time(async || {
+        let (state, _) = state(Arc::default());
+        for sql in [
+            format!(
+                "SELECT 1 FROM {TABLE}, {TABLE2}, {TABLE3} WHERE t.a = v.a AND u.a = v.a AND
+                (SELECT count(*) FROM {TABLE4} JOIN {TABLE5} ON w.a IS NOT DISTINCT FROM x.a) = 1"
+            ),
+            format!(
+                "SELECT 1 FROM ({TABLE4} JOIN {TABLE5} ON w.a IS NOT DISTINCT FROM x.a), {TABLE}, {TABLE2}, {TABLE3}
+                WHERE w.a = u.a AND t.a = v.a AND u.a = v.a"
+            ),
+        ] {
+            let plan = state.optimize(&logical(&state, &sql).await).expect("optimized");
+            let shown = plan.display_indent().to_string();
+            assert!(!shown.contains("Cross Join") && shown.contains("Join: "), "{sql}: {shown}");
+        }
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What does the planner know? One session state of DataFusion for the process, cloned and bound to a catalog for each statement.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,14 +9,16 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::TableReference;
 use datafusion::common::config::SpillCompression;
+use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{Distinct, LogicalPlan};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as PlannerStatement;
 use parking_lot::Mutex;
@@ -172,10 +174,10 @@ impl StatementContext {
     }
 
     /// The logical plan of a query whose rows are the answer. The planner refuses a name that `*` and another column have, and mistakes one for the
-    /// other in EXCEPT and INTERSECT; then that column gets another one, which the client is not told.
+    /// other in set operations; then that column gets another one, which the client is not told.
     pub(super) async fn answer(&mut self, statement: PlannerStatement) -> Result<LogicalPlan> {
         let Some(beside) = Beside::of(&statement, &self.announced) else { return self.logical(statement).await };
-        let (plan, announced) = if beside.is_compared() {
+        let (plan, announced) = if beside.is_of_several() {
             match self.beside(beside).await {
                 Ok(planned) => planned,
                 // Its errors are those of the statement as it is written.
@@ -183,12 +185,8 @@ impl StatementContext {
             }
         } else {
             match self.logical(statement).await {
-                Ok(plan) => {
-                    let announced = beside.announced(&plan);
-                    (plan, announced)
-                }
                 Err(error) if error.code() == Code::InvalidStatement => self.beside(beside).await.map_err(|_| error)?,
-                Err(error) => return Err(error),
+                planned => return planned,
             }
         };
         self.announced = announced;
@@ -216,7 +214,7 @@ impl StatementContext {
         }
         keep_digits(&mut statement);
         let alone = Alone::of(&statement);
-        let plan = self.state.statement_to_plan(statement).await.or_error()?;
+        let plan = self.state.statement_to_plan(statement).await.and_then(with_orders_once).or_error()?;
         complexity::check(&plan)?;
         alone.check(&plan)?;
         only_reads(&plan)?;
@@ -259,6 +257,22 @@ fn hide(statement: &mut PlannerStatement, schema: &str, visible: &VisibleCatalog
     sql_of_mut(statement).map_or(Ok(()), |sql| hide_system_columns(sql, schema, &shows))
 }
 
+/// The plan with each key once in the order of DISTINCT ON, for which DataFusion panics otherwise.
+fn with_orders_once(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let once = |node| match node {
+        LogicalPlan::Distinct(Distinct::On(mut on)) => {
+            let mut seen = HashSet::new();
+            let Some(keys) = &mut on.sort_expr else {
+                return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(on))));
+            };
+            keys.retain(|key| seen.insert(key.expr.clone()));
+            Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(on))))
+        }
+        node => Ok(Transformed::no(node)),
+    };
+    plan.transform_up_with_subqueries(once).data()
+}
+
 /// The front end lets nothing through that changes anything; this is the second lock.
 fn only_reads(plan: &LogicalPlan) -> Result<()> {
     SQLOptions::new()
@@ -284,7 +298,7 @@ fn view_planner(zoned: Arc<SessionState>, visible: VisibleCatalog, with_system_c
             }
             keep_digits(&mut statement);
             let alone = Alone::of(&statement);
-            let plan = state.statement_to_plan(statement).await?;
+            let plan = state.statement_to_plan(statement).await.and_then(with_orders_once)?;
             complexity::check(&plan).and_then(|()| alone.check(&plan)).map_err(to_datafusion)?;
             only_reads(&plan).map_err(to_datafusion)?;
             // The columns of the view are described before anybody reads it.

@@ -18,6 +18,7 @@ use prost::Message;
 use tidewater_query::PlannedKind;
 use tidewater_storage::ids::CommitToken;
 use tidewater_storage::{Code, Engine, Error};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::actions;
@@ -230,7 +231,8 @@ impl FlightSql {
                 command::refuse_transaction(update.transaction_id.as_ref()).map_err(|error| to_status(&error))?;
                 let (query_id, outcome) = self.update(call, &update.query, None).await?;
                 // Clients read the answer before they close their half: it must not wait for that.
-                let answers = answer_then_drain(update_result(outcome.affected), incoming.into_rest());
+                let answers =
+                    answer_then_drain(update_result(outcome.affected), incoming.into_rest(), self.app.draining.clone());
                 Ok(with_token(with_query_id(answers, &query_id), outcome.token.as_ref()))
             }
             Command::CommandPreparedStatementQuery(query) => {
@@ -290,7 +292,7 @@ impl FlightService for FlightSql {
         let bearer = bearer.map_err(|error| to_status(&error))?;
         let payload = Bytes::from(bearer.expose().to_owned());
         let answer = HandshakeResponse { protocol_version: 0, payload };
-        let mut response = Response::new(handshake_answers(answer, requests));
+        let mut response = Response::new(handshake_answers(answer, requests, self.app.draining.clone()));
         response.metadata_mut().insert("authorization", bearer_header(&bearer).map_err(|error| to_status(&error))?);
         Ok(response)
     }
@@ -389,14 +391,16 @@ fn one<T: Send + 'static>(answer: T) -> Answers<T> {
     stream::iter([Ok(answer)]).boxed()
 }
 
-/// Sends `answer` at once, then reads what the client still sends until it closes its half, within [`DRAIN`].
+/// Sends `answer` at once, then reads what the client still sends until it closes its half, within [`DRAIN`], and no longer than the server runs.
 fn answer_then_drain<T: Send + 'static, M: Send + 'static>(
     answer: T,
     rest: impl Stream<Item = M> + Send + 'static,
+    draining: CancellationToken,
 ) -> Answers<T> {
     let drained: BoxFuture<'static, ()> = Box::pin(async move {
         // A client that goes on longer is cut off: its answer is on the way.
-        let _ = tokio::time::timeout(DRAIN, rest.for_each(|_| std::future::ready(()))).await;
+        let rest = rest.for_each(|_| std::future::ready(()));
+        let _ = tokio::time::timeout(DRAIN, draining.run_until_cancelled(rest)).await;
     });
     let end = stream::once(drained).filter_map(|()| std::future::ready(None));
     stream::iter([Ok(answer)]).chain(end).boxed()
@@ -405,12 +409,16 @@ fn answer_then_drain<T: Send + 'static, M: Send + 'static>(
 /// A message for a message: none to callers who end their half without one. Go's clients send none and read once, and what they read has to
 /// be the end: when arrow-go lets go of a call whose end it has not seen, it hands out the headers once more, and ADBC goes back to the
 /// bearer in them, whatever it was told to show meanwhile.
-fn handshake_answers(answer: HandshakeResponse, mut requests: HandshakeRequests) -> Answers<HandshakeResponse> {
+fn handshake_answers(
+    answer: HandshakeResponse,
+    mut requests: HandshakeRequests,
+    draining: CancellationToken,
+) -> Answers<HandshakeResponse> {
     let answers = async move {
         let first = tokio::time::timeout(HANDSHAKE_PAUSE, Pin::new(&mut requests).peek());
         let has_ended = matches!(first.await, Ok(None));
         // Whoever neither sends nor ends may wait for the message.
-        if has_ended { stream::empty().boxed() } else { answer_then_drain(answer, requests) }
+        if has_ended { stream::empty().boxed() } else { answer_then_drain(answer, requests, draining) }
     };
     stream::once(answers).flatten().boxed()
 }

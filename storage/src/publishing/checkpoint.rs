@@ -1,5 +1,6 @@
 //! What do other engines need of the Delta log, and is it there? A checkpoint every hundred commits, whoever made them, and what follows it.
 
+use super::checksum::check_is_there;
 use super::commit::app_id;
 use super::log_end::check_before;
 use super::settle::delta_table;
@@ -40,7 +41,12 @@ pub(crate) async fn test_log(table: &Table) -> Result<Option<bool>> {
     let shared = &table.shared;
     // Who holds it may wait for the store as long as it takes.
     let Ok(_publishing) = shared.publishing.try_lock() else { return Ok(None) };
-    note_log(shared, &delta_table(shared)?).await.map(Some)
+    let is_whole = note_log(shared, &delta_table(shared)?).await?;
+    if is_whole {
+        // A disk that has gone may still know the names.
+        check_is_there(shared).await?;
+    }
+    Ok(Some(is_whole))
 }
 
 /// The same. What is missing is told from here on, until it is there again. `STORE_UNAVAILABLE`: even the last version is, as where a file

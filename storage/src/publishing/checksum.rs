@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
+use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::bring::unless_stopped;
@@ -16,7 +17,7 @@ use super::log_end::check_before;
 use super::settle::delta_table;
 use crate::env::in_background;
 use crate::error::{Code, Error, Result};
-use crate::sealed::{FilePlace, FileRef, read_local, store_error};
+use crate::sealed::{FilePlace, FileRef, read_local_from_disk, store_error};
 use crate::table::Shared;
 
 /// Read at once, at most, of a file on the local disk, and of one elsewhere.
@@ -82,7 +83,7 @@ pub(super) async fn check_is_there(shared: &Shared) -> Result<()> {
     let folders = &shared.folders;
     let Some(local) = &folders.tables().local else { return Ok(()) };
     let folder = local.root().join(folders.published().to_string());
-    match in_background("checksum", move || read_local(&folder, settled.version).map(drop)).await? {
+    match in_background("checksum", move || read_local_from_disk(&folder, settled.version).map(drop)).await? {
         Err(e) if e.code() != Code::DeltaDamaged => {
             let what = format!("the Delta table at {} cannot be read: {}", folders.location(), e.message());
             Err(Error::new(Code::StoreUnavailable, what)
@@ -91,6 +92,11 @@ pub(super) async fn check_is_there(shared: &Shared) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The disk, or its file system, has the file and cannot give it.
+fn is_of_file(e: &io::Error) -> bool {
+    matches!(Errno::from_io_error(e), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG))
 }
 
 async fn test(shared: &Arc<Shared>, written: &Written<'_>, rate: Option<u64>) -> Result<Tested> {
@@ -134,10 +140,7 @@ async fn read(shared: &Arc<Shared>, written: &Written<'_>, rate: Option<u64>) ->
         Ok(Some(found)) => Ok(Ok(found)),
         Ok(None) => Err(stopping()),
         Err((_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(Err(missing())),
-        // The disk has the file and cannot give it.
-        Err((_, e)) if rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::IO) => {
-            Ok(Err(format!("it cannot be read: {e}")))
-        }
+        Err((_, e)) if is_of_file(&e) => Ok(Err(format!("it cannot be read: {e}"))),
         Err((path, e)) => {
             Err(Error::new(Code::FolderUnusable, format!("{} cannot be read: {e}", path.display())).source(e))
         }

@@ -30,3 +30,5 @@ pub(crate) use quarantine::{forget_gone, look_closer, note_tested, test_suspects
 pub(crate) use settle::{attempt, decide, delta_table, recorded_intent, settle, settle_recorded};
 pub(crate) use sidecars::test_sidecar;
 pub use verify::Check;
+#[cfg(test)]
+pub(crate) use verify::check_log;

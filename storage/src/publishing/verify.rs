@@ -209,7 +209,7 @@ fn check_halves(snapshot: &TableSnapshot) -> Check {
 }
 
 /// The Delta log has the files that our index has, with the same deleted rows, and our last entry. Nobody can tell while its store is away.
-async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigures) -> Check {
+pub(crate) async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigures) -> Check {
     let e = match compare_log(shared, snapshot, figures).await {
         Ok(check) => return check,
         Err(e) => e,
@@ -219,6 +219,10 @@ async fn check_log(shared: &Shared, snapshot: &TableSnapshot, figures: SealFigur
     let is_of_store = is_of_store && shared.quarantine.missing_log().is_empty();
     match check_is_there(shared).await {
         Err(away) => unknown(LOG, away.to_string()),
+        // Its file system may have been mounted between the two.
+        Ok(()) if shared.folders.tables().local.is_some() && e.code() != Code::ShuttingDown => {
+            compare_log(shared, snapshot, figures).await.unwrap_or_else(|e| failed(LOG, &[e.to_string()]))
+        }
         Ok(()) if is_of_store => unknown(LOG, e.to_string()),
         Ok(()) => failed(LOG, &[e.to_string()]),
     }

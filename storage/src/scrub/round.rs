@@ -146,7 +146,8 @@ impl Scrubber {
         let outcome = test(table, file, self.options.rate).await;
         let (uptime, code) = (self.env.clock.uptime(), outcome.as_ref().err().map(Error::code));
         let is_again = self.again.remove(name);
-        let is_first = !is_again && !table.shared.is_closing();
+        // It may be this file alone of a store elsewhere. Of a local disk it is always the table.
+        let is_first = (!is_again || local_path(&table.shared, file).is_some()) && !table.shared.is_closing();
         if file.place.is_published && code == Some(Code::StoreUnavailable) && is_first {
             // The table's other files are where it is: one warning is enough, and the log, which is asked soon, tells when they are back.
             self.waiting.entry(id).or_default().failed = Some(name.clone());

@@ -28,7 +28,7 @@ pub use bounds::ColumnBounds;
 pub use delta::DeletionVector;
 pub(crate) use delta::{
     Add, Change, DeltaTable, Expected, Features, Loaded, Put, Remove, Winner, has_local_commit, last_local_checkpoint,
-    local_checkpoint_txns, read_local,
+    local_checkpoint_txns, read_local, read_local_from_disk,
 };
 pub use file::{FileRef, SegmentFile, Sidecar, Tail};
 pub(crate) use place::remove_local;

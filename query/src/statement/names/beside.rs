@@ -1,14 +1,13 @@
 //! What is planned where `*` and another column, or two `*`, have columns of one name? The planner refuses them. There the first `*` stays, and
-//! all others are columns with names of their own, which the client is not told. The same holds for both sides of a UNION, which are joined by place,
-//! and of INTERSECT and EXCEPT, in which the planner looks for the places by their names.
+//! all others are columns with names of their own, which the client is not told. The same holds for both sides of a UNION, INTERSECT or EXCEPT, which
+//! are of columns by their places: the planner looks for the places by names.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
 
-use datafusion::logical_expr::{Distinct, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement as Sql, Value,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, Statement as Sql, Value,
 };
 
 use super::answers::rename;
@@ -35,16 +34,9 @@ impl Beside {
         may_repeat.then(|| Self { statement: statement.clone(), announced: announced.clone(), is_of_several })
     }
 
-    /// Whether the planner would look for columns by names that two of them may have: it finds one for the other, or says that it finds none.
-    pub(crate) fn is_compared(&self) -> bool {
-        query(&self.statement).is_some_and(|query| is_compared(&query.body))
-    }
-
-    /// How the columns of its plan are called, as it is written: a UNION gives one of two that are called the same another name.
-    pub(crate) fn announced(&self, plan: &LogicalPlan) -> Announced {
-        let (planned, of_first) = (plan.schema().fields(), first(plan).schema().fields());
-        let names = planned.iter().zip(of_first.iter());
-        self.announced.with(names.map(|(planned, named)| (planned.name().clone(), named.name().clone())).collect())
+    /// Whether it is a UNION or the like: the planner finds one column for another of its name there, or says late that there are two.
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.is_of_several
     }
 
     /// For each `*` that is written out a query that has its columns, behind one more: some have none.
@@ -190,28 +182,6 @@ fn is_of_several(body: &SetExpr) -> bool {
         SetExpr::Query(query) if is_plain(query) => is_of_several(&query.body),
         SetExpr::SetOperation { set_quantifier, .. } => !is_by_name(*set_quantifier),
         _ => false,
-    }
-}
-
-/// Whether an INTERSECT or EXCEPT is a part of it.
-fn is_compared(body: &SetExpr) -> bool {
-    match body {
-        SetExpr::Query(query) if is_plain(query) => is_compared(&query.body),
-        SetExpr::SetOperation { op, left, right, .. } => {
-            *op != SetOperator::Union || is_compared(left) || is_compared(right)
-        }
-        _ => false,
-    }
-}
-
-/// The SELECT that names the columns of an answer: UNION, DISTINCT, ORDER BY and LIMIT stand around it.
-fn first(plan: &LogicalPlan) -> &LogicalPlan {
-    match plan {
-        LogicalPlan::Union(_)
-        | LogicalPlan::Distinct(Distinct::All(_))
-        | LogicalPlan::Sort(_)
-        | LogicalPlan::Limit(_) => plan.inputs().into_iter().next().map_or(plan, first),
-        _ => plan,
     }
 }
 

@@ -1,12 +1,12 @@
 //! Which columns are `ROLLUP (1, 2)` over? Numbers within CUBE, ROLLUP and GROUPING SETS are places in the SELECT list, as they are in a plain
-//! GROUP BY; the planner counts only there, and takes these for constants. And which keys of an order are there already? The planner wants each once.
+//! GROUP BY; the planner counts only there, and takes these for constants. And which keys of the order of an aggregate are there already? It wants each once.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, OrderByExpr, Select, SelectItem, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -27,17 +27,6 @@ struct Positions {
 
 impl VisitorMut for Positions {
     type Break = Box<Error>;
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
-        if let SetExpr::Select(select) = &*query.body
-            && let Some(Distinct::On(_)) = select.distinct
-            && let Some(order_by) = &mut query.order_by
-            && let OrderByKind::Expressions(keys) = &mut order_by.kind
-        {
-            keep_first(keys);
-        }
-        ControlFlow::Continue(())
-    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         if let Expr::Function(function) = expr

@@ -1,12 +1,13 @@
 //! Which table is meant by what stands before a column? The one that is nearest. The planner finds others in some places: of `t` and `x.t` it takes either
 //! for the other, in a subquery it takes the table `device` of the query around for a column of that name, and before `*` it wants what FROM says.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem;
+use std::ops::{ControlFlow, Range};
 
 use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, FromTable, Ident, ObjectName, OrderBy, Query, Select, SelectItem,
+    AccessExpr, Expr, FromTable, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, Statement as Sql, TableAlias, TableFactor, TableWithJoins, Visit,
     VisitMut, Visitor, VisitorMut,
 };
@@ -36,10 +37,10 @@ struct Spellings {
 }
 
 impl Spellings {
-    /// Names that a table has with its schema before it, and another one, or the same written otherwise, too.
+    /// Names that a table has, and another one, an alias, or the same table written otherwise, too.
     fn namesakes(self) -> HashSet<String> {
         let is_namesake =
-            |written: &HashSet<Vec<String>>| written.len() > 1 && written.iter().any(|parts| parts.len() > 1);
+            |written: &HashSet<Vec<String>>| written.len() > 1 && written.iter().any(|parts| !parts.is_empty());
         self.found.into_iter().filter(|(_, written)| is_namesake(written)).map(|(name, _)| name).collect()
     }
 }
@@ -87,8 +88,25 @@ struct Settling<'a> {
 #[derive(Default)]
 struct Level {
     tables: Vec<Named>,
-    /// From a query in FROM the tables beside it are not seen.
-    is_hidden: bool,
+    /// Those that are seen from the place that is visited: in ON the ones that are joined, behind LATERAL those before it, in a query in FROM none.
+    seen: Range<usize>,
+    /// What ON says, in order. It is visited before everything else, and put back behind it.
+    ons: VecDeque<JoinConstraint>,
+}
+
+impl Level {
+    fn seen(&self) -> impl Iterator<Item = &Named> {
+        self.tables[self.seen.clone()].iter().filter(|named| !named.is_gone)
+    }
+
+    /// How many tables are before this one.
+    fn n_before(&self, factor: &TableFactor) -> usize {
+        self.tables.iter().position(|named| std::ptr::eq(named.at, factor)).unwrap_or(self.tables.len())
+    }
+
+    fn see_all(&mut self) {
+        self.seen = 0..self.tables.len();
+    }
 }
 
 /// A query that is visited. Its ORDER BY is, when its FROM is known.
@@ -104,6 +122,10 @@ struct Named {
     table: Option<(TableName, ObjectName)>,
     /// It has namesakes, and so an alias of its own.
     is_apart: bool,
+    /// A SEMI or ANTI JOIN gives nothing of it.
+    is_gone: bool,
+    /// Where it is. What is visited does not move meanwhile.
+    at: *const TableFactor,
 }
 
 impl Named {
@@ -156,8 +178,7 @@ impl VisitorMut for Settling<'_> {
     fn pre_visit_statement(&mut self, statement: &mut Sql) -> ControlFlow<Box<Error>> {
         if let Sql::Delete(delete) = statement {
             let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &mut delete.from;
-            let level = or_break(self.level(from))?;
-            self.levels.push(level);
+            self.enter(from)?;
         }
         ControlFlow::Continue(())
     }
@@ -182,8 +203,7 @@ impl VisitorMut for Settling<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
-        let level = or_break(self.level(&mut select.from))?;
-        self.levels.push(level);
+        self.enter(&mut select.from)?;
         for item in &mut select.projection {
             if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) = item {
                 or_break(self.settle_wildcard(table))?;
@@ -192,8 +212,11 @@ impl VisitorMut for Settling<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Box<Error>> {
-        let level = self.levels.pop();
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Box<Error>> {
+        let mut level = self.levels.pop();
+        if let Some(level) = &mut level {
+            select.from.iter_mut().for_each(|tables| put_back(tables, &mut level.ons));
+        }
         if let Some(query) = self.queries.last_mut() {
             query.level = level;
         }
@@ -201,12 +224,18 @@ impl VisitorMut for Settling<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Box<Error>> {
-        self.hide_beside(factor, true);
+        if let Some(level) = self.levels.last_mut() {
+            match factor {
+                TableFactor::Derived { lateral: false, .. } => level.seen = 0..0,
+                TableFactor::Derived { .. } => level.seen = 0..level.n_before(factor),
+                _ => {}
+            }
+        }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Box<Error>> {
-        self.hide_beside(factor, false);
+    fn post_visit_table_factor(&mut self, _factor: &mut TableFactor) -> ControlFlow<Box<Error>> {
+        self.levels.last_mut().into_iter().for_each(Level::see_all);
         ControlFlow::Continue(())
     }
 
@@ -220,64 +249,96 @@ impl VisitorMut for Settling<'_> {
 }
 
 impl Settling<'_> {
-    fn hide_beside(&mut self, factor: &TableFactor, is_hidden: bool) {
-        if let (TableFactor::Derived { lateral: false, .. }, Some(level)) = (factor, self.levels.last_mut()) {
-            level.is_hidden = is_hidden;
-        }
+    /// From here on the tables of FROM are seen. Those that have namesakes have an alias of their own.
+    fn enter(&mut self, from: &mut [TableWithJoins]) -> ControlFlow<Box<Error>> {
+        self.levels.push(Level::default());
+        from.iter_mut().try_for_each(|tables| self.add(tables))?;
+        self.levels.last_mut().into_iter().for_each(Level::see_all);
+        ControlFlow::Continue(())
     }
 
-    /// The tables of FROM, those among them that have namesakes with an alias of their own from now on.
-    fn level(&self, from: &mut [TableWithJoins]) -> Result<Level> {
-        let mut level = Level::default();
-        for tables in from {
-            self.add(tables, &mut level)?;
-        }
-        Ok(level)
-    }
-
-    fn add(&self, tables: &mut TableWithJoins, level: &mut Level) -> Result<()> {
-        let joined = tables.joins.iter_mut().map(|join| &mut join.relation);
-        for factor in std::iter::once(&mut tables.relation).chain(joined) {
-            match (alias_of(factor).map(|alias| fold(&alias.name)), factor) {
-                (Some(name), _) => level.tables.push(Named { name, table: None, is_apart: false }),
-                (None, TableFactor::NestedJoin { table_with_joins, .. }) => self.add(table_with_joins, level)?,
-                (None, TableFactor::Table { name, args: None, alias, .. }) => {
-                    let named = self.named(name)?;
-                    let is_table = |other: &Named| match (&named.table, &other.table) {
-                        (Some((table, _)), Some((other, _))) => table == other,
-                        _ => false,
-                    };
-                    if level.tables.iter().any(is_table) {
-                        let error = Error::new(Code::InvalidStatement, format!("table '{name}' is in FROM twice"));
-                        return Err(error.hint("give one of the two an alias: t AS u"));
-                    }
-                    *alias = named.is_apart.then(|| own_alias(named.alias()));
-                    level.tables.push(named);
+    fn add(&mut self, tables: &mut TableWithJoins) -> ControlFlow<Box<Error>> {
+        let first = self.n_tables();
+        self.add_factor(&mut tables.relation)?;
+        for join in &mut tables.joins {
+            let right = self.n_tables();
+            self.add_factor(&mut join.relation)?;
+            if let Some(on) = constraint_of(&mut join.join_operator) {
+                let mut on = mem::replace(on, JoinConstraint::None);
+                self.see(first..self.n_tables());
+                VisitMut::visit(&mut on, self)?;
+                if let Some(level) = self.levels.last_mut() {
+                    level.ons.push_back(on);
                 }
-                _ => {}
+            }
+            let gone = match join.join_operator {
+                JoinOperator::LeftSemi(_) | JoinOperator::LeftAnti(_) => right..self.n_tables(),
+                JoinOperator::RightSemi(_) | JoinOperator::RightAnti(_) => first..right,
+                _ => continue,
+            };
+            if let Some(level) = self.levels.last_mut() {
+                level.tables[gone].iter_mut().for_each(|named| named.is_gone = true);
             }
         }
-        Ok(())
+        ControlFlow::Continue(())
+    }
+
+    fn n_tables(&self) -> usize {
+        self.levels.last().map_or(0, |level| level.tables.len())
+    }
+
+    fn see(&mut self, seen: Range<usize>) {
+        if let Some(level) = self.levels.last_mut() {
+            level.seen = seen;
+        }
+    }
+
+    fn add_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Box<Error>> {
+        let at = std::ptr::from_ref(factor);
+        let named = match (alias_of(factor).map(|alias| fold(&alias.name)), factor) {
+            (Some(name), _) => Named { name, table: None, is_apart: false, is_gone: false, at },
+            (None, TableFactor::NestedJoin { table_with_joins, .. }) => return self.add(table_with_joins),
+            (None, TableFactor::Table { name, args: None, alias, .. }) => {
+                let named = or_break(self.named(name, at))?;
+                *alias = named.is_apart.then(|| own_alias(named.alias()));
+                named
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        if let Some(level) = self.levels.last_mut() {
+            level.tables.push(named);
+        }
+        ControlFlow::Continue(())
     }
 
     /// A table that goes by its own name, or what WITH calls so.
-    fn named(&self, name: &ObjectName) -> Result<Named> {
+    /// `INVALID_STATEMENT` for one that is in FROM already.
+    fn named(&self, name: &ObjectName, at: *const TableFactor) -> Result<Named> {
         let last = parts(name)?.pop().unwrap_or_default();
         let table = match self.scope.has(name) {
             true => None,
             false => Some((TableName::resolve(name, self.schema)?, name.clone())),
         };
-        Ok(Named { is_apart: table.is_some() && self.namesakes.contains(&last), name: last, table })
+        let is_table = |other: &Named| match (&table, &other.table) {
+            (Some((table, _)), Some((other_table, _))) => !other.is_gone && table == other_table,
+            _ => false,
+        };
+        if self.levels.last().is_some_and(|level| level.tables.iter().any(is_table)) {
+            let error = Error::new(Code::InvalidStatement, format!("table '{name}' is in FROM twice"));
+            return Err(error.hint("give one of the two an alias: t AS u"));
+        }
+        let is_apart = table.is_some() && self.namesakes.contains(&last);
+        Ok(Named { name: last, table, is_apart, is_gone: false, at })
     }
 
     /// The table that the first parts are, one to `n_most`: the most that are one, as for the planner.
     fn find(&self, parts: &[Ident], n_most: usize) -> Result<Option<Found<'_>>> {
         let folded: Vec<String> = parts.iter().take(n_most).map(fold).collect();
-        let levels = || self.levels.iter().enumerate().rev().filter(|(_, level)| !level.is_hidden);
+        let levels = || self.levels.iter().enumerate().rev();
         for n_parts in (1..=folded.len()).rev() {
             let called = &folded[..n_parts];
             for (i, level) in levels() {
-                let mut found = level.tables.iter().filter(|named| named.is_called(called));
+                let mut found = level.seen().filter(|named| named.is_called(called));
                 let (Some(named), other) = (found.next(), found.next()) else { continue };
                 if other.is_some() && named.is_apart {
                     let what = format!("'{}' is more than one table here", called.join("."));
@@ -290,7 +351,7 @@ impl Settling<'_> {
         // The planner would take another table of that name for it.
         if let [first, second, ..] = folded.as_slice()
             && self.namesakes.contains(second)
-            && !levels().any(|(_, level)| level.tables.iter().any(|named| named.name == *first))
+            && !levels().any(|(_, level)| level.seen().any(|named| named.name == *first))
         {
             let error = Error::new(Code::InvalidStatement, format!("there is no table '{first}.{second}' in FROM"));
             return Err(error.hint("a table with an alias is called by that alone"));
@@ -337,6 +398,48 @@ impl Settling<'_> {
             accesses.splice(..found.n_parts - 1, qualifier.map(|part| AccessExpr::Dot(Expr::Identifier(part))));
         }
         Ok(())
+    }
+}
+
+/// What ON or USING says. SEMI and ANTI JOIN are those of the left side.
+fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
+        JoinOperator::Semi(on) => *operator = JoinOperator::LeftSemi(mem::replace(on, JoinConstraint::None)),
+        JoinOperator::Anti(on) => *operator = JoinOperator::LeftAnti(mem::replace(on, JoinConstraint::None)),
+        _ => {}
+    }
+    match operator {
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::CrossJoin(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on)
+        | JoinOperator::Right(on)
+        | JoinOperator::RightOuter(on)
+        | JoinOperator::FullOuter(on)
+        | JoinOperator::LeftSemi(on)
+        | JoinOperator::LeftAnti(on)
+        | JoinOperator::RightSemi(on)
+        | JoinOperator::RightAnti(on) => Some(on),
+        _ => None,
+    }
+}
+
+/// What ON says to where it was, in the order of [`Settling::add`].
+fn put_back(tables: &mut TableWithJoins, ons: &mut VecDeque<JoinConstraint>) {
+    let within = |factor: &mut TableFactor, ons: &mut VecDeque<JoinConstraint>| {
+        if let TableFactor::NestedJoin { table_with_joins, alias: None } = factor {
+            put_back(table_with_joins, ons);
+        }
+    };
+    within(&mut tables.relation, ons);
+    for join in &mut tables.joins {
+        within(&mut join.relation, ons);
+        if let Some(on) = constraint_of(&mut join.join_operator)
+            && let Some(was) = ons.pop_front()
+        {
+            *on = was;
+        }
     }
 }
 

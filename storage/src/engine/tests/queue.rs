@@ -20,10 +20,10 @@ fn large(from: i64) -> RowsRequest {
 }
 
 /// Not what housekeeping writes, which may come at any time.
-pub(super) const LOG_WRITES: &str = "log.before_write/rows";
+const LOG_WRITES: &str = "log.before_write/rows";
 
 /// The worker has two groups in flight that the log does not finish, so it takes nothing more. Until `LOG_WRITES` is released.
-pub(super) async fn hold_the_log(fixture: &Fixture) -> Vec<crate::table::PendingWrite> {
+async fn hold_the_log(fixture: &Fixture) -> Vec<crate::table::PendingWrite> {
     let table = fixture.table("t");
     let fail = &fixture.engine().env().fail;
     fail.arm(LOG_WRITES, FailAction::Hold(1));

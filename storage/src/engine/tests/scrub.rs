@@ -709,6 +709,34 @@ async fn a_file_that_the_disk_does_not_give_is_damaged_if_the_disk_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_knows_names_and_gives_no_bytes_is_away() {
+    let (fixture, clock) = Fixture::open_at(1_000_000_000);
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    let published = [file(&table, 0), file(&table, 1)];
+    let mut replaced: Vec<_> = published.iter().map(|file| path_of(&table, file)).collect();
+    replaced.push(commit_path(&fixture, &table, 1));
+    for path in &replaced {
+        std::fs::rename(path, path.with_extension("aside")).expect("renamed");
+        std::os::unix::fs::symlink(UNREADABLE, path).expect("linked");
+    }
+    let mut scrubber = scrubber(&fixture, ScrubOptions::default());
+    for _ in 0..3 {
+        assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, false)]);
+        clock.advance(HOUR);
+    }
+    assert!(health_is_ok(&table));
+    for path in &replaced {
+        std::fs::rename(path.with_extension("aside"), path).expect("renamed");
+    }
+    let found = all_due(&fixture, &mut scrubber).await;
+    assert!(found.len() == 3 && found.iter().all(|(_, could_be)| *could_be), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damage_that_there_was_no_space_for_is_put_on_record_when_it_is_found_again() {
     let mut fixture = Fixture::open();
     let table = fixture.create("t").await;

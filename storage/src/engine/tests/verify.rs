@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::queue::{LOG_WRITES, hold_the_log};
 use super::support::{Fixture, batch, opened_for, path_of, replace_by_pipe, request, until};
 use crate::error::Error;
 use crate::memory::Share;
-use crate::publishing::Check;
+use crate::publishing::{Check, check_log};
 use crate::table::Table;
 
 /// Far more than it takes.
@@ -115,41 +114,46 @@ async fn files_whose_store_goes_away_meanwhile_are_neither_whole_nor_damaged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_told_of_a_store_that_goes_away_before_its_log_is_read() {
+async fn a_log_is_not_wrong_while_its_store_is_away() {
     let (elsewhere, _clock, store) = Fixture::open_elsewhere(1_000_000_000);
     for (fixture, is_local) in [(Fixture::open(), true), (elsewhere, false)] {
         let table = fixture.create("t").await;
         write(&table, 0..100).await;
         table.seal().await.expect("sealed");
-        let pending = hold_the_log(&fixture).await;
-        let verifying = tokio::spawn({
-            let table = table.clone();
-            async move { table.verify().await }
-        });
-        // It has asked for the counts: the log was looked at, and is not read before it has them.
-        let waits = || table.shared.queue.load_full().is_some_and(|queue| queue.capacity() < queue.max_capacity());
-        tokio::time::timeout(LIMIT, until(waits)).await.expect("it asks");
+        let snapshot = table.snapshot();
+        let figures = *table.shared.sealing.lock();
         let folder = fixture.path().join(table.shared.folders.published().to_string());
-        match is_local {
-            true => std::fs::rename(&folder, folder.with_extension("elsewhere")).expect("renamed"),
-            false => store.set_away(true),
-        }
-        fixture.engine().env().fail.release(LOG_WRITES);
-        let checks = verifying.await.expect("no panic").expect("told");
-        let expected = [
-            ("files", None),
-            ("halves", Some(true)),
-            ("rows", Some(true)),
-            ("delta_log", None),
-            ("sidecars", None),
-            ("keys", None),
-        ];
-        assert_eq!(outcomes(&checks), expected, "is_local: {is_local}, {checks:?}");
-        assert_eq!(table.stats().damaged_files, 0);
-        for write in pending {
-            write.outcome().await.expect("stored");
+        let set_away = |is_away: bool| match (is_local, is_away) {
+            (true, true) => std::fs::rename(&folder, folder.with_extension("elsewhere")).expect("renamed"),
+            (true, false) => std::fs::rename(folder.with_extension("elsewhere"), &folder).expect("renamed"),
+            (false, is_away) => store.set_away(is_away),
+        };
+        for (is_away, is_ok) in [(true, None), (false, Some(true))] {
+            set_away(is_away);
+            let check = check_log(&table.shared, &snapshot, figures).await;
+            assert_eq!((check.name, check.is_ok), ("delta_log", is_ok), "is_local: {is_local}, {check:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_its_disk_does_not_give_is_wrong_if_the_disk_is_there() {
+    let fixture = Fixture::open();
+    let table = fixture.create("t").await;
+    for range in [0..100, 100..200] {
+        write(&table, range).await;
+        table.seal().await.expect("sealed");
+    }
+    let folder = fixture.path().join(table.shared.folders.published().to_string());
+    let commit = folder.join("_delta_log/00000000000000000000.json");
+    std::fs::rename(&commit, commit.with_extension("aside")).expect("renamed");
+    // Reads of it fail as those of a disk that does not give what it has.
+    std::os::unix::fs::symlink("/proc/self/mem", &commit).expect("linked");
+    let checks = table.verify().await.expect("told");
+    let log = checks.iter().find(|check| check.name == "delta_log").expect("the check is made");
+    assert_eq!(log.is_ok, Some(false), "{log:?}");
+    std::fs::rename(commit.with_extension("aside"), &commit).expect("renamed");
+    assert!(all_passed(&table.verify().await.expect("told")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,6 +239,15 @@ pub fn read_local(folder: &std::path::Path, version: u64) -> Result<Option<Winne
     local_bytes(&path)?.map(|bytes| winner(&bytes, &path.display().to_string())).transpose()
 }
 
+/// The same, of the disk and not of what is kept of it in memory, where it may be while the disk has gone. Blocks.
+pub fn read_local_from_disk(folder: &std::path::Path, version: u64) -> Result<Option<Winner>> {
+    if let Ok(commit) = std::fs::File::open(folder.join(commit_path(version).to_string())) {
+        // What is not on disk yet stays; then the disk is asked for the next one.
+        let _ = rustix::fs::fadvise(&commit, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    read_local(folder, version)
+}
+
 /// [`DeltaTable::last_checkpoint`] for such a table. Blocks.
 pub fn last_local_checkpoint(folder: &std::path::Path) -> Result<Option<u64>> {
     Ok(local_bytes(&folder.join(LAST_CHECKPOINT))?.and_then(|bytes| checkpoint_version(&bytes)))

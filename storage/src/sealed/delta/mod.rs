@@ -25,5 +25,7 @@ pub use checkpoint::Expected;
 pub use deletes::DeletionVector;
 pub use lines::Winner;
 pub use load::Loaded;
-pub use log::{DeltaTable, Put, has_local_commit, last_local_checkpoint, local_checkpoint_txns, read_local};
+pub use log::{
+    DeltaTable, Put, has_local_commit, last_local_checkpoint, local_checkpoint_txns, read_local, read_local_from_disk,
+};
 pub use schema::Features;

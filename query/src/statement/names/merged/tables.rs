@@ -146,10 +146,7 @@ impl Rows {
             JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (Self::Both(Kind::Left), on),
             JoinOperator::Right(on) | JoinOperator::RightOuter(on) => (Self::Both(Kind::Right), on),
             JoinOperator::FullOuter(on) => (Self::Both(Kind::Full), on),
-            JoinOperator::Semi(on)
-            | JoinOperator::LeftSemi(on)
-            | JoinOperator::Anti(on)
-            | JoinOperator::LeftAnti(on) => (Self::Left, on),
+            JoinOperator::LeftSemi(on) | JoinOperator::LeftAnti(on) => (Self::Left, on),
             JoinOperator::RightSemi(on) | JoinOperator::RightAnti(on) => (Self::Right, on),
             _ => return None,
         })
