@@ -140,12 +140,13 @@ fn wildcards_leave_system_columns_out() {
         ),
         (
             "WITH t AS (SELECT * FROM t WHERE _commit_seq > 5) SELECT * FROM t",
-            format!("WITH t AS (SELECT t.* {out} FROM t WHERE _commit_seq > 5) SELECT * FROM t"),
+            // Of two that are called so the table has an alias of its own.
+            format!("WITH t AS (SELECT \"public.t\".* {out} FROM t WHERE _commit_seq > 5) SELECT * FROM t"),
         ),
         (
             "SELECT * FROM (WITH t AS (SELECT 1 AS a) SELECT * FROM t) AS x, t WHERE _commit_seq > 5",
             format!(
-                "SELECT x.*, t.* {out} FROM (WITH t AS (SELECT 1 AS a) SELECT * FROM t) AS x, t WHERE _commit_seq > 5"
+                "SELECT x.*, \"public.t\".* {out} FROM (WITH t AS (SELECT 1 AS a) SELECT * FROM t) AS x, t WHERE _commit_seq > 5"
             ),
         ),
         (
