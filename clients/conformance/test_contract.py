@@ -201,7 +201,8 @@ class TestSlowSides:
                 client.execute(CREATE.format(name="t"))
                 assert client.write("t", rows(0, MIB, 15)).accepted == 15
                 error = refused(client.write, "t", rows(100))
-                assert error.name == "RESOURCE_EXHAUSTED RATE_LIMITED" and error.retry_after > 10, error
+                # More than 10 s are missing. It comes back while it may wait for the rest.
+                assert error.name == "RESOURCE_EXHAUSTED RATE_LIMITED" and error.retry_after > 5, error
                 until(lambda: _written(client, "t", 200) == 1, "the batch is taken", PATIENCE_S)
                 assert client.value("SELECT count(*) FROM t") == 16
         finally:
