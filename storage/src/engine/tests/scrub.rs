@@ -598,15 +598,20 @@ async fn all_due(fixture: &Fixture, scrubber: &mut Scrubber) -> Vec<(Option<Stri
     tested
 }
 
+/// A table of so many files, and a scrubber that tests each once a day.
+async fn sealed_elsewhere(fixture: &Fixture, n_files: i64) -> (Table, Scrubber) {
+    let table = fixture.create("t").await;
+    for i in 0..n_files {
+        write(&table, i * 100..(i + 1) * 100).await;
+        table.seal().await.expect("sealed");
+    }
+    (table, scrubber(fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() }))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_whose_moment_came_while_their_store_was_away_are_tested_when_it_is_back() {
     let (fixture, clock, store) = Fixture::open_elsewhere(1_000_000_000);
-    let table = fixture.create("t").await;
-    for range in [0..100, 100..200, 200..300] {
-        write(&table, range).await;
-        table.seal().await.expect("sealed");
-    }
-    let mut scrubber = scrubber(&fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() });
+    let (_table, mut scrubber) = sealed_elsewhere(&fixture, 3).await;
     assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, true)], "no moment has come");
     clock.advance(24 * HOUR);
     store.set_away(true);
@@ -630,12 +635,7 @@ async fn files_whose_moment_came_while_their_store_was_away_are_tested_when_it_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_alone_cannot_be_reached_keeps_no_other_from_its_test() {
     let (fixture, clock, store) = Fixture::open_elsewhere(1_000_000_000);
-    let table = fixture.create("t").await;
-    for range in [0..100, 100..200, 200..300] {
-        write(&table, range).await;
-        table.seal().await.expect("sealed");
-    }
-    let mut scrubber = scrubber(&fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() });
+    let (table, mut scrubber) = sealed_elsewhere(&fixture, 3).await;
     assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, true)]);
     for _ in 0..2 {
         clock.advance(24 * HOUR);
@@ -663,12 +663,7 @@ async fn a_file_that_alone_cannot_be_reached_keeps_no_other_from_its_test() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_closed_table_do_not_wait_for_its_log() {
     let (fixture, clock, store) = Fixture::open_elsewhere(1_000_000_000);
-    let table = fixture.create("t").await;
-    for range in [0..100, 100..200] {
-        write(&table, range).await;
-        table.seal().await.expect("sealed");
-    }
-    let mut scrubber = scrubber(&fixture, ScrubOptions { remote_interval: Some(24 * HOUR), ..ScrubOptions::default() });
+    let (table, mut scrubber) = sealed_elsewhere(&fixture, 2).await;
     assert_eq!(all_due(&fixture, &mut scrubber).await, [(None::<String>, true)]);
     clock.advance(24 * HOUR);
     store.set_away(true);
