@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, OrderByExpr, Select, SelectItem, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    Distinct, Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, OrderByExpr, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use tidewater_storage::{Code, Error, Result};
 
@@ -27,6 +27,18 @@ struct Positions {
 
 impl VisitorMut for Positions {
     type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
+        // The planner compares them with the keys of ON. Those that are written otherwise are told in the plan.
+        if let SetExpr::Select(select) = &*query.body
+            && let Some(Distinct::On(_)) = select.distinct
+            && let Some(order_by) = &mut query.order_by
+            && let OrderByKind::Expressions(keys) = &mut order_by.kind
+        {
+            keep_first(keys);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
         if let Expr::Function(function) = expr

@@ -338,9 +338,9 @@ impl Settling<'_> {
         for n_parts in (1..=folded.len()).rev() {
             let called = &folded[..n_parts];
             for (i, level) in levels() {
-                let mut found = level.seen().filter(|named| named.is_called(called));
-                let (Some(named), other) = (found.next(), found.next()) else { continue };
-                if other.is_some() && named.is_apart {
+                let found: Vec<&Named> = level.seen().filter(|named| named.is_called(called)).collect();
+                let Some(&named) = found.first() else { continue };
+                if found.len() > 1 && found.iter().any(|named| named.is_apart) {
                     let what = format!("'{}' is more than one table here", called.join("."));
                     let error = Error::new(Code::InvalidStatement, what);
                     return Err(error.hint("put the schema before it, or give the tables aliases"));
